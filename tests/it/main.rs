@@ -1,0 +1,1 @@
+//! Integration tests against a real MongoDB and a real `openvpn`, one file per area.
