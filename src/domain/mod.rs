@@ -1,6 +1,46 @@
 //! The nouns of Postern and the rules about them: pure, no I/O, no async, no clock and no randomness of its own
 //! (both are passed in).
+//!
+//! A noun's `serde` form *is* its form in the API, so that the two cannot part ways; how it is stored is the
+//! business of [`crate::store`]. Values parse into types that cannot hold a bad one (a name without control
+//! characters, a network without host bits), so a rule about a value stands in one place: its type.
 
+pub mod access;
+pub mod audit;
+pub mod authority;
 pub mod clock;
+pub mod host;
 pub mod ids;
+pub mod network;
+pub mod organization;
+pub mod profile;
+pub mod role;
 pub mod server;
+pub mod session;
+pub mod settings;
+pub mod text;
+pub mod user;
+
+/// The cluster-wide number that every change of policy increases by one.
+///
+/// A document carries the revision of the change that last touched it; the API shows it as the `ETag`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub i64);
+
+impl Revision {
+    /// The revision that follows.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// A noun together with the revision of the change that last touched it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revised<T> {
+    /// The revision of its last change.
+    pub rev: Revision,
+    /// The noun itself.
+    pub value: T,
+}

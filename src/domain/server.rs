@@ -1,6 +1,15 @@
-//! The virtual VPN server.
+//! The virtual VPN server, and the hosts it runs on.
 
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{HostId, OrganizationId, ServerId},
+    network::{Route, ServerNetwork},
+    text::{DnsName, GroupName, Name},
+};
 
 /// The transport of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,5 +28,179 @@ impl Protocol {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
         }
+    }
+}
+
+/// A port that can be listened on: 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u16")]
+pub struct Port(std::num::NonZeroU16);
+
+impl Port {
+    /// The number.
+    pub fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl TryFrom<u32> for Port {
+    type Error = &'static str;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        let narrow = u16::try_from(number).ok().and_then(std::num::NonZeroU16::new);
+        narrow.map(Self).ok_or("must be a port between 1 and 65535")
+    }
+}
+
+impl From<Port> for u16 {
+    fn from(port: Port) -> Self {
+        port.get()
+    }
+}
+
+/// How a lost peer is noticed: a ping every `interval` seconds, gone after `timeout` seconds without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "KeepaliveForm", into = "KeepaliveForm")]
+pub struct Keepalive {
+    interval: u16,
+    timeout: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeepaliveForm {
+    interval: u16,
+    timeout: u16,
+}
+
+impl Keepalive {
+    /// Seconds between pings.
+    pub fn interval(self) -> u16 {
+        self.interval
+    }
+
+    /// Seconds without a ping after which the peer is lost. `openvpn` waits twice as long on the server's side.
+    pub fn timeout(self) -> u16 {
+        self.timeout
+    }
+}
+
+impl Default for Keepalive {
+    /// A crashed host is noticed after 6 seconds; an idle client sends 7 MB a day.
+    fn default() -> Self {
+        Self { interval: 2, timeout: 6 }
+    }
+}
+
+impl TryFrom<KeepaliveForm> for Keepalive {
+    type Error = &'static str;
+
+    fn try_from(form: KeepaliveForm) -> Result<Self, Self::Error> {
+        let KeepaliveForm { interval, timeout } = form;
+        let sound = (1..=3600).contains(&interval) && timeout >= interval.saturating_mul(2) && timeout <= 7200;
+        sound
+            .then_some(Self { interval, timeout })
+            .ok_or("must have an interval of 1 to 3600 seconds and a timeout of at least twice that, 7200 at most")
+    }
+}
+
+impl From<Keepalive> for KeepaliveForm {
+    fn from(keepalive: Keepalive) -> Self {
+        Self { interval: keepalive.interval, timeout: keepalive.timeout }
+    }
+}
+
+/// A virtual VPN server. It runs on every host that is attached to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// Its id.
+    pub id: ServerId,
+    /// Its name, unique in the cluster.
+    pub name: Name,
+    /// The network its clients get their addresses from.
+    pub network: ServerNetwork,
+    /// The port its daemons listen on, on each host.
+    pub port: Port,
+    /// The transport of the same.
+    pub protocol: Protocol,
+    /// A server that is not enabled runs nowhere.
+    pub enabled: bool,
+    /// Whose users may connect.
+    pub organization_ids: BTreeSet<OrganizationId>,
+    /// If not empty, only users in one of these groups may connect.
+    pub groups: BTreeSet<GroupName>,
+    /// What clients may reach.
+    pub routes: Vec<Route>,
+    /// Resolvers for clients.
+    pub dns_servers: Vec<Ipv4Addr>,
+    /// Domains that clients append to short names.
+    pub search_domains: Vec<DnsName>,
+    /// How a lost host is noticed.
+    pub keepalive: Keepalive,
+}
+
+/// What a host reports about its daemon of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DaemonState {
+    /// Attached; the host has not begun, or waits for its certificate.
+    Pending,
+    /// The process is starting.
+    Starting,
+    /// Clients can connect.
+    Running,
+    /// Clients are being moved to other hosts.
+    Draining,
+    /// Not meant to run, and does not.
+    Stopped,
+    /// Meant to run, and does not; `detail` says why.
+    Failed,
+}
+
+/// What an attachment gives a host, made by a process that holds the master key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The certificate of the host's daemon, PEM.
+    pub certificate: String,
+    /// The SHA-256 of the public key that it was made for, so that a host knows its own.
+    pub key_hash: Vec<u8>,
+    /// When it ends.
+    pub not_after: Timestamp,
+    /// The roots that clients' certificates must lead to, PEM.
+    pub client_authorities: String,
+    /// The tls-crypt-v2 server key, sealed to the host's key.
+    pub sealed_tls_crypt: Vec<u8>,
+}
+
+/// A host that is to run a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// What runs.
+    pub server_id: ServerId,
+    /// Where it runs.
+    pub host_id: HostId,
+    /// What its daemon needs, once it has been made.
+    pub credentials: Option<Credentials>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_zero_is_no_port() {
+        assert!(serde_json::from_str::<Port>("0").is_err());
+        assert!(serde_json::from_str::<Port>("65536").is_err());
+        assert_eq!(serde_json::from_str::<Port>("1194").unwrap().get(), 1194);
+    }
+
+    #[test]
+    fn a_keepalive_that_flaps_is_refused() {
+        assert!(serde_json::from_str::<Keepalive>(r#"{"interval": 10, "timeout": 10}"#).is_err());
+        assert!(serde_json::from_str::<Keepalive>(r#"{"interval": 0, "timeout": 10}"#).is_err());
+        assert_eq!(
+            serde_json::from_str::<Keepalive>(r#"{"interval": 2, "timeout": 6}"#).unwrap(),
+            Keepalive::default()
+        );
     }
 }

@@ -1,0 +1,147 @@
+//! The audit trail: who did what to which object, and how it went.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{
+    ids::{AuditId, HostId, RequestId, TokenId},
+    role::{Permission, Role},
+};
+
+/// Who acts. Nothing changes without one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A program with an API token.
+    Token {
+        /// Which token.
+        id: TokenId,
+        /// What it may do.
+        role: Role,
+    },
+    /// A host, about itself.
+    Host(HostId),
+    /// Somebody with a shell on a machine of the cluster: the named command.
+    Shell(&'static str),
+    /// Postern itself: the named rule.
+    System(&'static str),
+}
+
+impl Actor {
+    /// Whether the actor holds a right.
+    pub fn may(&self, permission: Permission) -> bool {
+        match self {
+            Self::Token { role, .. } => role.may(permission),
+            Self::Shell(_) => true,
+            Self::Host(_) | Self::System(_) => false,
+        }
+    }
+
+    /// Whether the actor may move somebody from one role to another.
+    pub fn may_change_role(&self, from: Role, to: Role) -> bool {
+        match self {
+            Self::Token { role, .. } => role.may_change_role(from, to),
+            Self::Shell(_) => true,
+            Self::Host(_) | Self::System(_) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Token { id, .. } => id.fmt(f),
+            Self::Host(id) => id.fmt(f),
+            Self::Shell(command) => write!(f, "shell:{command}"),
+            Self::System(rule) => write!(f, "system:{rule}"),
+        }
+    }
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
+        /// The closed set of recorded acts.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Action {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Action {
+            /// The word in the trail.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    /// An organization was made.
+    OrganizationCreate = "organization.create";
+    /// An organization was changed.
+    OrganizationUpdate = "organization.update";
+    /// An organization was deleted.
+    OrganizationDelete = "organization.delete";
+    /// A user was made.
+    UserCreate = "user.create";
+    /// A user was changed.
+    UserUpdate = "user.update";
+    /// A user was disabled.
+    UserDisable = "user.disable";
+    /// A user was enabled again.
+    UserEnable = "user.enable";
+    /// A user was deleted, profiles included.
+    UserDelete = "user.delete";
+    /// A profile was issued.
+    ProfileIssue = "profile.issue";
+    /// A profile was revoked.
+    ProfileRevoke = "profile.revoke";
+    /// A server was made.
+    ServerCreate = "server.create";
+    /// A server was changed.
+    ServerUpdate = "server.update";
+    /// A server was deleted.
+    ServerDelete = "server.delete";
+    /// A host was attached to a server.
+    HostAttach = "host.attach";
+    /// A host was detached from a server.
+    HostDetach = "host.detach";
+    /// A daemon's certificate was signed and its secrets sealed.
+    AttachmentCertify = "attachment.certify";
+    /// A host came into being.
+    HostRegister = "host.register";
+    /// A host was changed.
+    HostUpdate = "host.update";
+    /// A host was removed.
+    HostDelete = "host.delete";
+    /// Somebody asked for the end of a session.
+    SessionEnd = "session.end";
+    /// Settings were changed.
+    SettingsUpdate = "settings.update";
+    /// An authority was made.
+    AuthorityCreate = "authority.create";
+    /// An API token was made.
+    TokenCreate = "token.create";
+}
+
+/// One entry of the trail.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AuditEntry {
+    /// Its id.
+    pub id: AuditId,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub object: String,
+    /// `success`, or `denied`.
+    pub outcome: String,
+    /// In the course of which request.
+    pub request_id: Option<RequestId>,
+    /// What changed: field → `[before, after]`, or the fields of a new object. Never a secret.
+    pub changes: serde_json::Value,
+}

@@ -1,0 +1,53 @@
+//! A machine that runs `postern serve`.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::HostId,
+    text::{HostName, PublicAddress},
+};
+
+/// What a process does; several in one process are the rule in small set-ups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcessRole {
+    /// Public pages for employees.
+    Portal,
+    /// Admin pages and the API.
+    Console,
+    /// The `openvpn` daemons.
+    Vpn,
+    /// Periodic work.
+    Jobs,
+}
+
+/// A host, as far as policy knows it. Whether it is alive is told by its heartbeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its id.
+    pub id: HostId,
+    /// Its name, unique in the cluster.
+    pub name: HostName,
+    /// Where clients reach it: the `remote` lines of profiles.
+    pub public_addresses: Vec<PublicAddress>,
+    /// What its process does.
+    pub roles: BTreeSet<ProcessRole>,
+    /// The public half of its key (X25519): what is sealed to it, only it can open.
+    pub public_key: [u8; 32],
+    /// A draining host is in no new profile and admits nobody.
+    pub draining: bool,
+}
+
+/// Whether a host is of use right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostState {
+    /// Heard of lately.
+    Online,
+    /// Heard of lately; its clients are being moved.
+    Draining,
+    /// Not heard of for longer than three heartbeats.
+    Offline,
+}

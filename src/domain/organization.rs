@@ -1,0 +1,14 @@
+//! A set of users under one name; servers are opened to organizations.
+
+use serde::Serialize;
+
+use super::{ids::OrganizationId, text::Name};
+
+/// An organization.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Organization {
+    /// Its id.
+    pub id: OrganizationId,
+    /// Its name, unique in the cluster.
+    pub name: Name,
+}

@@ -1,0 +1,68 @@
+//! What all hosts must agree on.
+
+use serde::{Deserialize, Serialize};
+
+use super::text::Name;
+
+/// The cluster's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settings {
+    /// The company, as people read it.
+    pub company_name: Option<Name>,
+    /// For how many days a new profile is valid.
+    pub profile_lifetime_days: ProfileLifetime,
+    /// How many active profiles a user may have.
+    pub profiles_per_user: ProfileLimit,
+    /// For how many hours hosts go on admitting people while the database is away.
+    pub outage_admission_hours: OutageAdmission,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            company_name: None,
+            profile_lifetime_days: ProfileLifetime(90),
+            profiles_per_user: ProfileLimit(10),
+            outage_admission_hours: OutageAdmission(4),
+        }
+    }
+}
+
+macro_rules! bounded {
+    ($($(#[$doc:meta])* $name:ident = $min:literal ..= $max:literal, $sentence:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "u32", into = "u32")]
+        pub struct $name(u32);
+
+        impl $name {
+            /// The number.
+            pub fn get(self) -> u32 {
+                self.0
+            }
+        }
+
+        impl TryFrom<u32> for $name {
+            type Error = &'static str;
+
+            fn try_from(number: u32) -> Result<Self, Self::Error> {
+                ($min..=$max).contains(&number).then_some(Self(number)).ok_or($sentence)
+            }
+        }
+
+        impl From<$name> for u32 {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+    )*};
+}
+
+bounded! {
+    /// Days a profile is valid: 1 to 397.
+    ProfileLifetime = 1..=397, "must be between 1 and 397 days";
+    /// Active profiles per user: 1 to 1,000.
+    ProfileLimit = 1..=1000, "must be between 1 and 1000";
+    /// Hours of admission without the database: 0 (none) to 168.
+    OutageAdmission = 0..=168, "must be between 0 and 168 hours";
+}
