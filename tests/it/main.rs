@@ -1,4 +1,5 @@
 //! Integration tests against a real MongoDB and a real `openvpn`, one file per area.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends at the first surprise")]
 
 #[path = "../support/mod.rs"]
 mod support;
