@@ -1,1 +1,22 @@
-//! (being written)
+//! MongoDB: the truth that all hosts share.
+//!
+//! # Contract
+//! - Writes are acknowledged by a majority, reads come from the primary. What a write answered survives a failover.
+//! - "Absent" is an option, not an error. A document that this release cannot read is
+//!   [`StoreError::Corrupt`], never skipped.
+//! - [`StoreError::Unavailable`] after a write means that the outcome is unknown: writes are made so that repeating
+//!   them does no harm (own ids, compared revisions, `$max`).
+//! - The driver has no time limit of its own. Every call made for somebody who waits goes through [`Store::deadline`]
+//!   or [`Store::write`].
+//!
+//! # Theory of operation
+//! The collections hold what is true, at a cluster-wide revision; the capped collection `events` only says where to
+//! look ([`bus`]). [`connect`] holds the connections, [`check`] tries at start whatever we rely on, [`migrate`] brings
+//! the collections into the shape of this release, [`lease`] decides which process does periodic work, and
+//! [`private`] runs a `mongod` of our own where none is configured.
+
+pub mod connect;
+pub mod error;
+
+pub use connect::{Settings, Store};
+pub use error::StoreError;

@@ -1,1 +1,7 @@
 //! Integration tests against a real MongoDB and a real `openvpn`, one file per area.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends at the first surprise")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod store;

@@ -1,0 +1,266 @@
+//! The connections to the database and the limits around them.
+//!
+//! There are two clients: one for calls, and a small one for the bus, whose awaiting cursor holds a connection nearly
+//! all the time. The driver's options are set where the connection string does not say otherwise, except for what
+//! Postern's correctness rests on (majority writes, reads from the primary): a string that says otherwise is refused.
+//!
+//! The driver waits and retries through a failover by itself, and knows no limit for a whole operation, so limits are
+//! put around it here:
+//! - every call has a deadline;
+//! - writes take a permit, fewer than there are connections. A frozen primary makes majority writes stall for many
+//!   seconds; without the permits they would hold all connections and starve the reads;
+//! - once no primary has been known for [`ABSENCE`], calls fail at once instead of piling up.
+
+use std::{
+    fmt,
+    future::IntoFuture,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use mongodb::{
+    Client, Database, ServerType,
+    error::ErrorKind,
+    event::{EventHandler, sdam::SdamEvent},
+    options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, WriteConcern},
+};
+use tokio::sync::Semaphore;
+
+use super::error::{Outage, StoreError, message};
+
+/// Deadline of a call that a person or a request waits for.
+pub const REQUEST: Duration = Duration::from_secs(10);
+/// Deadline of a call of periodic work.
+pub const BACKGROUND: Duration = Duration::from_secs(30);
+/// Without a primary for this long, calls are not tried any more. Longer than a planned change of the primary,
+/// shorter than the patience of a person.
+pub const ABSENCE: Duration = Duration::from_secs(5);
+
+const POOL: u32 = 32;
+const BUS_POOL: u32 = 4;
+
+/// Which database to use.
+#[derive(Clone)]
+pub struct Settings {
+    /// A MongoDB connection string; may hold a password.
+    pub uri: String,
+    /// Name of the database.
+    pub database: String,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+/// The handle to the database; cheap to clone. Made once per process.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    bus: Database,
+    writes: Semaphore,
+    primary: Arc<PrimaryWatch>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.0.database.name()).finish()
+    }
+}
+
+impl Store {
+    /// Prepares the clients. Connections are made when they are needed, so this does not fail when the database is
+    /// away (only when a `mongodb+srv` name cannot be resolved).
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`] names the setting that must be changed.
+    pub async fn connect(settings: &Settings) -> Result<Self, StoreError> {
+        check_name(&settings.database)?;
+        let mut options = parse(&settings.uri).await?;
+        refuse_weak(&options)?;
+        fill_in(&mut options);
+
+        let primary = Arc::new(PrimaryWatch::default());
+        let pool = options.max_pool_size.unwrap_or(POOL);
+        let mut bus_options = options.clone();
+        bus_options.max_pool_size = Some(BUS_POOL);
+        bus_options.min_pool_size = None;
+        options.sdam_event_handler = Some(primary.handler());
+        Ok(Self(Arc::new(Inner {
+            database: client(options)?.database(&settings.database),
+            bus: client(bus_options)?.database(&settings.database),
+            writes: Semaphore::new(write_permits(pool)),
+            primary,
+        })))
+    }
+
+    /// The database, for calls. Bound every use by [`Store::deadline`] or [`Store::write`].
+    pub fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// The same database through the small client of the bus.
+    pub fn bus_client(&self) -> &Database {
+        &self.0.bus
+    }
+
+    /// How long no primary has been known; `None` while there is one.
+    pub fn without_primary(&self) -> Option<Duration> {
+        self.0.primary.absent()
+    }
+
+    /// Runs a call with a limit.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when `limit` passes, or at once when no primary has been known for [`ABSENCE`].
+    pub async fn deadline<T, E>(
+        &self,
+        limit: Duration,
+        call: impl IntoFuture<Output = Result<T, E>>,
+    ) -> Result<T, StoreError>
+    where
+        E: Into<StoreError>,
+    {
+        if let Some(absent) = self.without_primary().filter(|absent| *absent > ABSENCE) {
+            return Err(Outage::NoPrimary(absent).into());
+        }
+        match tokio::time::timeout(limit, call.into_future()).await {
+            Ok(answer) => answer.map_err(Into::into),
+            Err(_) => Err(Outage::Deadline(limit).into()),
+        }
+    }
+
+    /// Runs a writing call with a limit, which covers the wait for one of the permits that keep connections free for
+    /// reads.
+    ///
+    /// # Errors
+    /// As [`Store::deadline`].
+    pub async fn write<T, E>(
+        &self,
+        limit: Duration,
+        call: impl IntoFuture<Output = Result<T, E>>,
+    ) -> Result<T, StoreError>
+    where
+        E: Into<StoreError>,
+    {
+        let permitted = async {
+            let _permit = self.0.writes.acquire().await.map_err(|_closed| Outage::Stopping)?;
+            call.into_future().await.map_err(Into::into)
+        };
+        self.deadline(limit, permitted).await
+    }
+}
+
+/// Knows since when there is no primary, from the driver's monitoring.
+#[derive(Default)]
+struct PrimaryWatch {
+    /// `None` while there is a primary, and before the first look at the set.
+    lost: Mutex<Option<Instant>>,
+}
+
+impl PrimaryWatch {
+    fn handler(self: &Arc<Self>) -> EventHandler<SdamEvent> {
+        let watch = Arc::clone(self);
+        EventHandler::callback(move |event| {
+            if let SdamEvent::TopologyDescriptionChanged(change) = event {
+                let writable = change.new_description.servers().values().any(|server| {
+                    matches!(
+                        server.server_type(),
+                        ServerType::RsPrimary | ServerType::Mongos | ServerType::LoadBalancer | ServerType::Standalone
+                    )
+                });
+                watch.set(writable);
+            }
+        })
+    }
+
+    fn set(&self, writable: bool) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        *lost = if writable { None } else { Some(lost.unwrap_or_else(Instant::now)) };
+    }
+
+    fn absent(&self) -> Option<Duration> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    }
+}
+
+/// Fewer than there are connections, so that reads and health checks always find one.
+fn write_permits(pool: u32) -> usize {
+    let pool = if pool == 0 { POOL } else { pool }; // 0 means no limit
+    usize::try_from(pool * 5 / 8).unwrap_or(1).max(1)
+}
+
+async fn parse(uri: &str) -> Result<ClientOptions, StoreError> {
+    ClientOptions::parse(uri).await.map_err(|error| match error.kind.as_ref() {
+        ErrorKind::InvalidArgument { .. } => {
+            let message = message(&error);
+            let hint =
+                if message.contains("option") || message.contains("support") { "; remove it from the URI" } else { "" };
+            StoreError::misconfigured(format!("database.uri: {message}{hint}"))
+        }
+        _ => error.into(),
+    })
+}
+
+fn client(options: ClientOptions) -> Result<Client, StoreError> {
+    Client::with_options(options).map_err(|error| match error.kind.as_ref() {
+        ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. } => {
+            StoreError::misconfigured(format!("database.uri: {}", message(&error)))
+        }
+        _ => error.into(),
+    })
+}
+
+/// The server's rules for names of databases (manual, "Naming Restrictions").
+fn check_name(name: &str) -> Result<(), StoreError> {
+    if name.is_empty() || name.len() > 63 || name.contains(|c: char| "/\\. \"$*<>:|?\0".contains(c)) {
+        return Err(StoreError::misconfigured(format!("database.name: {name:?} is not a name for a database")));
+    }
+    if matches!(name, "admin" | "local" | "config") {
+        return Err(StoreError::misconfigured(format!("database.name: {name} belongs to MongoDB; choose another")));
+    }
+    Ok(())
+}
+
+/// Refuses what would silently break a promise.
+fn refuse_weak(options: &ClientOptions) -> Result<(), StoreError> {
+    if options.direct_connection == Some(true) {
+        return Err(StoreError::misconfigured(
+            "database.uri: directConnection=true pins one member, so that writes end at the first failover; \
+             remove it and name the set by replicaSet=…",
+        ));
+    }
+    let weak = |w: &Acknowledgment| !matches!(w, Acknowledgment::Majority);
+    if options.write_concern.as_ref().and_then(|concern| concern.w.as_ref()).is_some_and(weak) {
+        return Err(StoreError::misconfigured(
+            "database.uri: w weaker than majority loses acknowledged changes at a failover; remove it",
+        ));
+    }
+    if let Some(SelectionCriteria::ReadPreference(preference)) = &options.selection_criteria
+        && *preference != ReadPreference::Primary
+    {
+        return Err(StoreError::misconfigured(
+            "database.uri: readPreference must be primary, others may answer with the past; remove it",
+        ));
+    }
+    Ok(())
+}
+
+/// Our defaults, where the connection string says nothing.
+fn fill_in(options: &mut ClientOptions) {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    options.app_name.get_or_insert_with(|| concat!("postern/", env!("CARGO_PKG_VERSION")).into());
+    options.max_pool_size.get_or_insert(POOL);
+    options.min_pool_size.get_or_insert(2);
+    options.max_connecting.get_or_insert(4);
+    options.connect_timeout = options.connect_timeout.or(seconds(3));
+    options.heartbeat_freq = options.heartbeat_freq.or(seconds(5));
+    // Longer than an election with the server's defaults (10 s), else a normal failover turns into errors.
+    options.server_selection_timeout = options.server_selection_timeout.or(seconds(15));
+    let concern = options.write_concern.get_or_insert_with(WriteConcern::default);
+    concern.w = Some(Acknowledgment::Majority);
+    concern.w_timeout = concern.w_timeout.or(seconds(5));
+}

@@ -1,0 +1,171 @@
+//! What can go wrong with the database, named by what a caller can do about it.
+//!
+//! The driver's errors are told apart here and nowhere else. The list of codes follows the server's
+//! `error_codes.yml`; a failover, a full pool and a silent network all mean the same to a caller: not now.
+
+use std::{error::Error as StdError, time::Duration};
+
+use mongodb::error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
+use mongodb::error::{RETRYABLE_WRITE_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+
+/// A cause, kept for the log.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another document holds a value that must be unique.
+    #[error("the unique index {index} refuses this value")]
+    Conflict {
+        /// Name of the index that refused.
+        index: String,
+    },
+    /// The database cannot be reached, has no primary or did not answer in time. A write may or may not have happened.
+    #[error("the database is unavailable")]
+    Unavailable {
+        /// What the driver or the deadline said.
+        source: Cause,
+    },
+    /// A stored document is not what this release can read.
+    #[error("the document {id} of {collection} cannot be read")]
+    Corrupt {
+        /// Collection of the document.
+        collection: &'static str,
+        /// Its `_id`.
+        id: String,
+    },
+    /// The settings or the database's set-up must be changed by a person.
+    #[error("{sentence}")]
+    Misconfigured {
+        /// What is wrong and what to do, one sentence for a person.
+        sentence: String,
+    },
+    /// A bug, or a server that behaves as none we know.
+    #[error("the database answered in an unexpected way")]
+    Unexpected {
+        /// What it said.
+        source: Cause,
+    },
+}
+
+/// The cause of an [`StoreError::Unavailable`] that no driver error explains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Outage {
+    /// The deadline of the call passed.
+    #[error("no answer within {0:?}")]
+    Deadline(Duration),
+    /// No primary has been known for a while, so the call was not tried.
+    #[error("no primary for {0:?}")]
+    NoPrimary(Duration),
+    /// This process is shutting down.
+    #[error("shutting down")]
+    Stopping,
+}
+
+impl StoreError {
+    /// A refusal that a person must act on.
+    pub fn misconfigured(sentence: impl Into<String>) -> Self {
+        Self::Misconfigured { sentence: sentence.into() }
+    }
+
+    /// Something that should not happen.
+    pub fn unexpected(source: impl Into<Cause>) -> Self {
+        Self::Unexpected { source: source.into() }
+    }
+
+    /// Whether trying again later can help.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+impl From<Outage> for StoreError {
+    fn from(outage: Outage) -> Self {
+        Self::Unavailable { source: Box::new(outage) }
+    }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        if let Some(index) = duplicate_index(&error) {
+            return Self::Conflict { index };
+        }
+        if is_unavailable(&error) {
+            return Self::Unavailable { source: Box::new(error) };
+        }
+        if is_refused(&error) {
+            return Self::misconfigured(format!(
+                "the database refuses this user (wrong credentials or missing role readWrite on Postern's database): {}",
+                message(&error)
+            ));
+        }
+        Self::Unexpected { source: Box::new(error) }
+    }
+}
+
+/// Code of a unique index's refusal.
+pub(crate) const DUPLICATE_KEY: i32 = 11000;
+
+/// The server's code of an error, if the server said it: of the command, the write, the first refused write of many,
+/// or the write concern.
+pub(crate) fn code(error: &Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => Some(command.code),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
+        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => Some(concern.code),
+        ErrorKind::InsertMany(many) => {
+            let first = many.write_errors.iter().flatten().next().map(|write| write.code);
+            first.or_else(|| many.write_concern_error.as_ref().map(|concern| concern.code))
+        }
+        _ => None,
+    }
+}
+
+/// The server's own words about an error; the driver's where there are none.
+pub(crate) fn message(error: &Error) -> String {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => command.message.clone(),
+        ErrorKind::Write(WriteFailure::WriteError(write)) => write.message.clone(),
+        ErrorKind::InvalidArgument { message, .. }
+        | ErrorKind::Authentication { message, .. }
+        | ErrorKind::ServerSelection { message, .. }
+        | ErrorKind::InvalidTlsConfig { message, .. }
+        | ErrorKind::DnsResolve { message, .. } => message.clone(),
+        _ => error.to_string(),
+    }
+}
+
+/// The name of the unique index that refused, if one did.
+fn duplicate_index(error: &Error) -> Option<String> {
+    let words = match error.kind.as_ref() {
+        ErrorKind::Command(command) if command.code == DUPLICATE_KEY => &command.message,
+        ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == DUPLICATE_KEY => &write.message,
+        ErrorKind::InsertMany(many) => {
+            &many.write_errors.iter().flatten().find(|write| write.code == DUPLICATE_KEY)?.message
+        }
+        _ => return None,
+    };
+    // E11000 duplicate key error collection: postern.users index: email dup key: { … }
+    let index = words.split_once(" index: ").map_or("", |(_, rest)| rest);
+    Some(index.split(' ').next().unwrap_or_default().to_owned())
+}
+
+fn is_unavailable(error: &Error) -> bool {
+    // Network, shutting down, stepping down, recovering, no longer primary, no majority in time, time limits.
+    const NOT_NOW: [i32; 17] = [6, 7, 50, 64, 89, 91, 112, 134, 189, 202, 262, 9001, 10107, 11600, 11602, 13435, 13436];
+    const LABELS: [&str; 3] = [RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT];
+    let kind = matches!(
+        error.kind.as_ref(),
+        ErrorKind::ServerSelection { .. }
+            | ErrorKind::Io(_)
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::DnsResolve { .. }
+            | ErrorKind::Shutdown
+    );
+    kind || LABELS.iter().any(|label| error.contains_label(label))
+        || code(error).is_some_and(|code| NOT_NOW.contains(&code))
+}
+
+fn is_refused(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Authentication { .. }) || matches!(code(error), Some(13 | 18))
+}

@@ -1,0 +1,4 @@
+//! What several test binaries share. Not every binary uses every part.
+#![allow(dead_code, reason = "each test binary uses a part of the support code")]
+
+pub(crate) mod mongod;
