@@ -62,6 +62,7 @@ struct Inner {
     database: Database,
     bus: Database,
     writes: Semaphore,
+    policy_turn: tokio::sync::Mutex<()>,
     primary: Arc<PrimaryWatch>,
 }
 
@@ -93,6 +94,7 @@ impl Store {
             database: client(options)?.database(&settings.database),
             bus: client(bus_options)?.database(&settings.database),
             writes: Semaphore::new(write_permits(pool)),
+            policy_turn: tokio::sync::Mutex::new(()),
             primary,
         })))
     }
@@ -105,6 +107,11 @@ impl Store {
     /// The same database through the small client of the bus.
     pub fn bus_client(&self) -> &Database {
         &self.0.bus
+    }
+
+    /// The queue of this process's changes of policy.
+    pub(super) fn policy_turn(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.policy_turn
     }
 
     /// How long no primary has been known; `None` while there is one.

@@ -15,8 +15,21 @@
 //! the collections into the shape of this release, [`lease`] decides which process does periodic work, and
 //! [`private`] runs a `mongod` of our own where none is configured.
 
+pub mod access;
+pub mod audit;
+pub mod authorities;
 pub mod connect;
+pub mod entity;
 pub mod error;
+pub mod hosts;
+pub mod organizations;
+pub mod policy;
+pub mod profiles;
+pub mod servers;
+pub mod sessions;
+pub mod settings;
+pub mod tokens;
+pub mod users;
 
 pub use connect::{Settings, Store};
 pub use error::StoreError;

@@ -1,0 +1,127 @@
+//! What all policy documents have in common: an `_id`, a `rev`, and a private form that is converted on the way.
+//!
+//! A document that does not convert is [`StoreError::Corrupt`] with its collection and id; it is never skipped, since
+//! a skipped revocation would be a door left open.
+
+use futures_util::TryStreamExt;
+use mongodb::{
+    Collection, Cursor,
+    bson::{self, Bson, DateTime, Document, RawDocumentBuf, doc},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Store, StoreError};
+use crate::domain::{Revised, Revision};
+
+/// A noun of the policy and its form in the database.
+pub trait Entity: Sized + Send {
+    /// The collection that holds it.
+    const COLLECTION: &'static str;
+    /// What `_id` holds, in text.
+    type Key: std::fmt::Display + Send;
+    /// The stored form.
+    type Doc: Serialize + DeserializeOwned + Send;
+
+    /// The value of `_id`.
+    fn key(&self) -> Self::Key;
+    /// The stored form at a revision.
+    fn to_doc(&self, rev: Revision) -> Self::Doc;
+    /// The noun behind a stored form, or `None` if it does not hold what the noun promises.
+    fn from_doc(doc: Self::Doc) -> Option<Revised<Self>>;
+}
+
+/// One page of a list, in the order of the ids.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<String>,
+}
+
+/// Which page.
+#[derive(Debug, Clone)]
+pub struct PageRequest {
+    /// How many rows at most.
+    pub limit: u32,
+    /// The `next` of the page before.
+    pub after: Option<String>,
+}
+
+impl Store {
+    /// One noun by its key.
+    pub async fn find<E: Entity>(&self, key: &E::Key) -> Result<Option<Revised<E>>, StoreError> {
+        let found = self.collection::<E>().find_one(doc! { "_id": key.to_string() }).await?;
+        found.as_ref().map(decode::<E>).transpose()
+    }
+
+    /// A page of the nouns that match, in the order of their ids.
+    pub(super) async fn page<E: Entity>(
+        &self,
+        mut filter: Document,
+        page: &PageRequest,
+    ) -> Result<Page<Revised<E>>, StoreError> {
+        if let Some(after) = &page.after {
+            filter.insert("_id", doc! { "$gt": after });
+        }
+        let limit = i64::from(page.limit);
+        let cursor = self.collection::<E>().find(filter).sort(doc! { "_id": 1 }).limit(limit + 1).await?;
+        let mut rows: Vec<RawDocumentBuf> = cursor.try_collect().await?;
+        let more = rows.len() > page.limit as usize;
+        rows.truncate(page.limit as usize);
+        let next = rows.last().filter(|_| more).map(id_of);
+        let items = rows.iter().map(decode::<E>).collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    }
+
+    /// All nouns that match.
+    pub(super) async fn all<E: Entity>(&self, filter: Document) -> Result<Vec<Revised<E>>, StoreError> {
+        decode_all::<E>(self.collection::<E>().find(filter).await?).await
+    }
+
+    pub(super) fn collection<E: Entity>(&self) -> Collection<RawDocumentBuf> {
+        self.database().collection(E::COLLECTION)
+    }
+}
+
+pub(super) async fn decode_all<E: Entity>(mut cursor: Cursor<RawDocumentBuf>) -> Result<Vec<Revised<E>>, StoreError> {
+    let mut all = Vec::new();
+    while let Some(row) = cursor.try_next().await? {
+        all.push(decode::<E>(&row)?);
+    }
+    Ok(all)
+}
+
+pub(super) fn decode<E: Entity>(row: &RawDocumentBuf) -> Result<Revised<E>, StoreError> {
+    bson::deserialize_from_slice::<E::Doc>(row.as_bytes())
+        .ok()
+        .and_then(E::from_doc)
+        .ok_or_else(|| StoreError::Corrupt { collection: E::COLLECTION, id: id_of(row) })
+}
+
+pub(super) fn encode<E: Entity>(entity: &E, rev: Revision) -> Result<RawDocumentBuf, StoreError> {
+    Ok(bson::serialize_to_raw_document_buf(&entity.to_doc(rev)).map_err(mongodb::error::Error::from)?)
+}
+
+fn id_of(row: &RawDocumentBuf) -> String {
+    row.get("_id")
+        .ok()
+        .flatten()
+        .and_then(|id| Bson::try_from(id).ok())
+        .map_or_else(|| "without id".to_owned(), |id| id.as_str().map_or_else(|| id.to_string(), ToOwned::to_owned))
+}
+
+/// A timestamp as the database keeps it: whole milliseconds.
+pub(super) fn date(at: jiff::Timestamp) -> DateTime {
+    DateTime::from_millis(at.as_millisecond())
+}
+
+/// A date of the database as a timestamp.
+pub(super) fn timestamp(date: DateTime) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_millisecond(date.timestamp_millis()).ok()
+}
+
+/// Bytes as the database keeps them.
+pub(super) fn binary(bytes: &[u8]) -> bson::Binary {
+    bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: bytes.to_vec() }
+}

@@ -1,0 +1,246 @@
+//! Hosts, and what they report about themselves.
+//!
+//! What a host *is* is policy and stands in `hosts`. How it *fares* is written by the host alone, into `host_status`
+//! and `daemon_status`, without a revision: a host may be given a database user that can write these and not policy.
+//! Whether a host is alive is decided when it is read, by the server's clock.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::bson::{self, Binary, DateTime, Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, StoreError,
+    entity::{Entity, Page, PageRequest, binary, timestamp},
+    policy::PolicyChange,
+    servers::AttachmentKey,
+};
+use crate::domain::{
+    Revised, Revision,
+    host::{Host, ProcessRole},
+    ids::{HostId, ServerId},
+    server::DaemonState,
+    text::{HostName, PublicAddress},
+};
+
+/// A host that has not been heard of for this long is offline: three heartbeats.
+const SILENCE_MS: i64 = 30_000;
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+pub struct HostDoc {
+    #[serde(rename = "_id")]
+    id: HostId,
+    rev: i64,
+    name: HostName,
+    public_addresses: Vec<PublicAddress>,
+    roles: BTreeSet<ProcessRole>,
+    public_key: Binary,
+    draining: bool,
+}
+
+impl Entity for Host {
+    const COLLECTION: &'static str = "hosts";
+    type Key = HostId;
+    type Doc = HostDoc;
+
+    fn key(&self) -> HostId {
+        self.id
+    }
+
+    fn to_doc(&self, rev: Revision) -> HostDoc {
+        HostDoc {
+            id: self.id,
+            rev: rev.0,
+            name: self.name.clone(),
+            public_addresses: self.public_addresses.clone(),
+            roles: self.roles.clone(),
+            public_key: binary(&self.public_key),
+            draining: self.draining,
+        }
+    }
+
+    fn from_doc(doc: HostDoc) -> Option<Revised<Self>> {
+        let value = Self {
+            id: doc.id,
+            name: doc.name,
+            public_addresses: doc.public_addresses,
+            roles: doc.roles,
+            public_key: doc.public_key.bytes.try_into().ok()?,
+            draining: doc.draining,
+        };
+        Some(Revised { rev: Revision(doc.rev), value })
+    }
+}
+
+/// What a host said of itself last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostStatus {
+    /// When, by the database's clock.
+    pub last_seen_at: Timestamp,
+    /// Whether that is recent.
+    pub online: bool,
+    /// Its release of Postern.
+    pub version: String,
+    /// How many sessions it carries.
+    pub sessions: u64,
+}
+
+/// What a host said last of one of its daemons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonStatus {
+    /// Which server's daemon, on which host.
+    pub key: AttachmentKey,
+    /// How it is.
+    pub state: DaemonState,
+    /// Why, in words, where there is something to say.
+    pub detail: Option<String>,
+    /// A request for a certificate, PEM.
+    pub request: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HostStatusDoc {
+    #[serde(rename = "_id")]
+    id: HostId,
+    last_seen_at: DateTime,
+    version: String,
+    sessions: i64,
+    #[serde(default)]
+    online: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DaemonStatusDoc {
+    #[serde(rename = "_id")]
+    id: String,
+    server_id: ServerId,
+    host_id: HostId,
+    state: DaemonState,
+    #[serde(default)]
+    detail: Option<String>,
+    #[serde(default)]
+    request: Option<String>,
+}
+
+impl Store {
+    /// A page of hosts.
+    pub async fn list_hosts(&self, page: &PageRequest) -> Result<Page<Revised<Host>>, StoreError> {
+        self.page(doc! {}, page).await
+    }
+
+    /// The host of this name.
+    pub async fn find_host_by_name(&self, name: &HostName) -> Result<Option<Revised<Host>>, StoreError> {
+        let filter = doc! { "name": name.as_str() };
+        Ok(self.all::<Host>(filter).await?.into_iter().next())
+    }
+
+    /// Says that a host is alive.
+    pub async fn beat(&self, host: HostId, version: &str, sessions: u64) -> Result<(), StoreError> {
+        let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
+        let alive = vec![
+            doc! { "$set": { "last_seen_at": "$$NOW", "version": { "$literal": version }, "sessions": sessions } },
+        ];
+        let filter = doc! { "_id": host.to_string() };
+        self.host_status().update_one(filter, alive).upsert(true).await?;
+        Ok(())
+    }
+
+    /// Says that a host stopped on purpose: it is offline from now on.
+    pub async fn beat_last(&self, host: HostId) -> Result<(), StoreError> {
+        let gone = doc! { "$set": { "last_seen_at": DateTime::from_millis(0), "sessions": 0_i64 } };
+        self.host_status().update_one(doc! { "_id": host.to_string() }, gone).await?;
+        Ok(())
+    }
+
+    /// The status of the given hosts, or of all.
+    pub async fn host_statuses(&self, hosts: Option<&[HostId]>) -> Result<HashMap<HostId, HostStatus>, StoreError> {
+        let filter = match hosts {
+            Some(hosts) => doc! { "_id": { "$in": hosts.iter().map(ToString::to_string).collect::<Vec<_>>() } },
+            None => doc! {},
+        };
+        let recent = doc! { "$gt": ["$last_seen_at", { "$subtract": ["$$NOW", SILENCE_MS] }] };
+        let fields = doc! { "last_seen_at": 1, "version": 1, "sessions": 1, "online": recent };
+        let rows = self.host_status().find(filter).projection(fields).await?;
+        let rows: Vec<Document> = rows.try_collect().await?;
+        rows.into_iter()
+            .map(|row| {
+                let id = row.get_str("_id").unwrap_or_default().to_owned();
+                let corrupt = || StoreError::Corrupt { collection: "host_status", id: id.clone() };
+                let doc: HostStatusDoc = bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
+                let status = HostStatus {
+                    last_seen_at: timestamp(doc.last_seen_at).ok_or_else(corrupt)?,
+                    online: doc.online,
+                    version: doc.version,
+                    sessions: u64::try_from(doc.sessions).unwrap_or(0),
+                };
+                Ok((doc.id, status))
+            })
+            .collect()
+    }
+
+    /// Says how a daemon is. A `request` for a certificate stays until the next one replaces it.
+    pub async fn report_daemon(&self, status: &DaemonStatus) -> Result<(), StoreError> {
+        let state = bson::serialize_to_bson(&status.state).map_err(mongodb::error::Error::from)?;
+        let mut fields = doc! {
+            "server_id": status.key.server_id.to_string(), "host_id": status.key.host_id.to_string(),
+            "state": state, "detail": status.detail.clone(),
+        };
+        if let Some(request) = &status.request {
+            fields.insert("request", request);
+        }
+        let update = doc! { "$set": fields, "$currentDate": { "at": true } };
+        self.daemon_status().update_one(doc! { "_id": status.key.to_string() }, update).upsert(true).await?;
+        Ok(())
+    }
+
+    /// Forgets a daemon that is gone for good.
+    pub async fn forget_daemon(&self, key: AttachmentKey) -> Result<(), StoreError> {
+        self.daemon_status().delete_one(doc! { "_id": key.to_string() }).await?;
+        Ok(())
+    }
+
+    /// What the hosts of a server say of its daemons.
+    pub async fn daemons_of(&self, server: ServerId) -> Result<Vec<DaemonStatus>, StoreError> {
+        self.daemons(doc! { "server_id": server.to_string() }).await
+    }
+
+    /// The daemons that ask for a certificate.
+    pub async fn certificate_requests(&self) -> Result<Vec<DaemonStatus>, StoreError> {
+        self.daemons(doc! { "request": { "$type": "string" } }).await
+    }
+
+    async fn daemons(&self, filter: Document) -> Result<Vec<DaemonStatus>, StoreError> {
+        let rows: Vec<Document> = self.daemon_status().find(filter).await?.try_collect().await?;
+        rows.into_iter()
+            .map(|row| {
+                let id = row.get_str("_id").unwrap_or_default().to_owned();
+                let doc = bson::deserialize_from_document::<DaemonStatusDoc>(row).ok();
+                doc.map(|doc| DaemonStatus {
+                    key: AttachmentKey { server_id: doc.server_id, host_id: doc.host_id },
+                    state: doc.state,
+                    detail: doc.detail,
+                    request: doc.request,
+                })
+                .ok_or(StoreError::Corrupt { collection: "daemon_status", id })
+            })
+            .collect()
+    }
+
+    fn host_status(&self) -> mongodb::Collection<Document> {
+        self.database().collection("host_status")
+    }
+
+    fn daemon_status(&self) -> mongodb::Collection<Document> {
+        self.database().collection("daemon_status")
+    }
+}
+
+impl PolicyChange {
+    /// The host of this name.
+    pub async fn host_by_name(&self, name: &HostName) -> Result<Option<Revised<Host>>, StoreError> {
+        self.find_where(doc! { "name": name.as_str() }).await
+    }
+}

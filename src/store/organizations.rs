@@ -1,0 +1,59 @@
+//! Organizations.
+
+use mongodb::bson::doc;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, StoreError,
+    entity::{Entity, Page, PageRequest},
+    policy::PolicyChange,
+};
+use crate::domain::{Revised, Revision, ids::OrganizationId, organization::Organization, text::Name, user::User};
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+pub struct OrganizationDoc {
+    #[serde(rename = "_id")]
+    id: OrganizationId,
+    rev: i64,
+    name: Name,
+}
+
+impl Entity for Organization {
+    const COLLECTION: &'static str = "organizations";
+    type Key = OrganizationId;
+    type Doc = OrganizationDoc;
+
+    fn key(&self) -> OrganizationId {
+        self.id
+    }
+
+    fn to_doc(&self, rev: Revision) -> OrganizationDoc {
+        OrganizationDoc { id: self.id, rev: rev.0, name: self.name.clone() }
+    }
+
+    fn from_doc(doc: OrganizationDoc) -> Option<Revised<Self>> {
+        Some(Revised { rev: Revision(doc.rev), value: Self { id: doc.id, name: doc.name } })
+    }
+}
+
+impl Store {
+    /// A page of organizations.
+    pub async fn list_organizations(&self, page: &PageRequest) -> Result<Page<Revised<Organization>>, StoreError> {
+        self.page(doc! {}, page).await
+    }
+}
+
+impl PolicyChange {
+    /// Whether any user belongs to the organization.
+    pub async fn has_users(&self, organization: OrganizationId) -> Result<bool, StoreError> {
+        let filter = doc! { "organization_id": organization.to_string() };
+        Ok(self.count_where::<User>(filter, 1).await? > 0)
+    }
+
+    /// Whether any server is open to the organization.
+    pub async fn opens_servers(&self, organization: OrganizationId) -> Result<bool, StoreError> {
+        let filter = doc! { "organization_ids": organization.to_string() };
+        Ok(self.count_where::<crate::domain::server::Server>(filter, 1).await? > 0)
+    }
+}

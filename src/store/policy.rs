@@ -1,0 +1,248 @@
+//! How policy changes: one transaction that raises the cluster's revision, writes documents with that revision and
+//! records the act.
+//!
+//! The transaction's first write is the revision counter. Whoever holds it is alone until the commit, so **commit
+//! order is revision order**, and what the transaction reads cannot change under it. Inside one process the changes
+//! queue for it, because a database answers a conflict with an error, not with a place in a queue; between processes
+//! the loser starts again.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use mongodb::{
+    ClientSession,
+    bson::{Document, RawDocumentBuf, doc},
+    error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{
+    Store, StoreError,
+    audit::AuditDoc,
+    entity::{Entity, date, decode, encode},
+};
+use crate::domain::{Revised, Revision, audit::AuditEntry};
+
+/// How long a change may try before the database counts as away.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An open change of policy. A handle: clones speak to the same transaction.
+#[derive(Clone)]
+pub struct PolicyChange(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    session: Mutex<ClientSession>,
+    rev: Revision,
+    wrote: AtomicBool,
+    conflicted: AtomicBool,
+}
+
+impl Store {
+    /// Runs `change` in a transaction of its own. It may run several times and must have no effect but through its
+    /// handle. If it writes nothing, nothing is committed and the revision stays; else the result comes with the new
+    /// revision.
+    ///
+    /// # Errors
+    /// What `change` returns, and [`StoreError::Unavailable`] when the database gives no certain answer in time.
+    pub async fn change<T, E, F, Fut>(&self, change: F) -> Result<(T, Option<Revision>), E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
+        let _turn = self.policy_turn().lock().await;
+        let began = Instant::now();
+        loop {
+            let tx = self.begin(began).await?;
+            let result = change(tx.clone()).await;
+            if tx.0.conflicted.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
+                tx.abort().await;
+                continue;
+            }
+            let value = match result {
+                Ok(value) if tx.0.wrote.load(Ordering::Relaxed) => value,
+                unchanged => {
+                    tx.abort().await;
+                    return unchanged.map(|value| (value, None));
+                }
+            };
+            match tx.commit(began).await {
+                Ok(()) => return Ok((value, Some(tx.0.rev))),
+                Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) && began.elapsed() < PATIENCE => {}
+                Err(error) => return Err(StoreError::from(error).into()),
+            }
+        }
+    }
+
+    async fn begin(&self, began: Instant) -> Result<PolicyChange, StoreError> {
+        loop {
+            let mut session = self.database().client().start_session().await?;
+            session.start_transaction().await?;
+            match self.raise_revision(&mut session).await {
+                Ok(rev) => {
+                    return Ok(PolicyChange(Arc::new(Inner {
+                        store: self.clone(),
+                        session: Mutex::new(session),
+                        rev,
+                        wrote: AtomicBool::new(false),
+                        conflicted: AtomicBool::new(false),
+                    })));
+                }
+                Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) && began.elapsed() < PATIENCE => {
+                    // Somebody in another process holds the counter; a change takes some milliseconds.
+                    drop(session.abort_transaction().await);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn raise_revision(&self, session: &mut ClientSession) -> Result<Revision, Error> {
+        let after = self
+            .database()
+            .collection::<Document>("cluster")
+            .find_one_and_update(doc! { "_id": "cluster" }, doc! { "$inc": { "revision": 1_i64 } })
+            .return_document(mongodb::options::ReturnDocument::After)
+            .session(session)
+            .await?;
+        let revision = after.as_ref().and_then(|cluster| cluster.get_i64("revision").ok());
+        revision
+            .map(Revision)
+            .ok_or_else(|| Error::custom("the cluster document is missing: run `postern migrate apply`"))
+    }
+}
+
+impl PolicyChange {
+    /// The revision that this change will have.
+    pub fn rev(&self) -> Revision {
+        self.0.rev
+    }
+
+    /// One noun by its key, as this transaction sees it.
+    pub async fn find<E: Entity>(&self, key: &E::Key) -> Result<Option<Revised<E>>, StoreError> {
+        self.find_where::<E>(doc! { "_id": key.to_string() }).await
+    }
+
+    /// The first noun that matches.
+    pub(super) async fn find_where<E: Entity>(&self, filter: Document) -> Result<Option<Revised<E>>, StoreError> {
+        let mut session = self.session().await;
+        let found = self.0.store.collection::<E>().find_one(filter).session(&mut *session).await;
+        self.noted(found)?.as_ref().map(decode::<E>).transpose()
+    }
+
+    /// All nouns that match.
+    pub(super) async fn all_where<E: Entity>(&self, filter: Document) -> Result<Vec<Revised<E>>, StoreError> {
+        let mut session = self.session().await;
+        let found = self.0.store.collection::<E>().find(filter).session(&mut *session).await;
+        let mut cursor = self.noted(found)?;
+        let mut rows = Vec::new();
+        while let Some(row) = self.noted(cursor.next(&mut session).await.transpose())? {
+            rows.push(decode::<E>(&row)?);
+        }
+        Ok(rows)
+    }
+
+    /// How many nouns match, counting no further than `limit`.
+    pub(super) async fn count_where<E: Entity>(&self, filter: Document, limit: u64) -> Result<u64, StoreError> {
+        let mut session = self.session().await;
+        let counted = self.0.store.collection::<E>().count_documents(filter).limit(limit).session(&mut *session).await;
+        self.noted(counted)
+    }
+
+    /// Adds a noun.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if a unique index already holds one like it.
+    pub async fn insert<E: Entity>(&self, entity: &E) -> Result<(), StoreError> {
+        let row = encode(entity, self.rev())?;
+        self.insert_into(E::COLLECTION, row).await
+    }
+
+    /// Puts a noun in the place of the one with the same key.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if a unique index already holds one like it.
+    pub async fn replace<E: Entity>(&self, entity: &E) -> Result<(), StoreError> {
+        let row = encode(entity, self.rev())?;
+        let mut session = self.session().await;
+        let filter = doc! { "_id": entity.key().to_string() };
+        let replaced = self.0.store.collection::<E>().replace_one(filter, row).session(&mut *session).await;
+        self.written(replaced).map(drop)
+    }
+
+    /// Removes a noun and leaves a tombstone, so that every snapshot learns of it.
+    pub async fn delete<E: Entity>(&self, key: &E::Key, now: Timestamp) -> Result<(), StoreError> {
+        let key = key.to_string();
+        {
+            let mut session = self.session().await;
+            let deleted = self.0.store.collection::<E>().delete_one(doc! { "_id": &key }).session(&mut *session).await;
+            self.written(deleted)?;
+        }
+        let tombstone = doc! { "collection": E::COLLECTION, "key": key, "rev": self.rev().0, "at": date(now) };
+        let row = RawDocumentBuf::try_from(&tombstone).map_err(Error::from)?;
+        self.insert_into("tombstones", row).await
+    }
+
+    /// Records the act that this change is.
+    pub async fn record(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        let row = mongodb::bson::serialize_to_raw_document_buf(&AuditDoc::from(entry)).map_err(Error::from)?;
+        self.insert_into("audit", row).await
+    }
+
+    async fn insert_into(&self, collection: &str, row: RawDocumentBuf) -> Result<(), StoreError> {
+        let mut session = self.session().await;
+        let collection = self.0.store.database().collection::<RawDocumentBuf>(collection);
+        let inserted = collection.insert_one(row).session(&mut *session).await;
+        self.written(inserted).map(drop)
+    }
+
+    pub(super) async fn delete_rows(&self, collection: &str, filter: Document) -> Result<(), StoreError> {
+        let mut session = self.session().await;
+        let collection = self.0.store.database().collection::<RawDocumentBuf>(collection);
+        let deleted = collection.delete_many(filter).session(&mut *session).await;
+        self.written(deleted).map(drop)
+    }
+
+    async fn session(&self) -> MutexGuard<'_, ClientSession> {
+        self.0.session.lock().await
+    }
+
+    fn written<T>(&self, result: Result<T, Error>) -> Result<T, StoreError> {
+        self.0.wrote.store(true, Ordering::Relaxed);
+        self.noted(result)
+    }
+
+    /// Remembers that the server gave the transaction up, so that the change runs again.
+    fn noted<T>(&self, result: Result<T, Error>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+                self.0.conflicted.store(true, Ordering::Relaxed);
+            }
+            error.into()
+        })
+    }
+
+    async fn abort(&self) {
+        // A transaction that is not aborted here is aborted by the server when its session times out.
+        drop(self.session().await.abort_transaction().await);
+    }
+
+    async fn commit(&self, began: Instant) -> Result<(), Error> {
+        let mut session = self.session().await;
+        loop {
+            match session.commit_transaction().await {
+                Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) && began.elapsed() < PATIENCE => {
+                }
+                done => return done,
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Profiles, and the addresses that they hold.
+
+use std::net::Ipv4Addr;
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::bson::{Binary, DateTime, Document, doc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, StoreError,
+    entity::{Entity, Page, PageRequest, binary, date, timestamp},
+    policy::PolicyChange,
+};
+use crate::domain::{
+    Revised, Revision,
+    ids::{ProfileId, ServerId, UserId},
+    network::ServerNetwork,
+    profile::{Fingerprint, Profile, ProfileState},
+    text::Name,
+};
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+pub struct ProfileDoc {
+    #[serde(rename = "_id")]
+    id: ProfileId,
+    rev: i64,
+    user_id: UserId,
+    server_id: ServerId,
+    name: Name,
+    address: Ipv4Addr,
+    state: String,
+    issued_at: DateTime,
+    expires_at: DateTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<DateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_connected_at: Option<DateTime>,
+    fingerprint: Binary,
+}
+
+/// The words of the state in the database.
+pub(super) fn state_word(state: ProfileState) -> &'static str {
+    match state {
+        ProfileState::Active => "active",
+        ProfileState::Revoked => "revoked",
+    }
+}
+
+pub(super) fn state_from(word: &str) -> Option<ProfileState> {
+    [ProfileState::Active, ProfileState::Revoked].into_iter().find(|state| state_word(*state) == word)
+}
+
+impl Entity for Profile {
+    const COLLECTION: &'static str = "profiles";
+    type Key = ProfileId;
+    type Doc = ProfileDoc;
+
+    fn key(&self) -> ProfileId {
+        self.id
+    }
+
+    fn to_doc(&self, rev: Revision) -> ProfileDoc {
+        ProfileDoc {
+            id: self.id,
+            rev: rev.0,
+            user_id: self.user_id,
+            server_id: self.server_id,
+            name: self.name.clone(),
+            address: self.address,
+            state: state_word(self.state).to_owned(),
+            issued_at: date(self.issued_at),
+            expires_at: date(self.expires_at),
+            revoked_at: self.revoked_at.map(date),
+            last_connected_at: self.last_connected_at.map(date),
+            fingerprint: binary(&self.fingerprint.0),
+        }
+    }
+
+    fn from_doc(doc: ProfileDoc) -> Option<Revised<Self>> {
+        let value = Self {
+            id: doc.id,
+            user_id: doc.user_id,
+            server_id: doc.server_id,
+            name: doc.name,
+            address: doc.address,
+            state: state_from(&doc.state)?,
+            issued_at: timestamp(doc.issued_at)?,
+            expires_at: timestamp(doc.expires_at)?,
+            revoked_at: doc.revoked_at.and_then(timestamp),
+            last_connected_at: doc.last_connected_at.and_then(timestamp),
+            fingerprint: Fingerprint(doc.fingerprint.bytes.try_into().ok()?),
+        };
+        Some(Revised { rev: Revision(doc.rev), value })
+    }
+}
+
+/// Which profiles.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProfileFilter {
+    /// Those of one user.
+    pub user_id: Option<UserId>,
+    /// Those of one server.
+    pub server_id: Option<ServerId>,
+}
+
+impl Store {
+    /// A page of profiles.
+    pub async fn list_profiles(
+        &self,
+        filter: &ProfileFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Revised<Profile>>, StoreError> {
+        let mut query = doc! {};
+        if let Some(user) = filter.user_id {
+            query.insert("user_id", user.to_string());
+        }
+        if let Some(server) = filter.server_id {
+            query.insert("server_id", server.to_string());
+        }
+        self.page(query, page).await
+    }
+
+    /// Reserves an address of a server's network for a profile: the first free one of the profile's own sequence.
+    /// `None` if every address is taken.
+    ///
+    /// Inserting is allocating, and a unique index decides who was first, so any number of processes may do this at
+    /// once. It happens before the profile's transaction, which must not lose its turn to a taken address; if no
+    /// profile comes of it, [`Self::release_address`] gives it back.
+    pub async fn reserve_address(
+        &self,
+        server: ServerId,
+        network: ServerNetwork,
+        profile: ProfileId,
+        now: Timestamp,
+    ) -> Result<Option<Ipv4Addr>, StoreError> {
+        const PROBES: usize = 8;
+        for address in network.candidates(profile).take(PROBES) {
+            if self.try_reserve(server, profile, address, now).await? {
+                return Ok(Some(address));
+            }
+        }
+        // A crowded network: read what is taken once, and try what is free in the same order.
+        let taken = self.taken_addresses(server).await?;
+        for address in network.candidates(profile).filter(|address| !taken.contains(address)) {
+            if self.try_reserve(server, profile, address, now).await? {
+                return Ok(Some(address));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn try_reserve(
+        &self,
+        server: ServerId,
+        profile: ProfileId,
+        address: Ipv4Addr,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let row = doc! {
+            "_id": profile.to_string(), "server_id": server.to_string(), "profile_id": profile.to_string(),
+            "address": address.to_string(), "at": date(now),
+        };
+        match self.addresses().insert_one(row).await.map_err(StoreError::from) {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn taken_addresses(&self, server: ServerId) -> Result<std::collections::HashSet<Ipv4Addr>, StoreError> {
+        let filter = doc! { "server_id": server.to_string() };
+        let rows = self.addresses().find(filter).projection(doc! { "address": 1 }).await?;
+        let rows: Vec<Document> = rows.try_collect().await?;
+        Ok(rows.iter().filter_map(|row| row.get_str("address").ok()?.parse().ok()).collect())
+    }
+
+    /// Gives a reserved address back.
+    pub async fn release_address(&self, profile: ProfileId) -> Result<(), StoreError> {
+        self.addresses().delete_one(doc! { "_id": profile.to_string() }).await?;
+        Ok(())
+    }
+
+    /// Notes that a profile connected. Not policy: it changes nobody's access, and so no revision.
+    pub async fn touch_profile(&self, profile: ProfileId, at: Timestamp) -> Result<(), StoreError> {
+        let newest = doc! { "$max": { "last_connected_at": date(at) } };
+        self.collection::<Profile>().update_one(doc! { "_id": profile.to_string() }, newest).await?;
+        Ok(())
+    }
+
+    fn addresses(&self) -> mongodb::Collection<Document> {
+        self.database().collection("addresses")
+    }
+}
+
+impl PolicyChange {
+    /// Gives the address of a profile back, so that another profile may get it.
+    pub async fn free_address(&self, profile: ProfileId) -> Result<(), StoreError> {
+        self.delete_rows("addresses", doc! { "_id": profile.to_string() }).await
+    }
+
+    /// All profiles of a server.
+    pub async fn profiles_on(&self, server: ServerId) -> Result<Vec<Revised<Profile>>, StoreError> {
+        self.all_where(doc! { "server_id": server.to_string() }).await
+    }
+
+    /// Whether a server has any profile that still opens it.
+    pub async fn has_active_profiles(&self, server: ServerId) -> Result<bool, StoreError> {
+        Ok(self.count_where::<Profile>(doc! { "server_id": server.to_string(), "state": "active" }, 1).await? > 0)
+    }
+}

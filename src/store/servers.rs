@@ -1,0 +1,201 @@
+//! Servers, and their attachments to hosts.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use mongodb::bson::{Binary, DateTime, doc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, StoreError,
+    entity::{Entity, Page, PageRequest, binary, date, timestamp},
+    policy::PolicyChange,
+};
+use crate::domain::{
+    Revised, Revision,
+    ids::{HostId, OrganizationId, ServerId},
+    network::{Route, ServerNetwork},
+    server::{Attachment, Credentials, Keepalive, Port, Protocol, Server},
+    text::{DnsName, GroupName, Name},
+};
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+pub struct ServerDoc {
+    #[serde(rename = "_id")]
+    id: ServerId,
+    rev: i64,
+    name: Name,
+    network: ServerNetwork,
+    port: Port,
+    protocol: Protocol,
+    enabled: bool,
+    organization_ids: BTreeSet<OrganizationId>,
+    groups: BTreeSet<GroupName>,
+    routes: Vec<Route>,
+    dns_servers: Vec<Ipv4Addr>,
+    search_domains: Vec<DnsName>,
+    keepalive: Keepalive,
+}
+
+impl Entity for Server {
+    const COLLECTION: &'static str = "servers";
+    type Key = ServerId;
+    type Doc = ServerDoc;
+
+    fn key(&self) -> ServerId {
+        self.id
+    }
+
+    fn to_doc(&self, rev: Revision) -> ServerDoc {
+        let server = self.clone();
+        ServerDoc {
+            id: server.id,
+            rev: rev.0,
+            name: server.name,
+            network: server.network,
+            port: server.port,
+            protocol: server.protocol,
+            enabled: server.enabled,
+            organization_ids: server.organization_ids,
+            groups: server.groups,
+            routes: server.routes,
+            dns_servers: server.dns_servers,
+            search_domains: server.search_domains,
+            keepalive: server.keepalive,
+        }
+    }
+
+    fn from_doc(doc: ServerDoc) -> Option<Revised<Self>> {
+        let value = Self {
+            id: doc.id,
+            name: doc.name,
+            network: doc.network,
+            port: doc.port,
+            protocol: doc.protocol,
+            enabled: doc.enabled,
+            organization_ids: doc.organization_ids,
+            groups: doc.groups,
+            routes: doc.routes,
+            dns_servers: doc.dns_servers,
+            search_domains: doc.search_domains,
+            keepalive: doc.keepalive,
+        };
+        Some(Revised { rev: Revision(doc.rev), value })
+    }
+}
+
+/// The key of an attachment: which server, on which host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AttachmentKey {
+    /// What runs.
+    pub server_id: ServerId,
+    /// Where it runs.
+    pub host_id: HostId,
+}
+
+impl std::fmt::Display for AttachmentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.server_id, self.host_id)
+    }
+}
+
+impl std::str::FromStr for AttachmentKey {
+    type Err = crate::domain::ids::IdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (server, host) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self { server_id: server.parse()?, host_id: host.parse()? })
+    }
+}
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+pub struct AttachmentDoc {
+    #[serde(rename = "_id")]
+    id: String,
+    rev: i64,
+    server_id: ServerId,
+    host_id: HostId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credentials: Option<CredentialsDoc>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CredentialsDoc {
+    certificate: String,
+    key_hash: Binary,
+    not_after: DateTime,
+    client_authorities: String,
+    sealed_tls_crypt: Binary,
+}
+
+impl Entity for Attachment {
+    const COLLECTION: &'static str = "attachments";
+    type Key = AttachmentKey;
+    type Doc = AttachmentDoc;
+
+    fn key(&self) -> AttachmentKey {
+        AttachmentKey { server_id: self.server_id, host_id: self.host_id }
+    }
+
+    fn to_doc(&self, rev: Revision) -> AttachmentDoc {
+        let credentials = self.credentials.as_ref().map(|given| CredentialsDoc {
+            certificate: given.certificate.clone(),
+            key_hash: binary(&given.key_hash),
+            not_after: date(given.not_after),
+            client_authorities: given.client_authorities.clone(),
+            sealed_tls_crypt: binary(&given.sealed_tls_crypt),
+        });
+        AttachmentDoc {
+            id: self.key().to_string(),
+            rev: rev.0,
+            server_id: self.server_id,
+            host_id: self.host_id,
+            credentials,
+        }
+    }
+
+    fn from_doc(doc: AttachmentDoc) -> Option<Revised<Self>> {
+        let credentials = match doc.credentials {
+            None => None,
+            Some(given) => Some(Credentials {
+                certificate: given.certificate,
+                key_hash: given.key_hash.bytes,
+                not_after: timestamp(given.not_after)?,
+                client_authorities: given.client_authorities,
+                sealed_tls_crypt: given.sealed_tls_crypt.bytes,
+            }),
+        };
+        let value = Self { server_id: doc.server_id, host_id: doc.host_id, credentials };
+        Some(Revised { rev: Revision(doc.rev), value })
+    }
+}
+
+impl Store {
+    /// A page of servers.
+    pub async fn list_servers(&self, page: &PageRequest) -> Result<Page<Revised<Server>>, StoreError> {
+        self.page(doc! {}, page).await
+    }
+
+    /// All attachments of a server.
+    pub async fn attachments_of(&self, server: ServerId) -> Result<Vec<Revised<Attachment>>, StoreError> {
+        self.all(doc! { "server_id": server.to_string() }).await
+    }
+}
+
+impl PolicyChange {
+    /// All servers of the cluster.
+    pub async fn all_servers(&self) -> Result<Vec<Revised<Server>>, StoreError> {
+        self.all_where(doc! {}).await
+    }
+
+    /// All attachments of a server.
+    pub async fn attachments_of(&self, server: ServerId) -> Result<Vec<Revised<Attachment>>, StoreError> {
+        self.all_where(doc! { "server_id": server.to_string() }).await
+    }
+
+    /// All attachments of a host.
+    pub async fn attachments_on(&self, host: HostId) -> Result<Vec<Revised<Attachment>>, StoreError> {
+        self.all_where(doc! { "host_id": host.to_string() }).await
+    }
+}

@@ -1,0 +1,175 @@
+//! Sessions, written by the host that carries them; others may only ask for their end.
+//!
+//! `presence` holds one document per profile: its newest session. Taking it over is one atomic exchange, so however
+//! many hosts a profile connects to at once, the database decides which connection is the newest, and each of the
+//! others is known to exactly one host as the one that it displaced.
+
+use std::collections::HashMap;
+
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::{
+    Collection,
+    bson::{self, DateTime, Document, doc},
+    options::ReturnDocument,
+};
+
+use super::{
+    Store, StoreError,
+    entity::{Page, PageRequest, date, timestamp},
+};
+use crate::domain::{
+    ids::{HostId, ProfileId, ServerId, SessionId, UserId},
+    session::{EndReason, Session},
+};
+
+/// Which live sessions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SessionFilter {
+    /// Those of one user.
+    pub user_id: Option<UserId>,
+    /// Those of one server.
+    pub server_id: Option<ServerId>,
+    /// Those that one host carries.
+    pub host_id: Option<HostId>,
+}
+
+impl Store {
+    /// Records a session as it is now. Repeating it does no harm.
+    pub async fn upsert_session(&self, session: &Session) -> Result<(), StoreError> {
+        let mut row = bson::serialize_to_document(session).map_err(mongodb::error::Error::from)?;
+        row.remove("id");
+        row.insert("connected_at", date(session.connected_at));
+        let filter = doc! { "_id": session.id.to_string() };
+        self.sessions().update_one(filter, doc! { "$set": row }).upsert(true).await?;
+        Ok(())
+    }
+
+    /// Makes a session the newest of its profile, and tells which one was before.
+    pub async fn take_presence(&self, session: &Session) -> Result<Option<SessionId>, StoreError> {
+        let filter = doc! { "_id": session.profile_id.to_string() };
+        let mine = doc! { "$set": { "session_id": session.id.to_string() }, "$currentDate": { "at": true } };
+        let presence = self.database().collection::<Document>("presence");
+        let before =
+            presence.find_one_and_update(filter, mine).upsert(true).return_document(ReturnDocument::Before).await?;
+        let before = before.and_then(|before| before.get_str("session_id").ok()?.parse().ok());
+        Ok(before.filter(|before| *before != session.id))
+    }
+
+    /// The newest session of each of the given profiles.
+    pub async fn presence_of(&self, profiles: &[ProfileId]) -> Result<HashMap<ProfileId, SessionId>, StoreError> {
+        let keys: Vec<String> = profiles.iter().map(ToString::to_string).collect();
+        let presence = self.database().collection::<Document>("presence");
+        let rows: Vec<Document> = presence.find(doc! { "_id": { "$in": keys } }).await?.try_collect().await?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| {
+                Some((row.get_str("_id").ok()?.parse().ok()?, row.get_str("session_id").ok()?.parse().ok()?))
+            })
+            .collect())
+    }
+
+    /// Asks the host that carries a session to end it. `false` if no such session is live.
+    pub async fn ask_for_end(&self, session: SessionId, reason: EndReason) -> Result<bool, StoreError> {
+        let reason = bson::serialize_to_bson(&reason).map_err(mongodb::error::Error::from)?;
+        let filter = doc! { "_id": session.to_string(), "ended_at": null };
+        let asked = self.sessions().update_one(filter, doc! { "$set": { "end_requested": reason } }).await?;
+        Ok(asked.matched_count > 0)
+    }
+
+    /// The live sessions of a host that somebody asked to end.
+    pub async fn ends_asked_of(&self, host: HostId) -> Result<Vec<(SessionId, EndReason)>, StoreError> {
+        let filter = doc! { "host_id": host.to_string(), "ended_at": null, "end_requested": { "$type": "string" } };
+        let rows: Vec<Document> = self.sessions().find(filter).await?.try_collect().await?;
+        rows.into_iter()
+            .map(|row| {
+                let id = row.get_str("_id").unwrap_or_default().to_owned();
+                let read = || {
+                    let reason = row.get("end_requested").cloned()?;
+                    Some((id.parse().ok()?, bson::deserialize_from_bson(reason).ok()?))
+                };
+                read().ok_or(StoreError::Corrupt { collection: "sessions", id: id.clone() })
+            })
+            .collect()
+    }
+
+    /// Records the end of a session; the first record of it counts.
+    pub async fn end_session(&self, session: &Session, at: Timestamp, reason: EndReason) -> Result<(), StoreError> {
+        self.upsert_session(session).await?;
+        let reason = bson::serialize_to_bson(&reason).map_err(mongodb::error::Error::from)?;
+        let filter = doc! { "_id": session.id.to_string(), "ended_at": null };
+        let end = doc! { "$set": { "ended_at": date(at), "end_reason": reason } };
+        self.sessions().update_one(filter, end).await?;
+        Ok(())
+    }
+
+    /// Records counters of live sessions.
+    pub async fn count_traffic(&self, counters: &[(SessionId, u64, u64)]) -> Result<(), StoreError> {
+        for (session, received, sent) in counters {
+            let received = i64::try_from(*received).unwrap_or(i64::MAX);
+            let sent = i64::try_from(*sent).unwrap_or(i64::MAX);
+            let grown = doc! { "$max": { "bytes_received": received, "bytes_sent": sent } };
+            self.sessions().update_one(doc! { "_id": session.to_string() }, grown).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends all sessions that a host is recorded to carry, but for those that it does: what remains of a crash.
+    pub async fn end_other_sessions(&self, host: HostId, carried: &[SessionId]) -> Result<u64, StoreError> {
+        let carried: Vec<String> = carried.iter().map(ToString::to_string).collect();
+        let filter = doc! { "host_id": host.to_string(), "ended_at": null, "_id": { "$nin": carried } };
+        let reason = bson::serialize_to_bson(&EndReason::DaemonEnded).map_err(mongodb::error::Error::from)?;
+        let end = doc! { "$set": { "end_reason": reason }, "$currentDate": { "ended_at": true } };
+        Ok(self.sessions().update_many(filter, end).await?.modified_count)
+    }
+
+    /// One session, live or ended.
+    pub async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.sessions().find_one(doc! { "_id": id.to_string() }).await?.map(session).transpose()
+    }
+
+    /// A page of the live sessions that the given hosts carry: those of a silent host are unknown.
+    pub async fn list_sessions(
+        &self,
+        filter: &SessionFilter,
+        alive: &[HostId],
+        page: &PageRequest,
+    ) -> Result<Page<Session>, StoreError> {
+        let alive: Vec<String> = alive
+            .iter()
+            .filter(|host| filter.host_id.is_none_or(|wanted| wanted == **host))
+            .map(ToString::to_string)
+            .collect();
+        let mut query = doc! { "ended_at": null, "host_id": { "$in": alive } };
+        if let Some(user) = filter.user_id {
+            query.insert("user_id", user.to_string());
+        }
+        if let Some(server) = filter.server_id {
+            query.insert("server_id", server.to_string());
+        }
+        if let Some(after) = &page.after {
+            query.insert("_id", doc! { "$gt": after });
+        }
+        let rows = self.sessions().find(query).sort(doc! { "_id": 1 }).limit(i64::from(page.limit) + 1).await?;
+        let rows: Vec<Document> = rows.try_collect().await?;
+        let more = rows.len() > page.limit as usize;
+        let items: Vec<Session> = rows.into_iter().take(page.limit as usize).map(session).collect::<Result<_, _>>()?;
+        let next = items.last().filter(|_| more).map(|last| last.id.to_string());
+        Ok(Page { items, next })
+    }
+
+    fn sessions(&self) -> Collection<Document> {
+        self.database().collection("sessions")
+    }
+}
+
+fn session(mut row: Document) -> Result<Session, StoreError> {
+    let id = row.get_str("_id").unwrap_or_default().to_owned();
+    let corrupt = || StoreError::Corrupt { collection: "sessions", id: id.clone() };
+    // The noun's own form writes times as text, the database keeps dates.
+    let connected_at: DateTime = *row.get_datetime("connected_at").map_err(|_absent| corrupt())?;
+    let connected_at = timestamp(connected_at).ok_or_else(corrupt)?;
+    row.insert("id", id.clone());
+    row.insert("connected_at", connected_at.to_string());
+    bson::deserialize_from_document(row).map_err(|_invalid| corrupt())
+}

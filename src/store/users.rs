@@ -1,0 +1,123 @@
+//! Users.
+
+use std::collections::BTreeSet;
+
+use mongodb::bson::{Bson, doc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, StoreError,
+    entity::{Entity, Page, PageRequest},
+    policy::PolicyChange,
+};
+use crate::domain::{
+    Revised, Revision,
+    ids::{OrganizationId, UserId},
+    profile::Profile,
+    role::Role,
+    text::{Email, GroupName, Name},
+    user::User,
+};
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+pub struct UserDoc {
+    #[serde(rename = "_id")]
+    id: UserId,
+    rev: i64,
+    organization_id: OrganizationId,
+    name: Name,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    email: Option<Email>,
+    groups: BTreeSet<GroupName>,
+    role: Role,
+    disabled: bool,
+}
+
+impl Entity for User {
+    const COLLECTION: &'static str = "users";
+    type Key = UserId;
+    type Doc = UserDoc;
+
+    fn key(&self) -> UserId {
+        self.id
+    }
+
+    fn to_doc(&self, rev: Revision) -> UserDoc {
+        let Self { id, organization_id, name, email, groups, role, disabled } = self.clone();
+        UserDoc { id, rev: rev.0, organization_id, name, email, groups, role, disabled }
+    }
+
+    fn from_doc(doc: UserDoc) -> Option<Revised<Self>> {
+        let UserDoc { id, rev, organization_id, name, email, groups, role, disabled } = doc;
+        let value = Self { id, organization_id, name, email, groups, role, disabled };
+        Some(Revised { rev: Revision(rev), value })
+    }
+}
+
+/// Which users.
+#[derive(Debug, Clone, Default)]
+pub struct UserFilter {
+    /// Those of one organization.
+    pub organization_id: Option<OrganizationId>,
+    /// Those whose name or e-mail address contains this, in any case.
+    pub text: Option<String>,
+    /// The one with this address.
+    pub email: Option<Email>,
+}
+
+impl Store {
+    /// A page of users.
+    pub async fn list_users(&self, filter: &UserFilter, page: &PageRequest) -> Result<Page<Revised<User>>, StoreError> {
+        let mut query = doc! {};
+        if let Some(organization) = filter.organization_id {
+            query.insert("organization_id", organization.to_string());
+        }
+        if let Some(email) = &filter.email {
+            query.insert("email", email.as_str());
+        }
+        if let Some(text) = &filter.text {
+            let pattern = Bson::RegularExpression(mongodb::bson::Regex {
+                pattern: escaped(text).try_into().map_err(mongodb::error::Error::custom)?,
+                options: mongodb::bson::cstr!("i").to_owned(),
+            });
+            query.insert("$or", vec![doc! { "name": pattern.clone() }, doc! { "email": pattern }]);
+        }
+        self.page(query, page).await
+    }
+}
+
+/// A text as a pattern that matches just this text.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_punctuation() {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+impl PolicyChange {
+    /// All profiles of a user.
+    pub async fn profiles_of(&self, user: UserId) -> Result<Vec<Revised<Profile>>, StoreError> {
+        self.all_where(doc! { "user_id": user.to_string() }).await
+    }
+
+    /// How many profiles of a user still open something, counting no further than `limit`.
+    pub async fn active_profiles_of(&self, user: UserId, limit: u64) -> Result<u64, StoreError> {
+        self.count_where::<Profile>(doc! { "user_id": user.to_string(), "state": "active" }, limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_text_is_no_pattern() {
+        assert_eq!(escaped("a.b(c)*"), r"a\.b\(c\)\*");
+        assert_eq!(escaped("Zoë 李"), "Zoë 李");
+    }
+}
