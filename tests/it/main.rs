@@ -1,1 +1,5 @@
 //! Integration tests against a real MongoDB and a real `openvpn`, one file per area.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod keys;
+mod pki;
