@@ -54,3 +54,34 @@ impl MasterKey {
         self.0.fingerprint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTEXT: Context<'_> = Context { collection: "settings", id: "oidc", field: "secret" };
+
+    #[test]
+    fn a_created_master_key_opens_what_it_sealed_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        assert!(matches!(MasterKey::load(&path), Err(KeyError::Missing { .. })));
+        let sealed = MasterKey::load_or_create(&path).unwrap().seal(&CONTEXT, b"secret");
+        let again = MasterKey::load(&path).unwrap();
+        assert_eq!(*again.open(&CONTEXT, &sealed).unwrap(), b"secret");
+        assert_eq!(again.fingerprint(), MasterKey::load_or_create(&path).unwrap().fingerprint());
+    }
+
+    #[test]
+    fn a_wrong_master_key_is_named() {
+        let [right, wrong] = [[1; 32], [2; 32]].map(|bytes| MasterKey::from_bytes(&bytes));
+        let error = wrong.open(&CONTEXT, &right.seal(&CONTEXT, b"secret")).unwrap_err();
+        assert!(error.to_string().contains(&right.fingerprint().to_string()), "{error}");
+    }
+
+    #[test]
+    fn one_secret_gives_unrelated_keys_to_its_uses() {
+        let local = SealingKey::derive(&[1; 32], "host local");
+        assert_ne!(MasterKey::from_bytes(&[1; 32]).fingerprint(), local.fingerprint());
+    }
+}
