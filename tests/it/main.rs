@@ -5,3 +5,6 @@
 mod support;
 
 mod store;
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+mod keys;
+mod pki;
