@@ -17,6 +17,8 @@
 
 pub mod connect;
 pub mod error;
+pub mod lease;
+pub mod migrate;
 
 pub use connect::{Settings, Store};
 pub use error::StoreError;
