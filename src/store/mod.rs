@@ -15,6 +15,7 @@
 //! the collections into the shape of this release, [`lease`] decides which process does periodic work, and
 //! [`private`] runs a `mongod` of our own where none is configured.
 
+pub mod check;
 pub mod connect;
 pub mod error;
 pub mod lease;
