@@ -18,6 +18,7 @@
 pub mod access;
 pub mod audit;
 pub mod authorities;
+pub mod check;
 pub mod connect;
 pub mod entity;
 pub mod error;
@@ -30,6 +31,8 @@ pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod users;
+pub mod lease;
+pub mod migrate;
 
 pub use connect::{Settings, Store};
 pub use error::StoreError;
