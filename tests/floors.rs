@@ -4,6 +4,8 @@
 //! `#[cfg(test)]` is left out (a test may reach anywhere for its fixtures). That sees every path that begins with
 //! `crate::`, `super::` or the name of a foreign crate, which is all that an import can begin with.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends at the first surprise")]
+
 use std::{
     fmt, fs,
     path::{Path, PathBuf},

@@ -27,7 +27,6 @@ const STOP: Duration = Duration::from_secs(12);
 pub(crate) struct Host {
     machine: Machine,
     config: PathBuf,
-    data: PathBuf,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -74,7 +73,7 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         );
         fs::write(&config, text).unwrap();
         let log = lab.log(&machine.name);
-        Self { machine: machine.clone(), config, data, log, child: None }
+        Self { machine: machine.clone(), config, log, child: None }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -202,11 +201,6 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
     /// What nftables on this machine holds.
     pub(crate) fn firewall(&self) -> String {
         self.machine.namespace.run("nft", &["list", "ruleset"])
-    }
-
-    /// The folder that the configuration names.
-    pub(crate) fn data(&self) -> &Path {
-        &self.data
     }
 }
 

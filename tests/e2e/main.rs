@@ -25,4 +25,7 @@ mod lab;
 mod page;
 mod wait;
 
+mod access;
+mod failover;
 mod layout;
+mod membership;

@@ -134,7 +134,9 @@ impl Probe {
                     samples.lock().unwrap().push(Sample { at, via });
                 }));
             }
-            fetches.into_iter().for_each(|fetch| drop(fetch.join()));
+            for fetch in fetches {
+                let _ = fetch.join();
+            }
         });
         Self { samples, stop: Some(stop), thread: Some(thread) }
     }
