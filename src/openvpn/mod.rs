@@ -9,4 +9,5 @@
 //! folder turns decisions into the words OpenVPN understands, in the order and form that its 2.x and 3.x clients
 //! answer fastest to.
 
+pub mod config;
 pub mod management;

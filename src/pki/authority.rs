@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{PkiError, key::PrivateKey, read, request::PublicKey};
 use crate::{
-    domain::{ids::ProfileId, secret::Secret},
+    domain::{authority::AuthorityKind, ids::ProfileId, secret::Secret},
     runtime::random,
 };
 
@@ -27,29 +27,10 @@ pub const ROOT_LIFETIME: SignedDuration = SignedDuration::from_hours(5 * 365 * 2
 
 const LONGEST_NAME: usize = 40;
 
-/// What an authority signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AuthorityKind {
-    /// Profiles.
-    Client,
-    /// The daemons of hosts.
-    Server,
-}
-
-impl AuthorityKind {
-    /// The word for it, as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-        }
-    }
-
-    fn key_usage(self) -> ExtendedKeyUsagePurpose {
-        match self {
-            Self::Client => ExtendedKeyUsagePurpose::ClientAuth,
-            Self::Server => ExtendedKeyUsagePurpose::ServerAuth,
-        }
+fn key_usage(kind: AuthorityKind) -> ExtendedKeyUsagePurpose {
+    match kind {
+        AuthorityKind::Client => ExtendedKeyUsagePurpose::ClientAuth,
+        AuthorityKind::Server => ExtendedKeyUsagePurpose::ServerAuth,
     }
 }
 
@@ -121,6 +102,11 @@ impl Authority {
         Ok(Self { kind, certificate_pem: certificate_pem.to_owned(), not_after: facts.not_after, issuer })
     }
 
+    /// When its certificate ends; it signs nothing that lives longer.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
     /// What this authority signs.
     pub fn kind(&self) -> AuthorityKind {
         self.kind
@@ -189,7 +175,7 @@ impl Authority {
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![kind.key_usage()];
+        params.extended_key_usages = vec![key_usage(kind)];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, not_before, not_after);
         let certificate = params.signed_by(&key.0, &self.issuer)?;

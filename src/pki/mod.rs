@@ -47,7 +47,7 @@ pub enum PkiError {
     #[error("a {} authority does not sign this kind of certificate", kind.as_str())]
     WrongKind {
         /// The kind of the authority that was asked.
-        kind: authority::AuthorityKind,
+        kind: crate::domain::authority::AuthorityKind,
     },
     /// The certificate would have ended before it began.
     #[error("the authority or the certificate would have expired by {not_after}")]

@@ -1,6 +1,7 @@
 //! Keys of leaves, and requests to sign them.
 
 use rcgen::{CertificateParams, DistinguishedName, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SubjectPublicKeyInfo};
+use sha2::{Digest, Sha256};
 use x509_parser::{certification_request::X509CertificationRequest, pem::parse_x509_pem, prelude::FromDer as _};
 
 use super::{PkiError, key::PrivateKey};
@@ -64,6 +65,11 @@ impl std::fmt::Debug for LeafKey {
 pub struct PublicKey(pub(super) SubjectPublicKeyInfo);
 
 impl PublicKey {
+    /// The SHA-256 over its `SubjectPublicKeyInfo` (RFC 5280 4.1.2.7) in DER form: names a key.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.0.subject_public_key_info()).into()
+    }
+
     /// The key of a request (PKCS #10 in PEM form), once its signature proved that whoever made the request holds the
     /// private half. Subject and extensions are not looked at.
     ///

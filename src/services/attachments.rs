@@ -17,12 +17,13 @@ use crate::{
         role::Permission,
         server::{Attachment, Credentials, DaemonState, Server},
     },
-    keys::{host::{HostKey, HostPublicKey, seal_to}, seal::Context, secret::Secret},
-    pki::request::{LeafKey, PublicKey},
-    store::{
-        hosts::DaemonStatus,
-        servers::AttachmentKey,
+    keys::{
+        host::{HostKey, HostPublicKey, seal_to},
+        seal::Context,
+        secret::Secret,
     },
+    pki::request::{LeafKey, PublicKey},
+    store::{hosts::DaemonStatus, servers::AttachmentKey},
 };
 
 /// How long a daemon's certificate is valid.

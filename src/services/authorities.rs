@@ -11,7 +11,11 @@ use crate::{
         authority::{AuthorityKind, AuthorityState},
         ids::AuthorityId,
     },
-    keys::{master::MasterKey, seal::{Context, Sealed}, tls_crypt::ServerKey},
+    keys::{
+        master::MasterKey,
+        seal::{Context, Sealed},
+        tls_crypt::ServerKey,
+    },
     pki::authority::{Authority, ROOT_LIFETIME},
     store::authorities::StoredAuthority,
 };
@@ -99,9 +103,8 @@ impl Services {
 
 fn open(key: &MasterKey, stored: &[StoredAuthority], cluster: &str) -> Result<Authorities, ServiceError> {
     let missing = || ServiceError::Internal("the cluster has no issuing authority".into());
-    let issuing = |kind| {
-        stored.iter().find(|a| a.kind == kind && a.state == AuthorityState::Issuing).ok_or_else(missing)
-    };
+    let issuing =
+        |kind| stored.iter().find(|a| a.kind == kind && a.state == AuthorityState::Issuing).ok_or_else(missing);
     let load = |found: &StoredAuthority| -> Result<Authority, ServiceError> {
         let pem = open_text(key, found, "key", &found.sealed_key)?;
         Ok(Authority::load(found.kind, &found.certificate, &pem)?)

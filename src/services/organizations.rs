@@ -5,8 +5,7 @@ use serde::Deserialize;
 use super::{Act, ServiceError, Services, check_revision, difference};
 use crate::{
     domain::{
-        Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission,
-        text::Name,
+        Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission, text::Name,
     },
     store::entity::{Page, PageRequest},
 };
@@ -31,7 +30,11 @@ pub struct OrganizationPatch {
 
 impl Services {
     /// A page of organizations.
-    pub async fn organizations(&self, act: &Act, page: &PageRequest) -> Result<Page<Revised<Organization>>, ServiceError> {
+    pub async fn organizations(
+        &self,
+        act: &Act,
+        page: &PageRequest,
+    ) -> Result<Page<Revised<Organization>>, ServiceError> {
         act.require(Permission::Read)?;
         Ok(self.store().list_organizations(page).await?)
     }
@@ -96,10 +99,14 @@ impl Services {
             let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             if tx.has_users(id).await? {
-                return Err(ServiceError::Conflict("the organization still has users; delete or move them first".into()));
+                return Err(ServiceError::Conflict(
+                    "the organization still has users; delete or move them first".into(),
+                ));
             }
             if tx.opens_servers(id).await? {
-                return Err(ServiceError::Conflict("servers are still open to the organization; close them first".into()));
+                return Err(ServiceError::Conflict(
+                    "servers are still open to the organization; close them first".into(),
+                ));
             }
             tx.delete::<Organization>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);

@@ -20,7 +20,7 @@ use crate::{
         user::User,
     },
     openvpn::config::{ClientProfile, Remote},
-    pki::{authority::Certificate, request::LeafKey},
+    pki::request::LeafKey,
     store::{
         entity::{Page, PageRequest},
         profiles::ProfileFilter,
@@ -85,8 +85,7 @@ impl Services {
         let tls_crypt = authorities.tls_crypt.client_key(id.to_string().as_bytes())?;
 
         let full = || ServiceError::Conflict("server_id: every address of the server's network is taken".into());
-        let address =
-            self.store().reserve_address(server.id, server.network, id, now).await?.ok_or_else(full)?;
+        let address = self.store().reserve_address(server.id, server.network, id, now).await?.ok_or_else(full)?;
         let profile = &Profile {
             id,
             user_id: user,
@@ -117,7 +116,6 @@ impl Services {
             certificate: certificate.pem.clone(),
             key: key.pem(),
             tls_crypt_v2: tls_crypt.into_pem(),
-            keepalive_hint: (),
         };
         let config = config.render().map_err(|error| ServiceError::Internal(Box::new(error)))?;
         Ok(IssuedProfile { profile: Revised { rev, value: profile.clone() }, config })
@@ -163,8 +161,7 @@ impl Services {
                 return Ok(found);
             }
             check_revision(&found, expected)?;
-            let after =
-                Profile { state: ProfileState::Revoked, revoked_at: Some(self.now()), ..found.value.clone() };
+            let after = Profile { state: ProfileState::Revoked, revoked_at: Some(self.now()), ..found.value.clone() };
             tx.replace(&after).await?;
             tx.free_address(id).await?;
             let changes = difference(Some(&found.value), Some(&after));

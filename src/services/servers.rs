@@ -106,7 +106,19 @@ impl ServerPatch {
                 }
             )*};
         }
-        take!(name, network, port, protocol, enabled, organization_ids, groups, routes, dns_servers, search_domains, keepalive);
+        take!(
+            name,
+            network,
+            port,
+            protocol,
+            enabled,
+            organization_ids,
+            groups,
+            routes,
+            dns_servers,
+            search_domains,
+            keepalive
+        );
         after
     }
 }

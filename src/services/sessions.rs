@@ -43,8 +43,7 @@ impl Services {
     ) -> Result<Page<Session>, ServiceError> {
         act.require(Permission::Read)?;
         let statuses = self.store().host_statuses(None).await?;
-        let alive: Vec<HostId> =
-            statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
+        let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
         Ok(self.store().list_sessions(filter, &alive, page).await?)
     }
 

@@ -10,7 +10,10 @@ use crate::{
         role::Role,
         text::Name,
     },
-    keys::{secret::Secret, token::{SecretHash, Token}},
+    keys::{
+        secret::Secret,
+        token::{SecretHash, Token},
+    },
     store::tokens::StoredToken,
 };
 

@@ -85,7 +85,12 @@ impl UserPatch {
 
 impl Services {
     /// A page of users.
-    pub async fn users(&self, act: &Act, filter: &UserFilter, page: &PageRequest) -> Result<Page<Revised<User>>, ServiceError> {
+    pub async fn users(
+        &self,
+        act: &Act,
+        filter: &UserFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Revised<User>>, ServiceError> {
         act.require(Permission::Read)?;
         Ok(self.store().list_users(filter, page).await?)
     }

@@ -18,11 +18,14 @@
 pub mod access;
 pub mod audit;
 pub mod authorities;
+pub mod bus;
 pub mod check;
 pub mod connect;
 pub mod entity;
 pub mod error;
 pub mod hosts;
+pub mod lease;
+pub mod migrate;
 pub mod organizations;
 pub mod policy;
 pub mod profiles;
@@ -31,8 +34,6 @@ pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod users;
-pub mod lease;
-pub mod migrate;
 
 pub use connect::{Settings, Store};
 pub use error::StoreError;
