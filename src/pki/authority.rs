@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::{PkiError, key::PrivateKey, read, request::PublicKey};
 use crate::{
-    domain::{ids::ProfileId, secret::Secret},
+    domain::{authority::AuthorityKind, ids::ProfileId, secret::Secret},
     runtime::random,
 };
 
@@ -26,32 +26,6 @@ pub const SKEW: SignedDuration = SignedDuration::from_mins(5);
 pub const ROOT_LIFETIME: SignedDuration = SignedDuration::from_hours(5 * 365 * 24);
 
 const LONGEST_NAME: usize = 40;
-
-/// What an authority signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AuthorityKind {
-    /// Profiles.
-    Client,
-    /// The daemons of hosts.
-    Server,
-}
-
-impl AuthorityKind {
-    /// The word for it, as stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-        }
-    }
-
-    fn key_usage(self) -> ExtendedKeyUsagePurpose {
-        match self {
-            Self::Client => ExtendedKeyUsagePurpose::ClientAuth,
-            Self::Server => ExtendedKeyUsagePurpose::ServerAuth,
-        }
-    }
-}
 
 /// A root that was just made.
 #[derive(Debug)]
@@ -93,7 +67,7 @@ impl Authority {
         check_name(name)?;
         let key = PrivateKey::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = subject(&format!("Postern {} root {name}", kind.as_str()));
+        params.distinguished_name = subject(&format!("Postern {} root {name}", word(kind)));
         params.serial_number = Some(SerialNumber::from_slice(&new_serial()));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -129,6 +103,11 @@ impl Authority {
     /// The root's own certificate, for those who are to trust it.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// When the root ends, and all that it signed with it.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// Signs the certificate of a profile. Its subject is the profile's id, which it also carries as the URI
@@ -189,7 +168,7 @@ impl Authority {
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![kind.key_usage()];
+        params.extended_key_usages = vec![key_usage(kind)];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, not_before, not_after);
         let certificate = params.signed_by(&key.0, &self.issuer)?;
@@ -208,6 +187,21 @@ impl std::fmt::Debug for Authority {
             .field("kind", &self.kind)
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
+    }
+}
+
+/// The kind as a word for people.
+pub(super) fn word(kind: AuthorityKind) -> &'static str {
+    match kind {
+        AuthorityKind::Client => "client",
+        AuthorityKind::Server => "server",
+    }
+}
+
+fn key_usage(kind: AuthorityKind) -> ExtendedKeyUsagePurpose {
+    match kind {
+        AuthorityKind::Client => ExtendedKeyUsagePurpose::ClientAuth,
+        AuthorityKind::Server => ExtendedKeyUsagePurpose::ServerAuth,
     }
 }
 

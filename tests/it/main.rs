@@ -4,8 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod migrate;
-mod store;
-#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 mod keys;
+mod migrate;
 mod pki;
+mod store;
