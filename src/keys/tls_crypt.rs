@@ -113,6 +113,11 @@ impl ClientKey {
     pub fn pem(&self) -> &str {
         self.0.expose()
     }
+
+    /// The PEM text, without a copy.
+    pub fn into_pem(self) -> Secret<String> {
+        self.0
+    }
 }
 
 fn encode(label: &str, bytes: &[u8]) -> Secret<String> {

@@ -13,12 +13,13 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use postern::{
     domain::{
+        authority::AuthorityKind,
         clock::{Clock, SystemClock},
         ids::{Id, ProfileId},
     },
     keys::tls_crypt::{MAX_METADATA, ServerKey},
     pki::{
-        authority::{Authority, AuthorityKind},
+        authority::Authority,
         request::LeafKey,
     },
 };
