@@ -105,11 +105,6 @@ pub struct ClientKey(Secret<String>);
 
 impl ClientKey {
     /// The PEM text.
-    pub fn into_pem(self) -> Secret<String> {
-        self.0
-    }
-
-    /// The key, PEM.
     pub fn pem(&self) -> &str {
         self.0.expose()
     }

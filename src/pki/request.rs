@@ -65,11 +65,6 @@ impl std::fmt::Debug for LeafKey {
 pub struct PublicKey(pub(super) SubjectPublicKeyInfo);
 
 impl PublicKey {
-    /// The SHA-256 over its `SubjectPublicKeyInfo` (RFC 5280 4.1.2.7) in DER form: names a key.
-    pub fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(self.0.subject_public_key_info()).into()
-    }
-
     /// The key of a request (PKCS #10 in PEM form), once its signature proved that whoever made the request holds the
     /// private half. Subject and extensions are not looked at.
     ///

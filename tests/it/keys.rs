@@ -18,10 +18,7 @@ use postern::{
         ids::{Id, ProfileId},
     },
     keys::tls_crypt::{MAX_METADATA, ServerKey},
-    pki::{
-        authority::Authority,
-        request::LeafKey,
-    },
+    pki::{authority::Authority, request::LeafKey},
 };
 use tempfile::TempDir;
 
