@@ -15,11 +15,15 @@
 //! the collections into the shape of this release, [`lease`] decides which process does periodic work, and
 //! [`private`] runs a `mongod` of our own where none is configured.
 
+pub mod bus;
 pub mod check;
 pub mod connect;
 pub mod error;
+pub mod events;
 pub mod lease;
 pub mod migrate;
 
+pub use bus::{Bus, BusMessage, BusSettings, Subscription};
 pub use connect::{Settings, Store};
 pub use error::StoreError;
+pub use events::Nudge;
