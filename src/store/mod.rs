@@ -24,6 +24,7 @@ pub mod connect;
 pub mod entity;
 pub mod error;
 pub mod hosts;
+pub mod events;
 pub mod lease;
 pub mod migrate;
 pub mod organizations;
@@ -35,5 +36,7 @@ pub mod settings;
 pub mod tokens;
 pub mod users;
 
+pub use bus::{Bus, BusMessage, BusSettings, Subscription};
 pub use connect::{Settings, Store};
 pub use error::StoreError;
+pub use events::Nudge;

@@ -5,6 +5,7 @@
 mod support;
 
 mod keys;
+mod bus;
 mod migrate;
 mod pki;
 mod store;
