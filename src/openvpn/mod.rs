@@ -2,7 +2,7 @@
 //!
 //! - [`management`]: the dialogue with a running daemon over its management socket;
 //! - [`config`]: the configuration of a daemon and the profile of a client, from templates;
-//! - `process`: starting, finding again and ending a daemon (below).
+//! - [`process`]: starting, finding again and ending a daemon.
 //!
 //! One daemon is one `openvpn` process in server mode. It decides nothing: every connecting client is presented on the
 //! management socket, waits, and is admitted or refused from there. Who may connect is not decided here either; this
@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod management;
+pub mod process;
 mod runtime_dir;
 
 pub use runtime_dir::{RuntimeDir, RuntimeDirError};
