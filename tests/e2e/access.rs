@@ -169,7 +169,7 @@ fn the_tunnel_leads_to_the_servers_routes_and_nowhere_else() {
         ("the host's address on the private network", host.lan()),
         ("the host's address on the management network", host.machine().core),
     ] {
-        for port in [9443, 8443, 9600] {
+        for port in [9443, 9600] {
             assert_ne!(knock(inside, (address, port).into()), Knock::Open, "{what}, port {port}");
         }
     }

@@ -36,7 +36,7 @@ fn a_crash_of_the_host_costs_its_client_a_pause_and_nothing_else() {
     // The dead host cannot write that its session ended; the session must be listed once, and where it is.
     let survivor = cluster.host_id(&cluster.hosts[1 - host]);
     wait_until("the session on the other host, and only there", Duration::from_mins(1), || {
-        let sessions = cluster.api(1 - host).list(&format!("/sessions?user_id={}", profile.user));
+        let sessions = cluster.sessions(&profile);
         sessions.len() == 1 && sessions[0]["host_id"] == survivor.as_str()
     });
 }

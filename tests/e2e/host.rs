@@ -141,6 +141,11 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         self.child = Some(child);
     }
 
+    /// Whether Postern was started and has not been ended since.
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Waits until the host says that it is ready.
     #[track_caller]
     pub(crate) fn wait_ready(&mut self) {

@@ -81,3 +81,12 @@ impl Drop for Peer {
         let _ = self.0.wait();
     }
 }
+
+#[test]
+fn a_database_of_three_survives_its_primary() {
+    let mut lab = Lab::new();
+    lab.start_database(3);
+    let primary = lab.primary(3).expect("a primary");
+    lab.mongod().kill(primary);
+    wait_until("another primary", Duration::from_secs(30), || lab.primary(3).is_some_and(|member| member != primary));
+}
