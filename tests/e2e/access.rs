@@ -90,7 +90,7 @@ fn a_disabled_user_is_out_on_another_host_and_in_again_when_enabled() {
 
     other.patch(&user, &json!({ "disabled": false }));
     let moment = Instant::now();
-    let _client = Client::connect(&cluster.lab, 0, &profile.text);
+    let _client = Client::connect_soon(&cluster.lab, 0, &profile.text);
     probe.wait_up(moment, FETCH);
 }
 
