@@ -125,7 +125,7 @@ impl Cluster {
         wait_until(&format!("the server to be `running` on {}", host.name()), ATTACH, || {
             let found = self.any_api().list(&format!("/servers/{}/hosts", self.server));
             let Some(attachment) = found.into_iter().find(|item| item["host_id"] == id) else { return false };
-            assert_ne!(attachment["state"], "failed", "on {}: {attachment}", host.name());
+            // Each change is shown: when this is waited for in vain, `detail` says why.
             if attachment != last {
                 eprintln!("  {}: {attachment}", host.name());
                 last = attachment;
