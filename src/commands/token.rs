@@ -9,7 +9,6 @@ use super::{Machine, database::Database, print};
 use crate::{
     domain::{audit::Actor, clock::SystemClock, role::Role, text::Name},
     services::{Act, Services},
-    store::migrate,
 };
 
 #[derive(Debug, Subcommand)]
@@ -33,7 +32,7 @@ pub(super) enum Verb {
 pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     let Verb::Create { machine, name, role, expires_in } = verb;
     let database = Database::open(&machine).await?;
-    database.require_current(migrate::is_current(&database.store).await)?;
+    database.require_current().await?;
     let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), None);
     let act = Act::of(Actor::Shell("token create"));
     let token = services.create_token(&act, name, role, expires_in).await?;

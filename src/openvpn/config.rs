@@ -19,7 +19,7 @@ use askama::Template;
 use super::runtime_dir::RuntimeDir;
 use crate::domain::network::ServerNetwork;
 use crate::domain::server::{Keepalive, Port, Protocol};
-use crate::domain::text::{DnsName, Name, PublicAddress};
+use crate::domain::text::{DnsName, PublicAddress};
 
 /// Why no configuration could be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -144,7 +144,6 @@ pub struct Remote {
 #[derive(Template)]
 #[template(path = "openvpn/profile.ovpn", escape = "none")]
 pub struct ClientProfile<'a> {
-    name: &'a Name,
     remotes: &'a [Remote],
     server_name: &'a DnsName,
     authorities: &'a str,
@@ -168,9 +167,8 @@ pub struct ProfileKeys<'a> {
 
 impl<'a> ClientProfile<'a> {
     /// A profile with its hosts in the order in which they are to stand. `server_name` is the common name of the
-    /// server's certificate on every host, `name` is what clients show.
+    /// server's certificate on every host.
     pub fn new(
-        name: &'a Name,
         remotes: &'a [Remote],
         server_name: &'a DnsName,
         keys: ProfileKeys<'a>,
@@ -179,7 +177,6 @@ impl<'a> ClientProfile<'a> {
             return Err(ConfigError::NoRemotes);
         }
         Ok(Self {
-            name,
             remotes,
             server_name,
             authorities: pem("authority", keys.authorities)?,
@@ -192,12 +189,6 @@ impl<'a> ClientProfile<'a> {
     /// The text of the profile.
     pub fn to_text(&self) -> Result<String, ConfigError> {
         self.render().map(|text| text + "\n").or(Err(ConfigError::Render))
-    }
-
-    /// The name, cut: OpenVPN takes what stands behind byte 255 of a line for the next one, even in a comment.
-    fn label(&self) -> &str {
-        let name = self.name.as_str();
-        name.get(..name.floor_char_boundary(120)).unwrap_or_default()
     }
 }
 

@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub use error::ServiceError;
 use jiff::Timestamp;
 pub use nudges::Nudge;
+pub use crate::store::{BusMessage, Subscription};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
@@ -38,7 +39,7 @@ use crate::{
     },
     keys::master::MasterKey,
     runtime::random,
-    store::{Store, bus::Emitter, policy::PolicyChange},
+    store::{Store, events::Emitter, policy::PolicyChange},
 };
 
 /// Who asks, and in the course of which request.

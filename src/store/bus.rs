@@ -189,6 +189,11 @@ impl Bus {
         &self.counters
     }
 
+    /// The sending side alone.
+    pub fn emitter(&self) -> Emitter {
+        self.emitter.clone()
+    }
+
     /// Counters of the emitter.
     pub fn emit_counters(&self) -> &EmitCounters {
         self.emitter.counters()

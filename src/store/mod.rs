@@ -39,4 +39,4 @@ pub mod users;
 pub use bus::{Bus, BusMessage, BusSettings, Subscription};
 pub use connect::{Settings, Store};
 pub use error::StoreError;
-pub use events::Nudge;
+pub use events::{Emitter, Nudge};

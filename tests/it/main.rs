@@ -4,8 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod keys;
 mod bus;
+mod keys;
 mod migrate;
 mod pki;
 mod store;
