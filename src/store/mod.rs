@@ -22,6 +22,8 @@ pub mod error;
 pub mod events;
 pub mod lease;
 pub mod migrate;
+pub mod private;
+mod server_process;
 
 pub use bus::{Bus, BusMessage, BusSettings, Subscription};
 pub use connect::{Settings, Store};

@@ -6,4 +6,5 @@ mod support;
 
 mod bus;
 mod migrate;
+mod private;
 mod store;
