@@ -35,6 +35,8 @@ pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod users;
+pub mod private;
+mod server_process;
 
 pub use bus::{Bus, BusMessage, BusSettings, Subscription};
 pub use connect::{Settings, Store};

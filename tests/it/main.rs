@@ -8,4 +8,5 @@ mod bus;
 mod keys;
 mod migrate;
 mod pki;
+mod private;
 mod store;
