@@ -4,4 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod openvpn;
+mod openvpn_rig;
+mod openvpn_transcripts;
 mod store;
