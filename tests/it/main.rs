@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod firewall;
 mod openvpn;
 mod openvpn_rig;
 mod openvpn_transcripts;

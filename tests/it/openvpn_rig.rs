@@ -36,13 +36,6 @@ impl Namespace {
         run("ip", &[&["netns", "exec", &self.0], command].concat())
     }
 
-    /// Whether a command inside succeeds.
-    pub(crate) fn succeeds(&self, command: &[&str]) -> bool {
-        let mut ip = Command::new("ip");
-        ip.args(["netns", "exec", &self.0]).args(command).stdout(Stdio::null()).stderr(Stdio::null());
-        ip.status().unwrap().success()
-    }
-
     /// Runs code on a thread of its own inside; what it spawns is inside too.
     pub(crate) fn inside<T: Send>(&self, code: impl FnOnce() -> T + Send) -> T {
         let path = Path::new("/run/netns").join(&self.0);
