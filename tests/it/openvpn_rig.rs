@@ -159,8 +159,8 @@ impl Pki {
         // What openssl prints before a certificate is no PEM.
         let certificate = &certificate[certificate.find("-----BEGIN").unwrap()..];
         let keys = ProfileKeys { authorities: &authorities, certificate, key: &key, tls_crypt: &tls_crypt };
-        let (name, server_name) = ("Test laptop".parse().unwrap(), "server.test".parse().unwrap());
-        ClientProfile::new(&name, &remotes, &server_name, keys).unwrap().to_text().unwrap()
+        let server_name = "server.test".parse().unwrap();
+        ClientProfile::new(&remotes, &server_name, keys).unwrap().to_text().unwrap()
     }
 
     /// Starts a client that makes no device, with its log in a file.
