@@ -1,10 +1,6 @@
 //! How a command comes to the database: the shared one of the configuration, or the private one of this machine.
 
-use std::{
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-    time::Duration,
-};
+use std::{os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -85,8 +81,8 @@ impl Database {
 
 /// The configuration of this machine.
 pub(super) fn load(machine: &Machine) -> anyhow::Result<Config> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Config::load(machine.config.as_deref(), environment)
 }
 

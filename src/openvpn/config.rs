@@ -168,11 +168,7 @@ pub struct ProfileKeys<'a> {
 impl<'a> ClientProfile<'a> {
     /// A profile with its hosts in the order in which they are to stand. `server_name` is the common name of the
     /// server's certificate on every host.
-    pub fn new(
-        remotes: &'a [Remote],
-        server_name: &'a DnsName,
-        keys: ProfileKeys<'a>,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(remotes: &'a [Remote], server_name: &'a DnsName, keys: ProfileKeys<'a>) -> Result<Self, ConfigError> {
         if remotes.is_empty() {
             return Err(ConfigError::NoRemotes);
         }

@@ -159,7 +159,8 @@ impl Services {
             }
             let Some(host) = tx.find::<Host>(&status.key.host_id).await? else { return Ok(false) };
             let not_after = (now + LIFETIME).min(authorities.server.not_after());
-            let certificate = authorities.server.sign_host_csr(request, authorities.server_name.as_str(), now, not_after)?;
+            let certificate =
+                authorities.server.sign_host_csr(request, authorities.server_name.as_str(), now, not_after)?;
             let key = status.key.to_string();
             let tls_crypt = authorities.tls_crypt.to_pem();
             let host_key = HostPublicKey::from_bytes(host.value.public_key)?;

@@ -23,10 +23,10 @@ pub mod users;
 
 use std::sync::Arc;
 
+pub use crate::store::{BusMessage, Subscription};
 pub use error::ServiceError;
 use jiff::Timestamp;
 pub use nudges::Nudge;
-pub use crate::store::{BusMessage, Subscription};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{

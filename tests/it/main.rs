@@ -8,5 +8,6 @@ mod bus;
 mod keys;
 mod migrate;
 mod pki;
+mod policy;
 mod private;
 mod store;
