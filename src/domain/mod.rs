@@ -15,6 +15,7 @@ pub mod network;
 pub mod organization;
 pub mod profile;
 pub mod role;
+pub mod secret;
 pub mod server;
 pub mod session;
 pub mod settings;

@@ -1,1 +1,6 @@
-//! (being written)
+//! What the process takes from tokio and the operating system, without a word about VPNs: how it starts its tasks and
+//! ends ([`lifecycle`]), how long to wait before trying again ([`backoff`]), and randomness ([`random`]).
+
+pub mod backoff;
+pub mod lifecycle;
+pub mod random;

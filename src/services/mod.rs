@@ -1,1 +1,200 @@
-//! (being written)
+//! The rules that change something, one file per area.
+//!
+//! Pages, API and command line all end here, so they cannot disagree. Each verb takes an [`Act`] first: who asks, in
+//! the course of which request. It checks the asker's right, then changes policy through [`Services::change`], which
+//! runs one transaction (revision, documents, audit entry) and, once that is committed, nudges the other processes.
+//!
+//! What must become true on hosts is not done here. It is written down; the host's reconcilers make it true.
+
+pub mod admission;
+pub mod attachments;
+pub mod audit;
+mod authorities;
+pub mod error;
+pub mod hosts;
+pub mod nudges;
+pub mod organizations;
+pub mod profiles;
+pub mod servers;
+pub mod sessions;
+pub mod settings;
+pub mod tokens;
+pub mod users;
+
+use std::sync::Arc;
+
+pub use error::ServiceError;
+use jiff::Timestamp;
+pub use nudges::Nudge;
+pub use crate::store::{BusMessage, Subscription};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{
+    domain::{
+        Revised, Revision,
+        audit::{Action, Actor, AuditEntry},
+        clock::Clock,
+        ids::{Id, RequestId},
+        role::Permission,
+    },
+    keys::master::MasterKey,
+    runtime::random,
+    store::{Store, events::Emitter, policy::PolicyChange},
+};
+
+/// Who asks, and in the course of which request.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// Who.
+    pub actor: Actor,
+    /// Which request, for the trail.
+    pub request_id: Option<RequestId>,
+}
+
+impl Act {
+    /// An act of Postern itself, or of a host, outside of any request.
+    pub fn of(actor: Actor) -> Self {
+        Self { actor, request_id: None }
+    }
+
+    /// Refuses whoever lacks a right.
+    pub fn require(&self, permission: Permission) -> Result<(), ServiceError> {
+        if self.actor.may(permission) { Ok(()) } else { Err(ServiceError::Forbidden(described(permission))) }
+    }
+}
+
+fn described(permission: Permission) -> &'static str {
+    match permission {
+        Permission::Read => "see the cluster",
+        Permission::ReadAudit => "read the audit trail",
+        Permission::ManageOrganizations => "manage organizations",
+        Permission::ManageUsers => "manage users",
+        Permission::ManageServers => "manage servers",
+        Permission::ManageHosts => "manage hosts",
+        Permission::EndSessions => "end sessions",
+        Permission::ManageSettings => "manage settings",
+    }
+}
+
+/// The services of a process; cheap to clone.
+#[derive(Clone)]
+pub struct Services(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    emitter: Emitter,
+    clock: Arc<dyn Clock>,
+    master_key: Option<MasterKey>,
+    authorities: authorities::Loaded,
+}
+
+impl Services {
+    /// Services over a store. Without a master key nothing can be issued.
+    pub fn new(store: Store, emitter: Emitter, clock: Arc<dyn Clock>, master_key: Option<MasterKey>) -> Self {
+        Self(Arc::new(Inner { store, emitter, clock, master_key, authorities: authorities::Loaded::default() }))
+    }
+
+    /// The present, by this process's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Whether this process can issue and change secrets.
+    pub fn has_master_key(&self) -> bool {
+        self.0.master_key.is_some()
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    fn master_key(&self) -> Result<&MasterKey, ServiceError> {
+        self.0.master_key.as_ref().ok_or(ServiceError::NoMasterKey)
+    }
+
+    /// A new id of any kind.
+    pub fn new_id<T: Id>(&self) -> T {
+        T::from_parts(self.now(), random::u128())
+    }
+
+    /// Tells the other processes where to look.
+    fn nudge(&self, nudge: &Nudge) {
+        self.0.emitter.emit(nudge.into());
+    }
+
+    /// Changes policy in one transaction, and nudges everybody once it is committed.
+    async fn change<T, F, Fut>(&self, change: F) -> Result<T, ServiceError>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, ServiceError>>,
+    {
+        let (value, revision) = self.store().change(change).await?;
+        if let Some(revision) = revision {
+            self.nudge(&Nudge::Policy(revision));
+        }
+        Ok(value)
+    }
+
+    /// The audit entry of a successful act.
+    fn entry(&self, act: &Act, action: Action, object: impl ToString, changes: serde_json::Value) -> AuditEntry {
+        AuditEntry {
+            id: self.new_id(),
+            at: self.now(),
+            actor: act.actor.to_string(),
+            action: action.as_str().to_owned(),
+            object: object.to_string(),
+            outcome: "success".to_owned(),
+            request_id: act.request_id,
+            changes,
+        }
+    }
+}
+
+/// What became of a noun: each field that differs, as `[before, after]`. One of the two sides may be absent.
+fn difference<T: Serialize>(before: Option<&T>, after: Option<&T>) -> serde_json::Value {
+    let fields = |side: Option<&T>| match side.map(serde_json::to_value) {
+        Some(Ok(serde_json::Value::Object(fields))) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (before, mut after) = (fields(before), fields(after));
+    let mut changes = serde_json::Map::new();
+    for (field, old) in before {
+        let new = after.remove(&field).unwrap_or_default();
+        if old != new {
+            changes.insert(field, serde_json::json!([old, new]));
+        }
+    }
+    changes.extend(after.into_iter().map(|(field, new)| (field, serde_json::json!([null, new]))));
+    changes.into()
+}
+
+/// Refuses a change to something that is not what the asker last saw.
+fn check_revision<T>(found: &Revised<T>, expected: Option<Revision>) -> Result<(), ServiceError> {
+    match expected {
+        Some(expected) if expected != found.rev => Err(ServiceError::Stale { current: found.rev }),
+        _ => Ok(()),
+    }
+}
+
+/// For fields of a merge patch (RFC 7396) that may be removed: absent is `None`, `null` is `Some(None)`.
+pub(crate) fn removable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_recorded() {
+        let before = json!({"name": "a", "groups": ["x"], "disabled": false});
+        let after = json!({"name": "a", "groups": ["x"], "disabled": true});
+        assert_eq!(difference(Some(&before), Some(&after)), json!({"disabled": [false, true]}));
+        assert_eq!(difference(None, Some(&json!({"name": "a"}))), json!({"name": [null, "a"]}));
+        assert_eq!(difference(Some(&json!({"name": "a"})), None), json!({"name": ["a", null]}));
+    }
+}

@@ -50,6 +50,13 @@ impl Store {
         cluster.as_ref().and_then(|cluster| cluster.get_i64("revision").ok()).map(Revision).ok_or_else(missing)
     }
 
+    /// The cluster's id, which never changes.
+    pub async fn cluster_id(&self) -> Result<String, StoreError> {
+        let cluster = self.database().collection::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
+        let missing = || StoreError::Corrupt { collection: "cluster", id: "cluster".into() };
+        cluster.as_ref().and_then(|cluster| cluster.get_str("id").ok()).map(str::to_owned).ok_or_else(missing)
+    }
+
     /// All that changed after `since`.
     pub async fn changes_since(&self, since: Revision) -> Result<Delta, StoreError> {
         let newer = |projection: Option<Document>, kind: &str| {

@@ -59,6 +59,12 @@ pub struct AuditFilter {
 }
 
 impl Store {
+    /// Records an act that changed no policy.
+    pub async fn insert_audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.database().collection("audit").insert_one(AuditDoc::from(entry)).await?;
+        Ok(())
+    }
+
     /// A page of the trail, the newest first.
     pub async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
         let mut query = doc! {};

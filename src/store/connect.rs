@@ -14,14 +14,17 @@
 use std::{
     fmt,
     future::IntoFuture,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use mongodb::{
     Client, Database, ServerType,
     error::ErrorKind,
-    event::{EventHandler, sdam::SdamEvent},
+    event::{
+        EventHandler,
+        sdam::{SdamEvent, TopologyDescription},
+    },
     options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, WriteConcern},
 };
 use tokio::sync::Semaphore;
@@ -116,7 +119,12 @@ impl Store {
 
     /// How long no primary has been known; `None` while there is one.
     pub fn without_primary(&self) -> Option<Duration> {
-        self.0.primary.absent()
+        self.0.primary.seen().lost.map(|since| since.elapsed())
+    }
+
+    /// What the driver last saw of the servers, their errors included, in words.
+    pub(super) fn topology(&self) -> String {
+        self.0.primary.seen().topology.as_ref().map_or_else(String::new, ToString::to_string)
     }
 
     /// Runs a call with a limit.
@@ -163,9 +171,13 @@ impl Store {
 
 /// Knows since when there is no primary, from the driver's monitoring.
 #[derive(Default)]
-struct PrimaryWatch {
+struct PrimaryWatch(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
     /// `None` while there is a primary, and before the first look at the set.
-    lost: Mutex<Option<Instant>>,
+    lost: Option<Instant>,
+    topology: Option<TopologyDescription>,
 }
 
 impl PrimaryWatch {
@@ -173,24 +185,25 @@ impl PrimaryWatch {
         let watch = Arc::clone(self);
         EventHandler::callback(move |event| {
             if let SdamEvent::TopologyDescriptionChanged(change) = event {
-                let writable = change.new_description.servers().values().any(|server| {
-                    matches!(
-                        server.server_type(),
-                        ServerType::RsPrimary | ServerType::Mongos | ServerType::LoadBalancer | ServerType::Standalone
-                    )
-                });
-                watch.set(writable);
+                watch.see(change.new_description);
             }
         })
     }
 
-    fn set(&self, writable: bool) {
-        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        *lost = if writable { None } else { Some(lost.unwrap_or_else(Instant::now)) };
+    fn see(&self, topology: TopologyDescription) {
+        let writable = topology.servers().values().any(|server| {
+            matches!(
+                server.server_type(),
+                ServerType::RsPrimary | ServerType::Mongos | ServerType::LoadBalancer | ServerType::Standalone
+            )
+        });
+        let mut seen = self.seen();
+        seen.lost = if writable { None } else { Some(seen.lost.unwrap_or_else(Instant::now)) };
+        seen.topology = Some(topology);
     }
 
-    fn absent(&self) -> Option<Duration> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -49,7 +49,7 @@ pub enum StoreError {
 }
 
 /// The cause of an [`StoreError::Unavailable`] that no driver error explains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
     /// The deadline of the call passed.
     #[error("no answer within {0:?}")]
@@ -57,6 +57,9 @@ pub enum Outage {
     /// No primary has been known for a while, so the call was not tried.
     #[error("no primary for {0:?}")]
     NoPrimary(Duration),
+    /// No primary answered the first command; in words, with what the driver saw.
+    #[error("no primary of the database answers: {0}")]
+    Unreachable(String),
     /// This process is shutting down.
     #[error("shutting down")]
     Stopping,

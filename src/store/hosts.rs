@@ -8,12 +8,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{self, Binary, DateTime, Document, doc};
+use mongodb::bson::{self, Binary, DateTime, Document, RawDocumentBuf, doc};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store, StoreError,
-    entity::{Entity, Page, PageRequest, binary, timestamp},
+    entity::{Entity, Page, PageRequest, binary, decode_all, timestamp},
     policy::PolicyChange,
     servers::AttachmentKey,
 };
@@ -21,7 +21,7 @@ use crate::domain::{
     Revised, Revision,
     host::{Host, ProcessRole},
     ids::{HostId, ServerId},
-    server::DaemonState,
+    server::{Attachment, DaemonState},
     text::{HostName, PublicAddress},
 };
 
@@ -135,6 +135,19 @@ impl Store {
     pub async fn find_host_by_name(&self, name: &HostName) -> Result<Option<Revised<Host>>, StoreError> {
         let filter = doc! { "name": name.as_str() };
         Ok(self.all::<Host>(filter).await?.into_iter().next())
+    }
+
+    /// The hosts that new profiles of a server list: attached, and not draining.
+    pub async fn hosts_in_service(&self, server: ServerId) -> Result<Vec<Host>, StoreError> {
+        let pipeline = [
+            doc! { "$match": { "server_id": server.to_string() } },
+            doc! { "$lookup": { "from": Host::COLLECTION, "localField": "host_id", "foreignField": "_id", "as": "host" } },
+            doc! { "$unwind": "$host" },
+            doc! { "$replaceRoot": { "newRoot": "$host" } },
+            doc! { "$match": { "draining": false } },
+        ];
+        let rows = self.collection::<Attachment>().aggregate(pipeline).with_type::<RawDocumentBuf>().await?;
+        Ok(decode_all::<Host>(rows).await?.into_iter().map(|found| found.value).collect())
     }
 
     /// Says that a host is alive.

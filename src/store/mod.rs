@@ -18,10 +18,15 @@
 pub mod access;
 pub mod audit;
 pub mod authorities;
+pub mod bus;
+pub mod check;
 pub mod connect;
 pub mod entity;
 pub mod error;
 pub mod hosts;
+pub mod events;
+pub mod lease;
+pub mod migrate;
 pub mod organizations;
 pub mod policy;
 pub mod profiles;
@@ -30,6 +35,10 @@ pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod users;
+pub mod private;
+mod server_process;
 
+pub use bus::{Bus, BusMessage, BusSettings, Subscription};
 pub use connect::{Settings, Store};
 pub use error::StoreError;
+pub use events::{Emitter, Nudge};

@@ -4,8 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bus;
 mod firewall;
+mod keys;
+mod migrate;
 mod openvpn;
 mod openvpn_rig;
 mod openvpn_transcripts;
+mod pki;
+mod private;
 mod store;

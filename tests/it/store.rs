@@ -7,7 +7,10 @@ use mongodb::{
     bson::{Document, doc},
     options::IndexOptions,
 };
-use postern::store::{Settings, Store, StoreError};
+use postern::{
+    domain::clock::{Clock as _, SystemClock},
+    store::{Settings, Store, StoreError, check},
+};
 
 use crate::support::mongod::{Mongod, Options, TestDatabase, shared};
 
@@ -99,4 +102,42 @@ async fn wrong_password_is_a_matter_of_configuration() {
     let store = Store::connect(&Settings { uri, database: "postern".into() }).await.unwrap();
     let answer = store.database().list_collection_names().await.map_err(StoreError::from);
     assert!(matches!(answer, Err(StoreError::Misconfigured { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn replica_set_passes_the_check_and_keeps_nothing_of_it() {
+    let (_database, store) = store().await;
+    store.database().run_command(doc! { "ping": 1 }).await.unwrap();
+    let old = store.database().collection::<Document>("selfcheck_1_dead");
+    old.insert_one(doc! {}).await.unwrap();
+    let young = format!("selfcheck_{}_alive", SystemClock.now().as_second());
+    store.database().collection::<Document>(&young).insert_one(doc! {}).await.unwrap();
+
+    let began = Instant::now();
+    let facts = check::check(&store, &SystemClock).await.unwrap();
+    eprintln!("checked in {:?}: {facts:?}", began.elapsed());
+    assert_eq!(facts.set_name.as_deref(), Some("t"));
+    assert!(facts.prompt && facts.clock_offset.abs() < jiff::SignedDuration::from_secs(2), "{facts:?}");
+    assert_eq!(store.database().list_collection_names().await.unwrap(), [young]);
+}
+
+#[tokio::test]
+async fn check_names_what_is_missing() {
+    let alone = Mongod::start(Options { members: 0, ..Options::default() });
+    let settings = Settings { uri: alone.uri().into(), database: "postern".into() };
+    let store = Store::connect(&settings).await.unwrap();
+    let Err(StoreError::Misconfigured { sentence }) = check::check(&store, &SystemClock).await else {
+        panic!("a single mongod must be refused")
+    };
+    assert!(sentence.contains("transactions") && sentence.contains("rs.initiate()"), "{sentence}");
+}
+
+#[tokio::test]
+async fn check_says_that_no_primary_answers() {
+    let settings = Settings { uri: "mongodb://127.0.0.1:1/?replicaSet=t".into(), database: "postern".into() };
+    let store = Store::connect(&settings).await.unwrap();
+    let Err(StoreError::Unavailable { source }) = check::check(&store, &SystemClock).await else {
+        panic!("nobody listens on port 1")
+    };
+    assert!(source.to_string().contains("no primary"), "{source}");
 }

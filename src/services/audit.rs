@@ -1,0 +1,23 @@
+//! Reading the audit trail.
+
+use super::{Act, ServiceError, Services};
+use crate::{
+    domain::{audit::AuditEntry, role::Permission},
+    store::{
+        audit::AuditFilter,
+        entity::{Page, PageRequest},
+    },
+};
+
+impl Services {
+    /// A page of the trail, the newest first.
+    pub async fn audit_trail(
+        &self,
+        act: &Act,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<Page<AuditEntry>, ServiceError> {
+        act.require(Permission::ReadAudit)?;
+        Ok(self.store().list_audit(filter, page).await?)
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a service did not do what it was asked: in words for the one who asked, named by what they can do about it.
+
+use crate::{domain::Revision, keys::KeyError, pki::PkiError, store::StoreError};
+
+/// The refusals and failures of services.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// There is no such thing, or none that the asker may know of.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// A value cannot be taken; nothing was changed.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Which one: a JSON pointer (RFC 6901) into the body, without the leading slash.
+        field: String,
+        /// What is wrong with it, as the end of a sentence.
+        reason: String,
+    },
+    /// It does not fit what is there; nothing was changed.
+    #[error("{0}")]
+    Conflict(String),
+    /// Somebody changed it since the asker read it; nothing was changed.
+    #[error("it was changed in the meantime (now at revision {}); read it again", .current.0)]
+    Stale {
+        /// Its revision now.
+        current: Revision,
+    },
+    /// The asker may not.
+    #[error("this needs a role that may {0}")]
+    Forbidden(&'static str),
+    /// The token is unknown, wrong or over.
+    #[error("the token is not valid")]
+    Unauthenticated,
+    /// Not now: the database is away. A change may or may not have happened.
+    #[error("Postern cannot reach its database right now; VPN connections are not affected")]
+    Unavailable(#[source] StoreError),
+    /// This process has no master key, so it cannot issue or change secrets.
+    #[error("this process has no master key; ask one with the role console or portal")]
+    NoMasterKey,
+    /// Our fault.
+    #[error("something is wrong inside Postern; its log says what")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ServiceError {
+    /// A value that cannot be taken.
+    pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), reason: reason.into() }
+    }
+
+    /// Turns the refusal of a unique index into a sentence about the field that must be unique.
+    pub(super) fn taken(field: &'static str, what: &'static str) -> impl FnOnce(StoreError) -> Self {
+        move |error| match error {
+            StoreError::Conflict { .. } => Self::Conflict(format!("{field}: another {what} has this {field}")),
+            other => other.into(),
+        }
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() { Self::Unavailable(error) } else { Self::Internal(Box::new(error)) }
+    }
+}
+
+impl From<KeyError> for ServiceError {
+    fn from(error: KeyError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<PkiError> for ServiceError {
+    fn from(error: PkiError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}

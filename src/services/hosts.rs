@@ -1,0 +1,242 @@
+//! Hosts: come into being, say that they are alive, are changed and removed.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Act, Nudge, ServiceError, Services, check_revision};
+use crate::{
+    domain::{
+        Revised, Revision,
+        audit::{Action, Actor},
+        host::{Host, HostState, ProcessRole},
+        ids::HostId,
+        role::Permission,
+        server::Attachment,
+        text::{HostName, PublicAddress},
+    },
+    store::{
+        entity::{Page, PageRequest},
+        hosts::HostStatus,
+        servers::AttachmentKey,
+    },
+};
+
+const WHAT: &str = "host";
+
+/// A host, as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct HostView {
+    /// Its id.
+    pub id: HostId,
+    /// Its name, unique in the cluster.
+    pub name: HostName,
+    /// Where clients reach it: the first of its addresses.
+    pub public_address: Option<PublicAddress>,
+    /// All of them, a `remote` line each.
+    pub public_addresses: Vec<PublicAddress>,
+    /// Whether it is of use right now.
+    pub state: HostState,
+    /// When it was last heard of.
+    pub last_seen_at: Option<Timestamp>,
+    /// Its release of Postern.
+    pub version: Option<String>,
+    /// What its process does.
+    pub roles: BTreeSet<ProcessRole>,
+    /// How many sessions it carries.
+    pub sessions: u64,
+}
+
+impl HostView {
+    fn new(host: Host, status: Option<&HostStatus>) -> Self {
+        let state = match status {
+            Some(status) if status.online && host.draining => HostState::Draining,
+            Some(status) if status.online => HostState::Online,
+            _ => HostState::Offline,
+        };
+        // The last word of a host that stopped on purpose is dated to the epoch.
+        let last_seen_at = status.map(|status| status.last_seen_at).filter(|at| *at > Timestamp::UNIX_EPOCH);
+        Self {
+            id: host.id,
+            name: host.name,
+            public_address: host.public_addresses.first().cloned(),
+            public_addresses: host.public_addresses,
+            state,
+            last_seen_at,
+            version: status.map(|status| status.version.clone()),
+            roles: host.roles,
+            sessions: status.map_or(0, |status| status.sessions),
+        }
+    }
+}
+
+/// A change of a host; what is absent stays.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostPatch {
+    /// The new name. The host's own configuration must follow, or its next start is refused.
+    pub name: Option<HostName>,
+}
+
+/// What a process tells of the machine it runs on.
+#[derive(Debug, Clone)]
+pub struct HostFacts {
+    /// Its name.
+    pub name: HostName,
+    /// Where clients reach it.
+    pub public_addresses: Vec<PublicAddress>,
+    /// What its process does.
+    pub roles: BTreeSet<ProcessRole>,
+    /// The public half of its key.
+    pub public_key: [u8; 32],
+}
+
+impl Services {
+    /// A page of hosts.
+    pub async fn hosts(&self, act: &Act, page: &PageRequest) -> Result<Page<Revised<HostView>>, ServiceError> {
+        act.require(Permission::Read)?;
+        let page = self.store().list_hosts(page).await?;
+        let ids: Vec<HostId> = page.items.iter().map(|host| host.value.id).collect();
+        let statuses = self.store().host_statuses(Some(&ids)).await?;
+        let view = |host: Revised<Host>| {
+            let status = statuses.get(&host.value.id);
+            Revised { rev: host.rev, value: HostView::new(host.value, status) }
+        };
+        Ok(Page { items: page.items.into_iter().map(view).collect(), next: page.next })
+    }
+
+    /// One host.
+    pub async fn host(&self, act: &Act, id: HostId) -> Result<Revised<HostView>, ServiceError> {
+        act.require(Permission::Read)?;
+        let found = self.store().find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+        let statuses = self.store().host_statuses(Some(&[id])).await?;
+        Ok(Revised { rev: found.rev, value: HostView::new(found.value, statuses.get(&id)) })
+    }
+
+    /// Changes a host.
+    pub async fn update_host(
+        &self,
+        act: &Act,
+        id: HostId,
+        patch: HostPatch,
+        expected: Option<Revision>,
+    ) -> Result<Revised<HostView>, ServiceError> {
+        act.require(Permission::ManageHosts)?;
+        let patch = &patch;
+        self.change(|tx| async move {
+            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            check_revision(&found, expected)?;
+            let name = patch.name.clone().unwrap_or_else(|| found.value.name.clone());
+            if name == found.value.name {
+                return Ok(());
+            }
+            let changes = serde_json::json!({ "name": [found.value.name, name] });
+            tx.replace(&Host { name, ..found.value }).await.map_err(ServiceError::taken("name", WHAT))?;
+            tx.record(&self.entry(act, Action::HostUpdate, id, changes)).await?;
+            Ok(())
+        })
+        .await?;
+        self.host(act, id).await
+    }
+
+    /// Removes a host with its attachments. Its sessions end as soon as it hears of it; what was sealed to its key is
+    /// deleted. A process that still runs with the cluster's database joins anew, as a new host, at its next start.
+    pub async fn delete_host(&self, act: &Act, id: HostId, expected: Option<Revision>) -> Result<(), ServiceError> {
+        act.require(Permission::ManageHosts)?;
+        self.change(|tx| async move {
+            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            check_revision(&found, expected)?;
+            for attachment in tx.attachments_on(id).await? {
+                let key = AttachmentKey { server_id: attachment.value.server_id, host_id: id };
+                tx.delete::<Attachment>(&key, self.now()).await?;
+            }
+            tx.delete::<Host>(&id, self.now()).await?;
+            let changes = serde_json::json!({ "name": [found.value.name, null] });
+            tx.record(&self.entry(act, Action::HostDelete, id, changes)).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes this machine a host of the cluster, or brings what the cluster knows of it up to date.
+    ///
+    /// A host is known by its key. A name that another key holds is taken over only by a process with the master key,
+    /// and only while its holder is silent: that is a machine that was set up anew.
+    ///
+    /// # Errors
+    /// [`ServiceError::Conflict`] if the name belongs to somebody else.
+    pub async fn register_host(&self, facts: &HostFacts) -> Result<HostId, ServiceError> {
+        let fresh: HostId = self.new_id();
+        let statuses = &self.store().host_statuses(None).await?;
+        let id = self
+            .change(|tx| async move {
+                let Some(found) = tx.host_by_name(&facts.name).await? else {
+                    let host = facts.host(fresh, false);
+                    tx.insert(&host).await?;
+                    tx.record(&self.entry(&Act::of(Actor::Host(fresh)), Action::HostRegister, fresh, facts.changes()))
+                        .await?;
+                    return Ok(fresh);
+                };
+                let known = found.value;
+                let id = known.id;
+                if known.public_key != facts.public_key {
+                    let alive = statuses.get(&id).is_some_and(|status| status.online);
+                    if alive || !self.has_master_key() {
+                        return Err(ServiceError::Conflict(name_taken(&facts.name, alive)));
+                    }
+                }
+                let host = facts.host(id, known.draining);
+                if host == known {
+                    return Ok(id);
+                }
+                tx.replace(&host).await?;
+                tx.record(&self.entry(&Act::of(Actor::Host(id)), Action::HostRegister, id, facts.changes())).await?;
+                Ok(id)
+            })
+            .await?;
+        self.nudge(&Nudge::HostChange(id));
+        Ok(id)
+    }
+
+    /// Says that a host is alive.
+    pub async fn beat(&self, host: HostId, sessions: usize) -> Result<(), ServiceError> {
+        Ok(self.store().beat(host, env!("CARGO_PKG_VERSION"), sessions as u64).await?)
+    }
+
+    /// Says that a host stops on purpose.
+    pub async fn beat_last(&self, host: HostId) -> Result<(), ServiceError> {
+        self.store().beat_last(host).await?;
+        self.nudge(&Nudge::HostChange(host));
+        Ok(())
+    }
+}
+
+fn name_taken(name: &HostName, alive: bool) -> String {
+    if alive {
+        format!("another machine runs as host {name}; give this one another host.name")
+    } else {
+        format!(
+            "host {name} is known with another key: remove it, choose another host.name, or start once with the master key"
+        )
+    }
+}
+
+impl HostFacts {
+    fn host(&self, id: HostId, draining: bool) -> Host {
+        Host {
+            id,
+            name: self.name.clone(),
+            public_addresses: self.public_addresses.clone(),
+            roles: self.roles.clone(),
+            public_key: self.public_key,
+            draining,
+        }
+    }
+
+    fn changes(&self) -> serde_json::Value {
+        serde_json::json!({
+            "name": [null, self.name], "public_addresses": [null, self.public_addresses], "roles": [null, self.roles],
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Organizations: create, rename, delete.
+
+use serde::Deserialize;
+
+use super::{Act, ServiceError, Services, check_revision, difference};
+use crate::{
+    domain::{
+        Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission, text::Name,
+    },
+    store::entity::{Page, PageRequest},
+};
+
+const WHAT: &str = "organization";
+
+/// A new organization.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrganization {
+    /// Its name, unique in the cluster.
+    pub name: Name,
+}
+
+/// A change of an organization; what is absent stays.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationPatch {
+    /// Its new name.
+    pub name: Option<Name>,
+}
+
+impl Services {
+    /// A page of organizations.
+    pub async fn organizations(
+        &self,
+        act: &Act,
+        page: &PageRequest,
+    ) -> Result<Page<Revised<Organization>>, ServiceError> {
+        act.require(Permission::Read)?;
+        Ok(self.store().list_organizations(page).await?)
+    }
+
+    /// One organization.
+    pub async fn organization(&self, act: &Act, id: OrganizationId) -> Result<Revised<Organization>, ServiceError> {
+        act.require(Permission::Read)?;
+        self.store().find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))
+    }
+
+    /// Makes an organization.
+    pub async fn create_organization(
+        &self,
+        act: &Act,
+        new: NewOrganization,
+    ) -> Result<Revised<Organization>, ServiceError> {
+        act.require(Permission::ManageOrganizations)?;
+        let value = &Organization { id: self.new_id(), name: new.name };
+        self.change(|tx| async move {
+            tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
+            let changes = difference(None, Some(value));
+            tx.record(&self.entry(act, Action::OrganizationCreate, value.id, changes)).await?;
+            Ok(Revised { rev: tx.rev(), value: value.clone() })
+        })
+        .await
+    }
+
+    /// Changes an organization.
+    pub async fn update_organization(
+        &self,
+        act: &Act,
+        id: OrganizationId,
+        patch: OrganizationPatch,
+        expected: Option<Revision>,
+    ) -> Result<Revised<Organization>, ServiceError> {
+        act.require(Permission::ManageOrganizations)?;
+        let patch = &patch;
+        self.change(|tx| async move {
+            let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            check_revision(&found, expected)?;
+            let after = Organization { name: patch.name.clone().unwrap_or_else(|| found.value.name.clone()), id };
+            if after == found.value {
+                return Ok(found);
+            }
+            tx.replace(&after).await.map_err(ServiceError::taken("name", WHAT))?;
+            let changes = difference(Some(&found.value), Some(&after));
+            tx.record(&self.entry(act, Action::OrganizationUpdate, id, changes)).await?;
+            Ok(Revised { rev: tx.rev(), value: after })
+        })
+        .await
+    }
+
+    /// Deletes an organization that nobody belongs to and no server is open to.
+    pub async fn delete_organization(
+        &self,
+        act: &Act,
+        id: OrganizationId,
+        expected: Option<Revision>,
+    ) -> Result<(), ServiceError> {
+        act.require(Permission::ManageOrganizations)?;
+        self.change(|tx| async move {
+            let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            check_revision(&found, expected)?;
+            if tx.has_users(id).await? {
+                return Err(ServiceError::Conflict(
+                    "the organization still has users; delete or move them first".into(),
+                ));
+            }
+            if tx.opens_servers(id).await? {
+                return Err(ServiceError::Conflict(
+                    "servers are still open to the organization; close them first".into(),
+                ));
+            }
+            tx.delete::<Organization>(&id, self.now()).await?;
+            let changes = difference(Some(&found.value), None);
+            tx.record(&self.entry(act, Action::OrganizationDelete, id, changes)).await?;
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,112 @@
+//! Sessions: recorded by the host that carries them, ended on request.
+
+use jiff::Timestamp;
+
+use super::{Act, Nudge, ServiceError, Services};
+use crate::{
+    domain::{
+        audit::Action,
+        ids::{HostId, ProfileId, SessionId},
+        role::Permission,
+        session::{EndReason, Session},
+    },
+    store::{
+        entity::{Page, PageRequest},
+        sessions::SessionFilter,
+    },
+};
+
+/// One step in the course of a session, as a host records it. Steps may be repeated; they must stay in order.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionRecord {
+    /// It began.
+    Began(Session),
+    /// It ended.
+    Ended {
+        /// The session with its last counters.
+        session: Session,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+impl Services {
+    /// A page of the live sessions.
+    pub async fn sessions(
+        &self,
+        act: &Act,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Session>, ServiceError> {
+        act.require(Permission::Read)?;
+        let statuses = self.store().host_statuses(None).await?;
+        let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
+        Ok(self.store().list_sessions(filter, &alive, page).await?)
+    }
+
+    /// Asks for the end of a session; the host that carries it obeys within a moment.
+    pub async fn end_session(&self, act: &Act, id: SessionId) -> Result<(), ServiceError> {
+        act.require(Permission::EndSessions)?;
+        if !self.store().ask_for_end(id, EndReason::Requested).await? {
+            return Err(ServiceError::NotFound("live session"));
+        }
+        let entry = self.entry(act, Action::SessionEnd, id, serde_json::json!({}));
+        self.store().insert_audit(&entry).await?;
+        self.nudge(&Nudge::SessionEnd(id));
+        Ok(())
+    }
+
+    /// Writes down a step in the course of a session of this host.
+    ///
+    /// When a session begins, it takes the presence of its profile over; the session before it, wherever it is, is
+    /// asked to end. The newest connection wins.
+    pub async fn record_session(&self, record: &SessionRecord) -> Result<(), ServiceError> {
+        match record {
+            SessionRecord::Began(session) => {
+                self.store().upsert_session(session).await?;
+                if let Some(older) = self.store().take_presence(session).await?
+                    && self.store().ask_for_end(older, EndReason::Superseded).await?
+                {
+                    self.nudge(&Nudge::SessionEnd(older));
+                }
+                self.store().touch_profile(session.profile_id, session.connected_at).await?;
+                self.nudge(&Nudge::SessionChange(session.id));
+            }
+            SessionRecord::Ended { session, at, reason } => {
+                self.store().end_session(session, *at, *reason).await?;
+                self.nudge(&Nudge::SessionChange(session.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down how much traffic the sessions of this host have had so far: id, bytes received, bytes sent.
+    pub async fn count_traffic(&self, counters: &[(SessionId, u64, u64)]) -> Result<(), ServiceError> {
+        Ok(self.store().count_traffic(counters).await?)
+    }
+
+    /// The sessions of a host whose end was asked for.
+    pub async fn ends_asked_of(&self, host: HostId) -> Result<Vec<(SessionId, EndReason)>, ServiceError> {
+        Ok(self.store().ends_asked_of(host).await?)
+    }
+
+    /// Those of the given sessions whose profile has a newer one elsewhere.
+    pub async fn superseded(&self, carried: &[(ProfileId, SessionId)]) -> Result<Vec<SessionId>, ServiceError> {
+        let profiles: Vec<ProfileId> = carried.iter().map(|(profile, _)| *profile).collect();
+        let newest = self.store().presence_of(&profiles).await?;
+        let older = |(profile, session): &&(ProfileId, SessionId)| newest.get(profile).is_some_and(|n| n != session);
+        Ok(carried.iter().filter(older).map(|(_, session)| *session).collect())
+    }
+
+    /// Closes the records of sessions that this host no longer carries.
+    pub async fn close_other_sessions(&self, host: HostId, carried: &[SessionId]) -> Result<(), ServiceError> {
+        let closed = self.store().end_other_sessions(host, carried).await?;
+        if closed > 0 {
+            tracing::info!(sessions = closed, "closed the records of sessions that ended while nobody looked");
+        }
+        Ok(())
+    }
+}

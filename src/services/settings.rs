@@ -1,0 +1,75 @@
+//! The cluster's settings.
+
+use serde::Deserialize;
+
+use super::{Act, ServiceError, Services, check_revision, difference, removable};
+use crate::{
+    domain::{
+        Revised, Revision,
+        audit::Action,
+        role::Permission,
+        settings::{OutageAdmission, ProfileLifetime, ProfileLimit, Settings},
+        text::Name,
+    },
+    store::settings::SETTINGS_KEY,
+};
+
+/// A change of the settings; what is absent stays.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SettingsPatch {
+    /// The company, as people read it; `null` removes it.
+    #[serde(deserialize_with = "removable")]
+    pub company_name: Option<Option<Name>>,
+    /// For how many days a new profile is valid.
+    pub profile_lifetime_days: Option<ProfileLifetime>,
+    /// How many active profiles a user may have.
+    pub profiles_per_user: Option<ProfileLimit>,
+    /// For how many hours hosts go on admitting people while the database is away.
+    pub outage_admission_hours: Option<OutageAdmission>,
+}
+
+impl Services {
+    /// The settings; the defaults, at revision zero, until somebody changes them.
+    pub async fn settings(&self, act: &Act) -> Result<Revised<Settings>, ServiceError> {
+        act.require(Permission::ManageSettings)?;
+        let found = self.store().find::<Settings>(&SETTINGS_KEY).await?;
+        Ok(found.unwrap_or(Revised { rev: Revision(0), value: Settings::default() }))
+    }
+
+    /// Changes the settings.
+    pub async fn update_settings(
+        &self,
+        act: &Act,
+        patch: SettingsPatch,
+        expected: Option<Revision>,
+    ) -> Result<Revised<Settings>, ServiceError> {
+        act.require(Permission::ManageSettings)?;
+        let patch = &patch;
+        self.change(|tx| async move {
+            let found = tx.find::<Settings>(&SETTINGS_KEY).await?;
+            let absent = found.is_none();
+            let found = found.unwrap_or(Revised { rev: Revision(0), value: Settings::default() });
+            check_revision(&found, expected)?;
+            let before = &found.value;
+            let after = Settings {
+                company_name: patch.company_name.clone().unwrap_or_else(|| before.company_name.clone()),
+                profile_lifetime_days: patch.profile_lifetime_days.unwrap_or(before.profile_lifetime_days),
+                profiles_per_user: patch.profiles_per_user.unwrap_or(before.profiles_per_user),
+                outage_admission_hours: patch.outage_admission_hours.unwrap_or(before.outage_admission_hours),
+            };
+            if after == *before {
+                return Ok(found);
+            }
+            if absent {
+                tx.insert(&after).await?;
+            } else {
+                tx.replace(&after).await?;
+            }
+            let changes = difference(Some(before), Some(&after));
+            tx.record(&self.entry(act, Action::SettingsUpdate, SETTINGS_KEY, changes)).await?;
+            Ok(Revised { rev: tx.rev(), value: after })
+        })
+        .await
+    }
+}

@@ -1,0 +1,234 @@
+//! A host: one `postern serve` on one machine of the laboratory, and the daemons it started.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    net::Ipv4Addr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    api::{Api, status_of},
+    lab::{Lab, Machine},
+    wait::{wait_for, wait_until},
+};
+
+const POSTERN: &str = env!("CARGO_BIN_EXE_postern");
+/// How long a host may take to be ready, on a busy machine.
+const START: Duration = Duration::from_secs(30);
+/// How long `serve` may take to end (contract, section 2), and a little for the busy machine.
+const STOP: Duration = Duration::from_secs(12);
+
+/// A machine with a configuration, and `postern serve` on it while it runs.
+pub(crate) struct Host {
+    machine: Machine,
+    config: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Host {
+    /// Writes the configuration of a machine: what it alone knows, the database's address and the master key.
+    pub(crate) fn configure(lab: &Lab, machine: &Machine, key: &Path) -> Self {
+        let folder = lab.folder().join(&machine.name);
+        fs::create_dir(&folder).unwrap();
+        let data = folder.join("data");
+        let config = folder.join("postern.toml");
+        let Machine { name, inet, core, .. } = machine;
+        let text = format!(
+            r#"[host]
+name = "{name}"
+data_dir = "{data}"
+public_address = "{inet}"
+
+[database]
+uri = "{uri}"
+name = "postern"
+
+[keys]
+master_key_file = "{key}"
+
+[public]
+listen = "0.0.0.0:8443"
+url = "http://{inet}:8443"
+
+[admin]
+listen = "0.0.0.0:9443"
+url = "http://{core}:9443"
+
+[ops]
+listen = "127.0.0.1:9600"
+
+# Plain HTTP off loopback needs a proxy that is believed: here, everybody on the laboratory's networks.
+[proxy]
+trusted = ["203.0.113.0/24", "10.92.0.0/24"]
+"#,
+            data = data.display(),
+            uri = lab.mongod().uri(),
+            key = key.display(),
+        );
+        fs::write(&config, text).unwrap();
+        let log = lab.log(&machine.name);
+        Self { machine: machine.clone(), config, log, child: None }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.machine.name
+    }
+
+    /// The address that profiles name.
+    pub(crate) fn inet(&self) -> Ipv4Addr {
+        self.machine.inet
+    }
+
+    /// The address on the private network.
+    pub(crate) fn lan(&self) -> Ipv4Addr {
+        self.machine.lan
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// This host's API.
+    pub(crate) fn api(&self, token: &str) -> Api {
+        Api::new(&self.machine.namespace, &format!("{}:9443", self.machine.core), token)
+    }
+
+    /// Runs a `postern` command of this machine to its end and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub(crate) fn run(&self, command: &[&str]) -> String {
+        let mut postern = self.command(command);
+        postern.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = postern.spawn().expect("ip runs");
+        let ended = || child.try_wait().unwrap().is_some();
+        wait_until(&format!("`postern {}` on {} to end", command.join(" "), self.name()), START, ended);
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "`postern {}` on {}: {}\n{}{}",
+            command.join(" "),
+            self.name(),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn command(&self, command: &[&str]) -> Command {
+        let mut postern = self.machine.namespace.command(POSTERN);
+        postern.args(command).arg("--config").arg(&self.config);
+        // The machine that runs the tests must not configure the host.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POSTERN_")) {
+            postern.env_remove(name);
+        }
+        postern
+    }
+
+    /// Starts `postern serve`; see [`Host::wait_ready`].
+    pub(crate) fn start(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name());
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let child = self
+            .command(&["serve"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("ip runs");
+        self.child = Some(child);
+    }
+
+    /// Whether Postern was started and has not been ended since.
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Waits until the host says that it is ready.
+    #[track_caller]
+    pub(crate) fn wait_ready(&mut self) {
+        let name = self.machine.name.clone();
+        wait_until(&format!("{name} to answer /readyz with 200"), START, || {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
+                panic!("`postern serve` on {name} ended: {status} (log below)");
+            }
+            status_of(&self.machine.namespace, "http://127.0.0.1:9600/readyz") == Some(200)
+        });
+    }
+
+    /// Ends Postern, not its daemons, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("postern runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Ends Postern by SIGTERM and returns how long it took.
+    #[track_caller]
+    pub(crate) fn terminate(&mut self) -> Duration {
+        let mut child = self.child.take().expect("postern runs");
+        let from = Instant::now();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        wait_until(&format!("`postern serve` on {} to end", self.name()), STOP, || child.try_wait().unwrap().is_some());
+        from.elapsed()
+    }
+
+    /// The `openvpn` processes on this machine.
+    pub(crate) fn daemons(&self) -> Vec<Pid> {
+        let openvpn = |pid: &Pid| {
+            let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+            command.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"openvpn"))
+        };
+        self.machine.namespace.processes().into_iter().filter(openvpn).collect()
+    }
+
+    /// Sends a signal to all daemons; there is at least one.
+    #[track_caller]
+    pub(crate) fn signal_daemons(&self, signal: Signal) {
+        let daemons = self.daemons();
+        assert!(!daemons.is_empty(), "{} has no openvpn process", self.name());
+        for daemon in daemons {
+            kill_process(daemon, signal).unwrap();
+        }
+    }
+
+    /// Both at once: what pulling the plug does to the processes of a machine.
+    #[track_caller]
+    pub(crate) fn crash(&mut self) {
+        // Postern first, or it would start the daemon again.
+        self.kill();
+        self.signal_daemons(Signal::KILL);
+        wait_for("the daemons to be gone", Duration::from_secs(5), || self.daemons().is_empty().then_some(()));
+    }
+
+    /// What nftables on this machine holds.
+    pub(crate) fn firewall(&self) -> String {
+        self.machine.namespace.run("nft", &["list", "ruleset"])
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Makes the master key that the hosts of a cluster share: 64 hex digits, mode 0600.
+pub(crate) fn write_master_key(path: &Path) {
+    use std::io::Write as _;
+    let mut file: File = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
+    for _ in 0..4 {
+        write!(file, "{}", crate::mongod::random_hex()).unwrap();
+    }
+    writeln!(file).unwrap();
+}

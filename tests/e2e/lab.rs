@@ -1,0 +1,217 @@
+//! The laboratory: an internet, a management network and a private network, and the machines on them.
+//!
+//! ```text
+//!   c1 c2 c3                 clients: on the internet only
+//!    └──┴──┤ inet  203.0.113.0/24
+//!   h1 h2 h3                 hosts: on all three
+//!    └──┴──┤ core  10.92.0.0/24 ├── db       MongoDB, one member or three
+//!    └──┴──┤ lan   10.93.0.0/24 ├── private  10.93.0.100 with the page; behind it 10.94.0.100
+//! ```
+//!
+//! The private machine has no route to anything but its own network, so the page answers a client only if a host
+//! masquerades. 10.94.0.100 is the same machine under an address that no server's routes name. Every laboratory has
+//! the same addresses, in namespaces of its own, so any number can exist at a time.
+
+use std::{
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use mongodb::bson::{Document, doc};
+
+use crate::{
+    mongod::{self, Mongod},
+    netns::{self, Namespace, wire},
+    page::Page,
+    wait::wait_until,
+};
+
+/// The page, on the network that servers are made to route to.
+pub(crate) const PAGE: Ipv4Addr = Ipv4Addr::new(10, 93, 0, 100);
+/// The network of the page.
+pub(crate) const LAN: &str = "10.93.0.0/24";
+/// The same page under an address outside of that network. Hosts can reach it.
+pub(crate) const OTHER_PAGE: Ipv4Addr = Ipv4Addr::new(10, 94, 0, 100);
+const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 92, 0, 2);
+const HOSTS: u8 = 3;
+const CLIENTS: u8 = 3;
+
+/// A machine of the laboratory which can be a host.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    /// `h1` and so on.
+    pub(crate) name: String,
+    /// Its network stack.
+    pub(crate) namespace: Arc<Namespace>,
+    /// The address that clients know.
+    pub(crate) inet: Ipv4Addr,
+    /// The address on the management network.
+    pub(crate) core: Ipv4Addr,
+    /// The address on the private network, which the page sees.
+    pub(crate) lan: Ipv4Addr,
+}
+
+/// The networks, the machines and what runs on them from the beginning. Gone without a trace when dropped.
+pub(crate) struct Lab {
+    page: Option<Page>,
+    mongod: Option<Mongod>,
+    machines: Vec<Machine>,
+    clients: Vec<Arc<Namespace>>,
+    database: Arc<Namespace>,
+    _others: [Arc<Namespace>; 2],
+    folder: tempfile::TempDir,
+    logs: Mutex<Vec<PathBuf>>,
+}
+
+impl Lab {
+    /// Wires everything up and serves the page. No database yet.
+    pub(crate) fn new() -> Self {
+        static SWEPT: std::sync::Once = std::sync::Once::new();
+        SWEPT.call_once(netns::sweep);
+        let switch = Switch::new();
+
+        let machines = (1..=HOSTS)
+            .map(|number| {
+                let name = format!("h{number}");
+                let namespace = Arc::new(Namespace::new(&name));
+                let [inet, core, lan] =
+                    [[203, 0, 113], [10, 92, 0], [10, 93, 0]].map(|[a, b, c]| Ipv4Addr::new(a, b, c, 10 + number));
+                switch.plug(&namespace, "inet", inet);
+                switch.plug(&namespace, "core", core);
+                switch.plug(&namespace, "lan", lan);
+                namespace.ip(&format!("route add {OTHER_PAGE}/32 via {PAGE}\n"));
+                Machine { name, namespace, inet, core, lan }
+            })
+            .collect();
+
+        let clients = (1..=CLIENTS)
+            .map(|number| {
+                let namespace = Arc::new(Namespace::new(&format!("c{number}")));
+                switch.plug(&namespace, "inet", Ipv4Addr::new(203, 0, 113, 100 + number));
+                namespace
+            })
+            .collect();
+
+        let database = Arc::new(Namespace::new("db"));
+        switch.plug(&database, "core", DATABASE);
+
+        let private = Arc::new(Namespace::new("private"));
+        switch.plug(&private, "lan", PAGE);
+        private.ip(&format!("address add {OTHER_PAGE}/32 dev lo\n"));
+
+        Self {
+            page: Some(Page::serve(&private)),
+            mongod: None,
+            machines,
+            clients,
+            database,
+            _others: [switch.namespace, private],
+            folder: tempfile::Builder::new().prefix("postern-e2e-").tempdir().unwrap(),
+            logs: Mutex::default(),
+        }
+    }
+
+    /// Starts MongoDB on the management network, and waits until each member holds the data: until then, the others
+    /// could not elect another primary.
+    pub(crate) fn start_database(&mut self, members: usize) {
+        let netns = Some(self.database.name().to_owned());
+        self.mongod = Some(Mongod::start(mongod::Options { members, bind: DATABASE.into(), netns, auth: false }));
+        wait_until("all members of the database to hold the data", Duration::from_mins(1), || {
+            let is = |member, what| self.hello(member).is_some_and(|hello| hello.get_bool(what).unwrap_or(false));
+            (0..members).all(|member| is(member, "secondary") || is(member, "isWritablePrimary"))
+        });
+    }
+
+    /// The database, which has been started.
+    pub(crate) fn mongod(&self) -> &Mongod {
+        self.mongod.as_ref().expect("start_database was called")
+    }
+
+    /// The member that is primary now, of so many.
+    pub(crate) fn primary(&self, members: usize) -> Option<usize> {
+        let is = |hello: Document| hello.get_bool("isWritablePrimary").unwrap_or(false);
+        (0..members).find(|member| self.hello(*member).is_some_and(is))
+    }
+
+    /// What a member of the database says about itself, if it answers.
+    fn hello(&self, member: usize) -> Option<Document> {
+        let port = self.mongod().port(member);
+        let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true&serverSelectionTimeoutMS=500");
+        self.database.enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = mongodb::Client::with_uri_str(uri).await.unwrap();
+                client.database("admin").run_command(doc! { "hello": 1 }).await.ok()
+            })
+        })
+    }
+
+    /// The machines that can be hosts: `h1` is number 0.
+    pub(crate) fn machines(&self) -> &[Machine] {
+        &self.machines
+    }
+
+    /// The namespace of a client machine, 0 to 2.
+    pub(crate) fn client(&self, number: usize) -> &Arc<Namespace> {
+        &self.clients[number]
+    }
+
+    /// A folder for the files of this test.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Names a log whose tail is worth reading when the test fails; returns its path.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        let path = self.folder().join(format!("{name}.log"));
+        self.logs.lock().unwrap().push(path.clone());
+        path
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for log in self.logs.lock().unwrap().iter() {
+                print_tail(log);
+            }
+        }
+        self.page.take();
+    }
+}
+
+fn print_tail(log: &Path) {
+    const LINES: usize = 40;
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    let skipped = lines.len().saturating_sub(LINES);
+    let name = log.file_name().unwrap_or_default().to_string_lossy();
+    eprintln!("---- {name}: the last {} of {} lines", lines.len() - skipped, lines.len());
+    lines.iter().skip(skipped).for_each(|line| eprintln!("{line}"));
+}
+
+/// The three networks: one bridge each, in a namespace of their own.
+struct Switch {
+    namespace: Arc<Namespace>,
+}
+
+impl Switch {
+    fn new() -> Self {
+        let namespace = Arc::new(Namespace::new("switch"));
+        for bridge in ["inet", "core", "lan"] {
+            namespace.ip(&format!("link add {bridge} type bridge\nlink set {bridge} up\n"));
+        }
+        Self { namespace }
+    }
+
+    /// Connects a machine to a network, by an interface of the same name. All networks are /24.
+    fn plug(&self, machine: &Namespace, network: &str, address: Ipv4Addr) {
+        let port = format!("{network}{}", address.octets()[3]);
+        wire(machine, network, &self.namespace, &port);
+        self.namespace.ip(&format!("link set {port} master {network}\n"));
+        machine.ip(&format!("address add {address}/24 dev {network}\n"));
+    }
+}

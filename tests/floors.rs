@@ -1,0 +1,464 @@
+//! The floors of the crate, enforced: which folder may import which, and which foreign crate only some may name.
+//!
+//! The sources are read as text: comments and literals are blanked, `use` groups are expanded, and what is under
+//! `#[cfg(test)]` is left out (a test may reach anywhere for its fixtures). That sees every path that begins with
+//! `crate::`, `super::` or the name of a foreign crate, which is all that an import can begin with.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends at the first surprise")]
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+/// A folder (or file) directly under `src/`, and the others that it may import. Floors from the ground up.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("runtime", &[]),
+    ("store", GROUND),
+    ("pki", GROUND),
+    ("keys", GROUND),
+    ("openvpn", GROUND),
+    ("firewall", GROUND),
+    ("services", &["domain", "runtime", "store", "pki", "keys", "openvpn", "firewall"]),
+    ("web", &["domain", "runtime", "services"]),
+    ("daemon", &["domain", "runtime", "services", "openvpn", "firewall"]),
+    ("jobs", &["domain", "runtime", "services"]),
+    ("config", ALL),
+    ("telemetry", ALL),
+    ("commands", ALL),
+    ("main", ALL),
+    ("lib", ALL),
+];
+const GROUND: &[&str] = &["domain", "runtime"];
+const ALL: &[&str] = &[
+    "domain",
+    "runtime",
+    "store",
+    "pki",
+    "keys",
+    "openvpn",
+    "firewall",
+    "services",
+    "web",
+    "daemon",
+    "jobs",
+    "config",
+    "telemetry",
+    "commands",
+];
+
+/// Foreign paths, and the only places under `src/` that may name them.
+const NAMED_BY: &[(&str, &[&str])] = &[
+    ("mongodb", &["store"]),
+    ("rcgen", &["pki"]),
+    ("axum", &["web"]),
+    ("anyhow", &["config", "telemetry", "commands", "main"]),
+    ("std::process::Command", SPAWNERS),
+    ("std::process::Child", SPAWNERS),
+    ("tokio::process", SPAWNERS),
+];
+const SPAWNERS: &[&str] = &["openvpn", "firewall", "store/private"];
+
+/// Beyond this, a file is two.
+const LINES: usize = 600;
+
+/// A broken rule, for people.
+#[derive(Debug, PartialEq, Eq)]
+struct Offence {
+    file: String,
+    line: usize,
+    what: String,
+}
+
+impl fmt::Display for Offence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "src/{}:{}: {}", self.file, self.line, self.what)
+    }
+}
+
+#[test]
+fn the_crate_keeps_its_floors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = sources(&root);
+    assert!(files.len() > 10, "found only {} files under src/", files.len());
+    let offences: Vec<_> = files
+        .iter()
+        .flat_map(|path| {
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            check(&name, &fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    let report: Vec<_> = offences.iter().map(ToString::to_string).collect();
+    assert!(report.is_empty(), "the floors (tests/floors.rs, ARCHITECTURE.md) are broken:\n{}", report.join("\n"));
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// All offences of one file; `name` is its path under `src/`.
+fn check(name: &str, source: &str) -> Vec<Offence> {
+    let offence = |line, what| Offence { file: name.to_owned(), line, what };
+    let module = name.trim_end_matches(".rs").trim_end_matches("/mod");
+    let part = module.split('/').next().unwrap_or_default();
+
+    let mut offences = Vec::new();
+    let lines = source.lines().count();
+    if lines > LINES {
+        offences.push(offence(LINES + 1, format!("{lines} lines; past {LINES}, ask what it is two of")));
+    }
+    let Some((_, allowed)) = FLOORS.iter().find(|(floor, _)| *floor == part) else {
+        offences.push(offence(1, format!("`{part}` is on no floor: give it one in tests/floors.rs")));
+        return offences;
+    };
+    if module.ends_with("/tests") {
+        return offences;
+    }
+    for import in imports(source) {
+        if let Some(target) = target_in_crate(&import.path, module)
+            && target != part
+            && !allowed.contains(&target)
+            && part != "lib"
+        {
+            let what = if FLOORS.iter().any(|(floor, _)| *floor == target) {
+                format!("`{part}` may not import `{target}`")
+            } else {
+                format!("`crate::{target}` is not a folder of the crate")
+            };
+            offences.push(offence(import.line, what));
+        }
+        for (foreign, places) in NAMED_BY {
+            let begins = import.path.iter().map(String::as_str).take(foreign.split("::").count());
+            let bare_module = import.is_use
+                && import.path.len() < foreign.split("::").count()
+                && foreign.split("::").zip(&import.path).all(|(want, is)| want == is)
+                && import.path.len() > 1;
+            let allowed = places.iter().any(|place| module == *place || module.starts_with(&format!("{place}/")));
+            if (begins.eq(foreign.split("::")) || bare_module) && !allowed {
+                offences.push(offence(import.line, format!("only {} may name `{foreign}`", places.join(", "))));
+            }
+        }
+    }
+    offences.dedup();
+    offences
+}
+
+/// The part of the crate that a path leads to, if it is one of the crate. `super` counts when it climbs to the root.
+fn target_in_crate<'a>(path: &'a [String], module: &str) -> Option<&'a str> {
+    let depth = module.split('/').count();
+    let climbs = path.iter().take_while(|segment| *segment == "super").count();
+    let next = if path[0] == "crate" {
+        1
+    } else if climbs >= depth && path.get(climbs).is_some_and(|s| FLOORS.iter().any(|(floor, _)| floor == s)) {
+        climbs
+    } else {
+        return None;
+    };
+    path.get(next).map(String::as_str).filter(|segment| *segment != "self")
+}
+
+/// A path in the source: `a::b::{c, d}` is two.
+#[derive(Debug, PartialEq, Eq)]
+struct Import {
+    path: Vec<String>,
+    line: usize,
+    is_use: bool,
+}
+
+/// A word, or one other character; `::` is one token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Token {
+    text: String,
+    line: usize,
+}
+
+/// Every path of two segments or more, and every path of a `use`.
+fn imports(source: &str) -> Vec<Import> {
+    let tokens = without_tests(&tokens(&blank(source)));
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let before = at.checked_sub(1).map_or("", |before| tokens[before].text.as_str());
+        if !is_word(&tokens[at].text) || before == "." || (before == "::" && at > 1 && is_word(&tokens[at - 2].text)) {
+            at += 1;
+            continue;
+        }
+        let in_use = before == "use" || (before == "::" && at > 1 && tokens[at - 2].text == "use");
+        let mut paths = Vec::new();
+        let line = tokens[at].line;
+        let end = read_path(&tokens, at, &[], &mut paths);
+        found.extend(paths.into_iter().filter(|path| in_use || path.len() > 1).map(|path| Import {
+            path,
+            line,
+            is_use: in_use,
+        }));
+        at = end.max(at + 1);
+    }
+    found
+}
+
+/// Reads one path, with its groups, from `at`; returns where it ends.
+fn read_path(tokens: &[Token], mut at: usize, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize {
+    let mut path = prefix.to_vec();
+    while let Some(token) = tokens.get(at) {
+        if token.text == "{" {
+            at += 1;
+            while tokens.get(at).is_some_and(|token| token.text != "}") {
+                let end = read_path(tokens, at, &path, found);
+                at = end.max(at + 1);
+            }
+            return at + 1;
+        }
+        if !is_word(&token.text) && token.text != "*" {
+            break;
+        }
+        path.push(token.text.clone());
+        at += 1;
+        if tokens.get(at).is_none_or(|token| token.text != "::") {
+            break;
+        }
+        at += 1;
+    }
+    if path.len() > prefix.len() {
+        found.push(path);
+    }
+    at
+}
+
+fn is_word(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_alphabetic() || first == '_')
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut line = 1;
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let length = if word > 0 {
+            word
+        } else if rest.starts_with("::") {
+            2
+        } else {
+            first.len_utf8()
+        };
+        let (token, after) = rest.split_at(length);
+        if !first.is_whitespace() {
+            tokens.push(Token { text: token.to_owned(), line });
+        }
+        line += usize::from(first == '\n');
+        rest = after;
+    }
+    tokens
+}
+
+/// Leaves out each item behind `#[cfg(test)]`: to its closing brace or its semicolon.
+fn without_tests(tokens: &[Token]) -> Vec<Token> {
+    const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        if !tokens[at..].iter().map(|token| token.text.as_str()).take(MARK.len()).eq(MARK) {
+            kept.push(tokens[at].clone());
+            at += 1;
+            continue;
+        }
+        at += MARK.len();
+        let mut depth = 0_usize;
+        while let Some(token) = tokens.get(at) {
+            at += 1;
+            match token.text.as_str() {
+                "{" => depth += 1,
+                "}" if depth <= 1 => break,
+                "}" => depth -= 1,
+                ";" if depth == 0 => break,
+                _ => {}
+            }
+        }
+    }
+    kept
+}
+
+/// Blanks comments and literals, keeping line breaks.
+fn blank(source: &str) -> String {
+    let mut blanked = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(first) = rest.chars().next() {
+        let skip = literal_or_comment(rest, blanked.chars().next_back());
+        let (gone, after) = rest.split_at(if skip > 0 { skip } else { first.len_utf8() });
+        if skip > 0 {
+            blanked.push(' ');
+            blanked.extend(gone.chars().filter(|c| *c == '\n'));
+        } else {
+            blanked.push(first);
+        }
+        rest = after;
+    }
+    blanked
+}
+
+/// The length of the comment or literal that `rest` begins with, or 0.
+fn literal_or_comment(rest: &str, before: Option<char>) -> usize {
+    let until = |end: &str, from: usize| rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len());
+    if rest.starts_with("//") {
+        return rest.find('\n').unwrap_or(rest.len());
+    }
+    if rest.starts_with("/*") {
+        return block_comment(rest);
+    }
+    if rest.starts_with('"') {
+        return escaped(rest, '"');
+    }
+    if rest.starts_with('r') && !before.is_some_and(|c| c.is_alphanumeric() && c != 'b' && c != 'c') {
+        let hashes = rest[1..].chars().take_while(|c| *c == '#').count();
+        if rest[1 + hashes..].starts_with('"') {
+            return until(&format!("\"{}", "#".repeat(hashes)), hashes + 2);
+        }
+    }
+    if let Some(inside) = rest.strip_prefix('\'') {
+        // A lifetime has no second quote right behind its first character.
+        let mut characters = inside.chars();
+        let (one, two) = (characters.next(), characters.next());
+        if one == Some('\\') {
+            return escaped(rest, '\'');
+        }
+        if two == Some('\'') {
+            return 2 + one.map_or(0, char::len_utf8);
+        }
+    }
+    0
+}
+
+fn block_comment(rest: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                break;
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    at
+}
+
+fn escaped(rest: &str, quote: char) -> usize {
+    let mut escape = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        match c {
+            _ if escape => escape = false,
+            '\\' => escape = true,
+            _ if c == quote => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// What the checker says about a file, without the place.
+fn offences(name: &str, source: &str) -> Vec<String> {
+    check(name, source).into_iter().map(|offence| offence.what).collect()
+}
+
+#[test]
+fn an_import_from_a_higher_floor_is_found() {
+    for (name, source, expected) in [
+        ("domain/user.rs", "use crate::runtime::Backoff;", "`domain` may not import `runtime`"),
+        ("store/users.rs", "use crate::{domain::ids::UserId, pki::{self, Leaf}};", "`store` may not import `pki`"),
+        ("web/mod.rs", "fn f() { crate::store::open(); }", "`web` may not import `store`"),
+        ("jobs/mod.rs", "use crate::openvpn;", "`jobs` may not import `openvpn`"),
+        ("daemon/mod.rs", "use super::web::Router;", "`daemon` may not import `web`"),
+        ("pki/leaf.rs", "use super::super::{keys};", "`pki` may not import `keys`"),
+        ("services/mod.rs", "use crate::config::Settings;", "`services` may not import `config`"),
+        ("services/mod.rs", "use crate::Everything;", "`crate::Everything` is not a folder of the crate"),
+    ] {
+        assert_eq!(offences(name, source), [expected], "{name}: {source}");
+    }
+}
+
+#[test]
+fn a_foreign_crate_outside_of_its_place_is_found() {
+    for (name, source, expected) in [
+        ("services/users.rs", "use mongodb::Client;", "only store may name `mongodb`"),
+        ("services/users.rs", "fn f(e: ::mongodb::error::Error) {}", "only store may name `mongodb`"),
+        ("web/mod.rs", "use rcgen as x;", "only pki may name `rcgen`"),
+        ("jobs/mod.rs", "use axum::{Router};", "only web may name `axum`"),
+        (
+            "runtime/mod.rs",
+            "fn f() -> anyhow::Result<()> { todo() }",
+            "only config, telemetry, commands, main may name `anyhow`",
+        ),
+        (
+            "daemon/mod.rs",
+            "use std::{fs, process::{Command, ExitCode}};",
+            "only openvpn, firewall, store/private may name `std::process::Command`",
+        ),
+        (
+            "store/users.rs",
+            "tokio::process::Command::new(x)",
+            "only openvpn, firewall, store/private may name `tokio::process`",
+        ),
+    ] {
+        assert_eq!(offences(name, source), [expected], "{name}: {source}");
+    }
+    // A module in the place of the type would hide it.
+    assert!(!offences("web/mod.rs", "use std::process;").is_empty());
+}
+
+#[test]
+fn what_is_allowed_passes() {
+    for (name, source) in [
+        ("store/users.rs", "use crate::{domain::ids::UserId, runtime, store::error};\nuse mongodb::bson::doc;"),
+        ("store/users.rs", "use super::error::StoreError;"),
+        ("store/private.rs", "use tokio::process::Command;"),
+        ("daemon/mod.rs", "use crate::{openvpn::Link, firewall, services};"),
+        ("main.rs", "fn main() -> std::process::ExitCode { postern::commands::main() }"),
+        ("commands/serve.rs", "use anyhow::Context as _; use crate::{store, web, daemon};"),
+        ("lib.rs", "pub mod web; pub mod store;"),
+        (
+            "domain/user.rs",
+            "// use crate::store;\n/* crate::web::x /* nested */ */\nconst X: &str = \"crate::store::x\";",
+        ),
+        (
+            "domain/user.rs",
+            "const R: &str = r#\"crate::store \"quoted\" \"#; const C: char = '\"'; fn f<'a>(x: &'a str) {}",
+        ),
+        ("domain/user.rs", "#[cfg(test)]\nmod tests { fn f() { if x { crate::store::x() } } }\nuse std::fmt;"),
+        ("domain/user.rs", "fn f(mongodb: u8) { self.mongodb.x(); other::mongodb::x(); }"),
+    ] {
+        assert_eq!(offences(name, source), [""; 0], "{name}: {source}");
+    }
+}
+
+#[test]
+fn code_behind_tests_is_still_checked_and_has_its_line() {
+    let source = "#[cfg(test)]\nmod tests;\n\"a\nb\";\nuse crate::web;\n";
+    let found = check("domain/user.rs", source);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].to_string(), "src/domain/user.rs:5: `domain` may not import `web`");
+}
+
+#[test]
+fn a_file_that_is_too_long_and_a_folder_without_a_floor_are_found() {
+    assert_eq!(offences("domain/user.rs", &"\n".repeat(LINES)), [""; 0]);
+    assert_eq!(offences("domain/user.rs", &"\n".repeat(LINES + 1)).len(), 1);
+    assert_eq!(offences("attic/mod.rs", ""), ["`attic` is on no floor: give it one in tests/floors.rs"]);
+}
