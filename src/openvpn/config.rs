@@ -254,13 +254,13 @@ mod tests {
     #[test]
     fn a_profile_is_the_measured_one_with_remotes_in_the_given_order() {
         let remotes = [remote("2001:db8::1", Protocol::Udp), remote("vpn-2.example.com", Protocol::Tcp)];
-        let (name, server_name) = ("Ana's laptop".parse().unwrap(), "server.postern".parse().unwrap());
-        let text = ClientProfile::new(&name, &remotes, &server_name, keys()).unwrap().to_text().unwrap();
+        let server_name = "server.postern".parse().unwrap();
+        let text = ClientProfile::new(&remotes, &server_name, keys()).unwrap().to_text().unwrap();
         let block = "-----BEGIN X-----\nAAAA\n-----END X-----";
         assert_eq!(
             text,
             format!(
-                "# OVPN_ACCESS_SERVER_FRIENDLY_NAME=Ana's laptop\nclient\ndev tun\nremote 2001:db8::1 1194 udp\n\
+                "client\ndev tun\nremote 2001:db8::1 1194 udp\n\
                  remote vpn-2.example.com 1194 tcp\nremote-random\nnobind\npersist-tun\npersist-key\n\
                  server-poll-timeout 2\nconnect-retry 0 5\nreneg-sec 43200\nremote-cert-tls server\n\
                  verify-x509-name server.postern name\nverb 3\n<ca>\n{block}\n</ca>\n<cert>\n{block}\n</cert>\n\
@@ -270,25 +270,17 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_does_not_spill_into_options() {
-        let (name, server_name) = ("\u{674e}".repeat(200).parse().unwrap(), "s".parse().unwrap());
-        let remotes = [remote("192.0.2.1", Protocol::Udp)];
-        let text = ClientProfile::new(&name, &remotes, &server_name, keys()).unwrap().to_text().unwrap();
-        assert!(text.lines().all(|line| line.len() < 255));
-    }
-
-    #[test]
     fn key_material_that_could_end_its_block_is_refused() {
-        let (name, server_name) = ("a".parse().unwrap(), "s".parse().unwrap());
+        let server_name = "s".parse().unwrap();
         let remotes = [remote("192.0.2.1", Protocol::Udp)];
         for bad in
             ["", "AAAA", "-----BEGIN X-----\n</ca>\nscript-security 2\n<ca>\n-----END X-----", "-----BEGIN \0-----"]
         {
             let keys = ProfileKeys { authorities: bad, ..keys() };
-            let refused = ClientProfile::new(&name, &remotes, &server_name, keys).err();
+            let refused = ClientProfile::new(&remotes, &server_name, keys).err();
             assert_eq!(refused, Some(ConfigError::Pem("authority")), "{bad:?}");
         }
-        assert_eq!(ClientProfile::new(&name, &[], &server_name, keys()).err(), Some(ConfigError::NoRemotes));
+        assert_eq!(ClientProfile::new(&[], &server_name, keys()).err(), Some(ConfigError::NoRemotes));
     }
 
     #[test]

@@ -5,8 +5,12 @@
 mod support;
 
 mod bus;
+mod firewall;
 mod keys;
 mod migrate;
+mod openvpn;
+mod openvpn_rig;
+mod openvpn_transcripts;
 mod pki;
 mod policy;
 mod private;
