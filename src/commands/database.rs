@@ -32,12 +32,11 @@ impl Database {
 
     /// Opens the database of a configuration. The private one is started if it does not run.
     pub(super) async fn of(config: &Config) -> anyhow::Result<Self> {
-        let private = match &config.database.uri {
-            Some(_) => None,
-            None => {
-                make_data_dir(&config.host.data_dir)?;
-                Some(PrivateDatabase::open(&config.host.data_dir, config.database.mongod.as_deref()).await?)
-            }
+        let private = if config.database.uri.is_none() {
+            make_data_dir(&config.host.data_dir)?;
+            Some(PrivateDatabase::open(&config.host.data_dir, config.database.mongod.as_deref()).await?)
+        } else {
+            None
         };
         let uri = config.database.uri.clone().or_else(|| private.as_ref().map(|private| private.uri().to_owned()));
         let settings = Settings { uri: uri.unwrap_or_default(), database: config.database.name.clone() };

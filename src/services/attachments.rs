@@ -85,7 +85,7 @@ impl Services {
             check_port(&tx, &found.value, host).await?;
             tx.insert(&Attachment { server_id: server, host_id: host, credentials: None }).await?;
             let changes = serde_json::json!({ "host_id": [null, host] });
-            tx.record(&self.entry(act, Action::HostAttach, server, changes)).await?;
+            tx.record(&self.entry(act, Action::HostAttach, &server, changes)).await?;
             Ok(())
         })
         .await
@@ -103,7 +103,7 @@ impl Services {
             }
             tx.delete::<Attachment>(&key, self.now()).await?;
             let changes = serde_json::json!({ "host_id": [host, null] });
-            tx.record(&self.entry(act, Action::HostDetach, server, changes)).await?;
+            tx.record(&self.entry(act, Action::HostDetach, &server, changes)).await?;
             Ok(())
         })
         .await

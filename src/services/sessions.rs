@@ -53,7 +53,7 @@ impl Services {
         if !self.store().ask_for_end(id, EndReason::Requested).await? {
             return Err(ServiceError::NotFound("live session"));
         }
-        let entry = self.entry(act, Action::SessionEnd, id, serde_json::json!({}));
+        let entry = self.entry(act, Action::SessionEnd, &id, serde_json::json!({}));
         self.store().insert_audit(&entry).await?;
         self.nudge(&Nudge::SessionEnd(id));
         Ok(())
