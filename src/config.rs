@@ -173,10 +173,7 @@ impl Config {
     ///
     /// # Errors
     /// One sentence that names the key.
-    pub fn load(
-        path: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
-    ) -> anyhow::Result<Self> {
+    pub fn load(path: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Self> {
         let text = match path {
             Some(path) => std::fs::read_to_string(path)
                 .with_context(|| format!("the configuration file {} cannot be read", path.display()))?,
@@ -236,15 +233,6 @@ impl Config {
     /// Where the ops listener binds.
     pub fn ops_listen(&self) -> SocketAddr {
         self.ops.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9600)))
-    }
-
-    /// How daemons are run here.
-    pub fn vpn_settings(&self) -> crate::daemon::Settings {
-        crate::daemon::Settings {
-            openvpn: self.vpn.openvpn.clone(),
-            data_dir: self.host.data_dir.clone(),
-            stop_with_postern: self.vpn.stop_with_postern,
-        }
     }
 
     /// The name of this host.

@@ -1,10 +1,6 @@
 //! How a command comes to the database: the shared one of the configuration, or the private one of this machine.
 
-use std::{
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-    time::Duration,
-};
+use std::{os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -36,12 +32,11 @@ impl Database {
 
     /// Opens the database of a configuration. The private one is started if it does not run.
     pub(super) async fn of(config: &Config) -> anyhow::Result<Self> {
-        let private = match &config.database.uri {
-            Some(_) => None,
-            None => {
-                make_data_dir(&config.host.data_dir)?;
-                Some(PrivateDatabase::open(&config.host.data_dir, config.database.mongod.as_deref()).await?)
-            }
+        let private = if config.database.uri.is_none() {
+            make_data_dir(&config.host.data_dir)?;
+            Some(PrivateDatabase::open(&config.host.data_dir, config.database.mongod.as_deref()).await?)
+        } else {
+            None
         };
         let uri = config.database.uri.clone().or_else(|| private.as_ref().map(|private| private.uri().to_owned()));
         let settings = Settings { uri: uri.unwrap_or_default(), database: config.database.name.clone() };
@@ -85,8 +80,8 @@ impl Database {
 
 /// The configuration of this machine.
 pub(super) fn load(machine: &Machine) -> anyhow::Result<Config> {
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Config::load(machine.config.as_deref(), environment)
 }
 

@@ -4,7 +4,7 @@
 //! look or a change, never across an await.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -55,12 +55,14 @@ pub(super) struct Carried {
 pub(super) struct Board {
     state: Mutex<State>,
     news: Notify,
+    moved: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     reports: BTreeMap<ServerId, (Report, bool)>,
     orders: HashMap<ServerId, mpsc::Sender<Order>>,
+    settled: BTreeSet<ServerId>,
     sessions: HashMap<SessionId, Carried>,
 }
 
@@ -126,6 +128,28 @@ impl Board {
         self.statuses().iter().any(serving)
     }
 
+    /// Notes that it is known which sessions a daemon carries.
+    pub(super) fn settle(&self, server: ServerId) {
+        if self.state().settled.insert(server) {
+            self.moved.notify_one();
+        }
+    }
+
+    /// Whether it is known which sessions a daemon carries.
+    pub(super) fn is_settled(&self, server: ServerId) -> bool {
+        self.state().settled.contains(&server)
+    }
+
+    /// Wakes the supervisor: a daemon settled, or its keeper ended.
+    pub(super) fn wake(&self) {
+        self.moved.notify_one();
+    }
+
+    /// Waits for [`wake`](Self::wake).
+    pub(super) async fn woken(&self) {
+        self.moved.notified().await;
+    }
+
     /// Names the way to a daemon's task.
     pub(super) fn listen(&self, server: ServerId, orders: mpsc::Sender<Order>) {
         self.state().orders.insert(server, orders);
@@ -155,6 +179,11 @@ impl Board {
     /// Notes that a session is over.
     pub(super) fn put_down(&self, session: SessionId) {
         self.state().sessions.remove(&session);
+    }
+
+    /// Whether a session is alive here.
+    pub(super) fn carries(&self, session: SessionId) -> bool {
+        self.state().sessions.contains_key(&session)
     }
 
     /// The live sessions.

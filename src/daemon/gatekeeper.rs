@@ -4,8 +4,6 @@
 //! decide by) the client is told to try elsewhere or later, in the words its engine understands, and does not give up.
 //! Nothing here waits or asks anybody.
 
-use std::net::IpAddr;
-
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -68,13 +66,11 @@ pub(super) fn plain(text: &str) -> Text {
 }
 
 fn config(profile: &ProfileAccess, server: &Server, peer: &Peer) -> ClientConfig {
-    let routes = server.routes.iter().map(|route| route.network.net());
-    let config = routes.fold(ClientConfig::new(profile.address, server.network.net()), ClientConfig::route);
-    let servers: Vec<IpAddr> =
-        server.dns_servers.iter().map(|&address| address.into()).take(ClientConfig::MAX_DNS_SERVERS).collect();
-    let domains: Vec<String> = server.search_domains.iter().map(ToString::to_string).collect();
+    let routes = server.routes.iter().map(|route| route.network);
+    let config = routes.fold(ClientConfig::new(profile.address, server.network), ClientConfig::route);
+    let servers = server.dns_servers.get(..ClientConfig::MAX_DNS_SERVERS).unwrap_or(&server.dns_servers);
     // A domain that cannot be said is no reason to keep anybody out.
-    config.clone().dns(&servers, &domains, peer).or_else(|_| config.clone().dns(&servers, &[], peer)).unwrap_or(config)
+    config.clone().dns(servers, &server.search_domains, peer).unwrap_or(config)
 }
 
 /// A mark of what clients of a server are given beside their address. A session with another mark is out of date.

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
 };
 
 use jiff::Timestamp;
@@ -27,6 +27,8 @@ use crate::{
 pub(super) struct Client {
     /// Its session.
     pub session: Session,
+    /// The name in its certificate, by which the daemon finds it.
+    pub common_name: String,
     /// The mark of what it was given (`gatekeeper::pushed`).
     pub pushed: String,
     /// Whether the daemon has said that it is up; its session began then.
@@ -37,8 +39,8 @@ pub(super) struct Client {
 
 impl Client {
     /// A client that is let in now.
-    pub(super) fn admitted(session: Session, pushed: String) -> Self {
-        Self { session, pushed, up: false, leaving: None }
+    pub(super) fn admitted(session: Session, common_name: String, pushed: String) -> Self {
+        Self { session, common_name, pushed, up: false, leaving: None }
     }
 
     /// How its engine is talked to.
@@ -203,7 +205,7 @@ impl Roster {
     fn confirm(&mut self, row: &ClientRow) -> Option<SessionRecord> {
         self.counted(row.cid, row.bytes_received, row.bytes_sent);
         let client = self.clients.get_mut(&row.cid)?;
-        client.session.remote_address = row.real_address;
+        client.session.remote_address = real_address(row);
         let began = !std::mem::replace(&mut client.up, true);
         began.then(|| SessionRecord::Began(client.session.clone()))
     }
@@ -223,10 +225,22 @@ impl Roster {
         self.clients.iter().map(|(cid, client)| (*cid, client))
     }
 
+    /// Whether a client is the only one of its profile.
+    pub(super) fn is_alone(&self, cid: Cid) -> bool {
+        let Some(client) = self.clients.get(&cid) else { return false };
+        let same = |other: &&Client| other.session.profile_id == client.session.profile_id;
+        self.clients.values().filter(same).count() == 1
+    }
+
     /// Whether nobody is there.
     pub(super) fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
+}
+
+/// Where a client connects from, as far as the daemon tells.
+pub(super) fn real_address(row: &ClientRow) -> SocketAddr {
+    SocketAddr::new(row.real_ip, row.real_port.unwrap_or(0))
 }
 
 fn ended(client: Client, at: Timestamp, otherwise: EndReason) -> Option<SessionRecord> {
@@ -242,7 +256,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn client(n: u128) -> Client {
-        Client::admitted(samples::session(n), "mark".to_owned())
+        Client::admitted(samples::session(n), "x".to_owned(), "mark".to_owned())
     }
 
     fn up(roster: &mut Roster, cid: u64, n: u128) {
@@ -254,7 +268,8 @@ mod tests {
         ClientRow {
             cid: Cid(cid),
             common_name: "x".to_owned(),
-            real_address: "192.0.2.9:4000".parse().unwrap(),
+            real_ip: "192.0.2.9".parse().unwrap(),
+            real_port: Some(4000),
             address: address.map(|address| address.parse().unwrap()),
             bytes_received: 10,
             bytes_sent: 20,

@@ -62,7 +62,7 @@ impl Services {
                 for authority in new {
                     tx.insert(authority).await?;
                     let facts = serde_json::json!({ "kind": [null, authority.kind] });
-                    tx.record(&self.entry(act, Action::AuthorityCreate, authority.id, facts)).await?;
+                    tx.record(&self.entry(act, Action::AuthorityCreate, &authority.id, facts)).await?;
                 }
                 Ok(())
             })

@@ -147,7 +147,7 @@ impl Services {
                 return Err(ServiceError::Conflict(sentence));
             }
             tx.insert(profile).await?;
-            tx.record(&self.entry(act, Action::ProfileIssue, profile.id, difference(None, Some(profile)))).await?;
+            tx.record(&self.entry(act, Action::ProfileIssue, &profile.id, difference(None, Some(profile)))).await?;
             Ok(tx.rev())
         })
         .await
@@ -171,7 +171,7 @@ impl Services {
             tx.replace(&after).await?;
             tx.free_address(id).await?;
             let changes = difference(Some(&found.value), Some(&after));
-            tx.record(&self.entry(act, Action::ProfileRevoke, id, changes)).await?;
+            tx.record(&self.entry(act, Action::ProfileRevoke, &id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: after })
         })
         .await

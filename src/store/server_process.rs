@@ -146,6 +146,7 @@ fn free_port(remembered: u16) -> io::Result<u16> {
 async fn set_up(access: &Access) -> Result<(), StoreError> {
     let host = format!("127.0.0.1:{}", access.port);
     let stranger = admin(&host, "").await?;
+    let owner = admin(&host, &access.credentials()).await?;
     if !access.initialized {
         let config = doc! { "_id": SET, "members": [{ "_id": 0, "host": &host }] };
         let initiate = stranger.run_command(doc! { "replSetInitiate": config }).await;
@@ -159,7 +160,11 @@ async fn set_up(access: &Access) -> Result<(), StoreError> {
         }
         // It has no valid configuration: not yet read, or that of another port.
         if access.initialized && hello.get_bool("isreplicaset").unwrap_or(false) {
-            move_to(&host, access).await?;
+            match move_to(&owner, &host).await {
+                // A member that changes its state hangs up on everybody.
+                Err(error) if error.is_unavailable() => {}
+                outcome => outcome?,
+            }
         }
         tokio::time::sleep(POLL).await;
     }
@@ -180,9 +185,8 @@ fn unless_done(error: mongodb::error::Error, done: &[i32]) -> Result<(), StoreEr
 }
 
 /// A set knows its member by address: after a change of the port, it has to be told.
-async fn move_to(host: &str, access: &Access) -> Result<(), StoreError> {
-    let admin = admin(host, &access.credentials()).await?;
-    let answer = match admin.run_command(doc! { "replSetGetConfig": 1 }).await {
+async fn move_to(owner: &Database, host: &str) -> Result<(), StoreError> {
+    let answer = match owner.run_command(doc! { "replSetGetConfig": 1 }).await {
         Err(error) => return unless_done(error, &[NOT_YET_INITIALIZED]),
         Ok(answer) => answer,
     };
@@ -196,7 +200,7 @@ async fn move_to(host: &str, access: &Access) -> Result<(), StoreError> {
     member.insert("host", host);
     let version = config.get_i32("version").unwrap_or(1);
     config.insert("version", version + 1);
-    admin.run_command(doc! { "replSetReconfig": config, "force": true }).await?;
+    owner.run_command(doc! { "replSetReconfig": config, "force": true }).await?;
     Ok(())
 }
 

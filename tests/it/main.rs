@@ -12,5 +12,6 @@ mod openvpn;
 mod openvpn_rig;
 mod openvpn_transcripts;
 mod pki;
+mod policy;
 mod private;
 mod store;

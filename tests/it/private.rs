@@ -114,7 +114,9 @@ async fn port_that_somebody_else_took_is_replaced() {
     things(&uri).await.insert_one(doc! { "_id": 1 }).await.unwrap();
     first.close().await;
     let port = uri.rsplit_once(':').unwrap().1.split('/').next().unwrap();
-    let _taken = TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
+    // Something that hangs up at once: it says nothing that a mongod would.
+    let taken = TcpListener::bind(("127.0.0.1", port.parse().unwrap())).unwrap();
+    std::thread::spawn(move || taken.incoming().for_each(drop));
 
     let second = open(folder.path()).await;
     assert_ne!(second.uri(), uri);
