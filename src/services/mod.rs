@@ -23,6 +23,13 @@ pub mod users;
 
 use std::sync::Arc;
 
+pub use crate::store::{
+    audit::AuditFilter,
+    entity::{Page, PageRequest},
+    profiles::ProfileFilter,
+    sessions::SessionFilter,
+    users::UserFilter,
+};
 pub use error::ServiceError;
 use jiff::Timestamp;
 pub use nudges::Nudge;
