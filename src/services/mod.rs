@@ -23,7 +23,16 @@ pub mod users;
 
 use std::sync::Arc;
 
-pub use crate::store::{BusMessage, Subscription};
+pub use crate::store::{
+    BusMessage, Subscription,
+    audit::AuditFilter,
+    entity::{Page, PageRequest},
+    hosts::DaemonStatus,
+    profiles::ProfileFilter,
+    servers::AttachmentKey,
+    sessions::SessionFilter,
+    users::UserFilter,
+};
 pub use error::ServiceError;
 use jiff::Timestamp;
 pub use nudges::Nudge;
