@@ -12,6 +12,7 @@ pub mod audit;
 mod authorities;
 pub mod error;
 pub mod hosts;
+pub mod memory;
 pub mod nudges;
 pub mod organizations;
 pub mod profiles;
