@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How often the file is written.
-const PERIOD: Duration = Duration::from_secs(60);
+const PERIOD: Duration = Duration::from_mins(1);
 
 const PLACE: Context<'_> = Context { collection: "host", id: "memory", field: "snapshot" };
 

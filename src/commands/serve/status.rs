@@ -72,6 +72,7 @@ impl StatusSource for Status {
         ]
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]
     fn samples(&self) -> Vec<Sample> {
         let counters = self.bus.counters();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed) as f64;
