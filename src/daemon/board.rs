@@ -161,7 +161,7 @@ impl Board {
         let state = self.state();
         let way = state.sessions.get(&session).and_then(|carried| state.orders.get(&carried.server_id));
         if let Some(way) = way {
-            drop(way.try_send(order));
+            let _ = way.try_send(order);
         }
     }
 

@@ -305,9 +305,11 @@ impl Conversation {
     async fn decide(&mut self, question: Question, may_look: bool) -> Result<(), AskError> {
         let Question { cid, kid, peer, renewal } = &question;
         let now = self.here.services.now();
-        let verdict = peer.fingerprint.map(Fingerprint).ok_or(Denial::UnknownProfile).and_then(|fingerprint| {
-            self.here.admission.admit(self.here.host, self.server, fingerprint, now)
-        });
+        let verdict = peer
+            .fingerprint
+            .map(Fingerprint)
+            .ok_or(Denial::UnknownProfile)
+            .and_then(|fingerprint| self.here.admission.admit(self.here.host, self.server, fingerprint, now));
         if may_look && verdict == Err(Denial::UnknownProfile) && peer.fingerprint.is_some() {
             self.doubtful.push(question);
             self.look();
@@ -319,7 +321,8 @@ impl Conversation {
         match (&verdict, server) {
             (Ok(profile), Some(server)) if !renewal => {
                 let session = self.session(profile, peer, now);
-                self.roster.admitted(*cid, Client::admitted(session, peer.common_name.clone(), gatekeeper::pushed(server)));
+                self.roster
+                    .admitted(*cid, Client::admitted(session, peer.common_name.clone(), gatekeeper::pushed(server)));
                 self.keepsake.touch();
             }
             (Err(denial), _) => {
@@ -473,7 +476,8 @@ impl Conversation {
     async fn obey(&mut self, order: Order) -> Result<(), AskError> {
         let Some(cid) = self.roster.find(order.session) else { return Ok(()) };
         let superseded = "connected from another place";
-        let text = if order.reason == EndReason::Superseded { superseded } else { "an administrator ended this session" };
+        let text =
+            if order.reason == EndReason::Superseded { superseded } else { "an administrator ended this session" };
         self.end(cid, Farewell::Final(gatekeeper::plain(text)), order.reason).await
     }
 

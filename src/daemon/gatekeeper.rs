@@ -169,7 +169,10 @@ mod tests {
     #[test]
     fn a_server_that_vanished_refuses_for_now() {
         let command = answer(Cid(1), Kid(1), &peer(TWO, 990), None, Ok(&samples::profile()));
-        assert!(matches!(command, Command::Refuse { refusal: Refusal::Temporary { backoff: 5, .. }, .. }), "{command:?}");
+        assert!(
+            matches!(command, Command::Refuse { refusal: Refusal::Temporary { backoff: 5, .. }, .. }),
+            "{command:?}"
+        );
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl Keepsake {
 
     /// What an earlier Postern left about the same process. An unreadable file is none.
     pub(super) fn load(&self) -> Vec<(u64, Client)> {
-        let saved = std::fs::read(self.dir.file(FILE)).ok().and_then(|text| serde_json::from_slice::<Saved>(&text).ok());
+        let saved =
+            std::fs::read(self.dir.file(FILE)).ok().and_then(|text| serde_json::from_slice::<Saved>(&text).ok());
         let same = |saved: &Saved| saved.pid == self.pid && saved.started == self.started;
         saved.filter(same).map(|saved| saved.clients).unwrap_or_default()
     }

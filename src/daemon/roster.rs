@@ -172,7 +172,8 @@ impl Roster {
         mut adopt: impl FnMut(&ClientRow) -> Option<Client>,
     ) -> Reconciled {
         let mut result = Reconciled::default();
-        for row in rows.iter().filter(|row| !self.departed.contains(&row.cid)) {
+        let departed = std::mem::take(&mut self.departed);
+        for row in rows.iter().filter(|row| !departed.contains(&row.cid)) {
             let known = self.clients.contains_key(&row.cid);
             let confirmed = self.unconfirmed.remove(&row.cid);
             match (row.address, known) {
@@ -197,7 +198,6 @@ impl Roster {
         let vanished = vanished.into_iter().filter_map(|cid| ended(self.remove(cid)?, at, EndReason::DaemonEnded));
         let vanished: Vec<_> = vanished.collect();
         result.records.extend(vanished);
-        self.departed.clear();
         self.reconciling = false;
         result
     }
@@ -339,8 +339,7 @@ mod tests {
         let mut roster = Roster::remembered(before.to_saved());
         let rows = [row(1, Some("10.9.0.7")), row(3, Some("10.9.0.7")), row(4, None), row(5, None)];
         let result = roster.reconcile(&rows, NOW, |_| None);
-        let began: Vec<_> =
-            result.records.iter().filter(|record| matches!(record, SessionRecord::Began(_))).collect();
+        let began: Vec<_> = result.records.iter().filter(|record| matches!(record, SessionRecord::Began(_))).collect();
         assert_eq!(began.len(), 1, "the one whose establishment was missed");
         assert_eq!(result.records.len(), 2);
         assert_eq!(result.unanswered, [Cid(4), Cid(5)]);

@@ -47,8 +47,12 @@ struct Kept {
 /// Runs until Postern stops and all keepers have ended; then cancels `silent`.
 pub(super) async fn run(here: Arc<Here>, silent: CancellationToken) {
     let _silence = silent.drop_guard();
-    let mut supervisor =
-        Supervisor { keepers: BTreeMap::new(), walls: watch::Sender::default(), applied: None, here: Arc::clone(&here) };
+    let mut supervisor = Supervisor {
+        keepers: BTreeMap::new(),
+        walls: watch::Sender::default(),
+        applied: None,
+        here: Arc::clone(&here),
+    };
     let mut snapshots = here.admission.watch();
     // Before the first look at the policy, nothing is known to be unwanted.
     while here.admission.age().is_none() {

@@ -13,8 +13,14 @@ const LINES: usize = 3;
 const KNOWN: [(&str, &str); 6] = [
     ("Address already in use", "another program listens on this port"),
     ("Cannot ioctl TUNSETIFF", "openvpn may not make a network device: it needs root or CAP_NET_ADMIN"),
-    ("Cannot open TUN/TAP dev", "there is no usable /dev/net/tun: load the kernel module tun, or give it to the container"),
-    ("Cannot allocate TUN/TAP dev", "there is no usable /dev/net/tun: load the kernel module tun, or give it to the container"),
+    (
+        "Cannot open TUN/TAP dev",
+        "there is no usable /dev/net/tun: load the kernel module tun, or give it to the container",
+    ),
+    (
+        "Cannot allocate TUN/TAP dev",
+        "there is no usable /dev/net/tun: load the kernel module tun, or give it to the container",
+    ),
     ("net_addr_v4_add", "the network device cannot be given its address: it needs root or CAP_NET_ADMIN"),
     ("Permission denied", "openvpn is denied something it needs"),
 ];

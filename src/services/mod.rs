@@ -12,6 +12,7 @@ pub mod audit;
 mod authorities;
 pub mod error;
 pub mod hosts;
+pub mod memory;
 pub mod nudges;
 pub mod organizations;
 pub mod profiles;
@@ -23,7 +24,17 @@ pub mod users;
 
 use std::sync::Arc;
 
-pub use crate::{keys::host::HostKey, store::{BusMessage, Subscription, hosts::DaemonStatus, servers::AttachmentKey}};
+pub use crate::keys::host::HostKey;
+pub use crate::store::{
+    BusMessage, Subscription,
+    audit::AuditFilter,
+    entity::{Page, PageRequest},
+    hosts::DaemonStatus,
+    profiles::ProfileFilter,
+    servers::AttachmentKey,
+    sessions::SessionFilter,
+    users::UserFilter,
+};
 pub use error::ServiceError;
 use jiff::Timestamp;
 pub use nudges::Nudge;

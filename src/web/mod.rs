@@ -1,1 +1,202 @@
-//! (being written)
+//! The web: three listeners, three routers, and nothing that stands on two of them.
+//!
+//! *Public* is for employees (role portal), *admin* for the API (role console), *ops* for health and numbers (always).
+//! Handlers here extract, call one service and answer; every rule about who may do what is in [`crate::services`].
+//!
+//! # Theory of operation
+//! [`start`] reads the TLS files and binds every socket before it answers on any, so a host either starts as configured
+//! or says why not. Each listener's routes stand in one table ([`route`]) with the right that each takes; a guard that
+//! the table puts before the handler authenticates and refuses before a body is read. Around every router is a
+//! [`frame`]: request id, `Host` check, bounds, deadline, log line, headers. Whatever goes wrong is a [`problem`] with
+//! a stable code.
+
+mod answer;
+mod api;
+mod client;
+mod extract;
+mod frame;
+mod listen;
+mod ops;
+mod portal;
+mod problem;
+mod route;
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use axum::{Router, http::Uri, middleware};
+use ipnet::IpNet;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::frame::{Frame, Hosts};
+pub use self::{
+    ops::{Check, CheckState, Sample, SampleKind, StatusSource},
+    route::{Access, RouteInfo},
+};
+use crate::{domain::host::ProcessRole, services::Services};
+
+/// What the listeners are to be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// For employees; opened by the role portal.
+    pub public: Listener,
+    /// For the API; opened by the role console.
+    pub admin: Listener,
+    /// For health and numbers; always open, never TLS.
+    pub ops: Listener,
+    /// From these `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What this process does.
+    pub roles: BTreeSet<ProcessRole>,
+}
+
+/// One listener.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Its address as browsers and programs know it; other `Host`s are then refused.
+    pub url: Option<String>,
+    /// Certificate and key; absent is plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The files of a listener with TLS.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate and its chain, PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+}
+
+/// Where the listeners listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoundAddresses {
+    /// The public one, with the role portal.
+    pub public: Option<SocketAddr>,
+    /// The admin one, with the role console.
+    pub admin: Option<SocketAddr>,
+    /// The ops one.
+    pub ops: SocketAddr,
+}
+
+/// Why the listeners did not start; each is for the operator to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// The address is taken, or not one of this machine.
+    #[error("the {name} listener cannot listen on {address}")]
+    Bind {
+        /// Which listener.
+        name: &'static str,
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A TLS file cannot be read or does not hold what it should.
+    #[error("the TLS file {path} cannot be used")]
+    Tls {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A `url` is none.
+    #[error("{name}.url must be an http or https URL, not {url:?}")]
+    Url {
+        /// Of which listener.
+        name: &'static str,
+        /// What stands there.
+        url: String,
+    },
+}
+
+/// The routes of each listener, for tests that walk them all.
+#[derive(Debug)]
+pub struct RouteTables {
+    /// Those of the public listener.
+    pub public: Vec<RouteInfo>,
+    /// Those of the admin listener.
+    pub admin: Vec<RouteInfo>,
+    /// Those of the ops listener.
+    pub ops: Vec<RouteInfo>,
+}
+
+/// Every route there is.
+pub fn routes() -> RouteTables {
+    RouteTables {
+        public: portal::routes().iter().map(route::Route::info).collect(),
+        admin: api::routes().iter().map(route::Route::info).collect(),
+        ops: ops::routes().iter().map(route::Route::info).collect(),
+    }
+}
+
+/// Opens the listeners of this process's roles and answers on them, in tasks of `tracker`, until `stop`. Then nothing
+/// new is accepted, and requests at hand have two seconds to finish.
+///
+/// # Errors
+/// [`WebError`]; nothing listens then.
+pub async fn start(
+    settings: Settings,
+    services: Services,
+    status: Arc<dyn StatusSource>,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+) -> Result<BoundAddresses, WebError> {
+    let Settings { public, admin, ops, trusted_proxies, roles } = settings;
+    let opening = Opening { services: &services, trusted_proxies: Arc::from(trusted_proxies) };
+    let mut open = Vec::new();
+    if roles.contains(&ProcessRole::Portal) {
+        open.push(opening.open("public", public, route::router(portal::routes(), &services, ())).await?);
+    }
+    if roles.contains(&ProcessRole::Console) {
+        let router = route::router(api::routes(), &services, services.clone());
+        open.push(opening.open("admin", admin, router).await?);
+    }
+    let plain = Listener { tls: None, ..ops };
+    let ops = opening.open("ops", plain, route::router(ops::routes(), &services, status)).await?;
+
+    let address_of = |name| open.iter().find(|opened| opened.name == name).map(|opened| opened.address);
+    let bound = BoundAddresses { public: address_of("public"), admin: address_of("admin"), ops: ops.address };
+    for Opened { socket, tls, router, .. } in open.into_iter().chain([ops]) {
+        listen::serve(socket, tls, router, tracker, stop.clone());
+    }
+    Ok(bound)
+}
+
+/// What all listeners are opened with.
+struct Opening<'a> {
+    services: &'a Services,
+    trusted_proxies: Arc<[IpNet]>,
+}
+
+/// A listener that is ready to answer.
+struct Opened {
+    name: &'static str,
+    address: SocketAddr,
+    socket: tokio::net::TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    router: Router,
+}
+
+impl Opening<'_> {
+    async fn open(&self, name: &'static str, listener: Listener, router: Router) -> Result<Opened, WebError> {
+        let tls = listener.tls.as_ref().map(listen::tls).transpose()?;
+        let url = listener.url.as_deref().map(|url| parse_url(name, url)).transpose()?;
+        let socket = listen::bind(name, listener.listen).await?;
+        let local = socket.local_addr();
+        let address = local.map_err(|source| WebError::Bind { name, address: listener.listen, source })?;
+        let https = tls.is_some() || url.as_ref().is_some_and(|url| url.scheme_str() == Some("https"));
+        let hosts = url.as_ref().and_then(|url| Hosts::new(url, address));
+        let frame = Arc::new(Frame::new(self.services.clone(), Arc::clone(&self.trusted_proxies), hosts, https));
+        let router = router.layer(middleware::from_fn_with_state(frame, frame::frame));
+        Ok(Opened { name, address, socket, tls, router })
+    }
+}
+
+fn parse_url(name: &'static str, url: &str) -> Result<Uri, WebError> {
+    let wrong = || WebError::Url { name, url: url.to_owned() };
+    let parsed: Uri = url.parse().map_err(|_unparsable| wrong())?;
+    let usable = matches!(parsed.scheme_str(), Some("http" | "https")) && parsed.host().is_some();
+    usable.then_some(parsed).ok_or_else(wrong)
+}

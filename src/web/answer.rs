@@ -1,0 +1,84 @@
+//! The forms of a good answer.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::problem::{Code, Problem, etag};
+use crate::domain::{Revised, Revision};
+
+/// What a handler answers.
+pub(super) type Answer<T> = Result<T, Problem>;
+
+/// JSON.
+fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(_never) => Problem::new(Code::Internal, "the answer could not be written").into_response(),
+    }
+}
+
+/// One object with its revision as `ETag`.
+pub(super) struct Single<T>(pub(super) Revised<T>);
+
+impl<T: Serialize> IntoResponse for Single<T> {
+    fn into_response(self) -> Response {
+        tagged(json(&self.0.value), self.0.rev)
+    }
+}
+
+/// A new object, and where it is from now on.
+pub(super) struct Created<T> {
+    /// Its path.
+    pub(super) location: String,
+    /// Its revision.
+    pub(super) rev: Revision,
+    /// What to show of it.
+    pub(super) body: T,
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        created(json(&self.body), &self.location, self.rev)
+    }
+}
+
+/// Makes an answer say that something is new.
+pub(super) fn created(mut response: Response, location: &str, rev: Revision) -> Response {
+    *response.status_mut() = StatusCode::CREATED;
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    tagged(response, rev)
+}
+
+fn tagged(mut response: Response, rev: Revision) -> Response {
+    if let Some(tag) = etag(rev).filter(|_| response.status().is_success()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// A page of a list.
+#[derive(Serialize)]
+pub(super) struct List<T> {
+    /// The rows.
+    pub(super) items: Vec<T>,
+    /// Where the next page begins.
+    pub(super) next_cursor: Option<String>,
+    /// The same as a `Link` header (RFC 8288).
+    #[serde(skip)]
+    pub(super) link: Option<String>,
+}
+
+impl<T: Serialize> IntoResponse for List<T> {
+    fn into_response(self) -> Response {
+        let mut response = json(&self);
+        if let Some(link) = self.link.and_then(|link| HeaderValue::try_from(link).ok()) {
+            response.headers_mut().insert(header::LINK, link);
+        }
+        response
+    }
+}

@@ -1,0 +1,52 @@
+//! `/hosts`.
+
+use axum::{extract::State, http::StatusCode};
+
+use crate::{
+    domain::ids::HostId,
+    services::{
+        Services,
+        hosts::{HostPatch, HostView},
+    },
+    web::{
+        answer::{Answer, List, Single},
+        extract::{All, At, Caller, IfMatch, Json, Query},
+    },
+};
+
+pub(super) async fn list(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    query: Query<All<HostId>>,
+) -> Answer<List<HostView>> {
+    let page = services.hosts(&act, &query.page).await?;
+    Ok(query.answer(page, |found| found.value))
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<HostId>,
+) -> Answer<Single<HostView>> {
+    Ok(Single(services.host(&act, id).await?))
+}
+
+pub(super) async fn update(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<HostId>,
+    IfMatch(expected): IfMatch,
+    Json(patch): Json<HostPatch>,
+) -> Answer<Single<HostView>> {
+    Ok(Single(services.update_host(&act, id, patch, expected).await?))
+}
+
+pub(super) async fn delete(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<HostId>,
+    IfMatch(expected): IfMatch,
+) -> Answer<StatusCode> {
+    services.delete_host(&act, id, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

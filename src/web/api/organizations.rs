@@ -1,0 +1,61 @@
+//! `/organizations`.
+
+use axum::{extract::State, http::StatusCode};
+
+use crate::{
+    domain::{ids::OrganizationId, organization::Organization},
+    services::{
+        Services,
+        organizations::{NewOrganization, OrganizationPatch},
+    },
+    web::{
+        answer::{Answer, Created, List, Single},
+        extract::{All, At, Caller, IfMatch, Json, Query},
+    },
+};
+
+pub(super) async fn list(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    query: Query<All<OrganizationId>>,
+) -> Answer<List<Organization>> {
+    let page = services.organizations(&act, &query.page).await?;
+    Ok(query.answer(page, |found| found.value))
+}
+
+pub(super) async fn create(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    Json(new): Json<NewOrganization>,
+) -> Answer<Created<Organization>> {
+    let made = services.create_organization(&act, new).await?;
+    Ok(Created { location: format!("/api/v1/organizations/{}", made.value.id), rev: made.rev, body: made.value })
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<OrganizationId>,
+) -> Answer<Single<Organization>> {
+    Ok(Single(services.organization(&act, id).await?))
+}
+
+pub(super) async fn update(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<OrganizationId>,
+    IfMatch(expected): IfMatch,
+    Json(patch): Json<OrganizationPatch>,
+) -> Answer<Single<Organization>> {
+    Ok(Single(services.update_organization(&act, id, patch, expected).await?))
+}
+
+pub(super) async fn delete(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<OrganizationId>,
+    IfMatch(expected): IfMatch,
+) -> Answer<StatusCode> {
+    services.delete_organization(&act, id, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,92 @@
+//! `/servers` and `/servers/{id}/hosts`.
+
+use axum::{extract::State, http::StatusCode};
+
+use crate::{
+    domain::{
+        ids::{HostId, ServerId},
+        server::Server,
+    },
+    services::{
+        Services,
+        attachments::AttachedHost,
+        servers::{NewServer, ServerPatch},
+    },
+    web::{
+        answer::{Answer, Created, List, Single},
+        extract::{All, At, Caller, IfMatch, Json, Query},
+    },
+};
+
+pub(super) async fn list(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    query: Query<All<ServerId>>,
+) -> Answer<List<Server>> {
+    let page = services.servers(&act, &query.page).await?;
+    Ok(query.answer(page, |found| found.value))
+}
+
+pub(super) async fn create(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    Json(new): Json<NewServer>,
+) -> Answer<Created<Server>> {
+    let made = services.create_server(&act, new).await?;
+    Ok(Created { location: format!("/api/v1/servers/{}", made.value.id), rev: made.rev, body: made.value })
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<ServerId>,
+) -> Answer<Single<Server>> {
+    Ok(Single(services.server(&act, id).await?))
+}
+
+pub(super) async fn update(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<ServerId>,
+    IfMatch(expected): IfMatch,
+    Json(patch): Json<ServerPatch>,
+) -> Answer<Single<Server>> {
+    Ok(Single(services.update_server(&act, id, patch, expected).await?))
+}
+
+pub(super) async fn delete(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<ServerId>,
+    IfMatch(expected): IfMatch,
+) -> Answer<StatusCode> {
+    services.delete_server(&act, id, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// All hosts of a server; they are few, so there is one page.
+pub(super) async fn hosts(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<ServerId>,
+) -> Answer<List<AttachedHost>> {
+    Ok(List { items: services.server_hosts(&act, id).await?, next_cursor: None, link: None })
+}
+
+pub(super) async fn attach(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At((server, host)): At<(ServerId, HostId)>,
+) -> Answer<StatusCode> {
+    services.attach(&act, server, host).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn detach(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At((server, host)): At<(ServerId, HostId)>,
+) -> Answer<StatusCode> {
+    services.detach(&act, server, host).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,29 @@
+//! `/settings`.
+
+use axum::extract::State;
+
+use crate::{
+    domain::settings::Settings,
+    services::{Services, settings::SettingsPatch},
+    web::{
+        answer::{Answer, Single},
+        extract::{Caller, IfMatch, Json, NoQuery},
+    },
+};
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    _: NoQuery,
+) -> Answer<Single<Settings>> {
+    Ok(Single(services.settings(&act).await?))
+}
+
+pub(super) async fn update(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    IfMatch(expected): IfMatch,
+    Json(patch): Json<SettingsPatch>,
+) -> Answer<Single<Settings>> {
+    Ok(Single(services.update_settings(&act, patch, expected).await?))
+}

@@ -1,0 +1,327 @@
+//! What handlers take out of a request. Each extractor refuses what it does not understand, and names it.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
+    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
+};
+use data_encoding::BASE64URL_NOPAD;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_path_to_error::Segment;
+
+use super::{
+    answer::List,
+    problem::{Code, Problem},
+};
+use crate::{
+    domain::{
+        Revision,
+        ids::{Id, RequestId},
+    },
+    services::{Act, Page, PageRequest, Services},
+};
+
+/// A body that has not arrived by then is given up.
+const BODY_TIME: Duration = Duration::from_secs(8);
+
+/// Who asks, as the guard of the route found out.
+pub(super) struct Caller(pub(super) Act);
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        // Without a guard there is no act: a route that is open to anyone cannot have a caller.
+        parts.extensions.get().cloned().map(Self).ok_or_else(no_token)
+    }
+}
+
+fn no_token() -> Problem {
+    Problem::new(Code::NoToken, "send an API token: `Authorization: Bearer pst_…`")
+}
+
+/// Finds out who sends a request, by its bearer token and nothing else.
+pub(super) async fn authenticate(
+    services: &Services,
+    headers: &HeaderMap,
+    request_id: Option<RequestId>,
+) -> Result<Act, Problem> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(credentials), None) = (given.next(), given.next()) else { return Err(no_token()) };
+    let bearer = credentials.to_str().ok().and_then(|text| text.split_once(' '));
+    let Some((_, token)) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+        return Err(no_token());
+    };
+    Ok(Act { actor: services.authenticate(token).await?, request_id })
+}
+
+/// The ids in the path.
+pub(super) struct At<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        refuse_query(&parts.uri)?;
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(ids)) => Ok(Self(ids)),
+            Err(_other_kind) => {
+                Err(Problem::new(Code::NotFound, "an id in the path is not of the kind that belongs there"))
+            }
+        }
+    }
+}
+
+/// That there is no query; for routes without anything else that looks at it.
+pub(super) struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        refuse_query(&parts.uri).map(|()| Self)
+    }
+}
+
+fn refuse_query(uri: &Uri) -> Result<(), Problem> {
+    match form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).next() {
+        None => Ok(()),
+        Some((name, _)) => Err(Problem::parameter(&name, "is not known here")),
+    }
+}
+
+/// The revision that the caller last saw, if it says so.
+pub(super) struct IfMatch(pub(super) Option<Revision>);
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        if_match(&parts.headers).map(Self)
+    }
+}
+
+fn if_match(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
+    let mut given = headers.get_all(header::IF_MATCH).iter();
+    let Some(tag) = given.next() else { return Ok(None) };
+    let text = tag.to_str().unwrap_or_default();
+    if text == "*" {
+        return Ok(None);
+    }
+    let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let digits = digits.filter(|digits| given.next().is_none() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let revision = digits.and_then(|digits| digits.parse().ok()).map(Revision);
+    revision.map(Some).ok_or_else(|| Problem::header("If-Match", "must be `*` or one ETag as it was received"))
+}
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        refuse_query(request.uri())?;
+        if !declares_json(request.headers()) {
+            let detail = "the body must be JSON: send `Content-Type: application/json`";
+            return Err(Problem::new(Code::NotDeclaredJson, detail));
+        }
+        match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state)).await {
+            Ok(Ok(bytes)) => read_json(&bytes).map(Self),
+            Ok(Err(rejection)) => Err(unread(&rejection)),
+            Err(_elapsed) => Err(Problem::new(Code::TooSlow, "the body did not arrive in time")),
+        }
+    }
+}
+
+fn declares_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    ["application/json", "application/merge-patch+json"].contains(&essence.as_str())
+}
+
+fn unread(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(Code::TooLarge, "the body is larger than 1 MiB");
+    }
+    Problem::new(Code::NotJson, "the body broke off")
+}
+
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // A struct would also take its fields as an array, in an order that nobody promised.
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first == b'[') {
+        return Err(Problem::field(String::new(), "must be an object"));
+    }
+    let reader = &mut serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
+        if !error.inner().is_data() {
+            return not_json(error.inner());
+        }
+        let mut pointer = pointer(error.path());
+        let detail = without_place(&error.inner().to_string());
+        // The path of a missing field ends at the object that lacks it.
+        if let Some(missing) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            pointer = format!("{pointer}/{missing}");
+        }
+        Problem::field(pointer, detail)
+    })?;
+    reader.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new(Code::NotJson, format!("the body is not JSON: {error}"))
+}
+
+/// The sentence of a serde error without where it is, which the pointer tells.
+fn without_place(sentence: &str) -> String {
+    sentence.rsplit_once(" at line ").map_or(sentence, |(sentence, _)| sentence).to_owned()
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        let name = match segment {
+            Segment::Seq { index } => index.to_string(),
+            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+            Segment::Enum { .. } | Segment::Unknown => continue,
+        };
+        pointer.push('/');
+        pointer.push_str(&name);
+    }
+    pointer
+}
+
+/// The filter of a list and the kind of its ids.
+pub(super) trait Filter: DeserializeOwned {
+    /// The kind of the ids that its pages are ordered by.
+    type Id: Id;
+}
+
+/// Which page of which list.
+pub(super) struct Query<F> {
+    /// Which rows.
+    pub(super) filter: F,
+    /// Which page of them.
+    pub(super) page: PageRequest,
+    /// The list's address without the place in it.
+    base: String,
+}
+
+/// Rows of a page unless the caller says how many.
+const USUAL: u32 = 50;
+
+/// At most so many.
+const MOST: u32 = 200;
+
+impl<F: Filter, S: Sync> FromRequestParts<S> for Query<F> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let mut page = PageRequest { limit: USUAL, after: None };
+        let mut seen = (false, false);
+        let mut rest = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+            match &*name {
+                "limit" if !std::mem::replace(&mut seen.0, true) => page.limit = limit(&value)?,
+                "cursor" if !std::mem::replace(&mut seen.1, true) => page.after = Some(cursor::<F::Id>(&value)?),
+                "limit" | "cursor" => return Err(Problem::parameter(&name, "is given twice")),
+                _ => drop(rest.append_pair(&name, &value)),
+            }
+        }
+        let rest = rest.finish();
+        let reader = serde_urlencoded::Deserializer::new(form_urlencoded::parse(rest.as_bytes()));
+        let filter = serde_path_to_error::deserialize(reader).map_err(|error| {
+            Problem::parameter(pointer(error.path()).trim_start_matches('/'), error.inner().to_string())
+        })?;
+        let separator = if rest.is_empty() { "" } else { "&" };
+        Ok(Self { filter, base: format!("{}?{rest}{separator}limit={}", parts.uri.path(), page.limit), page })
+    }
+}
+
+fn limit(text: &str) -> Result<u32, Problem> {
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    number.ok_or_else(|| Problem::parameter("limit", format!("must be a number between 1 and {MOST}")))
+}
+
+/// The cursor is the last id of the page before, dressed so that nobody builds one by hand.
+fn cursor<T: Id>(text: &str) -> Result<String, Problem> {
+    let id = BASE64URL_NOPAD.decode(text.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let id = id.filter(|id| id.parse::<T>().is_ok());
+    id.ok_or_else(|| Problem::parameter("cursor", "must be the `next_cursor` of a page of the same list"))
+}
+
+impl<F> Query<F> {
+    /// The answer that shows `page`, each row as `show` makes it.
+    pub(super) fn answer<R, T>(&self, page: Page<R>, show: impl FnMut(R) -> T) -> List<T> {
+        let next = page.next.map(|last| BASE64URL_NOPAD.encode(last.as_bytes()));
+        let link = next.as_ref().map(|cursor| format!("<{}&cursor={cursor}>; rel=\"next\"", self.base));
+        List { items: page.items.into_iter().map(show).collect(), next_cursor: next, link }
+    }
+}
+
+/// A filter without parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct All<T> {
+    #[serde(skip)]
+    kind: std::marker::PhantomData<T>,
+}
+
+impl<T: Id> Filter for All<T> {
+    type Id = T;
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        unread(&rejection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::servers::NewServer;
+
+    fn refused(body: &str) -> String {
+        let problem = read_json::<NewServer>(body.as_bytes()).err().unwrap();
+        format!("{problem:?}")
+    }
+
+    #[test]
+    fn the_field_at_fault_is_named() {
+        let server =
+            |rest: &str| format!(r#"{{"name": "a", "network": "10.0.0.0/16", "port": 1194, "protocol": "udp"{rest}}}"#);
+        assert!(read_json::<NewServer>(server("").as_bytes()).is_ok());
+        for (rest, place) in [
+            (r#", "routes": [{"network": "10.0.0.1/8"}]"#, r#""/routes/0/network""#),
+            (r#", "routes": [{"network": "10.0.0.0/8", "x/y": 1}]"#, r#""/routes/0/x~1y""#),
+            (r#", "keepalive": {"interval": 2}"#, r#""/keepalive/timeout""#),
+            (r#", "search_domains": ["a.example", "b\n"]"#, r#""/search_domains/1""#),
+            (r#", "surprise": 1"#, r#""/surprise""#),
+        ] {
+            let shown = refused(&server(rest));
+            assert!(shown.contains(place), "{rest}: {shown}");
+        }
+        assert!(refused(r#"{"name": "a"}"#).contains(r#""/network""#));
+        assert!(refused(r#"{"name": {"$ne": null}}"#).contains(r#""/name""#));
+        assert!(refused("[]").contains("must be an object"));
+        assert!(refused("{").contains("NotJson") && refused("").contains("NotJson"));
+    }
+
+    #[test]
+    fn an_etag_is_read_back_and_nothing_else_is() {
+        let read = |text: &'static str| {
+            let headers = HeaderMap::from_iter([(header::IF_MATCH, header::HeaderValue::from_static(text))]);
+            if_match(&headers).map_err(|_refused| ())
+        };
+        assert_eq!(read("\"12\""), Ok(Some(Revision(12))));
+        assert_eq!(read("*"), Ok(None));
+        assert_eq!(if_match(&HeaderMap::new()).ok(), Some(None));
+        for bad in ["12", "W/\"12\"", "\"\"", "\"-1\"", "\"1\", \"2\"", "\"+1\""] {
+            assert_eq!(read(bad), Err(()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What surrounds every request of every listener: its id, the checks of its host and path, the bounds, the log line,
+//! the headers of every answer.
+//!
+//! One function rather than a stack of layers, because the order matters and should be readable: whatever goes wrong
+//! further in, a panic included, comes out as a problem document with the request's id, the security headers and one
+//! line in the log.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt as _;
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+
+use super::{
+    client::{ClientAddress, client_address},
+    problem::{Code, Problem, chain},
+};
+use crate::{domain::ids::RequestId, services::Services};
+
+/// An answer takes no longer than this.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// So many requests are answered at the same time by one listener.
+const IN_FLIGHT: usize = 256;
+
+/// The header that carries the id of a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What one listener's frame knows.
+pub(super) struct Frame {
+    services: Services,
+    trusted_proxies: Arc<[IpNet]>,
+    hosts: Option<Hosts>,
+    https: bool,
+    in_flight: Semaphore,
+}
+
+/// The names under which a listener answers.
+pub(super) struct Hosts {
+    name: String,
+    listen: IpAddr,
+}
+
+impl Hosts {
+    /// Those of a listener with a configured URL.
+    pub(super) fn new(url: &Uri, listen: SocketAddr) -> Option<Self> {
+        Some(Self { name: url.host()?.to_ascii_lowercase(), listen: listen.ip() })
+    }
+
+    fn contain(&self, authority: &Authority) -> bool {
+        let host = authority.host().to_ascii_lowercase();
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host == self.name
+            || host == "localhost"
+            || literal.is_ok_and(|address| address.is_loopback() || address == self.listen)
+    }
+}
+
+impl Frame {
+    /// A frame for one listener; without `hosts` any `Host` is taken. `https` says that browsers reach it by TLS.
+    pub(super) fn new(services: Services, trusted_proxies: Arc<[IpNet]>, hosts: Option<Hosts>, https: bool) -> Self {
+        Self { services, trusted_proxies, hosts, https, in_flight: Semaphore::new(IN_FLIGHT) }
+    }
+
+    async fn answer(&self, request: Request, next: Next) -> Response {
+        if let Err(problem) = self.check_host(&request).and_then(|()| check_path(request.uri())) {
+            return problem.into_response();
+        }
+        let Ok(_permit) = self.in_flight.try_acquire() else {
+            return Problem::new(Code::Busy, "too many requests are being answered; try again in a moment")
+                .into_response();
+        };
+        match tokio::time::timeout(DEADLINE, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_panic)) => {
+                Problem::new(Code::Internal, "something is wrong inside Postern; its log says what").into_response()
+            }
+            Err(_elapsed) => {
+                let detail = "the answer took too long; a change may or may not have happened";
+                Problem::new(Code::Deadline, detail).into_response()
+            }
+        }
+    }
+
+    fn check_host(&self, request: &Request) -> Result<(), Problem> {
+        let Some(hosts) = &self.hosts else { return Ok(()) };
+        let mut named = request.headers().get_all(header::HOST).iter();
+        let authority = match (named.next(), named.next()) {
+            (Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+            _ => None,
+        };
+        // An absolute request target overrides the header (RFC 9112, section 3.2.2), so it is held to the same.
+        let target = request.uri().authority();
+        let known = authority.is_some_and(|authority| hosts.contain(&authority));
+        if known && target.is_none_or(|target| hosts.contain(target)) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Misdirected, "this listener does not answer for the host that was asked for"))
+    }
+}
+
+/// Refuses paths that a proxy in front might have read in another way than the router does.
+fn check_path(uri: &Uri) -> Result<(), Problem> {
+    let path = uri.path().to_ascii_lowercase();
+    let smuggled = ["%2f", "%5c", "%00", "%2e", "%25", "\\", "//", ";"].iter().any(|bad| path.contains(bad));
+    let dots = path.split('/').any(|segment| segment == "." || segment == "..");
+    if smuggled || dots {
+        return Err(Problem::new(Code::BadPath, "the path has a separator or a segment that is not allowed in it"));
+    }
+    Ok(())
+}
+
+/// The frame around everything else.
+pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = given_id(request.headers()).unwrap_or_else(|| frame.services.new_id());
+    let peer = request.extensions().get::<SocketAddr>().map(SocketAddr::ip);
+    let client = peer.map(|peer| client_address(peer, request.headers(), &frame.trusted_proxies));
+    request.extensions_mut().insert(id);
+    if let Some(client) = client {
+        request.extensions_mut().insert(ClientAddress(client));
+    }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+
+    let mut response = frame.answer(request, next).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        log_cause(&problem, id);
+        problem.set_headers(response.headers_mut());
+        *response.body_mut() = problem.document(id, &path);
+    }
+    set_headers(response.headers_mut(), id, frame.https);
+    tracing::info!(
+        %method,
+        route,
+        status = response.status().as_u16(),
+        duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        request_id = %id,
+        client = client.map(tracing::field::display),
+        "request"
+    );
+    response
+}
+
+fn given_id(headers: &HeaderMap) -> Option<RequestId> {
+    headers.get(REQUEST_ID)?.to_str().ok()?.parse().ok()
+}
+
+fn log_cause(problem: &Problem, id: RequestId) {
+    match (problem.cause(), problem.code()) {
+        (Some(cause), Code::Internal) => tracing::error!(request_id = %id, error = chain(cause), "a request failed"),
+        (Some(cause), _) => tracing::warn!(request_id = %id, error = chain(cause), "a request was put off"),
+        (None, Code::Internal) => tracing::error!(request_id = %id, "a handler panicked"),
+        (None, _) => {}
+    }
+}
+
+/// Headers of every answer; what a handler set itself stays.
+fn set_headers(headers: &mut HeaderMap, id: RequestId, https: bool) {
+    const EVERY: [(HeaderName, &str); 7] = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), usb=()"),
+    ];
+    for (name, value) in EVERY {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_two_programs_may_read_in_two_ways_are_refused() {
+        for bad in ["/a%2fb", "/a%2Fb", "/a/../b", "/./a", "/a//b", "/a%00", "/a%5cb", "/a/%2e%2e/b", "/%252e"] {
+            assert!(check_path(&bad.parse().unwrap()).is_err(), "{bad}");
+        }
+        for good in ["/", "/api/v1/users/usr_01", "/api/v1/users?q=a/../b", "/a.b"] {
+            assert!(check_path(&good.parse().unwrap()).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn only_the_hosts_of_the_listener_are_answered_for() {
+        let url: Uri = "https://vpn-admin.example.com".parse().unwrap();
+        let hosts = Hosts::new(&url, "192.0.2.7:9443".parse().unwrap()).unwrap();
+        for good in [
+            "vpn-admin.example.com",
+            "VPN-admin.example.com:9443",
+            "localhost:1",
+            "127.0.0.1",
+            "[::1]:9443",
+            "192.0.2.7",
+        ] {
+            assert!(hosts.contain(&good.parse().unwrap()), "{good}");
+        }
+        for bad in ["example.com", "evil.example", "vpn-admin.example.com.evil.example", "192.0.2.8", "[2001:db8::1]"] {
+            assert!(!hosts.contain(&bad.parse().unwrap()), "{bad}");
+        }
+    }
+}

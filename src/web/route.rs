@@ -1,0 +1,114 @@
+//! Routes as data: each listener's routes stand in one table, each with the right it takes, so that a route without
+//! one cannot be written and a test can walk them all.
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    handler::Handler,
+    http::{Method, Uri},
+    middleware::{self, Next},
+    response::Response,
+    routing::{MethodFilter, MethodRouter, on},
+};
+
+use super::{
+    extract::authenticate,
+    problem::{Code, Problem},
+};
+use crate::{domain::role::Permission, services::Services};
+
+/// The largest body that is read, in bytes.
+pub(super) const BODY_LIMIT: usize = 1024 * 1024;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever reaches the listener.
+    Anyone,
+    /// Bearers of a token whose role has this right.
+    Bearer(Permission),
+}
+
+/// What a route is, for tests and lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// The method; a GET answers HEAD too.
+    pub method: Method,
+    /// The path, with `{…}` for what varies.
+    pub path: &'static str,
+    /// Who may use it.
+    pub access: Access,
+}
+
+/// One route of a listener whose handlers share an `S`.
+pub(super) struct Route<S> {
+    info: RouteInfo,
+    handler: MethodRouter<S>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Route<S> {
+    pub(super) fn get<H: Handler<T, S>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new((Method::GET, MethodFilter::GET), path, access, handler)
+    }
+
+    pub(super) fn post<H: Handler<T, S>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new((Method::POST, MethodFilter::POST), path, access, handler)
+    }
+
+    pub(super) fn put<H: Handler<T, S>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new((Method::PUT, MethodFilter::PUT), path, access, handler)
+    }
+
+    pub(super) fn patch<H: Handler<T, S>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new((Method::PATCH, MethodFilter::PATCH), path, access, handler)
+    }
+
+    pub(super) fn delete<H: Handler<T, S>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self::new((Method::DELETE, MethodFilter::DELETE), path, access, handler)
+    }
+
+    fn new<H: Handler<T, S>, T: 'static>(
+        (method, filter): (Method, MethodFilter),
+        path: &'static str,
+        access: Access,
+        handler: H,
+    ) -> Self {
+        Self { info: RouteInfo { method, path, access }, handler: on(filter, handler) }
+    }
+
+    /// What it is.
+    pub(super) fn info(&self) -> RouteInfo {
+        self.info.clone()
+    }
+}
+
+/// The router of a listener.
+pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, services: &Services, state: S) -> Router {
+    let mut built = Router::new();
+    for Route { info, mut handler } in routes {
+        if let Access::Bearer(permission) = info.access {
+            handler = handler.route_layer(middleware::from_fn_with_state((services.clone(), permission), guard));
+        }
+        built = built.route(info.path, handler);
+    }
+    built
+        .fallback(async |uri: Uri| Problem::new(Code::NoSuchPath, format!("there is nothing at {}", uri.path())))
+        .method_not_allowed_fallback(async |method: Method| {
+            Problem::new(Code::MethodNotAllowed, format!("this path does not take {method}"))
+        })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(state)
+}
+
+/// Lets only bearers of the right through to the handler, before the body is read.
+async fn guard(
+    State((services, permission)): State<(Services, Permission)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let id = request.extensions().get().copied();
+    let act = authenticate(&services, request.headers(), id).await?;
+    act.require(permission)?;
+    request.extensions_mut().insert(act);
+    Ok(next.run(request).await)
+}
