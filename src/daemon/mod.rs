@@ -59,14 +59,14 @@ pub struct HostIdentity {
     /// Its id in the cluster.
     pub id: HostId,
     /// Its key: opens what is sealed to it.
-    pub key: HostKey,
+    pub key: Arc<HostKey>,
 }
 
 /// What all tasks of this folder share.
 struct Here {
     settings: Settings,
     host: HostId,
-    key: HostKey,
+    key: Arc<HostKey>,
     services: Services,
     admission: Admission,
     board: Board,
