@@ -1,6 +1,105 @@
-//! The subcommands, one file each.
+//! The command line: one file per subcommand.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 usage, 4 conflict
+//! or precondition, 6 unreachable, 8 differences found.
+
+mod database;
+mod migrate;
+//mod serve;
+mod token;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{services::ServiceError, store::StoreError};
+
+/// A self-hosted company VPN with replicated hosts.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run this host: web listeners, VPN daemons and periodic work, by its roles.
+    Serve {
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Show or apply pending database migrations.
+    Migrate {
+        #[command(subcommand)]
+        verb: migrate::Verb,
+    },
+    /// Make API tokens.
+    Token {
+        #[command(subcommand)]
+        verb: token::Verb,
+    },
+}
+
+/// Which machine's configuration to use.
+#[derive(Debug, clap::Args)]
+struct Machine {
+    /// The configuration file; without it /etc/postern/postern.toml, if there is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
 
 /// Runs the command line of this process.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    crate::telemetry::start();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::from(error).context("the runtime did not start")),
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Serve { machine } => {
+                drop(machine);
+                anyhow::bail!("x")
+            }
+            Command::Migrate { verb } => migrate::run(verb).await,
+            Command::Token { verb } => token::run(verb).await,
+        }
+    });
+    // Whatever still runs has had its time; a blocked thread must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    outcome.unwrap_or_else(|error| failed(&error))
+}
+
+/// Says what went wrong in one line, and finds the exit code.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    #[expect(clippy::print_stderr, reason = "the one line that says why a command failed")]
+    {
+        eprintln!("postern: {error:#}");
+    }
+    exit_code(error)
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    for cause in error.chain() {
+        match cause.downcast_ref::<ServiceError>() {
+            Some(ServiceError::Invalid { .. }) => return ExitCode::from(2),
+            Some(ServiceError::Conflict(_) | ServiceError::Stale { .. }) => return ExitCode::from(4),
+            Some(ServiceError::Unavailable(_)) => return ExitCode::from(6),
+            _ => {}
+        }
+        match cause.downcast_ref::<StoreError>() {
+            Some(StoreError::Unavailable { .. }) => return ExitCode::from(6),
+            Some(StoreError::Conflict { .. }) => return ExitCode::from(4),
+            _ => {}
+        }
+    }
+    ExitCode::FAILURE
+}
+
+/// Prints a result.
+#[expect(clippy::print_stdout, reason = "results go to standard output")]
+fn print(line: impl std::fmt::Display) {
+    println!("{line}");
 }

@@ -367,7 +367,8 @@ mod tests {
 
     #[test]
     fn whoever_is_refused_entry_also_loses_the_session() {
-        let cases: [(Denial, fn(&mut World)); 6] = [
+        type Spoil = fn(&mut World);
+        let cases: [(Denial, Spoil); 6] = [
             (Denial::ProfileRevoked, |w| w.profile.state = ProfileState::Revoked),
             (Denial::ProfileExpired, |w| w.profile.expires_at = NOW),
             (Denial::UserDisabled, |w| w.user.disabled = true),

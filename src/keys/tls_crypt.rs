@@ -105,13 +105,13 @@ pub struct ClientKey(Secret<String>);
 
 impl ClientKey {
     /// The PEM text.
-    pub fn into_pem(self) -> Secret<String> {
-        self.0
-    }
-
-    /// The key, PEM.
     pub fn pem(&self) -> &str {
         self.0.expose()
+    }
+
+    /// The PEM text, without a copy.
+    pub fn into_pem(self) -> Secret<String> {
+        self.0
     }
 }
 

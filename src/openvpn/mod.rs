@@ -11,3 +11,7 @@
 
 pub mod config;
 pub mod management;
+pub mod process;
+mod runtime_dir;
+
+pub use runtime_dir::{RuntimeDir, RuntimeDirError};

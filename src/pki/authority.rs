@@ -27,13 +27,6 @@ pub const ROOT_LIFETIME: SignedDuration = SignedDuration::from_hours(5 * 365 * 2
 
 const LONGEST_NAME: usize = 40;
 
-fn key_usage(kind: AuthorityKind) -> ExtendedKeyUsagePurpose {
-    match kind {
-        AuthorityKind::Client => ExtendedKeyUsagePurpose::ClientAuth,
-        AuthorityKind::Server => ExtendedKeyUsagePurpose::ServerAuth,
-    }
-}
-
 /// A root that was just made.
 #[derive(Debug)]
 pub struct NewAuthority {
@@ -74,7 +67,7 @@ impl Authority {
         check_name(name)?;
         let key = PrivateKey::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = subject(&format!("Postern {} root {name}", kind.as_str()));
+        params.distinguished_name = subject(&format!("Postern {} root {name}", word(kind)));
         params.serial_number = Some(SerialNumber::from_slice(&new_serial()));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -102,11 +95,6 @@ impl Authority {
         Ok(Self { kind, certificate_pem: certificate_pem.to_owned(), not_after: facts.not_after, issuer })
     }
 
-    /// When its certificate ends; it signs nothing that lives longer.
-    pub fn not_after(&self) -> Timestamp {
-        self.not_after
-    }
-
     /// What this authority signs.
     pub fn kind(&self) -> AuthorityKind {
         self.kind
@@ -115,6 +103,11 @@ impl Authority {
     /// The root's own certificate, for those who are to trust it.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// When the root ends, and all that it signed with it.
+    pub fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// Signs the certificate of a profile. Its subject is the profile's id, which it also carries as the URI
@@ -194,6 +187,21 @@ impl std::fmt::Debug for Authority {
             .field("kind", &self.kind)
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
+    }
+}
+
+/// The kind as a word for people.
+pub(super) fn word(kind: AuthorityKind) -> &'static str {
+    match kind {
+        AuthorityKind::Client => "client",
+        AuthorityKind::Server => "server",
+    }
+}
+
+fn key_usage(kind: AuthorityKind) -> ExtendedKeyUsagePurpose {
+    match kind {
+        AuthorityKind::Client => ExtendedKeyUsagePurpose::ClientAuth,
+        AuthorityKind::Server => ExtendedKeyUsagePurpose::ServerAuth,
     }
 }
 

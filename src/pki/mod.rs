@@ -16,6 +16,8 @@ mod key;
 pub mod read;
 pub mod request;
 
+use crate::domain::authority::AuthorityKind;
+
 /// Why a certificate could not be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -44,10 +46,10 @@ pub enum PkiError {
         reason: &'static str,
     },
     /// A client authority was asked for a host's certificate, or the reverse.
-    #[error("a {} authority does not sign this kind of certificate", kind.as_str())]
+    #[error("a {} authority does not sign this kind of certificate", authority::word(*kind))]
     WrongKind {
         /// The kind of the authority that was asked.
-        kind: crate::domain::authority::AuthorityKind,
+        kind: AuthorityKind,
     },
     /// The certificate would have ended before it began.
     #[error("the authority or the certificate would have expired by {not_after}")]

@@ -65,11 +65,6 @@ impl std::fmt::Debug for LeafKey {
 pub struct PublicKey(pub(super) SubjectPublicKeyInfo);
 
 impl PublicKey {
-    /// The SHA-256 over its `SubjectPublicKeyInfo` (RFC 5280 4.1.2.7) in DER form: names a key.
-    pub fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(self.0.subject_public_key_info()).into()
-    }
-
     /// The key of a request (PKCS #10 in PEM form), once its signature proved that whoever made the request holds the
     /// private half. Subject and extensions are not looked at.
     ///
@@ -92,6 +87,11 @@ impl PublicKey {
         }
         request.verify_signature().ok().ok_or(invalid("its signature does not prove possession of the key"))?;
         Ok(Self(key))
+    }
+
+    /// SHA-256 over the key's DER form (`SubjectPublicKeyInfo`, RFC 5280 4.1.2.7): names the key.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.0.subject_public_key_info()).into()
     }
 }
 
@@ -122,6 +122,7 @@ mod tests {
     fn a_request_gives_the_key_that_made_it() {
         let (key, request) = request();
         assert_eq!(PublicKey::from_csr_pem(&request).unwrap(), key.public_key());
+        assert_ne!(LeafKey::generate().unwrap().public_key().sha256(), key.public_key().sha256());
         assert_eq!(LeafKey::from_pem(key.pem().expose()).unwrap().public_key(), key.public_key());
     }
 

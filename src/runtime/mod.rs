@@ -1,5 +1,5 @@
-//! Tokio plumbing without a word about VPNs: how the process starts its tasks and ends ([`lifecycle`]), how long to
-//! wait before trying again ([`backoff`]), and the one source of randomness ([`random`]).
+//! What the process takes from tokio and the operating system, without a word about VPNs: how it starts its tasks and
+//! ends ([`lifecycle`]), how long to wait before trying again ([`backoff`]), and randomness ([`random`]).
 
 pub mod backoff;
 pub mod lifecycle;

@@ -105,7 +105,11 @@ impl Admission {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = period.tick() => {}
-                message = bus.next() => if !self.is_news(&message) { continue },
+                message = bus.recv() => match message {
+                    Some(message) if self.is_news(&message) => {}
+                    Some(_) => continue,
+                    None => return,
+                },
             }
             match self.refresh().await {
                 Ok(()) if !reachable => {

@@ -85,7 +85,7 @@ impl Services {
             check_port(&tx, &found.value, host).await?;
             tx.insert(&Attachment { server_id: server, host_id: host, credentials: None }).await?;
             let changes = serde_json::json!({ "host_id": [null, host] });
-            tx.record(&self.entry(act, Action::HostAttach, server, changes)).await?;
+            tx.record(&self.entry(act, Action::HostAttach, &server, changes)).await?;
             Ok(())
         })
         .await
@@ -103,7 +103,7 @@ impl Services {
             }
             tx.delete::<Attachment>(&key, self.now()).await?;
             let changes = serde_json::json!({ "host_id": [host, null] });
-            tx.record(&self.entry(act, Action::HostDetach, server, changes)).await?;
+            tx.record(&self.entry(act, Action::HostDetach, &server, changes)).await?;
             Ok(())
         })
         .await
@@ -159,7 +159,8 @@ impl Services {
             }
             let Some(host) = tx.find::<Host>(&status.key.host_id).await? else { return Ok(false) };
             let not_after = (now + LIFETIME).min(authorities.server.not_after());
-            let certificate = authorities.server.sign_host_csr(request, &authorities.server_name, now, not_after)?;
+            let certificate =
+                authorities.server.sign_host_csr(request, authorities.server_name.as_str(), now, not_after)?;
             let key = status.key.to_string();
             let tls_crypt = authorities.tls_crypt.to_pem();
             let host_key = HostPublicKey::from_bytes(host.value.public_key)?;

@@ -10,6 +10,7 @@ use crate::{
         audit::{Action, Actor},
         authority::{AuthorityKind, AuthorityState},
         ids::AuthorityId,
+        text::{DnsName, TextError},
     },
     keys::{
         master::MasterKey,
@@ -29,7 +30,7 @@ pub(super) struct Authorities {
     /// Wraps the tls-crypt-v2 keys of profiles; hosts get it sealed.
     pub tls_crypt: ServerKey,
     /// The one name in the certificates of all daemons, which profiles check.
-    pub server_name: String,
+    pub server_name: DnsName,
     /// The client roots that daemons believe, PEM.
     pub client_roots: String,
     /// The server roots that profiles believe, PEM.
@@ -61,7 +62,7 @@ impl Services {
                 for authority in new {
                     tx.insert(authority).await?;
                     let facts = serde_json::json!({ "kind": [null, authority.kind] });
-                    tx.record(&self.entry(act, Action::AuthorityCreate, authority.id, facts)).await?;
+                    tx.record(&self.entry(act, Action::AuthorityCreate, &authority.id, facts)).await?;
                 }
                 Ok(())
             })
@@ -113,13 +114,15 @@ fn open(key: &MasterKey, stored: &[StoredAuthority], cluster: &str) -> Result<Au
         let believed = stored.iter().filter(|a| a.kind == kind && a.state != AuthorityState::Retired);
         believed.map(|a| a.certificate.as_str()).collect::<String>()
     };
+    let server_name = format!("postern-{}", cluster.to_lowercase());
+    let server_name = server_name.parse().map_err(|error| ServiceError::Internal(Box::<TextError>::new(error)))?;
     let server = issuing(AuthorityKind::Server)?;
     let sealed_tls_crypt = server.sealed_tls_crypt.as_deref().ok_or_else(missing)?;
     Ok(Authorities {
         client: load(issuing(AuthorityKind::Client)?)?,
         server: load(server)?,
         tls_crypt: ServerKey::from_pem(&open_text(key, server, "tls_crypt", sealed_tls_crypt)?)?,
-        server_name: format!("postern-{cluster}"),
+        server_name,
         client_roots: roots(AuthorityKind::Client),
         server_roots: roots(AuthorityKind::Server),
     })

@@ -133,7 +133,7 @@ impl Services {
             }
             let changes = serde_json::json!({ "name": [found.value.name, name] });
             tx.replace(&Host { name, ..found.value }).await.map_err(ServiceError::taken("name", WHAT))?;
-            tx.record(&self.entry(act, Action::HostUpdate, id, changes)).await?;
+            tx.record(&self.entry(act, Action::HostUpdate, &id, changes)).await?;
             Ok(())
         })
         .await?;
@@ -153,7 +153,7 @@ impl Services {
             }
             tx.delete::<Host>(&id, self.now()).await?;
             let changes = serde_json::json!({ "name": [found.value.name, null] });
-            tx.record(&self.entry(act, Action::HostDelete, id, changes)).await?;
+            tx.record(&self.entry(act, Action::HostDelete, &id, changes)).await?;
             Ok(())
         })
         .await
@@ -174,7 +174,7 @@ impl Services {
                 let Some(found) = tx.host_by_name(&facts.name).await? else {
                     let host = facts.host(fresh, false);
                     tx.insert(&host).await?;
-                    tx.record(&self.entry(&Act::of(Actor::Host(fresh)), Action::HostRegister, fresh, facts.changes()))
+                    tx.record(&self.entry(&Act::of(Actor::Host(fresh)), Action::HostRegister, &fresh, facts.changes()))
                         .await?;
                     return Ok(fresh);
                 };
@@ -191,7 +191,7 @@ impl Services {
                     return Ok(id);
                 }
                 tx.replace(&host).await?;
-                tx.record(&self.entry(&Act::of(Actor::Host(id)), Action::HostRegister, id, facts.changes())).await?;
+                tx.record(&self.entry(&Act::of(Actor::Host(id)), Action::HostRegister, &id, facts.changes())).await?;
                 Ok(id)
             })
             .await?;

@@ -24,6 +24,7 @@ pub mod users;
 use std::sync::Arc;
 
 pub use crate::store::{
+    BusMessage, Subscription,
     audit::AuditFilter,
     entity::{Page, PageRequest},
     profiles::ProfileFilter,
@@ -45,7 +46,7 @@ use crate::{
     },
     keys::master::MasterKey,
     runtime::random,
-    store::{Store, bus::Emitter, policy::PolicyChange},
+    store::{Store, events::Emitter, policy::PolicyChange},
 };
 
 /// Who asks, and in the course of which request.
@@ -142,7 +143,7 @@ impl Services {
     }
 
     /// The audit entry of a successful act.
-    fn entry(&self, act: &Act, action: Action, object: impl ToString, changes: serde_json::Value) -> AuditEntry {
+    fn entry(&self, act: &Act, action: Action, object: &dyn ToString, changes: serde_json::Value) -> AuditEntry {
         AuditEntry {
             id: self.new_id(),
             at: self.now(),
@@ -182,11 +183,33 @@ fn check_revision<T>(found: &Revised<T>, expected: Option<Revision>) -> Result<(
     }
 }
 
-/// For fields of a merge patch (RFC 7396) that may be removed: absent is `None`, `null` is `Some(None)`.
-pub(crate) fn removable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
+/// A field of a merge patch (RFC 7396) that may be removed: absent, `null`, or a value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Removable<T> {
+    /// It stays as it is.
+    #[default]
+    Kept,
+    /// It goes.
+    Removed,
+    /// It becomes this.
+    Set(T),
+}
+
+impl<T: Clone> Removable<T> {
+    /// What becomes of the field.
+    fn over(&self, before: Option<&T>) -> Option<T> {
+        match self {
+            Self::Kept => before.cloned(),
+            Self::Removed => None,
+            Self::Set(value) => Some(value.clone()),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Removable<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::<T>::deserialize(deserializer)?.map_or(Self::Removed, Self::Set))
+    }
 }
 
 #[cfg(test)]

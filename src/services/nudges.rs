@@ -5,7 +5,7 @@ use crate::{
         Revision,
         ids::{HostId, SessionId},
     },
-    store::{bus, servers::AttachmentKey},
+    store::{events, servers::AttachmentKey},
 };
 
 /// A hint to look somewhere. Whoever hears one reads what it names; a lost or forged one does no harm, since
@@ -26,7 +26,7 @@ pub enum Nudge {
     HostChange(HostId),
 }
 
-impl From<&Nudge> for bus::Nudge {
+impl From<&Nudge> for events::Nudge {
     fn from(nudge: &Nudge) -> Self {
         let (kind, key, rev) = match nudge {
             Nudge::Policy(rev) => ("policy", None, Some(rev.0)),
@@ -42,7 +42,7 @@ impl From<&Nudge> for bus::Nudge {
 
 impl Nudge {
     /// The nudge behind an event; `None` for kinds of a later release and for nonsense.
-    pub fn read(event: &bus::Nudge) -> Option<Self> {
+    pub fn read(event: &events::Nudge) -> Option<Self> {
         let key = event.key.as_deref().unwrap_or_default();
         match event.kind.as_str() {
             "policy" => event.rev.map(Revision).map(Self::Policy),
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn nonsense_is_no_nudge() {
         for (kind, key) in [("policy", None), ("session.end", Some("x")), ("from.the.future", None)] {
-            let event = bus::Nudge { kind: kind.to_owned(), key: key.map(str::to_owned), rev: None };
+            let event = events::Nudge { kind: kind.to_owned(), key: key.map(str::to_owned), rev: None };
             assert_eq!(Nudge::read(&event), None);
         }
     }

@@ -56,7 +56,7 @@ impl Services {
         self.change(|tx| async move {
             tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
             let changes = difference(None, Some(value));
-            tx.record(&self.entry(act, Action::OrganizationCreate, value.id, changes)).await?;
+            tx.record(&self.entry(act, Action::OrganizationCreate, &value.id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: value.clone() })
         })
         .await
@@ -81,7 +81,7 @@ impl Services {
             }
             tx.replace(&after).await.map_err(ServiceError::taken("name", WHAT))?;
             let changes = difference(Some(&found.value), Some(&after));
-            tx.record(&self.entry(act, Action::OrganizationUpdate, id, changes)).await?;
+            tx.record(&self.entry(act, Action::OrganizationUpdate, &id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: after })
         })
         .await
@@ -110,7 +110,7 @@ impl Services {
             }
             tx.delete::<Organization>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);
-            tx.record(&self.entry(act, Action::OrganizationDelete, id, changes)).await?;
+            tx.record(&self.entry(act, Action::OrganizationDelete, &id, changes)).await?;
             Ok(())
         })
         .await

@@ -14,12 +14,13 @@ use crate::{
         ids::{ProfileId, ServerId, UserId},
         profile::{Fingerprint, Profile, ProfileState},
         role::Permission,
+        secret::Secret,
         server::Server,
         settings::Settings,
         text::Name,
         user::User,
     },
-    openvpn::config::{ClientProfile, Remote},
+    openvpn::config::{ClientProfile, ProfileKeys, Remote},
     pki::request::LeafKey,
     store::{
         entity::{Page, PageRequest},
@@ -45,7 +46,7 @@ pub struct IssuedProfile {
     /// The profile.
     pub profile: Revised<Profile>,
     /// The file: the private key is in it and nowhere else.
-    pub config: crate::domain::secret::Secret<String>,
+    pub config: Secret<String>,
 }
 
 impl Services {
@@ -84,6 +85,20 @@ impl Services {
         let certificate = authorities.client.issue_client(&key.public_key(), id, now, expires_at)?;
         let tls_crypt = authorities.tls_crypt.client_key(id.to_string().as_bytes())?;
 
+        let remotes = remotes(&server, &hosts, id);
+        if remotes.is_empty() {
+            return Err(ServiceError::Conflict("server_id: no host runs this server yet; attach one first".into()));
+        }
+        let key_pem = key.pem();
+        let keys = ProfileKeys {
+            authorities: &authorities.server_roots,
+            certificate: &certificate.pem,
+            key: key_pem.expose(),
+            tls_crypt: tls_crypt.pem(),
+        };
+        let config = ClientProfile::new(&remotes, &authorities.server_name, keys).and_then(|file| file.to_text());
+        let config = Secret::new(config.map_err(|error| ServiceError::Internal(Box::new(error)))?);
+
         let full = || ServiceError::Conflict("server_id: every address of the server's network is taken".into());
         let address = self.store().reserve_address(server.id, server.network, id, now).await?.ok_or_else(full)?;
         let profile = &Profile {
@@ -109,15 +124,6 @@ impl Services {
                 return Err(refused);
             }
         };
-        let config = ClientProfile {
-            remotes: remotes(&server, &hosts, id),
-            server_name: authorities.server_name.clone(),
-            ca: authorities.server_roots.clone(),
-            certificate: certificate.pem.clone(),
-            key: key.pem(),
-            tls_crypt_v2: tls_crypt.into_pem(),
-        };
-        let config = config.render().map_err(|error| ServiceError::Internal(Box::new(error)))?;
         Ok(IssuedProfile { profile: Revised { rev, value: profile.clone() }, config })
     }
 
@@ -141,7 +147,7 @@ impl Services {
                 return Err(ServiceError::Conflict(sentence));
             }
             tx.insert(profile).await?;
-            tx.record(&self.entry(act, Action::ProfileIssue, profile.id, difference(None, Some(profile)))).await?;
+            tx.record(&self.entry(act, Action::ProfileIssue, &profile.id, difference(None, Some(profile)))).await?;
             Ok(tx.rev())
         })
         .await
@@ -165,7 +171,7 @@ impl Services {
             tx.replace(&after).await?;
             tx.free_address(id).await?;
             let changes = difference(Some(&found.value), Some(&after));
-            tx.record(&self.entry(act, Action::ProfileRevoke, id, changes)).await?;
+            tx.record(&self.entry(act, Action::ProfileRevoke, &id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: after })
         })
         .await

@@ -157,7 +157,7 @@ impl Services {
             check(&tx, value).await?;
             tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
             let changes = difference(None, Some(value));
-            tx.record(&self.entry(act, Action::ServerCreate, value.id, changes)).await?;
+            tx.record(&self.entry(act, Action::ServerCreate, &value.id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: value.clone() })
         })
         .await
@@ -188,7 +188,7 @@ impl Services {
             }
             tx.replace(&after).await.map_err(ServiceError::taken("name", WHAT))?;
             let changes = difference(Some(before), Some(&after));
-            tx.record(&self.entry(act, Action::ServerUpdate, id, changes)).await?;
+            tx.record(&self.entry(act, Action::ServerUpdate, &id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: after })
         })
         .await
@@ -209,7 +209,7 @@ impl Services {
             }
             tx.delete::<Server>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);
-            tx.record(&self.entry(act, Action::ServerDelete, id, changes)).await?;
+            tx.record(&self.entry(act, Action::ServerDelete, &id, changes)).await?;
             Ok(())
         })
         .await

@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         entity::{Page, PageRequest},
-        sessions::SessionFilter,
+        sessions::{Presence, SessionFilter},
     },
 };
 
@@ -53,7 +53,7 @@ impl Services {
         if !self.store().ask_for_end(id, EndReason::Requested).await? {
             return Err(ServiceError::NotFound("live session"));
         }
-        let entry = self.entry(act, Action::SessionEnd, id, serde_json::json!({}));
+        let entry = self.entry(act, Action::SessionEnd, &id, serde_json::json!({}));
         self.store().insert_audit(&entry).await?;
         self.nudge(&Nudge::SessionEnd(id));
         Ok(())
@@ -67,10 +67,14 @@ impl Services {
         match record {
             SessionRecord::Began(session) => {
                 self.store().upsert_session(session).await?;
-                if let Some(older) = self.store().take_presence(session).await?
-                    && self.store().ask_for_end(older, EndReason::Superseded).await?
+                let lost = match self.store().take_presence(session).await? {
+                    Presence::Taken { older } => older,
+                    Presence::Displaced => Some(session.id),
+                };
+                if let Some(lost) = lost
+                    && self.store().ask_for_end(lost, EndReason::Superseded).await?
                 {
-                    self.nudge(&Nudge::SessionEnd(older));
+                    self.nudge(&Nudge::SessionEnd(lost));
                 }
                 self.store().touch_profile(session.profile_id, session.connected_at).await?;
                 self.nudge(&Nudge::SessionChange(session.id));

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Act, ServiceError, Services, check_revision, difference, removable};
+use super::{Act, Removable, ServiceError, Services, check_revision, difference};
 use crate::{
     domain::{
         Revised, Revision,
@@ -19,8 +19,7 @@ use crate::{
 #[serde(deny_unknown_fields, default)]
 pub struct SettingsPatch {
     /// The company, as people read it; `null` removes it.
-    #[serde(deserialize_with = "removable")]
-    pub company_name: Option<Option<Name>>,
+    pub company_name: Removable<Name>,
     /// For how many days a new profile is valid.
     pub profile_lifetime_days: Option<ProfileLifetime>,
     /// How many active profiles a user may have.
@@ -53,7 +52,7 @@ impl Services {
             check_revision(&found, expected)?;
             let before = &found.value;
             let after = Settings {
-                company_name: patch.company_name.clone().unwrap_or_else(|| before.company_name.clone()),
+                company_name: patch.company_name.over(before.company_name.as_ref()),
                 profile_lifetime_days: patch.profile_lifetime_days.unwrap_or(before.profile_lifetime_days),
                 profiles_per_user: patch.profiles_per_user.unwrap_or(before.profiles_per_user),
                 outage_admission_hours: patch.outage_admission_hours.unwrap_or(before.outage_admission_hours),
@@ -67,7 +66,7 @@ impl Services {
                 tx.replace(&after).await?;
             }
             let changes = difference(Some(before), Some(&after));
-            tx.record(&self.entry(act, Action::SettingsUpdate, SETTINGS_KEY, changes)).await?;
+            tx.record(&self.entry(act, Action::SettingsUpdate, &SETTINGS_KEY, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: after })
         })
         .await

@@ -43,7 +43,7 @@ impl Services {
             "name": [null, stored.name], "role": [null, role], "expires_at": [null, expires_at],
         });
         self.store().insert_token(stored).await?;
-        self.store().insert_audit(&self.entry(act, Action::TokenCreate, id, changes)).await?;
+        self.store().insert_audit(&self.entry(act, Action::TokenCreate, &id, changes)).await?;
         Ok(token.to_text())
     }
 

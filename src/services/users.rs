@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Act, ServiceError, Services, check_revision, difference, removable};
+use super::{Act, Removable, ServiceError, Services, check_revision, difference};
 use crate::{
     domain::{
         Revised, Revision,
@@ -59,8 +59,7 @@ pub struct UserPatch {
     /// The new name.
     pub name: Option<Name>,
     /// The new mailbox; `null` removes it.
-    #[serde(deserialize_with = "removable")]
-    pub email: Option<Option<Email>>,
+    pub email: Removable<Email>,
     /// All groups from now on.
     pub groups: Option<BTreeSet<GroupName>>,
     /// The new role.
@@ -75,7 +74,7 @@ impl UserPatch {
             id: user.id,
             organization_id: self.organization_id.unwrap_or(user.organization_id),
             name: self.name.clone().unwrap_or_else(|| user.name.clone()),
-            email: self.email.clone().unwrap_or_else(|| user.email.clone()),
+            email: self.email.over(user.email.as_ref()),
             groups: self.groups.clone().unwrap_or_else(|| user.groups.clone()),
             role: self.role.unwrap_or(user.role),
             disabled: self.disabled.unwrap_or(user.disabled),
@@ -111,7 +110,7 @@ impl Services {
             check_organization(&tx, value.organization_id).await?;
             tx.insert(value).await.map_err(ServiceError::taken("email", WHAT))?;
             let changes = difference(None, Some(value));
-            tx.record(&self.entry(act, Action::UserCreate, value.id, changes)).await?;
+            tx.record(&self.entry(act, Action::UserCreate, &value.id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: value.clone() })
         })
         .await
@@ -146,7 +145,7 @@ impl Services {
                 (true, false) => Action::UserEnable,
                 _ => Action::UserUpdate,
             };
-            tx.record(&self.entry(act, action, id, difference(Some(before), Some(&after)))).await?;
+            tx.record(&self.entry(act, action, &id, difference(Some(before), Some(&after)))).await?;
             Ok(Revised { rev: tx.rev(), value: after })
         })
         .await
@@ -165,7 +164,7 @@ impl Services {
             }
             tx.delete::<User>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);
-            tx.record(&self.entry(act, Action::UserDelete, id, changes)).await?;
+            tx.record(&self.entry(act, Action::UserDelete, &id, changes)).await?;
             Ok(())
         })
         .await

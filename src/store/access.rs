@@ -54,7 +54,7 @@ impl Store {
     pub async fn cluster_id(&self) -> Result<String, StoreError> {
         let cluster = self.database().collection::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
         let missing = || StoreError::Corrupt { collection: "cluster", id: "cluster".into() };
-        cluster.as_ref().and_then(|cluster| cluster.get_str("cluster_id").ok()).map(str::to_owned).ok_or_else(missing)
+        cluster.as_ref().and_then(|cluster| cluster.get_str("id").ok()).map(str::to_owned).ok_or_else(missing)
     }
 
     /// All that changed after `since`.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use futures_util::TryStreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mongodb::{
     Collection,
     bson::{self, DateTime, Document, doc},
@@ -22,6 +22,22 @@ use crate::domain::{
     ids::{HostId, ProfileId, ServerId, SessionId, UserId},
     session::{EndReason, Session},
 };
+
+/// How far apart the clocks of hosts may be. A session that began longer than this before the present newest one lost
+/// to it, however late the record of it comes.
+const SKEW: SignedDuration = SignedDuration::from_secs(10);
+
+/// What came of taking a profile's presence over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// The session is the newest of its profile.
+    Taken {
+        /// Which one was before.
+        older: Option<SessionId>,
+    },
+    /// A newer session of the profile is known: this record comes late, after an outage.
+    Displaced,
+}
 
 /// Which live sessions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,15 +61,28 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a session the newest of its profile, and tells which one was before.
-    pub async fn take_presence(&self, session: &Session) -> Result<Option<SessionId>, StoreError> {
-        let filter = doc! { "_id": session.profile_id.to_string() };
-        let mine = doc! { "$set": { "session_id": session.id.to_string() }, "$currentDate": { "at": true } };
+    /// Makes a session the newest of its profile, and tells which one was before, unless a clearly newer one is known.
+    pub async fn take_presence(&self, session: &Session) -> Result<Presence, StoreError> {
+        // Of connections within the tolerance the database's order decides, not the clocks of hosts.
+        let newest = date(session.connected_at.saturating_add(SKEW).unwrap_or(session.connected_at));
+        let filter = doc! { "_id": session.profile_id.to_string(), "connected_at": { "$not": { "$gt": newest } } };
+        let mine = doc! { "session_id": session.id.to_string(), "connected_at": date(session.connected_at) };
         let presence = self.database().collection::<Document>("presence");
-        let before =
-            presence.find_one_and_update(filter, mine).upsert(true).return_document(ReturnDocument::Before).await?;
-        let before = before.and_then(|before| before.get_str("session_id").ok()?.parse().ok());
-        Ok(before.filter(|before| *before != session.id))
+        let before = presence
+            .find_one_and_update(filter, doc! { "$set": mine })
+            .upsert(true)
+            .return_document(ReturnDocument::Before)
+            .await
+            .map_err(StoreError::from);
+        match before {
+            Ok(before) => {
+                let before = before.and_then(|before| before.get_str("session_id").ok()?.parse().ok());
+                Ok(Presence::Taken { older: before.filter(|before| *before != session.id) })
+            }
+            // The document is there and did not match.
+            Err(StoreError::Conflict { .. }) => Ok(Presence::Displaced),
+            Err(error) => Err(error),
+        }
     }
 
     /// The newest session of each of the given profiles.

@@ -111,7 +111,7 @@ async fn metrics(State(source): State<Source>) -> Response {
 /// The Prometheus text format, version 0.0.4.
 fn exposition(samples: &[Sample]) -> String {
     let mut sorted: Vec<&Sample> = samples.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    sorted.sort_by(|a, b| a.name.cmp(b.name));
     let mut text = String::new();
     for family in sorted.chunk_by(|a, b| a.name == b.name) {
         let Some(first) = family.first() else { continue };

@@ -68,6 +68,19 @@ impl Client {
         client
     }
 
+    /// Starts it again and again until it gets in: for a permission that hosts hear of a moment later.
+    #[track_caller]
+    pub(crate) fn connect_soon(lab: &Lab, machine: usize, profile: &str) -> Self {
+        let mut client = Self::start(lab, machine, profile);
+        wait_until("the client to be let in (its logs are below)", CONNECT, || {
+            if !client.runs() {
+                client = Self::start(lab, machine, profile);
+            }
+            client.connects() > 0
+        });
+        client
+    }
+
     fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, LISTED, user_body},
-    wait::{wait_for, wait_until},
+    wait::wait_until,
 };
 
 /// A crash costs about 8 s with the defaults; the machine may be busy.
@@ -36,7 +36,7 @@ fn a_crash_of_the_host_costs_its_client_a_pause_and_nothing_else() {
     // The dead host cannot write that its session ended; the session must be listed once, and where it is.
     let survivor = cluster.host_id(&cluster.hosts[1 - host]);
     wait_until("the session on the other host, and only there", Duration::from_mins(1), || {
-        let sessions = cluster.api(1 - host).list(&format!("/sessions?user_id={}", profile.user));
+        let sessions = cluster.sessions(&profile);
         sessions.len() == 1 && sessions[0]["host_id"] == survivor.as_str()
     });
 }
@@ -69,10 +69,10 @@ fn a_killed_daemon_is_started_again() {
 
     let moment = Instant::now();
     host.signal_daemons(Signal::KILL);
-    let after = wait_for("a new daemon", CRASH, || host.daemons().first().copied().filter(|pid| !before.contains(pid)));
+    wait_until("a new daemon", CRASH, || host.daemons().iter().any(|pid| !before.contains(pid)));
     eprintln!("SIGKILL to the daemon: a new process after {:?}", moment.elapsed());
     cluster.wait_running(host);
-    assert_eq!(host.daemons(), [after], "one daemon, the new one");
+    assert_eq!(host.daemons().len(), 1, "one daemon, the new one");
     // It is not only listed, it serves.
     let profile = cluster.user_with_profile("anna");
     let text = crate::client::only(&profile.text, host.inet());
@@ -145,6 +145,8 @@ fn the_death_of_the_primary_drops_nobody_and_loses_nothing_that_was_answered() {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
+                // A pace that leaves the machine time for everybody else.
+                std::thread::sleep(Duration::from_millis(20));
                 let body = user_body(&cluster.organization, &format!("user{number}"));
                 match api.send("POST", "/users", Some(&body), "application/json") {
                     Ok(answer) if answer.status == 201 => {

@@ -104,7 +104,12 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
     /// # Panics
     /// When it fails.
     pub(crate) fn run(&self, command: &[&str]) -> String {
-        let output = self.command(command).stdin(Stdio::null()).output().unwrap();
+        let mut postern = self.command(command);
+        postern.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = postern.spawn().expect("ip runs");
+        let ended = || child.try_wait().unwrap().is_some();
+        wait_until(&format!("`postern {}` on {} to end", command.join(" "), self.name()), START, ended);
+        let output = child.wait_with_output().unwrap();
         assert!(
             output.status.success(),
             "`postern {}` on {}: {}\n{}{}",
@@ -139,6 +144,11 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
             .spawn()
             .expect("ip runs");
         self.child = Some(child);
+    }
+
+    /// Whether Postern was started and has not been ended since.
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Waits until the host says that it is ready.

@@ -16,12 +16,16 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
+
+use mongodb::bson::{Document, doc};
 
 use crate::{
     mongod::{self, Mongod},
     netns::{self, Namespace, wire},
     page::Page,
+    wait::wait_until,
 };
 
 /// The page, on the network that servers are made to route to.
@@ -109,10 +113,15 @@ impl Lab {
         }
     }
 
-    /// Starts MongoDB on the management network.
+    /// Starts MongoDB on the management network, and waits until each member holds the data: until then, the others
+    /// could not elect another primary.
     pub(crate) fn start_database(&mut self, members: usize) {
         let netns = Some(self.database.name().to_owned());
         self.mongod = Some(Mongod::start(mongod::Options { members, bind: DATABASE.into(), netns, auth: false }));
+        wait_until("all members of the database to hold the data", Duration::from_mins(1), || {
+            let is = |member, what| self.hello(member).is_some_and(|hello| hello.get_bool(what).unwrap_or(false));
+            (0..members).all(|member| is(member, "secondary") || is(member, "isWritablePrimary"))
+        });
     }
 
     /// The database, which has been started.
@@ -120,24 +129,21 @@ impl Lab {
         self.mongod.as_ref().expect("start_database was called")
     }
 
-    /// The member that is primary now.
+    /// The member that is primary now, of so many.
     pub(crate) fn primary(&self, members: usize) -> Option<usize> {
-        let mongod = self.mongod();
+        let is = |hello: Document| hello.get_bool("isWritablePrimary").unwrap_or(false);
+        (0..members).find(|member| self.hello(*member).is_some_and(is))
+    }
+
+    /// What a member of the database says about itself, if it answers.
+    fn hello(&self, member: usize) -> Option<Document> {
+        let port = self.mongod().port(member);
+        let uri = format!("mongodb://127.0.0.1:{port}/?directConnection=true&serverSelectionTimeoutMS=500");
         self.database.enter(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                for member in 0..members {
-                    let uri = format!(
-                        "mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=500",
-                        mongod.port(member)
-                    );
-                    let client = mongodb::Client::with_uri_str(uri).await.unwrap();
-                    let hello = client.database("admin").run_command(mongodb::bson::doc! { "hello": 1 }).await;
-                    if hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
-                        return Some(member);
-                    }
-                }
-                None
+                let client = mongodb::Client::with_uri_str(uri).await.unwrap();
+                client.database("admin").run_command(doc! { "hello": 1 }).await.ok()
             })
         })
     }

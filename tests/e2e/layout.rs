@@ -26,7 +26,7 @@ fn hosts_reach_the_private_pages_and_clients_do_not() {
         assert_eq!(fetch(lab.client(0), page), None, "a client alone does not reach {page}");
         // Not even where a router leads there: nothing on the private network answers a stranger.
         lab.client(0).ip(&format!("route add {page}/32 via {}\n", lab.machines()[0].inet));
-        lab.machines()[0].namespace.run("sysctl", &["-q", "-w", "net.ipv4.ip_forward=1"]);
+        forward(&lab.machines()[0].namespace);
         assert_eq!(fetch(lab.client(0), page), None, "without masquerade nothing comes back from {page}");
     }
 }
@@ -48,7 +48,7 @@ fn a_tunnel_made_by_hand_reaches_the_page_once_its_host_masquerades() {
         knock(client, ([10, 200, 0, 1], 1).into()) == Knock::Refused
     });
     client.ip(&format!("route add {LAN} via 10.200.0.1\n"));
-    host.namespace.run("sysctl", &["-q", "-w", "net.ipv4.ip_forward=1"]);
+    forward(&host.namespace);
 
     let probe = Probe::start(client, PAGE);
     probe.assert_stays_gone(Duration::from_millis(700));
@@ -60,6 +60,11 @@ fn a_tunnel_made_by_hand_reaches_the_page_once_its_host_masquerades() {
     host.namespace.run("nft", &["delete table ip lab"]);
     probe.wait_gone(Instant::now(), Duration::from_secs(5));
     assert!(probe.longest_gap(moment) > Duration::from_millis(300), "the probe saw the gap");
+}
+
+/// Makes a router of a machine; the switch is one per network namespace.
+fn forward(namespace: &Namespace) {
+    namespace.enter(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
 }
 
 fn peer(lab: &Lab, namespace: &Namespace, key: &str, args: &[&str]) -> Peer {
@@ -80,4 +85,13 @@ impl Drop for Peer {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn a_database_of_three_survives_its_primary() {
+    let mut lab = Lab::new();
+    lab.start_database(3);
+    let primary = lab.primary(3).expect("a primary");
+    lab.mongod().kill(primary);
+    wait_until("another primary", Duration::from_secs(30), || lab.primary(3).is_some_and(|member| member != primary));
 }

@@ -11,12 +11,12 @@
     reason = "a test ends at the first surprise, and prints what it measured"
 )]
 
-#[path = "../support/mongod.rs"]
-#[expect(dead_code, reason = "the integration tests use the rest")]
-mod mongod;
-#[path = "../support/netns.rs"]
-mod netns;
+#[path = "../support/mod.rs"]
+mod support;
 
+use support::{mongod, netns};
+
+mod access;
 mod api;
 mod client;
 mod cluster;
@@ -25,7 +25,6 @@ mod lab;
 mod page;
 mod wait;
 
-mod access;
 mod failover;
 mod layout;
 mod membership;

@@ -13,14 +13,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use postern::{
     domain::{
+        authority::AuthorityKind,
         clock::{Clock, SystemClock},
         ids::{Id, ProfileId},
     },
     keys::tls_crypt::{MAX_METADATA, ServerKey},
-    pki::{
-        authority::{Authority, AuthorityKind},
-        request::LeafKey,
-    },
+    pki::{authority::Authority, request::LeafKey},
 };
 use tempfile::TempDir;
 

@@ -4,7 +4,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bus;
+mod firewall;
 mod keys;
 mod migrate;
+mod openvpn;
+mod openvpn_rig;
+mod openvpn_transcripts;
 mod pki;
+mod policy;
+mod private;
 mod store;

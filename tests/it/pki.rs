@@ -8,11 +8,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use postern::{
     domain::{
+        authority::AuthorityKind,
         clock::{Clock, SystemClock},
         ids::{Id, ProfileId},
     },
     pki::{
-        authority::{Authority, AuthorityKind, Certificate},
+        authority::{Authority, Certificate},
         request::{LeafKey, PublicKey},
     },
 };

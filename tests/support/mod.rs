@@ -2,3 +2,4 @@
 #![allow(dead_code, reason = "each test binary uses a part of the support code")]
 
 pub(crate) mod mongod;
+pub(crate) mod netns;

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What the names of all namespaces of the tests begin with.
-const PREFIX: &str = "pt";
+const PREFIX: &str = "postern";
 
 /// One network namespace, with its loopback up.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Commands: typed values to the bytes of one write.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use super::{ClientConfig, Dialect, Text};
 
@@ -66,8 +65,12 @@ pub enum Command {
         /// What it is told.
         farewell: Farewell,
     },
-    /// Removes the client at this real address at once and without a word, for clients that ignore [`Command::Kill`].
-    KillAddress(SocketAddr),
+    /// Removes every client with this common name at once and without a word, for clients that ignore
+    /// [`Command::Kill`], which the daemon itself acts on after 5 s only.
+    ///
+    /// By name, because `kill IP:PORT` finds nobody on a socket that serves both families. OpenVPN takes a name with a
+    /// colon for an address, and does not find it.
+    Evict(Text),
     /// Ends the daemon.
     Terminate,
 }
@@ -182,7 +185,7 @@ impl Command {
                 Some(message) => format!("client-kill {cid} \"{message}\"\n"),
                 None => format!("client-kill {cid}\n"),
             },
-            Self::KillAddress(address) => format!("kill {address}\n"),
+            Self::Evict(common_name) => format!("kill \"{common_name}\"\n"),
             Self::Terminate => "signal SIGTERM\n".to_owned(),
         }
         .into_bytes()

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +29,9 @@ const COMMAND_QUEUE: usize = 256;
 const MAX_IN_FLIGHT: usize = 1024;
 /// The most read at once, in bytes; bounds what one read turns into.
 const READ_SIZE: usize = 16 * 1024;
+
+/// How long to wait before a missing socket is tried again.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Why a command got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +51,17 @@ pub struct Link;
 impl Link {
     /// Connects to the socket and starts the task on `tracker`; `stop` ends it.
     ///
+    /// A daemon that was just started makes its socket within some 20 ms: for `patience`, a missing or dead socket is
+    /// tried again.
+    ///
     /// A daemon talks to one manager at a time: a second connection stays silent until the first is closed.
     pub async fn connect(
         path: &Path,
+        patience: Duration,
         tracker: &TaskTracker,
         stop: CancellationToken,
     ) -> io::Result<(LinkHandle, mpsc::Receiver<Event>)> {
-        let (reader, writer) = UnixStream::connect(path).await?.into_split();
+        let (reader, writer) = connect(path, patience).await?.into_split();
         let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
         let task = Task {
@@ -73,6 +81,21 @@ impl Link {
             }
         });
         Ok((LinkHandle { commands: command_sender }, event_receiver))
+    }
+}
+
+async fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+                    && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(RETRY).await;
+            }
+            connected => return connected,
+        }
     }
 }
 

@@ -387,7 +387,7 @@ mod tests {
         let mut machine = Machine::new();
         machine.send(&Command::Pid);
         machine.send(&Command::Status);
-        machine.send(&Command::KillAddress("192.0.2.1:5".parse().unwrap()));
+        machine.send(&Command::Terminate);
         machine.receive(b"SUCCESS: pid=7\r\nTITLE\tx\r\n>BYTECOUNT_CLI:4,5,6\r\nTIME\ty\r\nEND\r\nERROR: no\r\n");
         assert_eq!(
             drain(&mut machine),

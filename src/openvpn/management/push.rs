@@ -1,18 +1,21 @@
 //! What an admitted client is given: the lines of a `client-auth` block.
 
-use std::net::{IpAddr, Ipv4Addr};
-
-use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
 
 use super::Peer;
+use crate::domain::network::{Destination, ServerNetwork};
+use crate::domain::text::DnsName;
+
+/// The longest line that OpenVPN does not cut, in bytes.
+const MAX_LINE: usize = 255;
 
 /// Why a client cannot be given something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// Not a domain name: letters, digits, `-`, `_` and dots, at most 200 bytes.
-    #[error("not a domain name: {0:?}")]
-    Domain(String),
-    /// OpenVPN keeps [`ClientConfig::MAX_DNS_SERVERS`] addresses.
+    /// The line would be cut.
+    #[error("{0:?} is too long for a line")]
+    TooLong(String),
+    /// Clients keep [`ClientConfig::MAX_DNS_SERVERS`] addresses.
     #[error("{0} DNS servers, more than clients take")]
     TooManyDnsServers(usize),
 }
@@ -31,14 +34,19 @@ impl ClientConfig {
     pub const MAX_DNS_SERVERS: usize = 8;
 
     /// A client with this fixed address in the server's network.
-    pub fn new(address: Ipv4Addr, network: Ipv4Net) -> Self {
-        Self { lines: vec![format!("ifconfig-push {address} {}", network.netmask())] }
+    pub fn new(address: Ipv4Addr, network: ServerNetwork) -> Self {
+        Self { lines: vec![format!("ifconfig-push {address} {}", network.net().netmask())] }
     }
 
-    /// Sends a network through the tunnel.
+    /// Sends a network through the tunnel. Everything (`0.0.0.0/0`) is said as `redirect-gateway`, which spares the
+    /// client's way to this host.
     #[must_use]
-    pub fn route(mut self, network: Ipv4Net) -> Self {
-        self.lines.push(format!("push \"route {} {}\"", network.network(), network.netmask()));
+    pub fn route(mut self, destination: Destination) -> Self {
+        let network = destination.net();
+        self.lines.push(match network.prefix_len() {
+            0 => "push \"redirect-gateway def1\"".to_owned(),
+            _ => format!("push \"route {} {}\"", network.network(), network.netmask()),
+        });
         self
     }
 
@@ -52,41 +60,40 @@ impl ClientConfig {
 
     /// Names DNS servers and search domains, in the old words and, where the client knows them, in the new ones, which
     /// then win.
-    pub fn dns(mut self, servers: &[IpAddr], search_domains: &[String], peer: &Peer) -> Result<Self, PushError> {
+    pub fn dns(mut self, servers: &[Ipv4Addr], search_domains: &[DnsName], peer: &Peer) -> Result<Self, PushError> {
         if servers.len() > Self::MAX_DNS_SERVERS {
             return Err(PushError::TooManyDnsServers(servers.len()));
         }
-        if let Some(bad) = search_domains.iter().find(|domain| !is_domain(domain)) {
-            return Err(PushError::Domain(bad.clone()));
-        }
         for server in servers {
-            let option = if server.is_ipv4() { "DNS" } else { "DNS6" };
-            self.lines.push(format!("push \"dhcp-option {option} {server}\""));
+            self.push(format!("push \"dhcp-option DNS {server}\""))?;
         }
         for domain in search_domains {
-            self.lines.push(format!("push \"dhcp-option DOMAIN-SEARCH {domain}\""));
+            self.push(format!("push \"dhcp-option DOMAIN-SEARCH {domain}\""))?;
         }
         // Search domains alone are no `dns` setting: a server is part of it.
         if peer.takes_dns_option() && !servers.is_empty() {
             for server in servers {
-                self.lines.push(format!("push \"dns server 0 address {server}\""));
+                self.push(format!("push \"dns server 0 address {server}\""))?;
             }
             for domain in search_domains {
-                self.lines.push(format!("push \"dns search-domains {domain}\""));
+                self.push(format!("push \"dns search-domains {domain}\""))?;
             }
         }
         Ok(self)
+    }
+
+    fn push(&mut self, line: String) -> Result<(), PushError> {
+        if line.len() > MAX_LINE {
+            return Err(PushError::TooLong(line));
+        }
+        self.lines.push(line);
+        Ok(())
     }
 
     /// The lines, without their ends.
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
-}
-
-fn is_domain(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    !text.is_empty() && text.len() <= 200 && text.chars().all(allowed)
 }
 
 #[cfg(test)]
@@ -99,45 +106,42 @@ mod tests {
 
     #[test]
     fn dns_is_said_in_new_words_only_to_clients_that_know_them() {
-        let servers = ["10.9.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
-        let domains = ["corp.example".to_owned()];
+        let servers = ["10.9.0.1".parse().unwrap()];
+        let domains = ["corp.example".parse().unwrap()];
         let old = config().dns(&servers, &domains, &Peer::default()).unwrap();
         assert_eq!(
             old.lines()[1..],
-            [
-                "push \"dhcp-option DNS 10.9.0.1\"",
-                "push \"dhcp-option DNS6 fd00::1\"",
-                "push \"dhcp-option DOMAIN-SEARCH corp.example\""
-            ]
+            ["push \"dhcp-option DNS 10.9.0.1\"", "push \"dhcp-option DOMAIN-SEARCH corp.example\""]
         );
         for iv_proto in [990, 8094, 1 << 11] {
             let peer = Peer { iv_proto, ..Peer::default() };
             let new = config().dns(&servers, &domains, &peer).unwrap();
             assert_eq!(
-                new.lines()[4..],
-                [
-                    "push \"dns server 0 address 10.9.0.1\"",
-                    "push \"dns server 0 address fd00::1\"",
-                    "push \"dns search-domains corp.example\""
-                ]
+                new.lines()[3..],
+                ["push \"dns server 0 address 10.9.0.1\"", "push \"dns search-domains corp.example\""]
             );
         }
     }
 
     #[test]
-    fn a_domain_that_would_break_a_line_is_refused() {
-        for bad in ["", "a b", "a\"b", "a\nb", "-\u{e9}", &"x".repeat(201)] {
-            let refused = config().dns(&[], &[bad.to_owned()], &Peer::default());
-            assert_eq!(refused, Err(PushError::Domain(bad.to_owned())));
-        }
+    fn a_line_that_would_be_cut_is_refused() {
+        let domain = [["x".repeat(60).as_str(); 4].join("."), "example".to_owned()].join(".").parse().unwrap();
+        let refused = config().dns(&[], &[domain], &Peer::default());
+        assert!(matches!(refused, Err(PushError::TooLong(_))), "{refused:?}");
     }
 
     #[test]
-    fn a_route_is_pushed_as_its_network() {
-        let config = config().route("10.1.2.3/16".parse().unwrap()).keepalive(10, 60);
+    fn routes_are_pushed_as_networks_and_everything_as_redirection() {
+        let config =
+            config().route("10.1.0.0/16".parse().unwrap()).route("0.0.0.0/0".parse().unwrap()).keepalive(10, 60);
         assert_eq!(
             config.lines()[1..],
-            ["push \"route 10.1.0.0 255.255.0.0\"", "push \"ping 10\"", "push \"ping-restart 60\""]
+            [
+                "push \"route 10.1.0.0 255.255.0.0\"",
+                "push \"redirect-gateway def1\"",
+                "push \"ping 10\"",
+                "push \"ping-restart 60\""
+            ]
         );
     }
 }

@@ -1,6 +1,6 @@
 //! The answer to `status 3`: who is connected, for a manager that was away.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Cid;
 
@@ -12,7 +12,9 @@ pub struct ClientRow {
     /// Its certificate's common name, or `UNDEF` while it connects.
     pub common_name: String,
     /// Where its packets come from.
-    pub real_address: SocketAddr,
+    pub real_ip: IpAddr,
+    /// The port there; OpenVPN 2.6 leaves it out for IPv6.
+    pub real_port: Option<u16>,
     /// Its address in the tunnel; `None` for one that waits for an answer to CONNECT.
     pub address: Option<Ipv4Addr>,
     /// Bytes from the client.
@@ -62,10 +64,12 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn client(&self) -> Result<ClientRow, StatusError> {
         let address = self.text("Virtual Address")?;
+        let (real_ip, real_port) = self.real_address()?;
         Ok(ClientRow {
             cid: Cid(self.parsed("Client ID")?),
             common_name: self.text("Common Name")?.to_owned(),
-            real_address: self.real_address()?,
+            real_ip,
+            real_port,
             address: if address.is_empty() { None } else { Some(self.parsed("Virtual Address")?) },
             bytes_received: self.parsed("Bytes Received")?,
             bytes_sent: self.parsed("Bytes Sent")?,
@@ -73,15 +77,15 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// `IP:PORT`; IPv6 addresses stand without brackets, and TCP clients may carry a `tcp4-server:` before it.
-    fn real_address(&self) -> Result<SocketAddr, StatusError> {
+    /// `IP:PORT` for IPv4, the bare address for IPv6.
+    fn real_address(&self) -> Result<(IpAddr, Option<u16>), StatusError> {
         const COLUMN: &str = "Real Address";
-        let bad = StatusError::Value { column: COLUMN, row: self.row };
         let text = self.text(COLUMN)?;
-        let text = text.split_once("-server:").map_or(text, |(_, rest)| rest);
-        let (ip, port) = text.rsplit_once(':').ok_or(bad.clone())?;
-        let ip: std::net::IpAddr = ip.trim_matches(['[', ']']).parse().ok().ok_or(bad.clone())?;
-        Ok(SocketAddr::new(ip.to_canonical(), port.parse().ok().ok_or(bad)?))
+        let with_port = text.parse().ok().map(|address: SocketAddr| (address.ip(), Some(address.port())));
+        let (ip, port) = with_port
+            .or_else(|| Some((text.parse().ok()?, None)))
+            .ok_or(StatusError::Value { column: COLUMN, row: self.row })?;
+        Ok((ip.to_canonical(), port))
     }
 
     fn parsed<T: std::str::FromStr>(&self, column: &'static str) -> Result<T, StatusError> {
@@ -112,7 +116,7 @@ mod tests {
             "TITLE\tOpenVPN",
             HEADER,
             "CLIENT_LIST\talice\t192.0.2.1:1000\t10.8.0.7\t\t10\t20\tx\t1795448706\tUNDEF\t4\t0\tAES-256-GCM",
-            "CLIENT_LIST\tbob\t2001:db8::1:1000\t\t\t0\t0\tx\t1795448707\tUNDEF\t5\t1\t",
+            "CLIENT_LIST\tbob\t2001:db8::1\t\t\t0\t0\tx\t1795448707\tUNDEF\t5\t1\t",
             "ROUTING_TABLE\t10.8.0.7\talice\t192.0.2.1:1000\tx\t1",
         ])
         .unwrap();
@@ -120,7 +124,8 @@ mod tests {
         assert_eq!(list[0].address, Some("10.8.0.7".parse().unwrap()));
         assert_eq!((list[0].bytes_received, list[0].bytes_sent, list[0].since), (10, 20, 1_795_448_706));
         assert_eq!(list[1].address, None);
-        assert_eq!(list[1].real_address, "[2001:db8::1]:1000".parse().unwrap());
+        assert_eq!((list[0].real_ip, list[0].real_port), ("192.0.2.1".parse().unwrap(), Some(1000)));
+        assert_eq!((list[1].real_ip, list[1].real_port), ("2001:db8::1".parse().unwrap(), None));
     }
 
     #[test]

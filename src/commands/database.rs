@@ -1,0 +1,95 @@
+//! How a command comes to the database: the shared one of the configuration, or the private one of this machine.
+
+use std::{os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
+
+use anyhow::Context as _;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Machine;
+use crate::{
+    config::Config,
+    store::{Emitter, Settings, Store, StoreError, migrate, private::PrivateDatabase},
+};
+
+/// How long a nudge may take on its way.
+const NUDGE_LIMIT: Duration = Duration::from_secs(8);
+
+/// An open database, and what must be closed after it.
+pub(super) struct Database {
+    /// The way in.
+    pub store: Store,
+    private: Option<PrivateDatabase>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Database {
+    /// Opens the database that the configuration names.
+    pub(super) async fn open(machine: &Machine) -> anyhow::Result<Self> {
+        let config = load(machine)?;
+        Self::of(&config).await
+    }
+
+    /// Opens the database of a configuration. The private one is started if it does not run.
+    pub(super) async fn of(config: &Config) -> anyhow::Result<Self> {
+        let private = if config.database.uri.is_none() {
+            make_data_dir(&config.host.data_dir)?;
+            Some(PrivateDatabase::open(&config.host.data_dir, config.database.mongod.as_deref()).await?)
+        } else {
+            None
+        };
+        let uri = config.database.uri.clone().or_else(|| private.as_ref().map(|private| private.uri().to_owned()));
+        let settings = Settings { uri: uri.unwrap_or_default(), database: config.database.name.clone() };
+        let store = Store::connect(&settings).await?;
+        Ok(Self { store, private, tasks: TaskTracker::new(), stop: CancellationToken::new() })
+    }
+
+    /// Whether it is this machine's own, so that nobody else migrates it.
+    pub(super) fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+
+    /// Refuses a database that is not in the shape of this release; the private one is brought into it.
+    pub(super) async fn require_current(&self) -> Result<(), StoreError> {
+        if self.is_private() {
+            migrate::apply(&self.store).await.map(drop)
+        } else {
+            let newer = migrate::is_current(&self.store).await?;
+            if !newer.is_empty() {
+                tracing::info!(migrations = ?newer, "the database has been migrated by a later release; going on");
+            }
+            Ok(())
+        }
+    }
+
+    /// Tells the hosts of the cluster where to look; what is queued is sent before [`Self::close`] returns.
+    pub(super) fn emitter(&self) -> Emitter {
+        Emitter::start(&self.store, NUDGE_LIMIT, &self.tasks, &self.stop)
+    }
+
+    /// Lets go of the database; the private one is stopped if nobody else on this machine uses it.
+    pub(super) async fn close(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        if let Some(private) = self.private {
+            private.close().await;
+        }
+    }
+}
+
+/// The configuration of this machine.
+pub(super) fn load(machine: &Machine) -> anyhow::Result<Config> {
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(machine.config.as_deref(), environment)
+}
+
+/// Makes the data directory, for our eyes only.
+pub(super) fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("host.data_dir {} cannot be made", path.display()))
+}

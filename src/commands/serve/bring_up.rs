@@ -1,0 +1,114 @@
+//! From listeners to a host that is of use.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{super::database::Database, Status};
+use crate::{
+    daemon::{self, HostIdentity},
+    domain::{clock::SystemClock, host::ProcessRole, ids::HostId},
+    jobs,
+    keys::host::HostKey,
+    runtime::{backoff::Backoff, lifecycle::Lifecycle, random},
+    services::{ServiceError, Services, admission::Admission, hosts::HostFacts},
+    store::{Bus, StoreError, check::check},
+};
+
+/// Everything that the way up needs.
+pub(super) struct BringUp {
+    /// How daemons are run here.
+    pub vpn: daemon::Settings,
+    /// The database.
+    pub database: Arc<Database>,
+    /// Where tasks go.
+    pub lifecycle: Lifecycle,
+    /// Who this host is.
+    pub host_key: HostKey,
+    /// What it tells of itself.
+    pub facts: HostFacts,
+    /// The bus.
+    pub bus: Bus,
+    /// The rules.
+    pub services: Services,
+    /// The snapshot.
+    pub admission: Admission,
+    /// Where the state of the process is told.
+    pub status: Arc<Status>,
+    /// When the process began.
+    pub began: Instant,
+}
+
+impl BringUp {
+    /// Goes the way once, waiting for the database where it must.
+    ///
+    /// # Errors
+    /// What only a person can mend.
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let stop = self.lifecycle.soft().clone();
+        // Subscribed before anything is read, so that nothing falls between.
+        let following = self.bus.subscribe();
+        let host = tokio::select! {
+            host = self.until_it_works() => host?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        self.lifecycle.spawn(self.admission.clone().follow(following, stop.clone()));
+        if self.services.has_master_key() {
+            self.lifecycle.spawn(jobs::certify(self.services.clone(), self.bus.subscribe(), stop.clone()));
+        }
+        if self.facts.roles.contains(&ProcessRole::Vpn) {
+            let identity = HostIdentity { id: host, key: self.host_key };
+            let daemons = daemon::start(
+                self.vpn,
+                identity,
+                self.services,
+                self.admission,
+                self.bus.subscribe(),
+                self.lifecycle.tasks(),
+                stop,
+            );
+            self.status.carries(daemons);
+        }
+        self.status.ready();
+        let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(host.id = %host, host.name = %self.facts.name, duration_ms, "ready");
+        Ok(())
+    }
+
+    async fn until_it_works(&self) -> anyhow::Result<HostId> {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let mut told = false;
+        loop {
+            match self.attempt().await {
+                Ok(host) => return Ok(host),
+                Err(error) if is_passing(&error) => {
+                    if !told {
+                        told = true;
+                        tracing::warn!(error = format!("{error:#}"), "the database is away; trying until it is there");
+                    }
+                    let pause = backoff.pause(u32::from_be_bytes(random::bytes()));
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt(&self) -> anyhow::Result<HostId> {
+        let facts = check(&self.database.store, &SystemClock).await?;
+        tracing::debug!(?facts, "the database has what Postern needs");
+        self.database.require_current().await?;
+        self.services.ensure_authorities().await?;
+        let host = self.services.register_host(&self.facts).await?;
+        self.admission.refresh().await?;
+        Ok(host)
+    }
+}
+
+fn is_passing(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Unavailable { .. }))
+            || matches!(cause.downcast_ref::<ServiceError>(), Some(ServiceError::Unavailable(_)))
+    })
+}

@@ -1,0 +1,152 @@
+//! `postern serve`: the composition root. Everything is put together here, and only here.
+//!
+//! The listeners open first, so that a host whose database is away can say so. Then [`BringUp`] checks the database,
+//! reads the policy and makes this machine a host, again and again until it works; what needs all that (daemons, jobs)
+//! starts after it. A mistake that only a person can mend ends the process with one sentence.
+
+mod bring_up;
+mod status;
+
+use std::{
+    fs::File,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context as _, bail};
+use tokio::sync::oneshot;
+
+use super::{
+    Machine,
+    database::{Database, load, make_data_dir},
+};
+use crate::{
+    config::{Config, ListenerConfig},
+    domain::clock::SystemClock,
+    keys::{host::HostKey, master::MasterKey},
+    runtime::lifecycle::{Ending, Lifecycle},
+    services::{Services, admission::Admission, hosts::HostFacts},
+    store::{Bus, BusSettings},
+    web,
+};
+
+use bring_up::BringUp;
+use status::Status;
+
+/// Runs this host until it is told to stop.
+pub(super) async fn run(machine: Machine) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
+    let config = load(&machine)?;
+    let data_dir = &config.host.data_dir;
+    make_data_dir(data_dir)?;
+    let _only_one = lock(data_dir)?;
+    let master_key = master_key(&config)?;
+    let host_key = HostKey::load_or_create(&data_dir.join("host.key"))?;
+    let database = Arc::new(Database::of(&config).await?);
+
+    let lifecycle = Lifecycle::default();
+    let started = start(&config, &database, master_key, host_key, &lifecycle, began).await;
+    if started.is_err() {
+        lifecycle.soft().cancel();
+    }
+    let ending = lifecycle.run().await?;
+    if let Some(database) = Arc::into_inner(database) {
+        database.close().await;
+    }
+    if let Ok(Some(error)) = started?.await {
+        return Err(error);
+    }
+    tracing::info!("stopped");
+    Ok(if ending == Ending::Crashed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Starts everything; what comes of the bringing up is told later, `None` if it worked.
+async fn start(
+    config: &Config,
+    database: &Arc<Database>,
+    master_key: Option<MasterKey>,
+    host_key: HostKey,
+    lifecycle: &Lifecycle,
+    began: Instant,
+) -> anyhow::Result<oneshot::Receiver<Option<anyhow::Error>>> {
+    let (tasks, stop) = (lifecycle.tasks(), lifecycle.soft());
+    let facts = HostFacts {
+        name: config.host_name()?,
+        public_addresses: config.public_addresses(),
+        roles: config.roles(),
+        public_key: *host_key.public().as_bytes(),
+    };
+    let bus = Bus::start(&database.store, &BusSettings::default(), tasks, stop);
+    let services = Services::new(database.store.clone(), bus.emitter(), Arc::new(SystemClock), master_key);
+    let admission = Admission::new(services.clone());
+    let status = Arc::new(Status::new(database.store.clone(), bus.clone(), admission.clone()));
+    let listeners = web::start(web_settings(config), services.clone(), status.clone(), tasks, stop.clone()).await?;
+    tracing::info!(?listeners, "listening");
+
+    let bring_up = BringUp {
+        vpn: config.vpn_settings(),
+        database: Arc::clone(database),
+        lifecycle: lifecycle.clone(),
+        host_key,
+        facts,
+        bus,
+        services,
+        admission,
+        status,
+        began,
+    };
+    let (tell, told) = oneshot::channel();
+    let stop = stop.clone();
+    lifecycle.spawn(async move {
+        let failed = bring_up.run().await.err();
+        if failed.is_some() {
+            stop.cancel();
+        }
+        drop(tell.send(failed));
+    });
+    Ok(told)
+}
+
+/// Two processes on one data directory would each believe that they own its daemons.
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let path = data_dir.join("serve.lock");
+    let file = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            bail!("another postern serve uses host.data_dir {}; stop it, or choose another", data_dir.display())
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
+    }
+}
+
+/// The master key, if this process has one. With the private database it is made at the first start.
+fn master_key(config: &Config) -> anyhow::Result<Option<MasterKey>> {
+    match (&config.keys.master_key_file, &config.database.uri) {
+        (Some(path), _) => Ok(Some(MasterKey::load(path)?)),
+        (None, None) => Ok(Some(MasterKey::load_or_create(&config.host.data_dir.join("master.key"))?)),
+        (None, Some(_)) => Ok(None),
+    }
+}
+
+fn web_settings(config: &Config) -> web::Settings {
+    let listener = |listen, from: &ListenerConfig| web::Listener {
+        listen,
+        url: from.url.clone(),
+        tls: config.tls.as_ref().map(|tls| web::TlsFiles {
+            certificate_file: tls.certificate_file.clone(),
+            key_file: tls.key_file.clone(),
+        }),
+    };
+    web::Settings {
+        public: listener(config.public_listen(), &config.public),
+        admin: listener(config.admin_listen(), &config.admin),
+        ops: web::Listener { listen: config.ops_listen(), url: None, tls: None },
+        trusted_proxies: config.proxy.trusted.clone(),
+        roles: config.roles(),
+    }
+}
