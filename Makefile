@@ -13,6 +13,9 @@ AS_ROOT :=
 CARGO_TEST := cargo test
 endif
 
+# Without root, and without a sudo that asks nothing, Postern serves all the same and says what the VPN lacks.
+RUN_AS := $(if $(AS_ROOT),$(shell sudo -n true 2>/dev/null && echo 'sudo -E'))
+
 STATE := $(CURDIR)/.postern
 MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 
@@ -29,10 +32,13 @@ run: setup $(STATE)/postern.toml ## builds and starts Postern on this machine wi
 	@echo
 	@echo "Postern keeps everything under .postern/; delete that folder to start afresh."
 	@echo "  employees: http://127.0.0.1:8443     admins: http://127.0.0.1:9443     health: http://127.0.0.1:9600/readyz"
-	@echo "To sign in as the owner, open the link that this prints in another terminal (it works once):"
-	@echo "  $(if $(AS_ROOT),sudo )target/release/postern owner-link --config .postern/postern.toml"
+	@echo "To get the first profile, type in another terminal:"
+	@echo '  TOKEN=$$($(if $(RUN_AS),sudo )target/release/postern token create --config .postern/postern.toml --name first --role owner)'
+	@echo '  deploy/dev/first-profile.sh http://127.0.0.1:9443 "$$TOKEN" you@example.com 10.0.0.0/8 > you.ovpn'
+	@echo "and give you.ovpn to any OpenVPN client on this machine (public_address in .postern/postern.toml is what it dials;"
+	@echo "set it to an address of this machine that others reach, and they can connect too)."
 	@echo
-	$(AS_ROOT) target/release/postern serve --config $(STATE)/postern.toml
+	$(RUN_AS) target/release/postern serve --config $(STATE)/postern.toml
 
 $(STATE)/postern.toml:
 	@install -d -m 700 $(STATE)

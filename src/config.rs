@@ -235,6 +235,15 @@ impl Config {
         self.ops.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9600)))
     }
 
+    /// How daemons are run here.
+    pub fn vpn_settings(&self) -> crate::daemon::Settings {
+        crate::daemon::Settings {
+            openvpn: self.vpn.openvpn.clone(),
+            data_dir: self.host.data_dir.clone(),
+            stop_with_postern: self.vpn.stop_with_postern,
+        }
+    }
+
     /// The name of this host.
     ///
     /// # Errors

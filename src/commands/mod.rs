@@ -5,7 +5,7 @@
 
 mod database;
 mod migrate;
-//mod serve;
+mod serve;
 mod token;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -59,10 +59,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match arguments.command {
-            Command::Serve { machine } => {
-                drop(machine);
-                anyhow::bail!("x")
-            }
+            Command::Serve { machine } => serve::run(machine).await,
             Command::Migrate { verb } => migrate::run(verb).await,
             Command::Token { verb } => token::run(verb).await,
         }

@@ -27,7 +27,9 @@ pub use crate::store::{
     BusMessage, Subscription,
     audit::AuditFilter,
     entity::{Page, PageRequest},
+    hosts::DaemonStatus,
     profiles::ProfileFilter,
+    servers::AttachmentKey,
     sessions::SessionFilter,
     users::UserFilter,
 };
