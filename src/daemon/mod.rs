@@ -1,1 +1,150 @@
-//! (being written)
+//! This host's `openvpn` daemons: started, watched, answered and ended as the policy wants it.
+//!
+//! # Theory of operation
+//! What is wanted stands in the access snapshot: a server that is enabled and attached to this host is to run here.
+//! The [`supervisor`] starts one [`keeper`] for each, and keeps the firewall in step with them. A keeper makes true what
+//! is wanted of its daemon, from the key and the certificate to the running process, and starts over whenever the
+//! process ends or its command line must change. While the process runs, the keeper leads the [`conversation`] with it:
+//! one loop that owns the [`roster`] of clients, asks the [`gatekeeper`] about each that connects, and ends sessions
+//! that the [`reaper`] names. Nothing in that loop waits for the database.
+//!
+//! What the cluster is to know leaves by queues: sessions through the [`journal`], states, counters and signs of life
+//! through the [`heartbeat`]. They write when the database is there.
+//!
+//! When Postern stops, its daemons go on (unless configured otherwise) and the next Postern adopts them with their
+//! sessions: the configuration they run, the clients they carry and what was promised to each lie in
+//! `DATA_DIR/daemons/SERVER/`. Should the files be lost, clients reconnect; nothing else is lost with them.
+
+mod board;
+mod conversation;
+mod gatekeeper;
+mod heartbeat;
+mod journal;
+mod keeper;
+mod keepsake;
+mod plan;
+mod reaper;
+mod roster;
+#[cfg(test)]
+mod samples;
+mod supervisor;
+mod trouble;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use board::Board;
+use journal::{Journal, Writer};
+
+use crate::{
+    domain::ids::HostId,
+    services::{DaemonStatus, HostKey, ServiceError, Services, Subscription, admission::Admission},
+};
+
+/// How daemons are run on this machine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The `openvpn` program, an absolute path.
+    pub openvpn: PathBuf,
+    /// Where the files of this host are.
+    pub data_dir: PathBuf,
+    /// Whether daemons end when Postern does.
+    pub stop_with_postern: bool,
+}
+
+/// Who this host is.
+#[derive(Debug)]
+pub struct HostIdentity {
+    /// Its id in the cluster.
+    pub id: HostId,
+    /// Its key: opens what is sealed to it.
+    pub key: HostKey,
+}
+
+/// What all tasks of this folder share.
+struct Here {
+    settings: Settings,
+    host: HostId,
+    key: HostKey,
+    services: Services,
+    admission: Admission,
+    board: Board,
+    journal: Journal,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A look at the running daemons; cheap to clone.
+#[derive(Clone)]
+pub struct DaemonsHandle(Arc<Here>);
+
+impl DaemonsHandle {
+    /// How many sessions are alive on this host.
+    pub fn session_count(&self) -> usize {
+        self.0.board.session_count()
+    }
+
+    /// How each daemon is.
+    pub fn statuses(&self) -> Vec<DaemonStatus> {
+        self.0.board.statuses()
+    }
+
+    /// How many steps of sessions wait to be written to the database.
+    pub fn unwritten(&self) -> usize {
+        self.0.journal.waiting()
+    }
+
+    /// How many steps of sessions were lost for good, because too many waited or the database refused them.
+    pub fn lost(&self) -> u64 {
+        self.0.journal.dropped()
+    }
+}
+
+/// Starts all tasks on `tracker`. After `stop` they end by themselves, within a few seconds.
+pub fn start(
+    settings: Settings,
+    host: HostIdentity,
+    services: Services,
+    admission: Admission,
+    bus: Subscription,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+) -> DaemonsHandle {
+    let here = Arc::new(Here {
+        settings,
+        host: host.id,
+        key: host.key,
+        services,
+        admission,
+        board: Board::default(),
+        journal: Journal::default(),
+        tracker: tracker.clone(),
+        stop: stop.clone(),
+    });
+    // What writes down goes on until nothing is left that reports.
+    let silent = CancellationToken::new();
+    tracker.spawn(supervisor::run(Arc::clone(&here), silent.clone()));
+    tracker.spawn(reaper::run(Arc::clone(&here), bus, stop));
+    tracker.spawn(Writer::new(Arc::clone(&here)).run(silent.clone()));
+    tracker.spawn(heartbeat::beat(Arc::clone(&here), silent.clone()));
+    tracker.spawn(heartbeat::count(Arc::clone(&here), silent.clone()));
+    tracker.spawn(heartbeat::report(Arc::clone(&here), silent));
+    DaemonsHandle(here)
+}
+
+/// Why a call to a service brought nothing.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    /// No answer in time; it may still take effect.
+    #[error("no answer in time")]
+    Late,
+    /// The service refused.
+    #[error(transparent)]
+    Refused(#[from] ServiceError),
+}
+
+/// A call with a limit: the database driver has none of its own.
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, ServiceError>>) -> Result<T, Unanswered> {
+    Ok(tokio::time::timeout(limit, call).await.map_err(|_elapsed| Unanswered::Late)??)
+}

@@ -7,6 +7,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use imbl::{HashMap, OrdMap};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Revision,
@@ -19,7 +20,7 @@ use super::{
 };
 
 /// What the snapshot keeps of a user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserAccess {
     /// The user.
     pub id: UserId,
@@ -32,7 +33,7 @@ pub struct UserAccess {
 }
 
 /// What the snapshot keeps of a profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileAccess {
     /// The profile.
     pub id: ProfileId,
@@ -51,7 +52,7 @@ pub struct ProfileAccess {
 }
 
 /// One document of the policy, in its newest form, or the news that it is gone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Change {
     /// A user as it is now.
     User(UserAccess),
@@ -226,6 +227,17 @@ impl Snapshot {
         let enabled = self.servers.get(&server).is_some_and(|server| server.enabled);
         let draining = self.hosts.get(&host).is_some_and(|host| host.draining);
         attached && enabled && !draining
+    }
+
+    /// Everything it knows, as the changes that would make it from nothing.
+    pub fn to_changes(&self) -> Vec<Change> {
+        let mut all = vec![Change::Settings(Box::new(Settings::clone(&self.settings)))];
+        all.extend(self.users.values().map(|user| Change::User(UserAccess::clone(user))));
+        all.extend(self.profiles.values().map(|profile| Change::Profile(**profile)));
+        all.extend(self.servers.values().map(|server| Change::Server(Box::new(Server::clone(server)))));
+        all.extend(self.hosts.values().map(|host| Change::Host(Box::new(Host::clone(host)))));
+        all.extend(self.attachments.values().map(|a| Change::Attachment(Box::new(Attachment::clone(a)))));
+        all
     }
 
     /// The servers attached to a host, each with its attachment.

@@ -24,7 +24,7 @@ pub enum ProcessRole {
 }
 
 /// A host, as far as policy knows it. Whether it is alive is told by its heartbeats.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Its id.
     pub id: HostId,

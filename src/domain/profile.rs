@@ -3,7 +3,7 @@
 use std::{fmt, net::Ipv4Addr};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{ProfileId, ServerId, UserId},
@@ -11,7 +11,7 @@ use super::{
 };
 
 /// The SHA-256 of a certificate's DER form: what a daemon reports about a client, and how a profile is found.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl fmt::Display for Fingerprint {
@@ -27,7 +27,7 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// Whether a profile still opens anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileState {
     /// It connects, as long as its user may.

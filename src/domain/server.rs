@@ -111,7 +111,7 @@ impl From<Keepalive> for KeepaliveForm {
 }
 
 /// A virtual VPN server. It runs on every host that is attached to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// Its id.
     pub id: ServerId,
@@ -158,7 +158,7 @@ pub enum DaemonState {
 }
 
 /// What an attachment gives a host, made by a process that holds the master key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// The certificate of the host's daemon, PEM.
     pub certificate: String,
@@ -173,7 +173,7 @@ pub struct Credentials {
 }
 
 /// A host that is to run a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// What runs.
     pub server_id: ServerId,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::text::Name;
 
 /// The cluster's settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// The company, as people read it.
     pub company_name: Option<Name>,

@@ -4,13 +4,50 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::services::{BusMessage, Nudge, Services, Subscription};
+use crate::{
+    domain::ids::HostId,
+    services::{BusMessage, Nudge, Services, Subscription},
+};
+
+/// Between two signs of life; three that are missed make a host offline.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// The limit of one sign of life.
+const BEAT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often open requests are looked for without a nudge.
 const PERIOD: Duration = Duration::from_secs(30);
 
 /// The longest that one round may take.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Says that this host is alive and how many sessions it carries, until `stop`. A host that stops without sessions says
+/// that too; one with sessions counts as offline a little later, unless its next start comes first.
+pub async fn heartbeat(
+    services: Services,
+    host: HostId,
+    sessions: impl Fn() -> usize + Send + 'static,
+    stop: CancellationToken,
+) {
+    let mut period = tokio::time::interval(BEAT);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut heard = true;
+    while stop.run_until_cancelled(period.tick()).await.is_some() {
+        let beat = tokio::time::timeout(BEAT_LIMIT, services.beat(host, sessions()));
+        match stop.run_until_cancelled(beat).await {
+            Some(Ok(Ok(()))) => heard = true,
+            Some(Ok(Err(error))) if heard => {
+                tracing::warn!(%error, "the cluster does not hear this host");
+                heard = false;
+            }
+            _ => {}
+        }
+    }
+    if sessions() == 0 {
+        // Unsaid, it is found out by silence.
+        drop(tokio::time::timeout(Duration::from_secs(1), services.beat_last(host)).await);
+    }
+}
 
 /// Answers the certificate requests of daemons, until `stop`. Several processes may do so at once: who comes second
 /// finds the request answered.

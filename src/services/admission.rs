@@ -63,6 +63,13 @@ impl Admission {
         self.confirmed.read().unwrap_or_else(std::sync::PoisonError::into_inner).map(|at| at.elapsed())
     }
 
+    /// Puts a remembered snapshot in place of an empty one; `age` ago it was known to be the newest.
+    pub fn restore(&self, snapshot: Snapshot, age: Duration) {
+        self.snapshot.send_replace(Arc::new(snapshot));
+        let confirmed = Instant::now().checked_sub(age);
+        *self.confirmed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = confirmed;
+    }
+
     /// Whether the profile with this certificate may connect to `server` through `host`.
     ///
     /// # Errors

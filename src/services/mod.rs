@@ -12,6 +12,7 @@ pub mod audit;
 mod authorities;
 pub mod error;
 pub mod hosts;
+pub mod memory;
 pub mod nudges;
 pub mod organizations;
 pub mod profiles;
@@ -23,6 +24,7 @@ pub mod users;
 
 use std::sync::Arc;
 
+pub use crate::keys::host::HostKey;
 pub use crate::store::{
     BusMessage, Subscription,
     audit::AuditFilter,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// One step in the course of a session, as a host records it. Steps may be repeated; they must stay in order.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionRecord {
     /// It began.

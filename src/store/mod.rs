@@ -31,7 +31,6 @@ pub mod organizations;
 pub mod policy;
 pub mod private;
 pub mod profiles;
-mod server_process;
 pub mod servers;
 pub mod sessions;
 pub mod settings;

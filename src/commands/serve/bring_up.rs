@@ -1,4 +1,7 @@
 //! From listeners to a host that is of use.
+//!
+//! The way needs the database: it is checked, the policy is read, this machine becomes a host. Where it is away, the
+//! way is tried again and again; a host that remembers the policy of its last run lets its daemons go on meanwhile.
 
 use std::{
     sync::Arc,
@@ -12,7 +15,7 @@ use crate::{
     jobs,
     keys::host::HostKey,
     runtime::{backoff::Backoff, lifecycle::Lifecycle, random},
-    services::{ServiceError, Services, admission::Admission, hosts::HostFacts},
+    services::{ServiceError, Services, admission::Admission, hosts::HostFacts, memory::Memory},
     store::{Bus, StoreError, check::check},
 };
 
@@ -25,9 +28,11 @@ pub(super) struct BringUp {
     /// Where tasks go.
     pub lifecycle: Lifecycle,
     /// Who this host is.
-    pub host_key: HostKey,
+    pub host_key: Arc<HostKey>,
     /// What it tells of itself.
     pub facts: HostFacts,
+    /// What it remembers of its last run.
+    pub memory: Memory,
     /// The bus.
     pub bus: Bus,
     /// The rules.
@@ -54,26 +59,41 @@ impl BringUp {
             () = stop.cancelled() => return Ok(()),
         };
         self.lifecycle.spawn(self.admission.clone().follow(following, stop.clone()));
+        let status = Arc::clone(&self.status);
+        let sessions = move || status.session_count();
+        self.lifecycle.spawn(jobs::heartbeat(self.services.clone(), host, sessions, stop.clone()));
         if self.services.has_master_key() {
             self.lifecycle.spawn(jobs::certify(self.services.clone(), self.bus.subscribe(), stop.clone()));
         }
-        if self.facts.roles.contains(&ProcessRole::Vpn) {
-            let identity = HostIdentity { id: host, key: self.host_key };
-            let daemons = daemon::start(
-                self.vpn,
-                identity,
-                self.services,
-                self.admission,
-                self.bus.subscribe(),
-                self.lifecycle.tasks(),
-                stop,
-            );
-            self.status.carries(daemons);
+        if self.runs_daemons() {
+            self.start_daemons(host);
+            let (services, admission) = (self.services.clone(), self.admission.clone());
+            self.lifecycle.spawn(self.memory.clone().keep(services, admission, host, stop));
         }
         self.status.ready();
         let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(host.id = %host, host.name = %self.facts.name, duration_ms, "ready");
         Ok(())
+    }
+
+    fn runs_daemons(&self) -> bool {
+        self.facts.roles.contains(&ProcessRole::Vpn)
+    }
+
+    /// Starts the daemons, unless they were started from memory already.
+    fn start_daemons(&self, host: HostId) {
+        if self.status.has_daemons() {
+            return;
+        }
+        self.status.carries(daemon::start(
+            self.vpn.clone(),
+            HostIdentity { id: host, key: Arc::clone(&self.host_key) },
+            self.services.clone(),
+            self.admission.clone(),
+            self.bus.subscribe(),
+            self.lifecycle.tasks(),
+            self.lifecycle.soft().clone(),
+        ));
     }
 
     async fn until_it_works(&self) -> anyhow::Result<HostId> {
@@ -86,6 +106,7 @@ impl BringUp {
                     if !told {
                         told = true;
                         tracing::warn!(error = format!("{error:#}"), "the database is away; trying until it is there");
+                        self.go_on_from_memory();
                     }
                     let pause = backoff.pause(u32::from_be_bytes(random::bytes()));
                     tokio::time::sleep(pause).await;
@@ -103,6 +124,18 @@ impl BringUp {
         let host = self.services.register_host(&self.facts).await?;
         self.admission.refresh().await?;
         Ok(host)
+    }
+
+    fn go_on_from_memory(&self) {
+        if !self.runs_daemons() {
+            return;
+        }
+        if let Some(remembered) = self.memory.read(self.services.now()) {
+            let age_s = remembered.age.as_secs();
+            tracing::warn!(age_s, revision = remembered.snapshot.revision.0, "admitting by the policy of the last run");
+            self.admission.restore(remembered.snapshot, remembered.age);
+            self.start_daemons(remembered.host_id);
+        }
     }
 }
 

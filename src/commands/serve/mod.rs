@@ -7,13 +7,7 @@
 mod bring_up;
 mod status;
 
-use std::{
-    fs::File,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-    time::Instant,
-};
+use std::{fs::File, path::Path, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, bail};
 use tokio::sync::oneshot;
@@ -27,7 +21,7 @@ use crate::{
     domain::clock::SystemClock,
     keys::{host::HostKey, master::MasterKey},
     runtime::lifecycle::{Ending, Lifecycle},
-    services::{Services, admission::Admission, hosts::HostFacts},
+    services::{Services, admission::Admission, hosts::HostFacts, memory::Memory},
     store::{Bus, BusSettings},
     web,
 };
@@ -43,7 +37,7 @@ pub(super) async fn run(machine: Machine) -> anyhow::Result<ExitCode> {
     make_data_dir(data_dir)?;
     let _only_one = lock(data_dir)?;
     let master_key = master_key(&config)?;
-    let host_key = HostKey::load_or_create(&data_dir.join("host.key"))?;
+    let host_key = Arc::new(HostKey::load_or_create(&data_dir.join("host.key"))?);
     let database = Arc::new(Database::of(&config).await?);
 
     let lifecycle = Lifecycle::default();
@@ -67,7 +61,7 @@ async fn start(
     config: &Config,
     database: &Arc<Database>,
     master_key: Option<MasterKey>,
-    host_key: HostKey,
+    host_key: Arc<HostKey>,
     lifecycle: &Lifecycle,
     began: Instant,
 ) -> anyhow::Result<oneshot::Receiver<Option<anyhow::Error>>> {
@@ -89,6 +83,7 @@ async fn start(
         vpn: config.vpn_settings(),
         database: Arc::clone(database),
         lifecycle: lifecycle.clone(),
+        memory: Memory::new(&config.host.data_dir, Arc::clone(&host_key)),
         host_key,
         facts,
         bus,

@@ -38,6 +38,16 @@ impl Status {
         self.ready.store(true, Ordering::Release);
     }
 
+    /// How many sessions this host carries.
+    pub(super) fn session_count(&self) -> usize {
+        self.daemons.get().map_or(0, DaemonsHandle::session_count)
+    }
+
+    /// Whether the process runs daemons.
+    pub(super) fn has_daemons(&self) -> bool {
+        self.daemons.get().is_some()
+    }
+
     /// The process runs daemons from now on.
     pub(super) fn carries(&self, daemons: DaemonsHandle) {
         drop(self.daemons.set(daemons));
@@ -62,6 +72,7 @@ impl StatusSource for Status {
         ]
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]
     fn samples(&self) -> Vec<Sample> {
         let counters = self.bus.counters();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed) as f64;
@@ -76,7 +87,12 @@ impl StatusSource for Status {
                 value: 1.0,
             },
             plain("postern_bus_events_total", "Nudges heard.", SampleKind::Counter, count(&counters.heard)),
-            plain("postern_bus_resyncs_total", "Gaps in what was heard.", SampleKind::Counter, count(&counters.resyncs)),
+            plain(
+                "postern_bus_resyncs_total",
+                "Gaps in what was heard.",
+                SampleKind::Counter,
+                count(&counters.resyncs),
+            ),
             plain("postern_bus_deaf_total", "Times that no beat came.", SampleKind::Counter, count(&counters.deaf)),
             plain(
                 "postern_snapshot_revision",

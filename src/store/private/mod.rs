@@ -13,6 +13,8 @@
 //! The keeping is done by a thread, not a task, because `setpriv --pdeathsig` ties a child to the thread that started
 //! it: the thread lives as long as the [`PrivateDatabase`], and should the process be killed, `mongod` goes with it.
 
+mod process;
+
 use std::{
     fs::{self, File},
     io,
@@ -25,11 +27,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{StoreError, events::random, server_process::ServerProcess};
+use super::{StoreError, events::random};
 use crate::runtime::backoff::Backoff;
+use process::ServerProcess;
 
 /// Name of the one user.
-pub(super) const USER: &str = "postern";
+const USER: &str = "postern";
 /// Name of the replica set.
 pub(super) const SET: &str = "postern";
 /// How long another process may take to bring the database up.

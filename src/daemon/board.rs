@@ -1,0 +1,240 @@
+//! What this host's daemons are doing, in one place for all who only look: metrics, heartbeat, counters, reports.
+//!
+//! Each daemon's own task writes here what became of it; nobody decides anything from here. The lock is held for a
+//! look or a change, never across an await.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::conversation::Order;
+use crate::{
+    domain::{
+        ids::{ProfileId, ServerId, SessionId},
+        server::DaemonState,
+        session::Session,
+    },
+    services::{AttachmentKey, DaemonStatus},
+};
+
+/// What the cluster is to know of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Report {
+    /// How it is.
+    Status(DaemonStatus),
+    /// It is gone for good.
+    Gone(AttachmentKey),
+}
+
+impl Report {
+    fn key(&self) -> AttachmentKey {
+        match self {
+            Self::Status(status) => status.key,
+            Self::Gone(key) => *key,
+        }
+    }
+}
+
+/// A live session, as far as others ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Carried {
+    /// By which daemon.
+    pub server_id: ServerId,
+    /// Whose.
+    pub profile_id: ProfileId,
+    /// Bytes from the client.
+    pub received: u64,
+    /// Bytes to the client.
+    pub sent: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    state: Mutex<State>,
+    news: Notify,
+    moved: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reports: BTreeMap<ServerId, (Report, bool)>,
+    orders: HashMap<ServerId, mpsc::Sender<Order>>,
+    settled: BTreeSet<ServerId>,
+    sessions: HashMap<SessionId, Carried>,
+}
+
+impl Board {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a daemon is; told to the cluster if it is news.
+    pub(super) fn report(&self, report: Report) {
+        let mut state = self.state();
+        let server = report.key().server_id;
+        if state.reports.get(&server).is_some_and(|(known, _)| *known == report) {
+            return;
+        }
+        if let Report::Status(status) = &report {
+            let detail = status.detail.as_deref().unwrap_or_default();
+            match status.state {
+                DaemonState::Failed => tracing::warn!(server.id = %server, detail, "daemon failed"),
+                other => tracing::info!(server.id = %server, state = ?other, detail, "daemon changed state"),
+            }
+        }
+        state.reports.insert(server, (report, false));
+        self.news.notify_one();
+    }
+
+    /// Waits for a report that may be unwritten.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// The reports that the cluster does not know yet.
+    pub(super) fn unwritten(&self) -> Vec<Report> {
+        self.state().reports.values().filter(|(_, written)| !written).map(|(report, _)| report.clone()).collect()
+    }
+
+    /// Notes that the cluster knows a report, unless there is a newer one.
+    pub(super) fn written(&self, report: &Report) {
+        let mut state = self.state();
+        let server = report.key().server_id;
+        if let Some((known, written)) = state.reports.get_mut(&server)
+            && known == report
+        {
+            *written = true;
+            if matches!(report, Report::Gone(_)) {
+                state.reports.remove(&server);
+            }
+        }
+    }
+
+    /// How the daemons are.
+    pub(super) fn statuses(&self) -> Vec<DaemonStatus> {
+        let status = |(report, _): &(Report, bool)| match report {
+            Report::Status(status) => Some(status.clone()),
+            Report::Gone(_) => None,
+        };
+        self.state().reports.values().filter_map(status).collect()
+    }
+
+    /// Whether any daemon serves clients.
+    pub(super) fn any_serving(&self) -> bool {
+        let serving = |status: &DaemonStatus| matches!(status.state, DaemonState::Running | DaemonState::Draining);
+        self.statuses().iter().any(serving)
+    }
+
+    /// Notes that it is known which sessions a daemon carries.
+    pub(super) fn settle(&self, server: ServerId) {
+        if self.state().settled.insert(server) {
+            self.moved.notify_one();
+        }
+    }
+
+    /// Whether it is known which sessions a daemon carries.
+    pub(super) fn is_settled(&self, server: ServerId) -> bool {
+        self.state().settled.contains(&server)
+    }
+
+    /// Wakes the supervisor: a daemon settled, or its keeper ended.
+    pub(super) fn wake(&self) {
+        self.moved.notify_one();
+    }
+
+    /// Waits for [`wake`](Self::wake).
+    pub(super) async fn woken(&self) {
+        self.moved.notified().await;
+    }
+
+    /// Names the way to a daemon's task.
+    pub(super) fn listen(&self, server: ServerId, orders: mpsc::Sender<Order>) {
+        self.state().orders.insert(server, orders);
+    }
+
+    /// Passes an order on to the task of the daemon that carries a session. An order that finds no room is lost: it
+    /// is given again in a period.
+    pub(super) fn order(&self, session: SessionId, order: Order) {
+        let state = self.state();
+        let way = state.sessions.get(&session).and_then(|carried| state.orders.get(&carried.server_id));
+        if let Some(way) = way {
+            let _ = way.try_send(order);
+        }
+    }
+
+    /// Notes a session, or its counters.
+    pub(super) fn carry(&self, session: &Session) {
+        let carried = Carried {
+            server_id: session.server_id,
+            profile_id: session.profile_id,
+            received: session.bytes_received,
+            sent: session.bytes_sent,
+        };
+        self.state().sessions.insert(session.id, carried);
+    }
+
+    /// Notes that a session is over.
+    pub(super) fn put_down(&self, session: SessionId) {
+        self.state().sessions.remove(&session);
+    }
+
+    /// Whether a session is alive here.
+    pub(super) fn carries(&self, session: SessionId) -> bool {
+        self.state().sessions.contains_key(&session)
+    }
+
+    /// The live sessions.
+    pub(super) fn sessions(&self) -> Vec<(SessionId, Carried)> {
+        self.state().sessions.iter().map(|(id, carried)| (*id, *carried)).collect()
+    }
+
+    /// How many sessions are alive.
+    pub(super) fn session_count(&self) -> usize {
+        self.state().sessions.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::ids::Id;
+
+    fn status(state: DaemonState) -> Report {
+        let key = AttachmentKey {
+            server_id: Id::from_parts(Timestamp::UNIX_EPOCH, 1),
+            host_id: Id::from_parts(Timestamp::UNIX_EPOCH, 2),
+        };
+        Report::Status(DaemonStatus { key, state, detail: None, request: None })
+    }
+
+    #[test]
+    fn a_report_is_written_once_and_a_newer_one_again() {
+        let board = Board::default();
+        board.report(status(DaemonState::Starting));
+        let old = board.unwritten().pop().unwrap();
+        board.report(status(DaemonState::Running));
+        board.written(&old);
+        assert_eq!(board.unwritten(), [status(DaemonState::Running)]);
+        board.written(&status(DaemonState::Running));
+        board.report(status(DaemonState::Running));
+        assert!(board.unwritten().is_empty());
+        assert!(board.any_serving());
+    }
+
+    #[test]
+    fn what_is_gone_is_told_and_then_forgotten() {
+        let board = Board::default();
+        board.report(status(DaemonState::Running));
+        let Report::Status(running) = status(DaemonState::Running) else { unreachable!() };
+        board.report(Report::Gone(running.key));
+        assert!(board.statuses().is_empty());
+        assert_eq!(board.unwritten(), [Report::Gone(running.key)]);
+        board.written(&Report::Gone(running.key));
+        assert!(board.unwritten().is_empty());
+    }
+}

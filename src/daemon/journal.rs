@@ -1,0 +1,363 @@
+//! What happens to sessions, on its way to the database: in order, nothing lost, nothing twice.
+//!
+//! Whoever reports a step puts it into a bounded queue and goes on; one task writes from its front. A step stays in the
+//! queue until the database has acknowledged it, and every step may be repeated, so an unknown outcome is met by trying
+//! again. While the database is away the queue is also appended to a file (mode 0600), which the next Postern reads
+//! first. Of a session that began and ended while nothing could be written, only the end is kept: it holds all that is
+//! worth knowing, and a beginning that comes late must not push aside a newer connection elsewhere.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{Here, Unanswered, within};
+use crate::{
+    domain::ids::SessionId,
+    runtime::{backoff::Backoff, random},
+    services::{ServiceError, sessions::SessionRecord},
+};
+
+/// The most steps that are kept, in memory and in the file.
+const CAPACITY: usize = 50_000;
+/// The limit of one write.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// Time to write what is left when Postern stops.
+const LAST_CALL: Duration = Duration::from_secs(2);
+
+/// The queue; clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Journal(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    news: Notify,
+    dropped: AtomicU64,
+    untidy: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    records: VecDeque<SessionRecord>,
+    /// The front one is being written: it must stay where it is.
+    writing: bool,
+    /// So many from the front are in the file.
+    spooled: usize,
+}
+
+fn session_of(record: &SessionRecord) -> SessionId {
+    match record {
+        SessionRecord::Began(session) | SessionRecord::Ended { session, .. } => session.id,
+    }
+}
+
+impl Queue {
+    /// Appends; answers how many steps were lost by it.
+    fn push(&mut self, record: SessionRecord) -> u64 {
+        if matches!(record, SessionRecord::Ended { .. }) {
+            let firm = usize::from(self.writing);
+            let id = session_of(&record);
+            let began = self.records.iter().skip(firm).position(|earlier| session_of(earlier) == id);
+            if let Some(index) = began.map(|index| index + firm) {
+                self.remove(index);
+            }
+        }
+        self.records.push_back(record);
+        if self.records.len() <= CAPACITY {
+            return 0;
+        }
+        self.remove(usize::from(self.writing));
+        1
+    }
+
+    fn remove(&mut self, index: usize) {
+        if self.records.remove(index).is_some() && index < self.spooled {
+            self.spooled -= 1;
+        }
+    }
+}
+
+impl Journal {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a step to be written down; never waits.
+    pub(super) fn record(&self, record: SessionRecord) {
+        let lost = self.queue().push(record);
+        if lost > 0 && self.0.dropped.fetch_add(lost, Ordering::Relaxed) == 0 {
+            tracing::error!("the journal of sessions is full; its oldest entries are lost");
+        }
+        self.0.news.notify_one();
+    }
+
+    /// Has the records of sessions closed that this host no longer carries, once all earlier steps are written. In the
+    /// order of the steps, so that none that begins meanwhile is mistaken for one of them.
+    pub(super) fn tidy(&self) {
+        self.0.untidy.store(true, Ordering::Release);
+        self.0.news.notify_one();
+    }
+
+    /// How many steps were lost.
+    pub(super) fn dropped(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many steps wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue().records.len()
+    }
+
+    fn front(&self) -> Option<SessionRecord> {
+        let mut queue = self.queue();
+        let front = queue.records.front().cloned();
+        queue.writing = front.is_some();
+        front
+    }
+
+    fn settle(&self, written: bool) {
+        let mut queue = self.queue();
+        queue.writing = false;
+        if written {
+            queue.remove(0);
+        }
+    }
+}
+
+/// The task that writes.
+pub(super) struct Writer {
+    here: Arc<Here>,
+    journal: Journal,
+    spool: Spool,
+}
+
+impl Writer {
+    /// Takes up what the file holds, before anything newer.
+    pub(super) fn new(here: Arc<Here>) -> Self {
+        let spool = Spool { path: here.settings.data_dir.join("spool.jsonl"), in_use: false };
+        let mut writer = Self { journal: here.journal.clone(), here, spool };
+        match writer.spool.load() {
+            Ok(records) if records.is_empty() => {}
+            Ok(records) => {
+                tracing::info!(records = records.len(), "sessions of an earlier run are still to be written down");
+                let mut queue = writer.journal.queue();
+                for record in records {
+                    queue.push(record);
+                }
+                queue.spooled = queue.records.len();
+                drop(queue);
+                writer.spool.in_use = true;
+            }
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot be read"),
+        }
+        writer
+    }
+
+    /// Writes until `stop`, and then what can still be written.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        while !stop.is_cancelled() {
+            let written = match self.journal.front() {
+                Some(record) => {
+                    let written = stop.run_until_cancelled(self.write(&record)).await.unwrap_or(false);
+                    self.journal.settle(written);
+                    written
+                }
+                None if self.journal.0.untidy.load(Ordering::Acquire) => {
+                    stop.run_until_cancelled(self.tidy()).await.unwrap_or(false)
+                }
+                None => {
+                    let _ = stop.run_until_cancelled(self.journal.0.news.notified()).await;
+                    continue;
+                }
+            };
+            if written {
+                backoff.reset();
+                self.clear_spool();
+                continue;
+            }
+            self.fill_spool();
+            let pause = backoff.pause(u32::from_ne_bytes(random::bytes()));
+            let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+        let _late = tokio::time::timeout(LAST_CALL, self.write_rest()).await;
+        self.journal.settle(false);
+        self.clear_spool();
+        self.fill_spool();
+    }
+
+    async fn tidy(&self) -> bool {
+        let carried: Vec<SessionId> = self.here.board.sessions().into_iter().map(|(id, _)| id).collect();
+        let closed = within(WRITE_LIMIT, self.here.services.close_other_sessions(self.here.host, &carried)).await;
+        if closed.is_ok() {
+            self.journal.0.untidy.store(false, Ordering::Release);
+        }
+        closed.is_ok()
+    }
+
+    async fn write_rest(&mut self) {
+        while let Some(record) = self.journal.front() {
+            let written = self.write(&record).await;
+            self.journal.settle(written);
+            if !written {
+                return;
+            }
+        }
+    }
+
+    /// Whether the step is settled. One that the database refuses for good must not hold up the others.
+    async fn write(&self, record: &SessionRecord) -> bool {
+        match within(WRITE_LIMIT, self.here.services.record_session(record)).await {
+            Ok(()) => true,
+            Err(Unanswered::Late | Unanswered::Refused(ServiceError::Unavailable(_))) => false,
+            Err(error) => {
+                self.journal.0.dropped.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(session.id = %session_of(record), error = &error as &dyn std::error::Error,
+                    "a session could not be written down");
+                true
+            }
+        }
+    }
+
+    /// Appends what the file lacks.
+    fn fill_spool(&mut self) {
+        let mut queue = self.journal.queue();
+        if queue.spooled >= queue.records.len() {
+            return;
+        }
+        match self.spool.append(queue.records.iter().skip(queue.spooled)) {
+            Ok(()) => queue.spooled = queue.records.len(),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot be written"),
+        }
+    }
+
+    /// Removes the file once all of it is in the database.
+    fn clear_spool(&mut self) {
+        if self.spool.in_use && self.journal.queue().spooled == 0 {
+            self.spool.remove();
+        }
+    }
+}
+
+/// The file: one record per line, JSON.
+struct Spool {
+    path: PathBuf,
+    in_use: bool,
+}
+
+impl Spool {
+    /// What an earlier run left. A line that cannot be read (the last one, after a crash) is passed over.
+    fn load(&self) -> io::Result<Vec<SessionRecord>> {
+        let text = match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text?,
+        };
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    fn append<'a>(&mut self, records: impl Iterator<Item = &'a SessionRecord>) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut lines, record)?;
+            lines.push(b'\n');
+        }
+        let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
+        file.write_all(&lines)?;
+        file.sync_data()?;
+        self.in_use = true;
+        Ok(())
+    }
+
+    fn remove(&mut self) {
+        match remove_if_there(&self.path) {
+            Ok(()) => self.in_use = false,
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot be removed"),
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{daemon::samples, domain::session::EndReason};
+
+    fn began(n: u128) -> SessionRecord {
+        SessionRecord::Began(samples::session(n))
+    }
+
+    fn ended(n: u128) -> SessionRecord {
+        let session = samples::session(n);
+        SessionRecord::Ended { session, at: Timestamp::UNIX_EPOCH, reason: EndReason::Disconnected }
+    }
+
+    fn shape(queue: &Queue) -> Vec<(bool, SessionId)> {
+        queue.records.iter().map(|r| (matches!(r, SessionRecord::Began(_)), session_of(r))).collect()
+    }
+
+    fn id(n: u128) -> SessionId {
+        samples::session(n).id
+    }
+
+    #[test]
+    fn an_end_swallows_the_beginning_that_was_not_written() {
+        let mut queue = Queue::default();
+        for record in [began(1), began(2), ended(1)] {
+            queue.push(record);
+        }
+        assert_eq!(shape(&queue), [(true, id(2)), (false, id(1))]);
+    }
+
+    #[test]
+    fn a_beginning_that_is_being_written_stays() {
+        let mut queue = Queue { writing: true, ..Queue::default() };
+        queue.push(began(1));
+        queue.push(ended(1));
+        assert_eq!(shape(&queue), [(true, id(1)), (false, id(1))]);
+    }
+
+    #[test]
+    fn a_full_queue_loses_its_oldest_and_says_so() {
+        let journal = Journal::default();
+        for n in 0..CAPACITY as u128 + 3 {
+            journal.record(began(n));
+        }
+        assert_eq!((journal.waiting(), journal.dropped()), (CAPACITY, 3));
+        assert_eq!(journal.front().map(|record| session_of(&record)), Some(id(3)));
+    }
+
+    #[test]
+    fn the_spool_survives_and_a_torn_line_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool.jsonl");
+        let mut spool = Spool { path: path.clone(), in_use: false };
+        spool.append([began(1), ended(2)].iter()).unwrap();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"began\":{\"id\":").unwrap();
+        let records = Spool { path: path.clone(), in_use: false }.load().unwrap();
+        assert_eq!(records.iter().map(session_of).collect::<Vec<_>>(), [id(1), id(2)]);
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        spool.remove();
+        assert!(!path.exists());
+    }
+}

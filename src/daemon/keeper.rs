@@ -1,0 +1,353 @@
+//! One daemon of this host, from the wish to have it to its end.
+//!
+//! The keeper looks what the policy wants ([`plan`]), makes it true as far as one step goes, and looks again: after each
+//! change of policy, after the end of the process, after a pause if something is missing. It remembers nothing that
+//! could be wrong: which process runs is told by its directory, which clients it has by the process.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    Here,
+    board::Report,
+    conversation::{Conversation, Order, Pause},
+    keepsake::Keepsake,
+    plan::{Plan, Run, plan, write_secrets},
+    supervisor::Walls,
+    trouble,
+};
+use crate::{
+    domain::{access::Snapshot, ids::ServerId, server::DaemonState},
+    openvpn::{
+        RuntimeDir,
+        management::{Event, link::Link, link::LinkHandle},
+        process::{OpenVpn, Running},
+    },
+    runtime::{backoff::Backoff, random},
+    services::{AttachmentKey, DaemonStatus},
+};
+
+/// The first and the longest pause before a daemon is started again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(30));
+/// A daemon that served this long starts a new series of pauses.
+const STEADY: Duration = Duration::from_secs(10);
+/// How long a new daemon may take to open its management socket.
+const SOCKET_LIMIT: Duration = Duration::from_secs(5);
+/// How long the firewall may take.
+const WALLS_LIMIT: Duration = Duration::from_secs(15);
+/// How long clients get to leave before their daemon is told to end.
+const LEAVE_LIMIT: Duration = Duration::from_millis(800);
+/// How long a daemon may take to end; it says farewell for 2 s.
+const END_LIMIT: Duration = Duration::from_secs(4);
+/// How often a plan that cannot be carried out is looked at without a change.
+const PERIOD: Duration = Duration::from_secs(30);
+/// Beyond this many bytes, a daemon's log is emptied.
+const LOG_LIMIT: u64 = 4 * 1024 * 1024;
+/// Orders that wait for a daemon's loop.
+const ORDERS: usize = 256;
+
+/// Why a daemon does not run.
+enum Trouble {
+    /// Something is missing; somebody must mend it.
+    Missing(String),
+    /// It ended by itself.
+    Ended(String),
+}
+
+impl Trouble {
+    fn missing(error: &dyn std::error::Error) -> Self {
+        Self::Missing(trouble::chain(error))
+    }
+}
+
+/// What comes after one life of a daemon.
+enum Next {
+    /// Look again at what is wanted.
+    Look,
+    /// Postern stops.
+    Stop,
+}
+
+struct Keeper {
+    here: Arc<Here>,
+    key: AttachmentKey,
+    dir: RuntimeDir,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    walls: watch::Receiver<Walls>,
+    orders: mpsc::Receiver<Order>,
+    backoff: Backoff,
+    failures: u32,
+}
+
+/// Where the files of a daemon are.
+pub(super) fn directory(here: &Here, server: ServerId) -> PathBuf {
+    here.settings.data_dir.join("daemons").join(server.to_string())
+}
+
+/// Keeps the daemon of a server as the policy wants it, until it is not wanted here any more or Postern stops.
+pub(super) async fn keep(here: Arc<Here>, server: ServerId, walls: watch::Receiver<Walls>) {
+    let key = AttachmentKey { server_id: server, host_id: here.host };
+    let dir = match RuntimeDir::prepare(directory(&here, server)) {
+        Ok(dir) => dir,
+        Err(error) => {
+            let detail = Some(trouble::chain(&error));
+            here.board.report(Report::Status(DaemonStatus { key, state: DaemonState::Failed, detail, request: None }));
+            let _ = here.stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
+            return;
+        }
+    };
+    let (sender, orders) = mpsc::channel(ORDERS);
+    here.board.listen(server, sender);
+    let snapshots = here.admission.watch();
+    let backoff = Backoff::new(PAUSES.0, PAUSES.1);
+    Keeper { here, key, dir, snapshots, walls, orders, backoff, failures: 0 }.run().await;
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        while !self.here.stop.is_cancelled() {
+            let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+            match plan(&self.here, &self.dir, self.key.server_id, &snapshot) {
+                Ok(Plan::Unwanted) => return self.remove().await,
+                Ok(Plan::Certificate(request)) => {
+                    self.settle_if_idle();
+                    self.report(DaemonState::Pending, Some("waits for its certificate".to_owned()), Some(request));
+                    self.pause(PERIOD).await;
+                }
+                Ok(Plan::Run(run)) => match self.live(&run).await {
+                    Ok(Next::Look) => {}
+                    Ok(Next::Stop) => return,
+                    Err(trouble) => self.mind(trouble).await,
+                },
+                Err(error) => self.mind(Trouble::missing(&error)).await,
+            }
+        }
+    }
+
+    /// Tells what is wrong, and waits a while.
+    async fn mind(&mut self, trouble: Trouble) {
+        self.failures = self.failures.saturating_add(1);
+        self.settle_if_idle();
+        let (state, detail) = match trouble {
+            // Once is an accident.
+            Trouble::Ended(detail) if self.failures < 2 => (DaemonState::Starting, detail),
+            Trouble::Ended(detail) | Trouble::Missing(detail) => (DaemonState::Failed, detail),
+        };
+        self.report(state, Some(detail), None);
+        let pause = self.backoff.pause(u32::from_ne_bytes(random::bytes()));
+        self.pause(pause).await;
+    }
+
+    /// Waits for `limit`, a change of policy, or the end.
+    async fn pause(&mut self, limit: Duration) {
+        tokio::select! {
+            () = self.here.stop.cancelled() => {}
+            _ = self.snapshots.changed() => {}
+            () = tokio::time::sleep(limit) => {}
+        }
+    }
+
+    fn report(&self, state: DaemonState, detail: Option<String>, request: Option<String>) {
+        self.here.board.report(Report::Status(DaemonStatus { key: self.key, state, detail, request }));
+    }
+
+    /// Where no process runs, no sessions are.
+    fn settle_if_idle(&self) {
+        if matches!(Running::adopt(&self.dir), Ok(None)) {
+            self.here.board.settle(self.key.server_id);
+        }
+    }
+
+    /// One life of the daemon, or what is left of one that began under an earlier Postern.
+    async fn live(&mut self, run: &Run) -> Result<Next, Trouble> {
+        self.wait_for_walls().await?;
+        let running = match Running::adopt(&self.dir).map_err(|error| Trouble::missing(&error))? {
+            Some(running) if running.runs(&run.config) => running,
+            Some(outdated) => {
+                self.finish_unattended(outdated).await;
+                return Ok(Next::Look);
+            }
+            None => self.start(run).await?,
+        };
+        let (mut conversation, _link) = self.converse(&running).await?;
+        let mut serving_since = None;
+        loop {
+            let pause = conversation.run(&running, &mut self.snapshots, &mut self.orders).await;
+            if conversation.is_serving() {
+                serving_since.get_or_insert_with(Instant::now);
+            }
+            match pause {
+                Pause::Look | Pause::State => {
+                    if !self.look(&mut conversation, run).await {
+                        self.report(DaemonState::Starting, Some("its settings changed".to_owned()), None);
+                        self.finish(conversation, &running).await;
+                        return Ok(Next::Look);
+                    }
+                }
+                Pause::Stop if self.here.settings.stop_with_postern => {
+                    self.finish(conversation, &running).await;
+                    self.report(DaemonState::Stopped, None, None);
+                    return Ok(Next::Stop);
+                }
+                Pause::Stop => {
+                    conversation.leave();
+                    return Ok(Next::Stop);
+                }
+                Pause::LinkLost => {
+                    tracing::warn!(server.id = %self.key.server_id, "the link to a daemon was lost");
+                    conversation.leave();
+                    self.pause(PAUSES.0).await;
+                    return Ok(Next::Look);
+                }
+                Pause::Died => {
+                    conversation.bury();
+                    if serving_since.is_some_and(|since: Instant| since.elapsed() > STEADY) {
+                        self.backoff.reset();
+                        self.failures = 0;
+                    }
+                    return Err(Trouble::Ended(trouble::last_words(&self.dir)));
+                }
+            }
+        }
+    }
+
+    /// Holds the running daemon against the policy. `false` if it cannot go on as it runs.
+    async fn look(&mut self, conversation: &mut Conversation, run: &Run) -> bool {
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        let request = match plan(&self.here, &self.dir, self.key.server_id, &snapshot) {
+            Ok(Plan::Run(now)) if now.config == run.config => now.request,
+            Ok(Plan::Run(_) | Plan::Unwanted) => return false,
+            // It goes on with what it has.
+            Ok(Plan::Certificate(request)) => Some(request),
+            Err(error) => {
+                tracing::warn!(server.id = %self.key.server_id, error = &error as &dyn std::error::Error, "no plan");
+                None
+            }
+        };
+        if conversation.is_settled() {
+            self.here.board.settle(self.key.server_id);
+        }
+        let draining = snapshot.host(self.here.host).is_some_and(|host| host.draining);
+        let state = match (conversation.is_serving(), draining) {
+            (false, _) => DaemonState::Starting,
+            (true, true) => DaemonState::Draining,
+            (true, false) => DaemonState::Running,
+        };
+        self.report(state, None, request);
+        if let Err(error) = self.dir.trim_log(LOG_LIMIT) {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a daemon's log was not trimmed");
+        }
+        // A lost link is noticed by the loop.
+        conversation.policy(&snapshot).await.is_ok() || conversation.is_serving()
+    }
+
+    /// Nobody is let in before the rules of the server are in place.
+    async fn wait_for_walls(&mut self) -> Result<(), Trouble> {
+        let snapshot = self.here.admission.snapshot();
+        let network = snapshot.server(self.key.server_id).map(|server| server.network);
+        let standing = self.walls.wait_for(|walls| walls.around(self.key.server_id) == network);
+        let waited = tokio::select! {
+            () = self.here.stop.cancelled() => return Err(Trouble::Missing("Postern stops".to_owned())),
+            waited = tokio::time::timeout(WALLS_LIMIT, standing) => matches!(waited, Ok(Ok(_))),
+        };
+        if waited {
+            return Ok(());
+        }
+        let trouble = self.walls.borrow().trouble.clone();
+        Err(Trouble::Missing(trouble.unwrap_or_else(|| "the firewall's rules are not in place".to_owned())))
+    }
+
+    async fn start(&mut self, run: &Run) -> Result<Running, Trouble> {
+        if let Some(missing) = trouble::missing() {
+            return Err(Trouble::Missing(missing));
+        }
+        let openvpn = OpenVpn::at(&self.here.settings.openvpn).await.map_err(|error| Trouble::missing(&error))?;
+        if self.failures == 0 {
+            self.report(DaemonState::Starting, None, run.request.clone());
+        }
+        write_secrets(&self.dir, &run.secrets).map_err(|error| Trouble::missing(&error))?;
+        let running = openvpn.start(&self.dir, &run.config).map_err(|error| Trouble::missing(&error))?;
+        tracing::info!(server.id = %self.key.server_id, pid = running.pid(), openvpn = %openvpn.version(), "daemon started");
+        Ok(running)
+    }
+
+    /// The dialogue with a process, and the guard that closes the link when it is dropped.
+    async fn converse(&self, running: &Running) -> Result<(Conversation, DropGuard), Trouble> {
+        let close = CancellationToken::new();
+        let (link, events) = self.connect(running, &close).await?;
+        let keepsake = Keepsake::of(running, &self.dir);
+        let begun = Conversation::begin(Arc::clone(&self.here), self.key.server_id, link, events, keepsake).await;
+        let conversation = begun.map_err(|_closed| Trouble::Ended(trouble::last_words(&self.dir)))?;
+        Ok((conversation, close.drop_guard()))
+    }
+
+    async fn connect(
+        &self,
+        running: &Running,
+        close: &CancellationToken,
+    ) -> Result<(LinkHandle, mpsc::Receiver<Event>), Trouble> {
+        let path = self.dir.file(RuntimeDir::MANAGEMENT);
+        tokio::select! {
+            linked = Link::connect(&path, SOCKET_LIMIT, &self.here.tracker, close.clone()) => linked.map_err(|error| {
+                Trouble::Missing(format!("the daemon does not open its management socket: {error}"))
+            }),
+            _ = running.gone() => Err(Trouble::Ended(trouble::last_words(&self.dir))),
+        }
+    }
+
+    /// Ends a daemon that must not go on: its clients are sent elsewhere first.
+    async fn finish(&self, mut conversation: Conversation, running: &Running) {
+        // A daemon that does not listen any more is ended all the same.
+        let _ = conversation.clear(LEAVE_LIMIT).await;
+        self.end(running, conversation.hear_out(END_LIMIT)).await;
+        conversation.bury();
+    }
+
+    async fn finish_unattended(&self, running: Running) {
+        match self.converse(&running).await {
+            Ok((conversation, _link)) => self.finish(conversation, &running).await,
+            Err(_mute) => self.end(&running, std::future::ready(())).await,
+        }
+    }
+
+    async fn end(&self, running: &Running, meanwhile: impl Future<Output = ()>) {
+        let ended = async {
+            running.terminate()?;
+            if !running.wait_gone(END_LIMIT).await? {
+                running.kill()?;
+                running.wait_gone(END_LIMIT).await?;
+            }
+            Ok::<(), crate::openvpn::process::ProcessError>(())
+        };
+        let hearing = async {
+            tokio::select! {
+                ended = ended => ended,
+                () = async { meanwhile.await; std::future::pending().await } => Ok(()),
+            }
+        };
+        match hearing.await {
+            Ok(()) => tracing::info!(server.id = %self.key.server_id, "daemon ended"),
+            Err(error) => tracing::error!(server.id = %self.key.server_id, error = &error as &dyn std::error::Error,
+                "a daemon could not be ended"),
+        }
+    }
+
+    /// The server does not run here any more: nothing of it stays.
+    async fn remove(self) {
+        match Running::adopt(&self.dir) {
+            Ok(Some(running)) => self.finish_unattended(running).await,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a daemon could not be looked for"),
+        }
+        if let Err(error) = std::fs::remove_dir_all(self.dir.path()) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the files of a daemon could not be removed");
+        }
+        self.here.board.settle(self.key.server_id);
+        self.here.board.report(Report::Gone(self.key));
+    }
+}

@@ -1,0 +1,151 @@
+//! What a daemon is to run with: its key, its certificate, its configuration.
+//!
+//! The text of the configuration begins with a mark of the key material beside it, so that one comparison tells whether
+//! a running process has everything as it should be. Routes and DNS are not part of it: clients get them when they are
+//! let in.
+
+use std::io;
+
+use sha2::{Digest, Sha256};
+
+use super::Here;
+use crate::{
+    domain::{access::Snapshot, ids::ServerId, secret::Secret, server::Server},
+    openvpn::{
+        RuntimeDir, RuntimeDirError,
+        config::{ConfigError, DeviceName, Listen, ServerConfig},
+    },
+    services::{
+        ServiceError,
+        attachments::{CredentialState, DaemonSecrets, credentials_for, new_daemon_key, wanted},
+    },
+};
+
+/// The most clients of one daemon: more than its one core serves well.
+const MAX_CLIENTS: u32 = 4096;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlanError {
+    /// The files of the daemon cannot be used.
+    #[error(transparent)]
+    Files(#[from] RuntimeDirError),
+    /// The daemon's key cannot be read.
+    #[error("the daemon's key cannot be read")]
+    Key(#[source] io::Error),
+    /// Key or credentials are not usable.
+    #[error("the daemon's credentials cannot be used")]
+    Credentials(#[source] ServiceError),
+    /// No configuration could be made.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// What is to become of a daemon.
+pub(super) enum Plan {
+    /// It is not to run here.
+    Unwanted,
+    /// It cannot run before this request for a certificate, PEM, is answered.
+    Certificate(String),
+    /// It is to run.
+    Run(Run),
+}
+
+/// How a daemon is to run.
+pub(super) struct Run {
+    /// Its configuration.
+    pub config: String,
+    /// What goes beside it.
+    pub secrets: Box<DaemonSecrets>,
+    /// A request for the next certificate, PEM, once the present one grows old.
+    pub request: Option<String>,
+}
+
+/// The name of a server's tun device on any host: `pst-` and ten digits of its id.
+pub(super) fn device(server: ServerId) -> String {
+    let bytes = server.to_bytes();
+    let tail = bytes.get(11..).unwrap_or_default();
+    format!("pst-{}", data_encoding::HEXLOWER.encode(tail))
+}
+
+/// What the policy wants of a server's daemon now.
+pub(super) fn plan(here: &Here, dir: &RuntimeDir, server: ServerId, snapshot: &Snapshot) -> Result<Plan, PlanError> {
+    let Some((server, attachment)) = wanted(snapshot, here.host).find(|(wanted, _)| wanted.id == server) else {
+        return Ok(Plan::Unwanted);
+    };
+    let key = own_key(dir)?;
+    let credentials = credentials_for(&here.key, key.expose(), attachment, here.services.now());
+    let (secrets, request) = match credentials.map_err(PlanError::Credentials)? {
+        CredentialState::Wanted(request) => return Ok(Plan::Certificate(request)),
+        CredentialState::Ready(secrets) => (secrets, None),
+        CredentialState::Renewing(secrets, request) => (secrets, Some(request)),
+    };
+    let config = format!("# {}\n{}", mark(&secrets), config(server)?);
+    Ok(Plan::Run(Run { config, secrets, request }))
+}
+
+/// Puts the key material where the daemon reads it.
+pub(super) fn write_secrets(dir: &RuntimeDir, secrets: &DaemonSecrets) -> Result<(), RuntimeDirError> {
+    dir.write(RuntimeDir::AUTHORITIES, secrets.client_authorities.as_bytes())?;
+    dir.write(RuntimeDir::CERTIFICATE, secrets.certificate.as_bytes())?;
+    dir.write(RuntimeDir::TLS_CRYPT, secrets.tls_crypt.expose().as_bytes())
+}
+
+/// The daemon's own key, made at the first look. It never leaves the directory.
+fn own_key(dir: &RuntimeDir) -> Result<Secret<String>, PlanError> {
+    match std::fs::read_to_string(dir.file(RuntimeDir::KEY)) {
+        Ok(key) => Ok(Secret::new(key)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = new_daemon_key().map_err(PlanError::Credentials)?;
+            dir.write(RuntimeDir::KEY, key.expose().as_bytes())?;
+            Ok(key)
+        }
+        Err(error) => Err(PlanError::Key(error)),
+    }
+}
+
+fn config(server: &Server) -> Result<String, ConfigError> {
+    let config = ServerConfig {
+        device: DeviceName::new(device(server.id))?,
+        network: server.network,
+        port: server.port,
+        protocol: server.protocol,
+        listen: Listen::everywhere_here(),
+        keepalive: server.keepalive,
+        max_clients: server.network.capacity().min(MAX_CLIENTS),
+    };
+    config.to_text()
+}
+
+fn mark(secrets: &DaemonSecrets) -> String {
+    let mut digest = Sha256::new();
+    for part in [&secrets.client_authorities, &secrets.certificate, secrets.tls_crypt.expose()] {
+        digest.update(part);
+        digest.update(b"\0");
+    }
+    data_encoding::HEXLOWER.encode(&digest.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::samples;
+
+    #[test]
+    fn a_device_is_named_by_its_server_and_fits_the_kernel() {
+        let name = device(samples::id(0x0001_0203_0405_0607_0809));
+        assert_eq!(name, "pst-0506070809");
+        assert!(DeviceName::new(name).is_ok());
+    }
+
+    #[test]
+    fn routes_and_resolvers_are_no_part_of_the_command_line() {
+        let before = config(&samples::server()).unwrap();
+        let mut server = samples::server();
+        server.routes.clear();
+        server.dns_servers.clear();
+        assert_eq!(config(&server).unwrap(), before);
+        server.port = 1195.try_into().unwrap();
+        assert_ne!(config(&server).unwrap(), before);
+    }
+}
