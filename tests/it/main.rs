@@ -5,6 +5,7 @@
 mod support;
 
 mod bus;
+mod daemon;
 mod firewall;
 mod keys;
 mod migrate;
