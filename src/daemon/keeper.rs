@@ -184,7 +184,11 @@ impl Keeper {
             match pause {
                 Pause::Look | Pause::State => {
                     if !self.look(&mut conversation, run).await {
-                        self.report(DaemonState::Starting, Some("its settings changed".to_owned()), None);
+                        self.report(
+                            DaemonState::Stopped,
+                            Some("it ends, or starts anew with other settings".to_owned()),
+                            None,
+                        );
                         self.finish(conversation, &running).await;
                         return Ok(Next::Look);
                     }

@@ -10,6 +10,7 @@ mod api_input;
 mod api_profiles;
 mod api_rig;
 mod bus;
+mod daemon;
 mod firewall;
 mod keys;
 mod migrate;
