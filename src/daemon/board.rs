@@ -122,12 +122,6 @@ impl Board {
         self.state().reports.values().filter_map(status).collect()
     }
 
-    /// Whether any daemon serves clients.
-    pub(super) fn any_serving(&self) -> bool {
-        let serving = |status: &DaemonStatus| matches!(status.state, DaemonState::Running | DaemonState::Draining);
-        self.statuses().iter().any(serving)
-    }
-
     /// Notes that it is known which sessions a daemon carries.
     pub(super) fn settle(&self, server: ServerId) {
         if self.state().settled.insert(server) {
@@ -223,7 +217,6 @@ mod tests {
         board.written(&status(DaemonState::Running));
         board.report(status(DaemonState::Running));
         assert!(board.unwritten().is_empty());
-        assert!(board.any_serving());
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! one loop that owns the [`roster`] of clients, asks the [`gatekeeper`] about each that connects, and ends sessions
 //! that the [`reaper`] names. Nothing in that loop waits for the database.
 //!
-//! What the cluster is to know leaves by queues: sessions through the [`journal`], states, counters and signs of life
-//! through the [`heartbeat`]. They write when the database is there.
+//! What the cluster is to know leaves by queues: sessions through the [`journal`], states and counters through the
+//! [`reports`]. They write when the database is there.
 //!
 //! When Postern stops, its daemons go on (unless configured otherwise) and the next Postern adopts them with their
 //! sessions: the configuration they run, the clients they carry and what was promised to each lie in
@@ -18,12 +18,12 @@
 mod board;
 mod conversation;
 mod gatekeeper;
-mod heartbeat;
 mod journal;
 mod keeper;
 mod keepsake;
 mod plan;
 mod reaper;
+mod reports;
 mod roster;
 #[cfg(test)]
 mod samples;
@@ -59,14 +59,14 @@ pub struct HostIdentity {
     /// Its id in the cluster.
     pub id: HostId,
     /// Its key: opens what is sealed to it.
-    pub key: HostKey,
+    pub key: Arc<HostKey>,
 }
 
 /// What all tasks of this folder share.
 struct Here {
     settings: Settings,
     host: HostId,
-    key: HostKey,
+    key: Arc<HostKey>,
     services: Services,
     admission: Admission,
     board: Board,
@@ -127,9 +127,8 @@ pub fn start(
     tracker.spawn(supervisor::run(Arc::clone(&here), silent.clone()));
     tracker.spawn(reaper::run(Arc::clone(&here), bus, stop));
     tracker.spawn(Writer::new(Arc::clone(&here)).run(silent.clone()));
-    tracker.spawn(heartbeat::beat(Arc::clone(&here), silent.clone()));
-    tracker.spawn(heartbeat::count(Arc::clone(&here), silent.clone()));
-    tracker.spawn(heartbeat::report(Arc::clone(&here), silent));
+    tracker.spawn(reports::count(Arc::clone(&here), silent.clone()));
+    tracker.spawn(reports::report(Arc::clone(&here), silent));
     DaemonsHandle(here)
 }
 

@@ -53,7 +53,7 @@ pub(super) fn last_words(dir: &RuntimeDir) -> String {
 }
 
 fn explain(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().map(without_date).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = log.lines().map(without_date).filter(|line| is_telling(line)).collect();
     let meaning = KNOWN.iter().find(|(words, _)| lines.iter().any(|line| line.contains(words)));
     let said = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ");
     match (meaning, said.is_empty()) {
@@ -61,6 +61,11 @@ fn explain(log: &str) -> String {
         (None, false) => format!("openvpn ended: {said}"),
         (None, true) => "openvpn ended without a word".to_owned(),
     }
+}
+
+/// What we said to it ourselves tells nothing.
+fn is_telling(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with("MANAGEMENT:")
 }
 
 /// `2026-11-23 22:00:00 text` or `2026-11-23 22:00:00 us=5 text` without the time.
@@ -88,7 +93,10 @@ mod tests {
 
     #[test]
     fn unknown_failures_are_told_as_they_are() {
-        assert_eq!(explain("Options error: x\n\n"), "openvpn ended: Options error: x");
+        assert_eq!(
+            explain("Options error: x\n2026-11-23 22:00:00 MANAGEMENT: CMD 'status 3'\n\n"),
+            "openvpn ended: Options error: x"
+        );
         assert_eq!(explain(""), "openvpn ended without a word");
     }
 }

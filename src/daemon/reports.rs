@@ -1,5 +1,5 @@
-//! Tells the cluster, in periods, that this host is alive and what its sessions have transferred, and at once what its
-//! daemons' states are.
+//! Tells the cluster how this host's daemons are, as soon as that changes, and in periods what its sessions have
+//! transferred.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,36 +15,12 @@ use crate::{
     runtime::{backoff::Backoff, random},
 };
 
-/// Between two signs of life; three that are missed make a host offline.
-const BEAT: Duration = Duration::from_secs(10);
 /// Between two writes of traffic counters.
 const COUNT: Duration = Duration::from_secs(30);
 /// The limit of one call.
 const LIMIT: Duration = Duration::from_secs(5);
 /// The limit of the last call.
 const LAST_CALL: Duration = Duration::from_secs(2);
-
-/// Beats until `stop`. A host that stops with its daemons says so.
-pub(super) async fn beat(here: Arc<Here>, stop: CancellationToken) {
-    let mut period = tokio::time::interval(BEAT);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut heard = true;
-    while stop.run_until_cancelled(period.tick()).await.is_some() {
-        let beat = within(LIMIT, here.services.beat(here.host, here.board.session_count()));
-        match stop.run_until_cancelled(beat).await {
-            Some(Err(error)) if heard => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the cluster does not hear this host");
-                heard = false;
-            }
-            Some(Ok(())) => heard = true,
-            _ => {}
-        }
-    }
-    if here.settings.stop_with_postern || !here.board.any_serving() {
-        // Unheard, the host counts as offline a little later.
-        let _ = within(LAST_CALL, here.services.beat_last(here.host)).await;
-    }
-}
 
 /// Writes traffic counters that changed, until `stop`.
 pub(super) async fn count(here: Arc<Here>, stop: CancellationToken) {
