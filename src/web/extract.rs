@@ -271,12 +271,6 @@ impl<T: Id> Filter for All<T> {
     type Id = T;
 }
 
-impl From<BytesRejection> for Problem {
-    fn from(rejection: BytesRejection) -> Self {
-        unread(&rejection)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
