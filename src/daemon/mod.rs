@@ -22,6 +22,7 @@ mod journal;
 mod keeper;
 mod keepsake;
 mod plan;
+mod preflight;
 mod reaper;
 mod reports;
 mod roster;
@@ -36,6 +37,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use board::Board;
 use journal::{Journal, Writer};
+pub use preflight::preflight;
 
 use crate::{
     domain::ids::HostId,

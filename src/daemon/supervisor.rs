@@ -149,7 +149,10 @@ impl Supervisor {
             Err(_) if networks.is_empty() => {}
             Err(error) => {
                 let trouble = trouble::chain(&error);
-                tracing::warn!(error = trouble, "the firewall's rules are not in place");
+                // Told once, though it is tried again and again.
+                if self.walls.borrow().trouble.as_ref() != Some(&trouble) {
+                    tracing::warn!(error = trouble, "the firewall's rules are not in place");
+                }
                 self.applied = None;
                 self.walls.send_modify(|walls| walls.trouble = Some(trouble));
             }

@@ -66,6 +66,7 @@ impl BringUp {
             self.lifecycle.spawn(jobs::certify(self.services.clone(), self.bus.subscribe(), stop.clone()));
         }
         if self.runs_daemons() {
+            self.tell_what_is_missing().await;
             self.start_daemons(host);
             let (services, admission) = (self.services.clone(), self.admission.clone());
             self.lifecycle.spawn(self.memory.clone().keep(services, admission, host, stop));
@@ -78,6 +79,15 @@ impl BringUp {
 
     fn runs_daemons(&self) -> bool {
         self.facts.roles.contains(&ProcessRole::Vpn)
+    }
+
+    /// A machine that cannot run daemons still serves pages and the API.
+    async fn tell_what_is_missing(&self) {
+        let missing = daemon::preflight(&self.vpn.openvpn).await;
+        for sentence in &missing {
+            tracing::warn!(missing = sentence, "this machine cannot run VPN daemons");
+        }
+        self.status.lacks(missing);
     }
 
     /// Starts the daemons, unless they were started from memory already.

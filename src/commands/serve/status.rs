@@ -26,16 +26,29 @@ pub(super) struct Status {
     admission: Admission,
     ready: AtomicBool,
     daemons: OnceLock<DaemonsHandle>,
+    missing: OnceLock<Vec<String>>,
 }
 
 impl Status {
     pub(super) fn new(store: Store, bus: Bus, admission: Admission) -> Self {
-        Self { store, bus, admission, ready: AtomicBool::new(false), daemons: OnceLock::new() }
+        Self {
+            store,
+            bus,
+            admission,
+            ready: AtomicBool::new(false),
+            daemons: OnceLock::new(),
+            missing: OnceLock::new(),
+        }
     }
 
     /// The process is of use from now on.
     pub(super) fn ready(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+
+    /// What this machine lacks for daemons.
+    pub(super) fn lacks(&self, missing: Vec<String>) {
+        drop(self.missing.set(missing));
     }
 
     /// How many sessions this host carries.
@@ -65,7 +78,9 @@ impl StatusSource for Status {
             state: if good { CheckState::Ok } else { state },
             detail: (!good).then(|| detail.to_owned()),
         };
+        let missing = self.missing.get().map(|missing| missing.join("; ")).unwrap_or_default();
         vec![
+            check("vpn", missing.is_empty(), CheckState::Degraded, &missing),
             check("started", started, CheckState::Failed, "still starting"),
             check("database", database, CheckState::Degraded, "no primary is known"),
             check("snapshot", fresh, CheckState::Degraded, "policy has not been confirmed for a while"),
