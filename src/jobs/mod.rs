@@ -18,6 +18,9 @@ const BEAT_LIMIT: Duration = Duration::from_secs(5);
 /// How often open requests are looked for without a nudge.
 const PERIOD: Duration = Duration::from_secs(30);
 
+/// How often reservations that came to nothing are looked for.
+const SWEEP: Duration = Duration::from_hours(1);
+
 /// The longest that one round may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -46,6 +49,18 @@ pub async fn heartbeat(
     if sessions() == 0 {
         // Unsaid, it is found out by silence.
         drop(tokio::time::timeout(Duration::from_secs(1), services.beat_last(host)).await);
+    }
+}
+
+/// Gives back what processes that died left reserved, until `stop`. Any process may do so; twice does no harm.
+pub async fn sweep(services: Services, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+        match tokio::time::timeout(LIMIT, services.sweep_addresses()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(addresses)) => tracing::info!(addresses, "gave back addresses that no profile came of"),
+            Ok(Err(error)) => tracing::warn!(%error, "reserved addresses were not looked at"),
+            Err(_elapsed) => tracing::warn!("looking at reserved addresses takes too long"),
+        }
     }
 }
 

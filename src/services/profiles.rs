@@ -31,6 +31,9 @@ use crate::{
 
 const WHAT: &str = "profile";
 
+/// How long an address may wait for its profile; issuing takes milliseconds.
+const RESERVATION: SignedDuration = SignedDuration::from_mins(10);
+
 /// A new profile of a user.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -175,6 +178,11 @@ impl Services {
             Ok(Revised { rev: tx.rev(), value: after })
         })
         .await
+    }
+
+    /// Gives back addresses that were reserved a while ago for profiles that never came to be.
+    pub async fn sweep_addresses(&self) -> Result<u64, ServiceError> {
+        Ok(self.store().release_orphaned_addresses(self.now() - RESERVATION).await?)
     }
 }
 

@@ -189,6 +189,23 @@ impl Store {
         Ok(())
     }
 
+    /// Gives back the addresses that were reserved before `before` and that no profile came of: a process died between
+    /// the two. Returns how many.
+    pub async fn release_orphaned_addresses(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let orphans = [
+            doc! { "$match": { "at": { "$lt": date(before) } } },
+            doc! { "$lookup": { "from": Profile::COLLECTION, "localField": "_id", "foreignField": "_id", "as": "profile" } },
+            doc! { "$match": { "profile": [] } },
+            doc! { "$project": { "_id": 1 } },
+        ];
+        let rows: Vec<Document> = self.addresses().aggregate(orphans).await?.try_collect().await?;
+        let ids: Vec<_> = rows.iter().filter_map(|row| row.get("_id").cloned()).collect();
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.addresses().delete_many(doc! { "_id": { "$in": ids } }).await?.deleted_count)
+    }
+
     fn addresses(&self) -> mongodb::Collection<Document> {
         self.database().collection("addresses")
     }

@@ -225,6 +225,18 @@ async fn a_full_network_gives_nothing_until_an_address_is_released() {
 }
 
 #[tokio::test]
+async fn an_address_that_no_profile_came_of_is_given_back_after_a_while() {
+    let cluster = Cluster::new().await;
+    let (server, network): (ServerId, ServerNetwork) = (new_id(), "10.9.0.0/29".parse().unwrap());
+    let began = Timestamp::UNIX_EPOCH;
+    cluster.store.reserve_address(server, network, new_id(), began).await.unwrap();
+    assert_eq!(cluster.store.release_orphaned_addresses(began).await.unwrap(), 0, "too early");
+    let later = began + jiff::SignedDuration::from_mins(10);
+    assert_eq!(cluster.store.release_orphaned_addresses(later).await.unwrap(), 1);
+    assert_eq!(cluster.store.release_orphaned_addresses(later).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn of_sessions_that_begin_at_once_exactly_the_last_is_not_asked_to_end() {
     let cluster = Cluster::new().await;
     let profile: ProfileId = new_id();

@@ -16,8 +16,11 @@ use crate::{
     keys::host::HostKey,
     runtime::{backoff::Backoff, lifecycle::Lifecycle, random},
     services::{ServiceError, Services, admission::Admission, hosts::HostFacts, memory::Memory},
-    store::{Bus, StoreError, check::check},
+    store::{Bus, StoreError, check::check, error::Outage},
 };
+
+/// A database that needs longer for one attempt is as good as away.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Everything that the way up needs.
 pub(super) struct BringUp {
@@ -62,6 +65,9 @@ impl BringUp {
         let status = Arc::clone(&self.status);
         let sessions = move || status.session_count();
         self.lifecycle.spawn(jobs::heartbeat(self.services.clone(), host, sessions, stop.clone()));
+        if self.facts.roles.contains(&ProcessRole::Jobs) {
+            self.lifecycle.spawn(jobs::sweep(self.services.clone(), stop.clone()));
+        }
         if self.services.has_master_key() {
             self.lifecycle.spawn(jobs::certify(self.services.clone(), self.bus.subscribe(), stop.clone()));
         }
@@ -110,7 +116,8 @@ impl BringUp {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let mut told = false;
         loop {
-            match self.attempt().await {
+            let attempt = tokio::time::timeout(PATIENCE, self.attempt()).await;
+            match attempt.unwrap_or_else(|_elapsed| Err(StoreError::from(Outage::Deadline(PATIENCE)).into())) {
                 Ok(host) => return Ok(host),
                 Err(error) if is_passing(&error) => {
                     if !told {
