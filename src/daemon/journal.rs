@@ -297,6 +297,8 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use jiff::Timestamp;
 
     use super::*;
@@ -355,7 +357,6 @@ mod tests {
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"began\":{\"id\":").unwrap();
         let records = Spool { path: path.clone(), in_use: false }.load().unwrap();
         assert_eq!(records.iter().map(session_of).collect::<Vec<_>>(), [id(1), id(2)]);
-        use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         spool.remove();
         assert!(!path.exists());

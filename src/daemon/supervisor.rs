@@ -73,7 +73,7 @@ pub(super) async fn run(here: Arc<Here>, silent: CancellationToken) {
             here.journal.tidy();
             tidied = true;
         }
-        let patience = if supervisor.walls.borrow().trouble.is_some() { RETRY } else { Duration::from_secs(3600) };
+        let patience = if supervisor.walls.borrow().trouble.is_some() { RETRY } else { Duration::from_hours(1) };
         tokio::select! {
             () = here.stop.cancelled() => {}
             _ = snapshots.changed() => {}
