@@ -2,8 +2,9 @@
 //!
 //! Pushed routes are a convenience for the client; this is the enforcement. A client's packets, told by the tun device
 //! they come from, must carry a source in its server's network, and may then go to that server's routes and nowhere
-//! else: not to other clients, not to other networks, and not to the host itself unless one of its addresses lies in a
-//! route (ping to the host is answered, so that people can test). Towards clients only answers pass. Everything else
+//! else: not to other clients, not to other networks, and not to the host itself (ping to the host is answered, so that
+//! people can test). A route to a network is a way through the host, not into it: only a route to a single address, /32,
+//! opens the host's own services at that address. Towards clients only answers pass. Everything else
 //! on the machine is none of this table's business: its chains accept what concerns no device of ours, and rules of
 //! other tables still apply.
 //!
@@ -196,9 +197,8 @@ fn input(server: &ServerRules) -> Vec<String> {
         format!("iifname \"{device}\" ip protocol icmp icmp type echo-request accept"),
         format!("iifname \"{device}\" ct state established,related accept"),
     ];
-    // A route to everything is a way through the host, not into it.
-    let inner = routes.iter().filter(|route| route.network.prefix_len() > 0);
-    rules.extend(inner.map(|route| format!("iifname \"{device}\" ip daddr {} accept", route.network.trunc())));
+    let named = routes.iter().filter(|route| route.network.prefix_len() == 32);
+    rules.extend(named.map(|route| format!("iifname \"{device}\" ip daddr {} accept", route.network.trunc())));
     rules.push(format!("iifname \"{device}\" drop"));
     rules
 }
@@ -236,11 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn a_route_to_everything_does_not_open_the_host() {
+    fn a_route_to_a_network_does_not_open_the_host() {
         let everything = AllowedRoute { network: "0.0.0.0/0".parse().unwrap(), nat: true };
-        let rules = ServerRules::new("pst0", "10.88.0.0/24".parse().unwrap(), [everything]).unwrap();
-        assert!(from_clients(&rules).iter().any(|rule| rule.contains("ip daddr 0.0.0.0/0 accept")));
-        assert!(!input(&rules).iter().any(|rule| rule.contains("ip daddr")));
+        let wide = ServerRules::new("pst0", "10.88.0.0/24".parse().unwrap(), [everything]).unwrap();
+        assert!(from_clients(&wide).iter().any(|rule| rule.contains("ip daddr 0.0.0.0/0 accept")));
+        assert!(!input(&wide).iter().any(|rule| rule.contains("ip daddr")));
+        let named = input(&rules());
+        assert!(named.iter().any(|rule| rule.contains("ip daddr 10.78.0.1/32 accept")));
+        assert!(!named.iter().any(|rule| rule.contains("ip daddr 10.77.")));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Act, Nudge, ServiceError, Services, check_revision};
+use super::{Act, Nudge, ServiceError, Services, check_revision, given};
 use crate::{
     domain::{
         Revised, Revision,
@@ -76,6 +76,7 @@ impl HostView {
 #[serde(deny_unknown_fields, default)]
 pub struct HostPatch {
     /// The new name. The host's own configuration must follow, or its next start is refused.
+    #[serde(deserialize_with = "given")]
     pub name: Option<HostName>,
 }
 

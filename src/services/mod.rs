@@ -216,6 +216,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Removable<T> {
     }
 }
 
+/// For a field of a merge patch that may not be removed: `null` is refused, not passed over.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

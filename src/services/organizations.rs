@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Act, ServiceError, Services, check_revision, difference};
+use super::{Act, ServiceError, Services, check_revision, difference, given};
 use crate::{
     domain::{
         Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission, text::Name,
@@ -21,10 +21,11 @@ pub struct NewOrganization {
 }
 
 /// A change of an organization; what is absent stays.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct OrganizationPatch {
     /// Its new name.
+    #[serde(deserialize_with = "given")]
     pub name: Option<Name>,
 }
 

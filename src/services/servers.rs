@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use serde::Deserialize;
 
-use super::{Act, ServiceError, Services, check_revision, difference};
+use super::{Act, ServiceError, Services, check_revision, difference, given};
 use crate::{
     domain::{
         Revised, Revision,
@@ -73,26 +73,37 @@ fn yes() -> bool {
 #[serde(deny_unknown_fields, default)]
 pub struct ServerPatch {
     /// The new name.
+    #[serde(deserialize_with = "given")]
     pub name: Option<Name>,
     /// The new network; refused while profiles hold addresses of the old one.
+    #[serde(deserialize_with = "given")]
     pub network: Option<ServerNetwork>,
     /// The new port: daemons restart, profiles become outdated.
+    #[serde(deserialize_with = "given")]
     pub port: Option<Port>,
     /// The new transport: likewise.
+    #[serde(deserialize_with = "given")]
     pub protocol: Option<Protocol>,
     /// Whether it runs.
+    #[serde(deserialize_with = "given")]
     pub enabled: Option<bool>,
     /// All organizations from now on.
+    #[serde(deserialize_with = "given")]
     pub organization_ids: Option<BTreeSet<OrganizationId>>,
     /// All groups from now on.
+    #[serde(deserialize_with = "given")]
     pub groups: Option<BTreeSet<GroupName>>,
     /// All routes from now on.
+    #[serde(deserialize_with = "given")]
     pub routes: Option<Vec<Route>>,
     /// All resolvers from now on.
+    #[serde(deserialize_with = "given")]
     pub dns_servers: Option<Vec<Ipv4Addr>>,
     /// All search domains from now on.
+    #[serde(deserialize_with = "given")]
     pub search_domains: Option<Vec<DnsName>>,
     /// The new keepalive.
+    #[serde(deserialize_with = "given")]
     pub keepalive: Option<Keepalive>,
 }
 

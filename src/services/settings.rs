@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Act, Removable, ServiceError, Services, check_revision, difference};
+use super::{Act, Removable, ServiceError, Services, check_revision, difference, given};
 use crate::{
     domain::{
         Revised, Revision,
@@ -21,10 +21,13 @@ pub struct SettingsPatch {
     /// The company, as people read it; `null` removes it.
     pub company_name: Removable<Name>,
     /// For how many days a new profile is valid.
+    #[serde(deserialize_with = "given")]
     pub profile_lifetime_days: Option<ProfileLifetime>,
     /// How many active profiles a user may have.
+    #[serde(deserialize_with = "given")]
     pub profiles_per_user: Option<ProfileLimit>,
     /// For how many hours hosts go on admitting people while the database is away.
+    #[serde(deserialize_with = "given")]
     pub outage_admission_hours: Option<OutageAdmission>,
 }
 

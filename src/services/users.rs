@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Act, Removable, ServiceError, Services, check_revision, difference};
+use super::{Act, Removable, ServiceError, Services, check_revision, difference, given};
 use crate::{
     domain::{
         Revised, Revision,
@@ -55,16 +55,21 @@ fn plain_user() -> Role {
 #[serde(deny_unknown_fields, default)]
 pub struct UserPatch {
     /// The new organization.
+    #[serde(deserialize_with = "given")]
     pub organization_id: Option<OrganizationId>,
     /// The new name.
+    #[serde(deserialize_with = "given")]
     pub name: Option<Name>,
     /// The new mailbox; `null` removes it.
     pub email: Removable<Email>,
     /// All groups from now on.
+    #[serde(deserialize_with = "given")]
     pub groups: Option<BTreeSet<GroupName>>,
     /// The new role.
+    #[serde(deserialize_with = "given")]
     pub role: Option<Role>,
     /// Whether the user is shut out.
+    #[serde(deserialize_with = "given")]
     pub disabled: Option<bool>,
 }
 

@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header, request::Parts},
 };
 use data_encoding::BASE64URL_NOPAD;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_path_to_error::Segment;
 
 use super::{
@@ -150,15 +153,15 @@ fn unread(rejection: &BytesRejection) -> Problem {
 }
 
 fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let not_json =
+        |error: &dyn std::fmt::Display| Problem::new(Code::NotJson, format!("the body is not JSON: {error}"));
+    let text = std::str::from_utf8(bytes).map_err(|error| not_json(&error))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
     // A struct would also take its fields as an array, in an order that nobody promised.
-    if bytes.trim_ascii_start().first().is_some_and(|first| *first == b'[') {
+    if text.trim_start().starts_with('[') {
         return Err(Problem::field(String::new(), "must be an object"));
     }
-    let reader = &mut serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
-        if !error.inner().is_data() {
-            return not_json(error.inner());
-        }
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(|error| {
         let mut pointer = pointer(error.path());
         let detail = without_place(&error.inner().to_string());
         // The path of a missing field ends at the object that lacks it.
@@ -166,13 +169,7 @@ fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             pointer = format!("{pointer}/{missing}");
         }
         Problem::field(pointer, detail)
-    })?;
-    reader.end().map_err(|error| not_json(&error))?;
-    Ok(value)
-}
-
-fn not_json(error: &serde_json::Error) -> Problem {
-    Problem::new(Code::NotJson, format!("the body is not JSON: {error}"))
+    })
 }
 
 /// The sentence of a serde error without where it is, which the pointer tells.
@@ -272,12 +269,6 @@ pub(super) struct All<T> {
 
 impl<T: Id> Filter for All<T> {
     type Id = T;
-}
-
-impl From<BytesRejection> for Problem {
-    fn from(rejection: BytesRejection) -> Self {
-        unread(&rejection)
-    }
 }
 
 #[cfg(test)]

@@ -190,7 +190,69 @@ fn set_headers(headers: &mut HeaderMap, id: RequestId, https: bool) {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Router, body::Body, middleware, routing::get};
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::{
+        domain::clock::SystemClock,
+        store::{Emitter, Settings, Store},
+    };
+
+    /// A frame around handlers that ask nobody, so that no database is needed.
+    async fn framed(router: Router) -> Router {
+        let nowhere = Settings { uri: "mongodb://127.0.0.1:1/?replicaSet=none".into(), database: "postern".into() };
+        let store = Store::connect(&nowhere).await.unwrap();
+        let emitter = Emitter::start(&store, Duration::from_secs(1), &TaskTracker::new(), &CancellationToken::new());
+        let services = Services::new(store, emitter, Arc::new(SystemClock), None);
+        let frame = Arc::new(Frame::new(services, Arc::default(), None, false));
+        router.layer(middleware::from_fn_with_state(frame, super::frame))
+    }
+
+    async fn ask(router: &Router, path: &str) -> (u16, serde_json::Value) {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_with_a_request_id() {
+        async fn bug() -> &'static str {
+            panic!("a secret detail")
+        }
+        let router = framed(Router::new().route("/", get(bug))).await;
+        for _ in 0..2 {
+            let (status, problem) = ask(&router, "/").await;
+            assert_eq!((status, &problem["code"]), (500, &"PST-SYS-005".into()));
+            assert!(problem["request_id"].as_str().unwrap().starts_with("req_"));
+            assert!(!problem.to_string().contains("secret"));
+        }
+    }
+
+    #[tokio::test]
+    async fn more_requests_than_fit_are_put_off() {
+        let gate = Arc::new(Semaphore::new(0));
+        let closed = Arc::clone(&gate);
+        let wait = move || {
+            let gate = Arc::clone(&closed);
+            async move { gate.acquire().await.map_or("", |_permit| "done") }
+        };
+        let router = framed(Router::new().route("/wait", get(wait)).route("/", get(async || "here"))).await;
+        let mut waiting: Vec<_> = (0..IN_FLIGHT).map(|_| Box::pin(ask(&router, "/wait"))).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        let (status, problem) = ask(&router, "/").await;
+        assert_eq!((status, &problem["code"]), (503, &"PST-SYS-004".into()));
+        gate.add_permits(IN_FLIGHT);
+        for one in waiting {
+            assert_eq!(one.await.0, 200);
+        }
+        assert_eq!(ask(&router, "/").await.0, 200);
+    }
 
     #[test]
     fn paths_that_two_programs_may_read_in_two_ways_are_refused() {

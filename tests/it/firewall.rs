@@ -97,13 +97,17 @@ fn clients_reach_their_routes_and_nothing_else() {
 }
 
 #[test]
-fn clients_reach_the_host_only_at_addresses_within_their_routes() {
+fn clients_reach_the_host_only_at_an_address_with_a_route_of_its_own() {
     let world = World::new();
     let _admin = world.host.inside(|| TcpListener::bind("0.0.0.0:9443").unwrap());
     world.apply(&[rules()]);
     assert!(!world.reaches("10.88.0.1:9443"));
     assert!(!world.reaches("10.79.0.1:9443"));
-    assert!(world.reaches("10.77.0.1:9443"), "an address of the host in a route");
+    assert!(!world.reaches("10.77.0.1:9443"), "an address of the host in a route to its network");
+    let own =
+        ["10.77.0.0/24", "10.77.0.1/32"].map(|network| AllowedRoute { network: network.parse().unwrap(), nat: true });
+    world.apply(&[ServerRules::new("pst0", "10.88.0.0/24".parse().unwrap(), own).unwrap()]);
+    assert!(world.reaches("10.77.0.1:9443"), "an address of the host with a route of its own");
 }
 
 #[test]

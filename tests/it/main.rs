@@ -4,6 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api;
+mod api_access;
+mod api_input;
+mod api_profiles;
+mod api_rig;
 mod bus;
 mod daemon;
 mod firewall;

@@ -1,0 +1,125 @@
+//! Who may use which route: every route, walked with every kind of caller.
+
+use postern::{
+    domain::{
+        ids::{HostId, OrganizationId, ProfileId, ServerId, SessionId, UserId},
+        role::Role,
+    },
+    web::{self, Access, RouteInfo},
+};
+use serde_json::{Value, json};
+
+use crate::api_rig::{Caller, Rig, nobody};
+
+/// The route's path for things that do not exist.
+fn path_of(route: &RouteInfo) -> String {
+    let noun = route.path.trim_start_matches("/api/v1/").split('/').next().unwrap();
+    let id = match noun {
+        "organizations" => nobody::<OrganizationId>().to_string(),
+        "users" => nobody::<UserId>().to_string(),
+        "profiles" => nobody::<ProfileId>().to_string(),
+        "servers" => nobody::<ServerId>().to_string(),
+        "hosts" => nobody::<HostId>().to_string(),
+        "sessions" => nobody::<SessionId>().to_string(),
+        _ => String::new(),
+    };
+    route.path.replace("{id}", &id).replace("{host_id}", &nobody::<HostId>().to_string())
+}
+
+/// A sound body, so that refusals come from the rules and not from the reader.
+fn body_of(route: &RouteInfo, mark: &str) -> Option<Value> {
+    let method = route.method.as_str();
+    match (method, route.path) {
+        ("POST", "/api/v1/organizations") => Some(json!({ "name": format!("by {mark}") })),
+        ("POST", "/api/v1/users") => Some(json!({ "name": "Ana", "organization_id": nobody::<OrganizationId>() })),
+        ("POST", "/api/v1/servers") => Some(json!({
+            "name": "main", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp",
+            "organization_ids": [nobody::<OrganizationId>()],
+        })),
+        ("POST", "/api/v1/users/{id}/profiles") => Some(json!({ "name": "a", "server_id": nobody::<ServerId>() })),
+        ("PATCH", _) => Some(json!({})),
+        _ => None,
+    }
+}
+
+fn walk(caller: &Caller, route: &RouteInfo, mark: &str) -> crate::api_rig::Answer {
+    let body = body_of(route, mark).map(|body| body.to_string());
+    let headers: &[_] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
+    caller.send(route.method.as_str(), &path_of(route), headers, body.as_ref().map(String::as_bytes))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_takes_the_right_that_its_table_says() {
+    let rig = Rig::new().await;
+    let admin = rig.addresses.admin.unwrap();
+    let expired = rig.expired_token().await;
+    let forged = rig.tokens["owner"].replace("tok_01", "tok_02");
+    let routes = web::routes().admin;
+    assert!(routes.len() > 25);
+    for route in &routes {
+        let Access::Bearer(permission) = route.access else { panic!("{route:?} is open to anyone") };
+        for token in [None, Some(""), Some("pst_"), Some(expired.as_str()), Some(forged.as_str())] {
+            let answer = walk(&Caller::new(admin, token), route, "nobody");
+            assert_eq!(answer.checked(), 401, "{route:?} {token:?}");
+            assert!(answer.header("www-authenticate").starts_with("Bearer "), "{answer:?}");
+        }
+        for role in Role::ALL {
+            let answer = walk(&rig.as_role(role), route, role.as_str());
+            let status = answer.checked();
+            assert_ne!(status, 401, "{route:?} {role:?}");
+            assert_eq!(status != 403, role.may(permission), "{route:?} {role:?}: {answer:?}");
+            assert!(status < 500, "{route:?} {role:?}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_is_no_token() {
+    let rig = Rig::new().await;
+    let caller = Caller::new(rig.addresses.admin.unwrap(), None);
+    let cookie = format!("token={0}; authorization=Bearer {0}", rig.tokens["owner"]);
+    assert_eq!(caller.send("GET", "/api/v1/users", &[("cookie", &cookie)], None).checked(), 401);
+    let query = format!("/api/v1/users?access_token={}", rig.tokens["owner"]);
+    assert_eq!(caller.send("GET", &query, &[], None).checked(), 401);
+    let basic = [("authorization", "Basic YTpi")];
+    assert_eq!(caller.send("GET", "/api/v1/users", &basic, None).checked(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_answers_on_one_listener_only() {
+    let rig = Rig::new().await;
+    let tables = web::routes();
+    let listeners = [
+        (rig.addresses.public.unwrap(), &tables.public),
+        (rig.addresses.admin.unwrap(), &tables.admin),
+        (rig.addresses.ops, &tables.ops),
+    ];
+    for (address, own) in listeners {
+        let caller = Caller::new(address, Some(&rig.tokens["owner"]));
+        for (other, table) in listeners.iter().filter(|(other, _)| *other != address) {
+            for route in *table {
+                assert!(own.iter().all(|mine| mine.path != route.path), "{route:?} stands twice");
+                assert_eq!(walk(&caller, route, "nobody").checked(), 404, "{route:?} of {other} on {address}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_refuses_other_methods_and_unknown_parameters() {
+    let rig = Rig::new().await;
+    let owner = rig.owner();
+    let routes = web::routes().admin;
+    for route in &routes {
+        let answer = owner.send("OPTIONS", &path_of(route), &[], None);
+        assert_eq!(answer.checked(), 405, "{route:?}");
+        assert!(answer.header("allow").contains(route.method.as_str()), "{answer:?}");
+
+        let body = body_of(route, "surprise").map(|body| body.to_string());
+        let headers: &[_] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
+        let path = format!("{}?surprise=1", path_of(route));
+        let answer = owner.send(route.method.as_str(), &path, headers, body.as_ref().map(String::as_bytes));
+        assert_eq!(answer.checked(), 400, "{route:?}: {answer:?}");
+        assert_eq!(answer.json()["errors"][0]["parameter"], "surprise");
+    }
+}
