@@ -301,8 +301,6 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
     use crate::{daemon::samples, domain::session::EndReason};
 
