@@ -90,6 +90,17 @@ struct Question {
     renewal: bool,
 }
 
+/// What is known about how fresh the policy is that a client is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It is what is at hand.
+    None,
+    /// It was just read.
+    Fresh,
+    /// It could not be read.
+    Failed,
+}
+
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The dialogue with one process.
@@ -106,7 +117,7 @@ pub(super) struct Conversation {
     asked: HashSet<Cid>,
     unanswered: Option<(Instant, Vec<Cid>)>,
     doubtful: Vec<Question>,
-    looking: Option<(Boxed<()>, Vec<Question>)>,
+    looking: Option<(Boxed<bool>, Vec<Question>)>,
     kills: VecDeque<(Instant, Cid)>,
     moves: VecDeque<(Cid, Move)>,
     next_move: Instant,
@@ -196,7 +207,7 @@ impl Conversation {
                     self.status = None;
                     self.reconcile(reply).await
                 }
-                () = ready(self.looking.as_mut().map(|(look, _)| look)) => self.looked().await,
+                fresh = ready(self.looking.as_mut().map(|(look, _)| look)) => self.looked(fresh).await,
                 Some(order) = orders.recv() => self.obey(order).await,
                 changed = snapshots.changed() => match changed {
                     Ok(()) => return Pause::Look,
@@ -253,10 +264,10 @@ impl Conversation {
         match event {
             Event::Connect { cid, kid, client } => {
                 self.asked.insert(cid);
-                self.decide(Question { cid, kid, peer: client, renewal: false }, true).await?;
+                self.decide(Question { cid, kid, peer: client, renewal: false }, Look::None).await?;
             }
             Event::Reauth { cid, kid, client } => {
-                self.decide(Question { cid, kid, peer: client, renewal: true }, true).await?;
+                self.decide(Question { cid, kid, peer: client, renewal: true }, Look::None).await?;
             }
             Event::Established { cid } => self.established(cid),
             Event::Address { cid, address, primary: true } if !self.roster.addressed(cid, address) => {
@@ -302,7 +313,7 @@ impl Conversation {
 
     /// Answers a client, or puts it aside for one look at the policy if its certificate is not known: a profile that
     /// was issued a moment ago must connect.
-    async fn decide(&mut self, question: Question, may_look: bool) -> Result<(), AskError> {
+    async fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
         let Question { cid, kid, peer, renewal } = &question;
         let now = self.here.services.now();
         let verdict = peer
@@ -310,11 +321,16 @@ impl Conversation {
             .map(Fingerprint)
             .ok_or(Denial::UnknownProfile)
             .and_then(|fingerprint| self.here.admission.admit(self.here.host, self.server, fingerprint, now));
-        if may_look && verdict == Err(Denial::UnknownProfile) && peer.fingerprint.is_some() {
-            self.doubtful.push(question);
-            self.look();
-            return Ok(());
-        }
+        let verdict = match (verdict, look) {
+            (Err(Denial::UnknownProfile), Look::None) if peer.fingerprint.is_some() => {
+                self.doubtful.push(question);
+                self.look();
+                return Ok(());
+            }
+            // Somewhere it may be known: that it is not here is our fault.
+            (Err(Denial::UnknownProfile), Look::Failed) => Err(Denial::NotKnown),
+            (verdict, _) => verdict,
+        };
         let snapshot = self.here.admission.snapshot();
         let server = snapshot.server(self.server).map(AsRef::as_ref);
         let command = gatekeeper::answer(*cid, *kid, peer, server, verdict.as_ref().map_err(|denial| *denial));
@@ -357,18 +373,16 @@ impl Conversation {
     fn look(&mut self) {
         if self.looking.is_none() && !self.doubtful.is_empty() {
             let admission = self.here.admission.clone();
-            let look = async move {
-                // Whatever comes of it, the snapshot is what we have.
-                let _ = tokio::time::timeout(LOOK_LIMIT, admission.refresh()).await;
-            };
+            let look = async move { matches!(tokio::time::timeout(LOOK_LIMIT, admission.refresh()).await, Ok(Ok(()))) };
             self.looking = Some((Box::pin(look), std::mem::take(&mut self.doubtful)));
         }
     }
 
-    async fn looked(&mut self) -> Result<(), AskError> {
+    async fn looked(&mut self, fresh: bool) -> Result<(), AskError> {
         let Some((_, waiting)) = self.looking.take() else { return Ok(()) };
+        let look = if fresh { Look::Fresh } else { Look::Failed };
         for question in waiting {
-            self.decide(question, false).await?;
+            self.decide(question, look).await?;
         }
         self.look();
         Ok(())

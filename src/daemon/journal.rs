@@ -297,9 +297,9 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use std::os::unix::fs::PermissionsExt as _;
+
+    use jiff::Timestamp;
 
     use super::*;
     use crate::{daemon::samples, domain::session::EndReason};

@@ -386,7 +386,9 @@ fn what_happens_while_the_database_is_away_is_written_down_when_it_returns() {
     on_a_host("outage", async |world| {
         let postern = world.start(false);
         status(&postern.handle, DaemonState::Running).await;
-        let (_, file) = world.profile().await;
+        let (profile, file) = world.profile().await;
+        let known = async || world.admission.snapshot().profile(profile).map(|_| ());
+        until("the profile in the snapshot", known).await;
         world.mongod.kill(0);
         let client = world.client(&file, "one");
         client.is_connected().await;
