@@ -44,6 +44,8 @@ const WALLS_LIMIT: Duration = Duration::from_secs(15);
 const LEAVE_LIMIT: Duration = Duration::from_millis(800);
 /// How long a daemon may take to end; it says farewell for 2 s.
 const END_LIMIT: Duration = Duration::from_secs(4);
+/// How long a process may take between closing its link and its end.
+const DYING: Duration = Duration::from_secs(1);
 /// How often a plan that cannot be carried out is looked at without a change.
 const PERIOD: Duration = Duration::from_secs(30);
 /// Beyond this many bytes, a daemon's log is emptied.
@@ -177,7 +179,11 @@ impl Keeper {
         let (mut conversation, _link) = self.converse(&running).await?;
         let mut serving_since = None;
         loop {
-            let pause = conversation.run(&running, &mut self.snapshots, &mut self.orders).await;
+            let pause = match conversation.run(&running, &mut self.snapshots, &mut self.orders).await {
+                // A process that ends closes the link a moment before it is gone.
+                Pause::LinkLost if matches!(running.wait_gone(DYING).await, Ok(true)) => Pause::Died,
+                pause => pause,
+            };
             if conversation.is_serving() {
                 serving_since.get_or_insert_with(Instant::now);
             }

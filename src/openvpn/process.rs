@@ -180,6 +180,10 @@ impl Running {
         };
         // The pidfd is open, so the number cannot pass to another process between these looks and later signals.
         let same = running.started == state.started && is_daemon_of(pid, dir) && running.is_alive();
+        if !same {
+            // A child of ours that ended unseen is buried now.
+            running.bury()?;
+        }
         Ok(same.then_some(running))
     }
 
@@ -232,6 +236,11 @@ impl Running {
     /// Waits for its end, and buries it if it was our child. May be dropped and called again.
     pub async fn gone(&self) -> Result<(), ProcessError> {
         self.pidfd.readable().await.map_err(ProcessError::System)?.retain_ready();
+        self.bury()
+    }
+
+    /// Takes the exit status of a child that has ended, without waiting for it.
+    fn bury(&self) -> Result<(), ProcessError> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(self.pidfd.get_ref())), options) {
             // An adopted daemon is somebody else's child; a second call finds it buried.

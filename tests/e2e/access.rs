@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     client::{Client, only, remotes},
-    cluster::{Cluster, LISTED},
+    cluster::{Cluster, LISTED, id},
     lab::{OTHER_PAGE, PAGE},
     page::{Knock, fetch, knock},
     wait::{assert_stays, wait_for, wait_until},
@@ -89,6 +89,26 @@ fn a_disabled_user_is_out_on_another_host_and_in_again_when_enabled() {
     refused.stop();
 
     other.patch(&user, &json!({ "disabled": false }));
+    let moment = Instant::now();
+    let _client = Client::connect_soon(&cluster.lab, 0, &profile.text);
+    probe.wait_up(moment, FETCH);
+}
+
+#[test]
+fn an_ended_session_is_gone_until_the_client_is_started_again() {
+    let cluster = Cluster::of_two_hosts();
+    let profile = cluster.user_with_profile("anna");
+    let (mut client, probe, host) = cluster.connect(&profile);
+    let session = id(&cluster.wait_session_on(&profile, &cluster.hosts[host]));
+
+    let moment = Instant::now();
+    cluster.api(1 - host).act(&format!("/sessions/{session}/end"));
+    let gone = probe.wait_gone(moment, ORDERED);
+    eprintln!("end of a session: the page gone after {gone:?}");
+    wait_until("the session to be listed no more", LISTED, || cluster.sessions(&profile).is_empty());
+    wait_until("the client to hear why", LISTED, || client.was_refused() || !client.runs());
+    client.stop();
+
     let moment = Instant::now();
     let _client = Client::connect_soon(&cluster.lab, 0, &profile.text);
     probe.wait_up(moment, FETCH);
