@@ -120,6 +120,8 @@ impl Services {
         let added = self.add_profile(act, profile, settings).await;
         let rev = match added {
             Ok(rev) => rev,
+            // It may have been added all the same; the sweep finds out.
+            Err(unknown @ ServiceError::Unavailable(_)) => return Err(unknown),
             Err(refused) => {
                 if let Err(error) = self.store().release_address(id).await {
                     tracing::warn!(profile.id = %id, %error, "an address stays reserved for a profile that was not made");
