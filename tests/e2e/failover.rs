@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
+    client::Client,
     cluster::{Cluster, LISTED, user_body},
     wait::wait_until,
 };
@@ -121,6 +122,27 @@ fn a_restart_of_postern_goes_unnoticed() {
     cluster.api(1 - host).patch(&format!("/users/{}", profile.user), &serde_json::json!({ "disabled": true }));
     let gone = probe.wait_gone(moment, Duration::from_secs(5));
     eprintln!("disable on an adopted daemon: the page gone after {gone:?}");
+}
+
+#[test]
+fn a_host_that_restarts_while_the_database_is_away_still_lets_people_in() {
+    let mut cluster = Cluster::start(1, 1);
+    let profile = cluster.user_with_profile("anna");
+    cluster.hosts[0].terminate();
+    cluster.lab.mongod().kill(0);
+    cluster.hosts[0].start();
+
+    let moment = Instant::now();
+    let client = Client::connect_soon(&cluster.lab, 0, &profile.text);
+    let probe = cluster.probe(0);
+    probe.wait_up(moment, CRASH);
+    assert_eq!(client.tunnel().1, profile.address);
+
+    // What happened meanwhile is written down when the database returns.
+    cluster.lab.mongod().restart(0);
+    cluster.hosts[0].wait_ready();
+    cluster.wait_session_on(&profile, &cluster.hosts[0]);
+    assert_eq!(client.connects(), 1, "the return of the database disturbs nobody");
 }
 
 #[test]
