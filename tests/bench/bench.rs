@@ -88,7 +88,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
 
-    let mut report = Report::default();
+    let mut report = Report::new();
     for section in &sections {
         println!("== {}", section.name);
         let from = Instant::now();

@@ -5,6 +5,7 @@ use std::{fs, process::Command};
 use postern::domain::clock::{Clock as _, SystemClock};
 
 /// The machine, the versions, the moment.
+#[derive(Debug)]
 pub(crate) struct Facts(Vec<(&'static str, String)>);
 
 impl Facts {
@@ -18,11 +19,13 @@ impl Facts {
         };
         let memory = field("/proc/meminfo", "MemTotal");
         let memory = memory.strip_suffix(" kB").and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / 1024;
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self(vec![
             ("date", SystemClock.now().strftime("%Y-%m-%d %H:%M UTC").to_string()),
             ("command", "`make bench`".to_owned()),
             ("machine", format!("{cores} cores of {}, {memory} MiB", field("/proc/cpuinfo", "model name"))),
+            ("load before", load.split(' ').take(1).collect()),
             ("kernel", kernel.trim().to_owned()),
             ("postern", env!("CARGO_PKG_VERSION").to_owned()),
             ("openvpn", first_words("openvpn", 2)),

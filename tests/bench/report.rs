@@ -134,13 +134,19 @@ impl Unit {
 const HEAD: [&str; 8] = ["measured", "n", "p50", "p90", "p99", "max", "target", ""];
 
 /// What all sections gave.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
+    facts: Facts,
     sections: Vec<(&'static str, &'static str, Vec<Row>)>,
     missed: Vec<&'static str>,
 }
 
 impl Report {
+    /// An empty one; asks the machine for its load before we are the load.
+    pub(crate) fn new() -> Self {
+        Self { facts: Facts::gather(), sections: Vec::new(), missed: Vec::new() }
+    }
+
     /// Adds what a section gave, and how it came by it.
     pub(crate) fn add(&mut self, name: &'static str, method: &'static str, rows: Vec<Row>) {
         self.sections.push((name, method, rows));
@@ -169,17 +175,17 @@ impl Report {
     /// Writes `BENCHMARKS.md` of the crate anew.
     pub(crate) fn write(&self) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("BENCHMARKS.md");
-        std::fs::write(&path, self.markdown(&Facts::gather())).unwrap();
+        std::fs::write(&path, self.markdown()).unwrap();
         println!("{} is refreshed", path.display());
     }
 
-    fn markdown(&self, facts: &Facts) -> String {
+    fn markdown(&self) -> String {
         let mut text = String::from(
             "# Benchmarks\n\nWritten by `make bench`; do not edit. Real processes throughout: the release binary, \
              OpenVPN daemons and clients in network namespaces, and MongoDB beside them on the same cores. Percentiles \
              are nearest ranks.\n\n",
         );
-        for (name, value) in facts.lines() {
+        for (name, value) in self.facts.lines() {
             writeln!(text, "- {name}: {value}").unwrap();
         }
         for (name, method, rows) in &self.sections {
