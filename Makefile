@@ -84,5 +84,5 @@ deny: ## licences, banned crates and sources (when cargo-deny is there; works wi
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences, bans and sources were NOT checked"; fi
 
-bench: ## benchmarks
-	cargo bench --locked
+bench: setup ## sets up, then measures and refreshes BENCHMARKS.md; BENCH="issue" narrows, and only prints
+	$(CARGO_TEST:test=bench) --locked --bench bench -- $(BENCH)
