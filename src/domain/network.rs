@@ -62,18 +62,31 @@ impl ServerNetwork {
         Ipv4Addr::from(u32::from(self.0.network()) + 2 + n % self.capacity())
     }
 
-    /// The addresses to try for a profile: each of the network once, from a place that depends on the profile alone.
-    /// So profiles made at the same time rarely want the same address, and need nobody to hand them out.
+    /// The addresses to try for a profile: each of the network once, from a place and by a step that depend on the
+    /// profile alone (double hashing). So profiles made at the same time rarely want the same address and need nobody to
+    /// hand them out, and a network that fills up does so without clusters.
     pub fn candidates(self, profile: ProfileId) -> impl Iterator<Item = Ipv4Addr> {
         let digest = Sha256::digest(profile.to_bytes());
-        let seed = digest.iter().take(4).fold(0u32, |seed, byte| (seed << 8) | u32::from(*byte)) % self.capacity();
-        (0..self.capacity()).map(move |n| self.address(seed + n))
+        let capacity = self.capacity();
+        let number = |bytes: &[u8]| bytes.iter().fold(0u32, |number, byte| (number << 8) | u32::from(*byte));
+        let (first, rest) = digest.split_at(4);
+        let start = number(first) % capacity;
+        // Only a step without a common divisor comes past every address.
+        let drawn = number(rest.split_at(4).0) % capacity;
+        let step =
+            (drawn..drawn + capacity).map(|n| 1 + n % capacity).find(|step| gcd(*step, capacity) == 1).unwrap_or(1);
+        let nth = move |n: u32| (u64::from(start) + u64::from(n) * u64::from(step)) % u64::from(capacity);
+        (0..capacity).map(move |n| self.address(u32::try_from(nth(n)).unwrap_or(0)))
     }
 
     /// Whether the two share an address.
     pub fn overlaps(self, other: Ipv4Net) -> bool {
         self.0.contains(&other.network()) || other.contains(&self.0.network())
     }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl FromStr for ServerNetwork {

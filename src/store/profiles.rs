@@ -135,7 +135,7 @@ impl Store {
         profile: ProfileId,
         now: Timestamp,
     ) -> Result<Option<Ipv4Addr>, StoreError> {
-        const PROBES: usize = 8;
+        const PROBES: usize = 16;
         for address in network.candidates(profile).take(PROBES) {
             if self.try_reserve(server, profile, address, now).await? {
                 return Ok(Some(address));
