@@ -19,7 +19,7 @@ use std::{
 
 use futures_util::TryStreamExt as _;
 use mongodb::{
-    Collection,
+    Collection, Database,
     bson::{Bson, Document, RawDocument, doc, oid::ObjectId},
     error::{Error, ErrorKind},
 };
@@ -223,23 +223,34 @@ pub(super) async fn ensure_collection(store: &Store, limit: Duration) -> Result<
     let database = store.bus_client();
     let ensure = async {
         match database.create_collection(EVENTS).capped(true).size(SIZE).await {
-            Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => {
-                let mut found = database.list_collections().filter(doc! { "name": EVENTS }).await?;
-                if found.try_next().await?.and_then(|events| events.options.capped) != Some(true) {
-                    return Err(StoreError::misconfigured(
-                        "the collection events is not capped (something wrote into it before Postern did); \
-                         drop it, Postern makes it again",
-                    ));
-                }
-            }
+            Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => ensure_capped(database).await?,
             outcome => outcome?,
         }
         match database.collection(EVENTS).insert_one(doc! { "_id": SEED, "t": "seed" }).await {
-            Err(error) if code(&error) != Some(DUPLICATE_KEY) => Err(error.into()),
+            Err(error) if code(&error) != Some(DUPLICATE_KEY) => Err(StoreError::from(error)),
             _ => Ok(()),
         }
     };
     store.deadline(limit, ensure).await
+}
+
+/// A collection of nothing but events that is not capped came of an emitter that wrote just after somebody had dropped
+/// the capped one; it is made capped again. One that holds anything else is not ours to touch.
+async fn ensure_capped(database: &Database) -> Result<(), StoreError> {
+    let mut found = database.list_collections().filter(doc! { "name": EVENTS }).await?;
+    if found.try_next().await?.and_then(|events| events.options.capped) == Some(true) {
+        return Ok(());
+    }
+    let foreign = doc! { "_id": { "$ne": SEED }, "o": { "$not": { "$type": "objectId" } } };
+    if database.collection::<Document>(EVENTS).find_one(foreign).await?.is_some() {
+        return Err(StoreError::misconfigured(
+            "the collection events is not capped (something wrote into it before Postern did); drop it, Postern makes \
+             it again",
+        ));
+    }
+    let size = i64::try_from(SIZE).map_err(StoreError::unexpected)?;
+    database.run_command(doc! { "convertToCapped": EVENTS, "size": size }).await?;
+    Ok(())
 }
 
 /// Scatters the pauses of processes.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Document, doc, oid::ObjectId};
 use postern::store::{Bus, BusMessage, BusSettings, Nudge, Settings, Store, StoreError, Subscription, migrate};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -131,6 +131,23 @@ async fn plain_collection_is_listened_to_once_it_is_gone() {
     assert_eq!(node.bus.counters().opens.load(Relaxed), 0);
     plain.drop().await.unwrap();
     node.hear_resync().await;
+}
+
+#[tokio::test]
+async fn collection_that_an_emitter_made_plain_is_capped_again() {
+    let database = shared().database();
+    let mut node = Node::start(&database).await;
+    let events = database.open().await.collection::<Document>("events");
+    let other = doc! { "_id": ObjectId::new(), "o": ObjectId::new(), "t": "test" };
+    // As an insert does that comes just after the drop.
+    events.drop().await.unwrap();
+    events.insert_one(other).await.unwrap();
+    node.hear_resync().await;
+    node.bus.emit(Nudge::new("end"));
+    node.hear_until("end").await;
+    let capped = doc! { "listCollections": 1, "filter": { "name": "events", "options.capped": true } };
+    let found = database.open().await.run_command(capped).await.unwrap();
+    assert_eq!(found.get_document("cursor").unwrap().get_array("firstBatch").unwrap().len(), 1);
 }
 
 #[tokio::test]
