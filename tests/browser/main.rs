@@ -1,0 +1,29 @@
+//! The self-serve pages in a real browser: what an employee does from sign-in to a tunnel, on the end-to-end
+//! laboratory, and every page in every state against the rules of accessibility.
+//!
+//! Run by `make browser`; `make browser BROWSER="story --nocapture"` runs some. A test that fails prints where the
+//! browser was, what it saw and said, and the tails of the logs of all processes of its laboratory, and leaves a picture
+//! in `target/screenshots`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test ends at the first surprise, and prints what it measured"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::netns;
+
+
+#[path = "../support/browser.rs"]
+#[expect(dead_code, reason = "a browser can do more than each state of the tests needs")]
+mod browser;
+#[path = "../e2e/wait.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests")]
+mod wait;
+
+mod rules;
+
+mod harness;
