@@ -8,6 +8,9 @@ use std::{
 
 use crate::{
     browser::{Browser, Options, Scheme},
+    cluster::Cluster,
+    lab::Lab,
+    manager::Manager,
     netns::Namespace,
     rules::faults,
 };
@@ -96,4 +99,15 @@ fn rules_see_what_is_wrong_in_one_scheme_or_on_one_width() {
     assert!(wide[0].contains("320 px: scrolls sideways") && wide[0].contains("id=\"wide\""), "{wide:?}");
     let unnamed = page("", "<input name=nameless>");
     assert!(unnamed.iter().any(|fault| fault.contains("label")), "{unnamed:?}");
+}
+
+#[test]
+fn network_manager_takes_a_profile_of_the_api() {
+    let cluster = Cluster::start_in(Lab::with_portal("https://vpn.example.com"), 2, 1);
+    let profile = cluster.user_with_profile("ana");
+    let file = cluster.lab.folder().join("laptop.ovpn");
+    std::fs::write(&file, &profile.text).unwrap();
+    let manager = Manager::start(cluster.lab.client(0), &cluster.lab.folder().join("manager"));
+    let options = manager.import(&file);
+    eprintln!("{options:#?}");
 }

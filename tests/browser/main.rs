@@ -14,16 +14,35 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::netns;
-
+use support::{mongod, netns};
 
 #[path = "../support/browser.rs"]
-#[expect(dead_code, reason = "a browser can do more than each state of the tests needs")]
 mod browser;
+mod door;
+mod manager;
+mod rules;
+mod visitor;
+
+#[path = "../e2e/api.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests")]
+mod api;
+#[path = "../e2e/client.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests")]
+mod client;
+#[path = "../e2e/cluster.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests")]
+mod cluster;
+#[path = "../e2e/host.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests")]
+mod host;
+#[path = "../e2e/lab.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests")]
+mod lab;
+#[path = "../e2e/page.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests")]
+mod page;
 #[path = "../e2e/wait.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests")]
 mod wait;
-
-mod rules;
 
 mod harness;

@@ -59,6 +59,7 @@ pub(crate) struct Lab {
     mongod: Option<Mongod>,
     machines: Vec<Machine>,
     clients: Vec<Arc<Namespace>>,
+    portal: Option<String>,
     database: Arc<Namespace>,
     _others: [Arc<Namespace>; 2],
     folder: tempfile::TempDir,
@@ -106,11 +107,24 @@ impl Lab {
             mongod: None,
             machines,
             clients,
+            portal: None,
             database,
             _others: [switch.namespace, private],
             folder: tempfile::Builder::new().prefix("postern-e2e-").tempdir().unwrap(),
             logs: Mutex::default(),
         }
+    }
+
+    /// The same, where employees reach all hosts under one address instead of each under its own.
+    pub(crate) fn with_portal(url: &str) -> Self {
+        let mut lab = Self::new();
+        lab.portal = Some(url.to_owned());
+        lab
+    }
+
+    /// The address under which employees reach a machine's pages.
+    pub(crate) fn portal_of(&self, machine: &Machine) -> String {
+        self.portal.clone().unwrap_or_else(|| format!("http://{}:8443", machine.inet))
     }
 
     /// Starts MongoDB on the management network, and waits until each member holds the data: until then, the others
