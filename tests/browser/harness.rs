@@ -8,10 +8,9 @@ use std::{
 
 use crate::{
     browser::{Browser, Options, Scheme},
-    cluster::Cluster,
-    lab::Lab,
     manager::Manager,
     netns::Namespace,
+    portal::{ORIGIN, Portal},
     rules::faults,
 };
 
@@ -91,7 +90,10 @@ fn rules_see_what_is_wrong_in_one_scheme_or_on_one_width() {
         faults(&browser, None)
     };
     assert_eq!(page("", "<p>Nothing is wrong here.</p>"), [""; 0]);
-    let dark = page("@media (prefers-color-scheme: dark) { body { background: #111; color: #fff } p { color: #333 } }", "<p>Too dark in the dark.</p>");
+    let dark = page(
+        "@media (prefers-color-scheme: dark) { body { background: #111; color: #fff } p { color: #333 } }",
+        "<p>Too dark in the dark.</p>",
+    );
     assert!(dark.iter().any(|fault| fault.contains("dark: color-contrast")), "{dark:?}");
     assert!(!dark.iter().any(|fault| fault.contains("light:")), "{dark:?}");
     let wide = page("div { width: 500px }", "<div id=wide>wide</div>");
@@ -102,12 +104,23 @@ fn rules_see_what_is_wrong_in_one_scheme_or_on_one_width() {
 }
 
 #[test]
-fn network_manager_takes_a_profile_of_the_api() {
-    let cluster = Cluster::start_in(Lab::with_portal("https://vpn.example.com"), 2, 1);
-    let profile = cluster.user_with_profile("ana");
-    let file = cluster.lab.folder().join("laptop.ovpn");
+fn portal_answers_under_its_public_address_by_the_host_of_our_choice() {
+    let portal = Portal::start(2);
+    let browser = portal.browser();
+    for host in [1, 0] {
+        portal.balancer.lead_to(vec![portal.host(host)]);
+        browser.goto(&format!("{ORIGIN}/"));
+        assert!(browser.title().contains("Postern"), "{}", browser.source());
+        let mut visitor = portal.visitor();
+        assert_eq!(visitor.get(portal.host(host), "/").status, 200);
+    }
+
+    let profile = portal.cluster.user_with_profile("ana");
+    let file = portal.cluster.lab.folder().join("laptop.ovpn");
     std::fs::write(&file, &profile.text).unwrap();
-    let manager = Manager::start(cluster.lab.client(0), &cluster.lab.folder().join("manager"));
+    let manager = Manager::start(portal.employee(), &portal.cluster.lab.folder().join("manager"));
     let options = manager.import(&file);
-    eprintln!("{options:#?}");
+    for host in &portal.cluster.hosts {
+        assert!(options.contains(&format!("{}:1194:udp", host.inet())), "{options}");
+    }
 }

@@ -20,6 +20,7 @@ use support::{mongod, netns};
 mod browser;
 mod door;
 mod manager;
+mod portal;
 mod rules;
 mod visitor;
 

@@ -90,8 +90,7 @@ impl Visitor {
         form: Option<String>,
     ) -> Result<Answer, String> {
         let name = self.origin.rsplit("//").next().unwrap_or_default();
-        let mut request =
-            Request::builder().method(method).uri(format!("http://{host}{path}")).header("host", name);
+        let mut request = Request::builder().method(method).uri(format!("http://{host}{path}")).header("host", name);
         if !self.cookies.is_empty() {
             let pairs: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header("cookie", pairs.join("; "));
@@ -113,11 +112,7 @@ impl Visitor {
             };
             let mut answer = answer?;
             let body = answer.body_mut().read_to_string()?;
-            Ok::<_, ureq::Error>(Answer {
-                status: answer.status().as_u16(),
-                headers: answer.headers().clone(),
-                body,
-            })
+            Ok::<_, ureq::Error>(Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body })
         });
         let answer = answer.map_err(|error| error.to_string())?;
         self.keep(&answer);

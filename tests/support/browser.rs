@@ -244,9 +244,8 @@ impl Browser {
             "//button[normalize-space()='{name}'] | //a[normalize-space()='{name}'] | \
              //summary[normalize-space()='{name}'] | //input[@type='submit' and @value='{name}']"
         );
-        let element = wait_for(&format!("a button or link {name:?} on the page"), PATIENCE, || {
-            self.find_by("xpath", &path)
-        });
+        let element =
+            wait_for(&format!("a button or link {name:?} on the page"), PATIENCE, || self.find_by("xpath", &path));
         self.post(&format!("/element/{element}/click"), &json!({}));
     }
 
