@@ -65,6 +65,20 @@ impl Portal {
         Visitor::new(self.employee(), ORIGIN)
     }
 
+    /// A program that holds a browser's cookies of the portal.
+    pub(crate) fn visitor_as(&self, browser: &Browser) -> Visitor {
+        let mut visitor = self.visitor();
+        browser.cookies().into_iter().for_each(|(name, value)| visitor.take_cookie(name, value));
+        visitor
+    }
+
+    /// Whether a host has answered at a route.
+    pub(crate) fn has_served(&self, number: usize, route: &str) -> bool {
+        let log = self.cluster.lab.folder().join(format!("{}.log", self.cluster.hosts[number].name()));
+        let log = std::fs::read_to_string(log).unwrap();
+        log.contains(&format!("\"route\":\"{route}\""))
+    }
+
     /// The portal of one host.
     pub(crate) fn host(&self, number: usize) -> SocketAddr {
         address(&self.cluster.hosts[number])

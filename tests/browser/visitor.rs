@@ -8,6 +8,9 @@ use ureq::http::{HeaderMap, Request};
 
 use crate::netns::Namespace;
 
+/// The cookie of somebody who is signed in.
+pub(crate) const LOGIN: &str = "__Host-postern-login";
+
 /// An answer, read to its end. Redirects are answers like any other.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -132,8 +135,13 @@ impl Visitor {
         }
     }
 
-    /// The names of the cookies that it holds.
-    pub(crate) fn cookies(&self) -> Vec<&str> {
-        self.cookies.keys().map(String::as_str).collect()
+    /// Takes a cookie over, as a thief or a second window would.
+    pub(crate) fn take_cookie(&mut self, name: String, value: String) {
+        self.cookies.insert(name, value);
+    }
+
+    /// Whether it holds the cookie of somebody who is signed in.
+    pub(crate) fn is_signed_in(&self) -> bool {
+        self.cookies.contains_key(LOGIN)
     }
 }

@@ -349,10 +349,11 @@ impl Browser {
         (path.file_name().unwrap().to_string_lossy().into_owned(), bytes)
     }
 
-    /// The names of the cookies that the page has sent, `HttpOnly` or not.
-    pub(crate) fn cookies(&self) -> Vec<String> {
+    /// The cookies that the page's site has set, `HttpOnly` or not: name and value.
+    pub(crate) fn cookies(&self) -> Vec<(String, String)> {
         let cookies = self.get("/cookie");
-        cookies.as_array().into_iter().flatten().map(|cookie| text(cookie["name"].clone())).collect()
+        let pair = |cookie: &Value| (text(cookie["name"].clone()), text(cookie["value"].clone()));
+        cookies.as_array().into_iter().flatten().map(pair).collect()
     }
 
     // ---- the protocol
