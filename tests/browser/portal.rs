@@ -35,7 +35,7 @@ pub(crate) struct Portal {
 impl Portal {
     /// Brings up so many hosts.
     pub(crate) fn start(hosts: usize) -> Self {
-        let cluster = Cluster::start_in(Lab::with_portal(ORIGIN), hosts, 1);
+        let cluster = Cluster::start_in(Lab::new(Some(ORIGIN)), hosts, 1);
         let employee = cluster.lab.client(0);
         let targets = cluster.hosts.iter().map(address).collect();
         let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));

@@ -44,7 +44,7 @@ impl Cluster {
 
     /// `hosts` machines that run Postern and carry the server, on a database of `members`.
     pub(crate) fn start(hosts: usize, members: usize) -> Self {
-        Self::start_in(Lab::new(), hosts, members)
+        Self::start_in(Lab::new(None), hosts, members)
     }
 
     /// The same in a laboratory that has been made.

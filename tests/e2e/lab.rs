@@ -67,8 +67,9 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Wires everything up and serves the page. No database yet.
-    pub(crate) fn new() -> Self {
+    /// Wires everything up and serves the page. No database yet. Employees reach all hosts under one address, the
+    /// `portal`, or without one each under its own.
+    pub(crate) fn new(portal: Option<&str>) -> Self {
         static SWEPT: std::sync::Once = std::sync::Once::new();
         SWEPT.call_once(netns::sweep);
         let switch = Switch::new();
@@ -107,19 +108,12 @@ impl Lab {
             mongod: None,
             machines,
             clients,
-            portal: None,
+            portal: portal.map(str::to_owned),
             database,
             _others: [switch.namespace, private],
             folder: tempfile::Builder::new().prefix("postern-e2e-").tempdir().unwrap(),
             logs: Mutex::default(),
         }
-    }
-
-    /// The same, where employees reach all hosts under one address instead of each under its own.
-    pub(crate) fn with_portal(url: &str) -> Self {
-        let mut lab = Self::new();
-        lab.portal = Some(url.to_owned());
-        lab
     }
 
     /// The address under which employees reach a machine's pages.
