@@ -47,3 +47,7 @@ mod page;
 mod wait;
 
 mod harness;
+mod outage;
+mod stateless;
+mod story;
+mod tickets;

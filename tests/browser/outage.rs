@@ -35,7 +35,11 @@ fn pages_say_that_the_database_is_away_and_work_when_it_is_back() {
 
     // Gone, as by a crash; and frozen, so that connections stay open and nothing answers.
     for frozen in [false, true] {
-        if frozen { mongod.stop(0) } else { mongod.kill(0) }
+        if frozen {
+            mongod.stop(0)
+        } else {
+            mongod.kill(0)
+        }
         for path in NEEDY {
             answers_in_words(&mut ana, host, path);
         }
@@ -52,7 +56,11 @@ fn pages_say_that_the_database_is_away_and_work_when_it_is_back() {
         browser.goto(&format!("{ORIGIN}/sign-in"));
         browser.wait_text("cannot reach its database");
 
-        if frozen { mongod.cont(0) } else { mongod.restart(0) }
+        if frozen {
+            mongod.cont(0)
+        } else {
+            mongod.restart(0)
+        }
         wait_until("the pages to work again", BACK, || ana.get(host, "/").status == 200);
         // The same login, the same process.
         browser.goto(ORIGIN);

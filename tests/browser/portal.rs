@@ -12,6 +12,8 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::json;
+
 use crate::{
     browser::{Browser, Options},
     cluster::Cluster,
@@ -26,10 +28,23 @@ use crate::{
 pub(crate) const ORIGIN: &str = "https://vpn.example.com";
 const NAME: &str = "vpn.example.com";
 
+/// Somebody of the company.
+pub(crate) const ANA: &str = "ana@example.com";
+
 /// A cluster behind its public address.
 pub(crate) struct Portal {
     pub(crate) balancer: Door,
     pub(crate) cluster: Cluster,
+    issuer: SocketAddr,
+    _ways: Vec<Door>,
+    provider: std::process::Child,
+}
+
+impl Drop for Portal {
+    fn drop(&mut self) {
+        let _ = self.provider.kill();
+        let _ = self.provider.wait();
+    }
 }
 
 impl Portal {
@@ -40,7 +55,50 @@ impl Portal {
         let targets = cluster.hosts.iter().map(address).collect();
         let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
         let balancer = Door::open(Some(employee), https, Some(NAME), Some(employee), targets);
-        Self { balancer, cluster }
+
+        let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let provider = std::process::Command::new("node")
+            .args(["/tmp/k-oidc/provider.mjs", &port.to_string(), &format!("{ORIGIN}/oauth/callback")])
+            .spawn()
+            .unwrap();
+        let issuer = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        crate::wait::wait_until("issuer", std::time::Duration::from_secs(10), || {
+            std::net::TcpStream::connect(issuer).is_ok()
+        });
+        let machines = cluster.hosts.iter().map(|host| &host.machine().namespace).chain([employee]);
+        let ways = machines.map(|machine| Door::open(Some(machine), issuer, None, None, vec![issuer])).collect();
+        cluster.any_api().patch(
+            "/settings",
+            &json!({
+                "company_name": "Example",
+                "contact": "it@example.com",
+                "oidc": {
+                    "issuer": format!("http://{issuer}"),
+                    "client_id": "postern",
+                    "client_secret": "secret-of-postern",
+                    "allowed_domains": ["example.com"],
+                    "default_organization_id": cluster.organization,
+                },
+            }),
+        );
+        Self { balancer, cluster, issuer, _ways: ways, provider }
+    }
+
+    /// Waits until the browser has come to the identity provider.
+    #[track_caller]
+    pub(crate) fn wait_issuer(&self, browser: &Browser) {
+        browser.wait_url(&format!("http://{}/", self.issuer));
+    }
+
+    /// Signs a person in at the identity provider, where the browser is or is on its way to, and waits until it is back.
+    #[track_caller]
+    pub(crate) fn sign_in(&self, browser: &Browser, mail: &str) {
+        self.wait_issuer(browser);
+        browser.fill("input[name=login]", mail);
+        browser.fill("input[name=password]", "not a secret");
+        browser.press("Sign-in");
+        browser.press("Continue");
+        browser.wait_url(ORIGIN);
     }
 
     /// The employee's machine.

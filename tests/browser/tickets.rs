@@ -14,8 +14,16 @@ use crate::{
 const PROFILE: &str = "application/x-openvpn-profile";
 /// What opens links that a person only sent to somebody: previews, scanners, browsers that load ahead.
 const LOOKERS: [(&str, &str, &str); 8] = [
-    ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36", "text/html,*/*;q=0.8", ""),
-    ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Safari/605.1.15", "text/html,*/*;q=0.8", "prefetch"),
+    (
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36",
+        "text/html,*/*;q=0.8",
+        "",
+    ),
+    (
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Safari/605.1.15",
+        "text/html,*/*;q=0.8",
+        "prefetch",
+    ),
     ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", "*/*", ""),
     ("facebookexternalhit/1.1", "*/*", ""),
     ("WhatsApp/2.23.20.0", "*/*", ""),
