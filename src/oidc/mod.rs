@@ -58,6 +58,13 @@ pub struct AuthorizeRequest<'a> {
 #[error("the token is not valid")]
 pub struct BadToken;
 
+impl BadToken {
+    /// The stable word for it.
+    pub fn code(&self) -> &'static str {
+        "bad_token"
+    }
+}
+
 /// Why nobody can be signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum OidcError {
