@@ -11,18 +11,24 @@ pub mod attachments;
 pub mod audit;
 mod authorities;
 pub mod error;
+pub mod health;
 pub mod hosts;
+pub mod limits;
+pub mod logins;
 pub mod memory;
+pub mod my_data;
 pub mod nudges;
 pub mod organizations;
 pub mod profiles;
+pub mod self_service;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
+pub mod tickets;
 pub mod tokens;
 pub mod users;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use crate::keys::host::HostKey;
 pub use crate::store::{
@@ -49,6 +55,7 @@ use crate::{
         role::Permission,
     },
     keys::master::MasterKey,
+    oidc::Provider,
     runtime::random,
     store::{Store, events::Emitter, policy::PolicyChange},
 };
@@ -97,12 +104,22 @@ struct Inner {
     clock: Arc<dyn Clock>,
     master_key: Option<MasterKey>,
     authorities: authorities::Loaded,
+    public_url: OnceLock<Box<str>>,
+    provider: Provider,
 }
 
 impl Services {
     /// Services over a store. Without a master key nothing can be issued.
     pub fn new(store: Store, emitter: Emitter, clock: Arc<dyn Clock>, master_key: Option<MasterKey>) -> Self {
-        Self(Arc::new(Inner { store, emitter, clock, master_key, authorities: authorities::Loaded::default() }))
+        Self(Arc::new(Inner {
+            store,
+            emitter,
+            provider: Provider::new(Arc::clone(&clock)),
+            clock,
+            master_key,
+            authorities: authorities::Loaded::default(),
+            public_url: OnceLock::new(),
+        }))
     }
 
     /// The present, by this process's clock.
