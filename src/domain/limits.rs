@@ -16,13 +16,11 @@ pub enum Limit {
     Ticket,
     /// Issuing profiles, tickets included, per user.
     ProfileIssue,
-    /// Calling the API, per token.
-    Api,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::SignInStart, Self::Callback, Self::Ticket, Self::ProfileIssue, Self::Api];
+    pub const ALL: [Self; 4] = [Self::SignInStart, Self::Callback, Self::Ticket, Self::ProfileIssue];
 
     /// The table: how many, in which time.
     pub fn rate(self) -> Rate {
@@ -32,7 +30,6 @@ impl Limit {
             Self::SignInStart | Self::Ticket => Rate { most: 10, per: MINUTE },
             Self::Callback => Rate { most: 20, per: MINUTE },
             Self::ProfileIssue => Rate { most: 10, per: HOUR },
-            Self::Api => Rate { most: 600, per: MINUTE },
         }
     }
 
@@ -43,7 +40,6 @@ impl Limit {
             Self::Callback => "callback",
             Self::Ticket => "ticket",
             Self::ProfileIssue => "profile_issue",
-            Self::Api => "api",
         }
     }
 }

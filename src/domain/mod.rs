@@ -14,6 +14,7 @@ pub mod ids;
 pub mod limits;
 pub mod login;
 pub mod network;
+pub mod oidc;
 pub mod organization;
 pub mod profile;
 pub mod retention;

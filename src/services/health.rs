@@ -1,6 +1,6 @@
 //! How the cluster is, for people: numbers, no names and no addresses.
 
-use super::Services;
+use super::{SOON, Services};
 
 /// How the cluster is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,12 @@ pub struct HostCount {
 impl Services {
     /// How the cluster is. Answers within two seconds, whatever happens.
     pub async fn cluster_health(&self) -> ClusterHealth {
-        ClusterHealth { hosts: None, database: false }
+        let read = async { tokio::try_join!(self.store().host_ids(), self.store().host_statuses(None)) };
+        let Ok((hosts, statuses)) = self.store().deadline(SOON, read).await else {
+            return ClusterHealth { hosts: None, database: false };
+        };
+        let is_online = |host| statuses.get(host).is_some_and(|status| status.online);
+        let online = hosts.iter().filter(|host| is_online(host)).count();
+        ClusterHealth { hosts: Some(HostCount { online, total: hosts.len() }), database: true }
     }
 }

@@ -1,18 +1,28 @@
-//! Browser sign-ins: begun on one host, finished on another, used on a third.
+//! Logins: who is signed in with which browser, and how that ends.
+//!
+//! A login is a record in the database, found by the hash of the cookie. Every page reads it anew, together with its
+//! user, so an end anywhere is an end everywhere. What is derived from the cookie and not stored: the token that forms
+//! carry.
 
 use std::net::IpAddr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Act, ServiceError, Services};
-use crate::domain::{
-    audit::Actor,
-    ids::{LoginId, RequestId},
-    login::ReturnPath,
-    secret::Secret,
-    text::{Comment, Email, Name},
-    user::User,
+use super::{Act, SOON, ServiceError, Services};
+use crate::{
+    domain::{
+        audit::{Action, Actor},
+        ids::{LoginId, RequestId},
+        login::Login,
+        user::User,
+    },
+    keys::token::{OneTimeSecret, SecretHash},
 };
+
+pub use super::sign_in::{CallbackAnswer, SignInFacts, SignInRefusal, SignInStart, SignedIn};
+
+/// How exactly the last use of a login is known; more would be a write per page.
+const TOUCH: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is known of a browser.
 #[derive(Debug, Clone)]
@@ -23,99 +33,6 @@ pub struct Browser {
     pub address: IpAddr,
     /// In the course of which request, for the trail.
     pub request_id: Option<RequestId>,
-}
-
-/// A sign-in that was begun.
-#[derive(Debug)]
-pub struct SignInStart {
-    /// Where to send the browser.
-    pub redirect: String,
-    /// The value of the pre-login cookie; good for ten minutes.
-    pub cookie: Secret<String>,
-}
-
-/// What the identity provider's redirect brought.
-#[derive(Debug, Clone, Default)]
-pub struct CallbackAnswer {
-    /// `state`.
-    pub state: Option<String>,
-    /// `code`.
-    pub code: Option<String>,
-    /// `iss` (RFC 9207).
-    pub iss: Option<String>,
-    /// `error`.
-    pub error: Option<String>,
-}
-
-/// A sign-in that succeeded.
-#[derive(Debug)]
-pub struct SignedIn {
-    /// The value of the login cookie.
-    pub cookie: Secret<String>,
-    /// Where to go.
-    pub return_to: ReturnPath,
-}
-
-/// Why nobody was signed in. Each has a page of its own, with whom to ask.
-#[derive(Debug, thiserror::Error)]
-pub enum SignInRefusal {
-    /// The account belongs to another company.
-    #[error("this account does not belong to the company")]
-    WrongCompany {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The provider has not verified the account's e-mail address.
-    #[error("the e-mail address of this account is not verified")]
-    NotVerified {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The account belongs to no company: a private one.
-    #[error("this is a private account")]
-    NoHostedDomain {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// Nobody prepared a user for this account, and newcomers have no organization to go to.
-    #[error("nobody has invited this account")]
-    NotInvited {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The user is disabled.
-    #[error("this account is disabled")]
-    Disabled {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The e-mail address belongs to a user who signs in with another account.
-    #[error("this e-mail address belongs to another account")]
-    OtherPerson {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The sign-in was not begun in this browser, or too long ago, or is already finished.
-    #[error("this sign-in has expired")]
-    Expired,
-    /// The person, or the provider, ended the sign-in.
-    #[error("the sign-in was cancelled")]
-    Cancelled,
-    /// Sign-in is not set up.
-    #[error("sign-in is not set up")]
-    NotConfigured,
-    /// The provider cannot be reached.
-    #[error("the identity provider cannot be reached")]
-    ProviderAway {
-        /// Since when.
-        since: Timestamp,
-    },
-    /// The provider's answer is refused; a stable code for support.
-    #[error("the identity provider's answer cannot be used ({0})")]
-    Provider(String),
-    /// Our side.
-    #[error(transparent)]
-    Unavailable(#[from] ServiceError),
 }
 
 /// Somebody who is signed in.
@@ -161,69 +78,83 @@ pub struct LoginView {
     pub current: bool,
 }
 
-/// What the sign-in page says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignInFacts {
-    /// The company.
-    pub company_name: Option<Name>,
-    /// Whom to ask.
-    pub contact: Option<Comment>,
-    /// The issuer's identifier, if sign-in is set up.
-    pub issuer: Option<String>,
-    /// Whether that is Google.
-    pub is_google: bool,
-    /// Since when the issuer cannot be reached from here.
-    pub away_since: Option<Timestamp>,
+impl LoginView {
+    fn new(login: Login, asking: LoginId) -> Self {
+        let Login { id, label, address, since, seen_at, .. } = login;
+        Self { id, label, address, since, seen_at, current: id == asking }
+    }
+}
+
+/// The hash by which a login cookie is known.
+pub(super) fn login_hash(secret: &OneTimeSecret) -> SecretHash {
+    secret.hash("login")
+}
+
+fn form_token(secret: &OneTimeSecret) -> String {
+    data_encoding::HEXLOWER.encode(secret.hash("form").as_bytes())
 }
 
 impl Services {
-    /// Tells under which URL browsers reach the public pages; the first word counts.
-    pub fn set_public_url(&self, url: &str) {
-        drop(self.0.public_url.set(url.trim_end_matches('/').into()));
-    }
-
-    /// What the sign-in page says, also while the database is away (then nothing is known).
-    pub async fn sign_in_facts(&self) -> Result<SignInFacts, ServiceError> {
-        Err(ServiceError::NoMasterKey)
-    }
-
-    /// Begins a sign-in.
-    pub async fn start_sign_in(&self, _: ReturnPath, _: &Browser) -> Result<SignInStart, SignInRefusal> {
-        Err(SignInRefusal::NotConfigured)
-    }
-
-    /// Finishes a sign-in; `cookie` is the pre-login cookie.
-    pub async fn complete_sign_in(
-        &self,
-        _: &CallbackAnswer,
-        _cookie: Option<&str>,
-        _: &Browser,
-    ) -> Result<SignedIn, SignInRefusal> {
-        Err(SignInRefusal::NotConfigured)
-    }
-
     /// Whose login cookie this is; nobody's if it is over.
-    pub async fn person(&self, _cookie: &str) -> Result<Option<Person>, ServiceError> {
-        Ok(None)
+    pub async fn person(&self, cookie: &str) -> Result<Option<Person>, ServiceError> {
+        let Ok(secret) = cookie.parse::<OneTimeSecret>() else { return Ok(None) };
+        let hash = login_hash(&secret);
+        let found = self.store().deadline(SOON, self.store().find_login(hash.as_bytes())).await?;
+        let now = self.now();
+        let Some((login, user)) = found.filter(|(login, user)| login.ends_at() > now && !user.disabled) else {
+            return Ok(None);
+        };
+        if now.duration_since(login.seen_at) >= TOUCH {
+            let seen = Login { seen_at: now, ..login.clone() };
+            // That it could not be noted shuts nobody out; the next page notes it.
+            if let Err(error) = self.store().write(SOON, self.store().touch_login(&seen)).await {
+                tracing::debug!(%error, "the use of a login was not noted");
+            }
+        }
+        Ok(Some(Person { user, login: login.id, form_token: form_token(&secret), request_id: None }))
     }
 
     /// Ends the login that asks.
-    pub async fn sign_out(&self, _: &Person) -> Result<(), ServiceError> {
-        Err(ServiceError::NoMasterKey)
+    pub async fn sign_out(&self, person: &Person) -> Result<(), ServiceError> {
+        match self.end_login(person, person.login).await {
+            // Over already: what was wanted.
+            Err(ServiceError::NotFound(_)) => Ok(()),
+            done => done,
+        }
     }
 
     /// All logins of the one who asks, the newest first.
-    pub async fn logins_of(&self, _: &Person) -> Result<Vec<LoginView>, ServiceError> {
-        Err(ServiceError::NoMasterKey)
+    pub async fn logins_of(&self, person: &Person) -> Result<Vec<LoginView>, ServiceError> {
+        let logins = self.store().deadline(SOON, self.store().logins_of(person.user.id)).await?;
+        let now = self.now();
+        let live = logins.into_iter().filter(|login| login.ends_at() > now);
+        Ok(live.map(|login| LoginView::new(login, person.login)).collect())
     }
 
     /// Ends a login of the one who asks.
-    pub async fn end_login(&self, _: &Person, _: LoginId) -> Result<(), ServiceError> {
-        Err(ServiceError::NoMasterKey)
+    pub async fn end_login(&self, person: &Person, id: LoginId) -> Result<(), ServiceError> {
+        let entry = &self.entry(&person.act(), Action::LoginEnd, &id, serde_json::json!({}));
+        self.store()
+            .note(|tx| async move {
+                if !tx.end_login(person.user.id, id).await? {
+                    return Err(ServiceError::NotFound("sign-in"));
+                }
+                Ok(tx.record(entry).await?)
+            })
+            .await
     }
 
     /// Ends all logins of the one who asks but the one that asks; answers how many.
-    pub async fn end_other_logins(&self, _: &Person) -> Result<u64, ServiceError> {
-        Err(ServiceError::NoMasterKey)
+    pub async fn end_other_logins(&self, person: &Person) -> Result<u64, ServiceError> {
+        self.store()
+            .note(|tx| async move {
+                let ended = tx.end_other_logins(person.user.id, person.login).await?;
+                if ended > 0 {
+                    let changes = serde_json::json!({ "others": [ended, 0] });
+                    tx.record(&self.entry(&person.act(), Action::LoginEnd, &person.user.id, changes)).await?;
+                }
+                Ok(ended)
+            })
+            .await
     }
 }

@@ -15,6 +15,7 @@ pub mod health;
 pub mod hosts;
 pub mod limits;
 pub mod logins;
+mod membership;
 pub mod memory;
 pub mod my_data;
 pub mod nudges;
@@ -24,11 +25,15 @@ pub mod self_service;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
+mod sign_in;
 pub mod tickets;
 pub mod tokens;
 pub mod users;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 pub use crate::keys::host::HostKey;
 pub use crate::store::{
@@ -46,6 +51,7 @@ use jiff::Timestamp;
 pub use nudges::Nudge;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use self::limits::{Buckets, Whose};
 use crate::{
     domain::{
         Revised, Revision,
@@ -57,8 +63,11 @@ use crate::{
     keys::master::MasterKey,
     oidc::Provider,
     runtime::random,
-    store::{Store, events::Emitter, policy::PolicyChange},
+    store::{Store, StoreError, events::Emitter, policy::PolicyChange},
 };
+
+/// Reads that a page waits for are given up after this, so that it can say so while its reader still waits.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Who asks, and in the course of which request.
 #[derive(Debug, Clone)]
@@ -106,6 +115,7 @@ struct Inner {
     authorities: authorities::Loaded,
     public_url: OnceLock<Box<str>>,
     provider: Provider,
+    buckets: Buckets<Whose>,
 }
 
 impl Services {
@@ -119,6 +129,7 @@ impl Services {
             master_key,
             authorities: authorities::Loaded::default(),
             public_url: OnceLock::new(),
+            buckets: Buckets::default(),
         }))
     }
 
@@ -155,6 +166,16 @@ impl Services {
     where
         F: Fn(PolicyChange) -> Fut,
         Fut: Future<Output = Result<T, ServiceError>>,
+    {
+        self.change_or(change).await
+    }
+
+    /// Like [`Self::change`], with refusals of another kind.
+    async fn change_or<T, E, F, Fut>(&self, change: F) -> Result<T, E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
     {
         let (value, revision) = self.store().change(change).await?;
         if let Some(revision) = revision {
