@@ -80,12 +80,18 @@ codes! {
     Misdirected = "PST-HTTP-010", MISDIRECTED_REQUEST, false;
     /// Too often.
     TooMany = "PST-HTTP-011", TOO_MANY_REQUESTS, true;
+    /// The body is no form.
+    NotAForm = "PST-HTTP-012", BAD_REQUEST, false;
     /// There is no token.
     NoToken = "PST-AUTH-001", UNAUTHORIZED, false;
     /// The token is unknown, wrong or over.
     BadToken = "PST-AUTH-002", UNAUTHORIZED, false;
     /// The token's role may not.
     Forbidden = "PST-AUTH-003", FORBIDDEN, false;
+    /// The form was made for another login.
+    StaleForm = "PST-AUTH-004", FORBIDDEN, false;
+    /// The form does not come from one of our pages.
+    ForeignForm = "PST-AUTH-005", FORBIDDEN, false;
     /// There is no such thing.
     NotFound = "PST-DATA-001", NOT_FOUND, false;
     /// A value cannot be taken.
@@ -190,6 +196,16 @@ impl Problem {
     /// The stable code.
     pub(super) fn code(&self) -> Code {
         self.code
+    }
+
+    /// What is said about it.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// When it is worth another try, if that is known.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.after
     }
 
     /// The document to send, for the request `id` to the path `instance`.
