@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use ureq::http::{HeaderMap, Request};
+use ureq::http::{HeaderMap, Request, Response};
 
 use crate::netns::Namespace;
 
@@ -84,6 +84,12 @@ impl Visitor {
         self.send("POST", host, path, Some(form.finish())).unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
+    /// Asks for a page of another site, without a cookie: the identity provider, which answers with a redirect.
+    #[track_caller]
+    pub(crate) fn elsewhere(&self, url: &str) -> Answer {
+        self.namespace.enter(|| self.agent.get(url).call().and_then(read)).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
     /// Sends one request. An error is a failed connection or a time that ran out.
     pub(crate) fn send(
         &mut self,
@@ -113,9 +119,7 @@ impl Visitor {
                 }
                 None => self.agent.run(request.body(()).unwrap()),
             };
-            let mut answer = answer?;
-            let body = answer.body_mut().read_to_string()?;
-            Ok::<_, ureq::Error>(Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body })
+            answer.and_then(read)
         });
         let answer = answer.map_err(|error| error.to_string())?;
         self.keep(&answer);
@@ -144,4 +148,9 @@ impl Visitor {
     pub(crate) fn is_signed_in(&self) -> bool {
         self.cookies.contains_key(LOGIN)
     }
+}
+
+fn read(mut answer: Response<ureq::Body>) -> Result<Answer, ureq::Error> {
+    let body = answer.body_mut().read_to_string()?;
+    Ok(Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body })
 }
