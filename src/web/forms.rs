@@ -47,7 +47,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
         let mut tokens = Vec::new();
         let mut rest = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(&bytes) {
-            if name == TOKEN { tokens.push(value) } else { drop(rest.append_pair(&name, &value)) }
+            if name == TOKEN {
+                tokens.push(value);
+            } else {
+                rest.append_pair(&name, &value);
+            }
         }
         let is_current = person.is_none_or(|person| matches!(&*tokens, [token] if person.is_own_form(token)));
         if !is_current {

@@ -202,8 +202,8 @@ impl Opening<'_> {
         let https = tls.is_some() || url.as_ref().is_some_and(|url| url.scheme_str() == Some("https"));
         let hosts = url.as_ref().and_then(|url| Hosts::new(url, address));
         let site = (name == PUBLIC).then(|| Arc::new(Site::new(listener.url.as_deref(), address, tls.is_some())));
-        if let Some(site) = &site {
-            self.services.set_public_url(site.origin());
+        if let (Some(_), Some(url)) = (&site, &listener.url) {
+            self.services.set_public_url(url);
         }
         let trusted_proxies = Arc::clone(&self.trusted_proxies);
         let frame = Arc::new(Frame::new(self.services.clone(), trusted_proxies, hosts, https, site));

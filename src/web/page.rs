@@ -46,7 +46,7 @@ pub(super) struct Chrome {
     /// Which of the pages in the navigation this one belongs to.
     pub(super) here: &'static str,
     /// Where sign-in forms lead to, besides to us.
-    issuer_origin: Option<String>,
+    pub(super) issuer_origin: Option<String>,
 }
 
 /// Who is signed in.

@@ -17,6 +17,7 @@ mod migrate;
 mod openvpn;
 mod openvpn_rig;
 mod openvpn_transcripts;
+mod pages;
 mod pki;
 mod policy;
 mod private;

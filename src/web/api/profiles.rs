@@ -11,7 +11,6 @@ use crate::{
     domain::{
         ids::{ProfileId, ServerId, UserId},
         profile::Profile,
-        text::Name,
     },
     services::{ProfileFilter, Services, profiles::NewProfile},
     web::{

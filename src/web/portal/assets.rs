@@ -30,9 +30,8 @@ impl Asset {
     }
 }
 
-static STYLESHEET: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("postern.css", "text/css; charset=utf-8", include_str!("../../../assets/postern.css"))
-});
+static STYLESHEET: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("postern.css", "text/css; charset=utf-8", include_str!("../../../assets/postern.css")));
 static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("postern.js", "text/javascript; charset=utf-8", include_str!("../../../assets/postern.js"))
 });

@@ -130,10 +130,7 @@ pub(super) const GUIDES: &[Guide] = &[
         name: "Linux",
         client: "OpenVPN 3 Linux",
         install: "Add OpenVPN's package source for your distribution as its page says, then install the package openvpn3.",
-        link: Some((
-            "https://community.openvpn.net/Pages/OpenVPN3Linux",
-            "OpenVPN 3 Linux, packages by distribution",
-        )),
+        link: Some(("https://community.openvpn.net/Pages/OpenVPN3Linux", "OpenVPN 3 Linux, packages by distribution")),
         command: Some("sudo apt install openvpn3"),
         warning: None,
         steps: &[
@@ -144,7 +141,10 @@ pub(super) const GUIDES: &[Guide] = &[
         connect_app: false,
         phone: false,
         trouble: &[
-            ("The package cannot be found.", "The package source is missing; the page above has the lines for your distribution."),
+            (
+                "The package cannot be found.",
+                "The package source is missing; the page above has the lines for your distribution.",
+            ),
             (
                 "Names inside the VPN are not found.",
                 "Run: sudo openvpn3-admin netcfg-service --config-set systemd-resolved true — and connect again.",
@@ -202,10 +202,7 @@ pub(super) const GUIDES: &[Guide] = &[
                 "“Open in OpenVPN Connect” does nothing.",
                 "The app is not installed, or is older than 3.3.6. Install it, come back and try again. Or download the file and share it to the app.",
             ),
-            (
-                "It disconnects when the screen is off.",
-                "In the app's settings, switch “Seamless Tunnel” on.",
-            ),
+            ("It disconnects when the screen is off.", "In the app's settings, switch “Seamless Tunnel” on."),
             NOTHING_HAPPENS,
             REFUSED,
         ],
@@ -262,10 +259,7 @@ pub(super) const GUIDES: &[Guide] = &[
         connect_app: true,
         phone: false,
         trouble: &[
-            (
-                "Google Play is not there.",
-                "Your administrator has to allow Android apps on managed Chromebooks.",
-            ),
+            ("Google Play is not there.", "Your administrator has to allow Android apps on managed Chromebooks."),
             NOTHING_HAPPENS,
             REFUSED,
         ],

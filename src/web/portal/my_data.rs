@@ -35,16 +35,16 @@ pub(super) struct Kind {
     pub(super) title: &'static str,
     pub(super) why: &'static str,
     pub(super) kept: String,
-    pub(super) count: u64,
+    pub(super) count: usize,
     pub(super) records: Vec<Vec<(String, String)>>,
-    pub(super) more: u64,
+    pub(super) more: usize,
 }
 
 impl Kind {
     fn new(kind: &MyDataKind) -> Self {
         let records: Vec<_> = kind.values.iter().take(SHOWN).map(fields).filter(|fields| !fields.is_empty()).collect();
-        let more = kind.count.saturating_sub(u64::try_from(records.len()).unwrap_or(u64::MAX));
-        Self { title: kind.title, why: kind.why, kept: kind.kept.clone(), count: kind.count, records, more }
+        let (count, more) = (kind.values.len(), kind.values.len().saturating_sub(SHOWN));
+        Self { title: kind.title, why: kind.why, kept: kind.kept.clone(), count, records, more }
     }
 }
 
@@ -57,7 +57,8 @@ fn fields(record: &serde_json::Value) -> Vec<(String, String)> {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Array(items) if items.is_empty() => "–".to_owned(),
         serde_json::Value::Array(items) => {
-            let items: Vec<_> = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect();
+            let items: Vec<_> =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect();
             items.join(", ")
         }
         other => other.to_string(),

@@ -4,7 +4,7 @@
 use std::fmt::{self, Display, Formatter, Write as _};
 
 use askama::filters::HtmlSafe;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use qrcodegen::{QrCode, QrCodeEcc};
 
 /// Line drawings on a grid of 16; always beside a word, so they are hidden from screen readers.
@@ -46,7 +46,10 @@ impl Display for Icon {
             Self::Back => "M10 3.5L5.5 8l4.5 4.5",
             Self::Down => "M8 2.5v8.25M4 7l4 4 4-4M2.75 13.75h10.5",
         };
-        write!(f, r#"<svg class="icon" viewBox="0 0 16 16" aria-hidden="true" focusable="false"><path d="{path}"/></svg>"#)
+        write!(
+            f,
+            r#"<svg class="icon" viewBox="0 0 16 16" aria-hidden="true" focusable="false"><path d="{path}"/></svg>"#
+        )
     }
 }
 
@@ -126,7 +129,7 @@ impl When {
 
     /// "14:02", which the script turns into the reader's own time.
     pub(crate) fn clock(at: Timestamp) -> Self {
-        Self { at, words: at.to_zoned(TimeZone::UTC).strftime("%H:%M UTC").to_string(), clock: true }
+        Self { at, words: at.strftime("%H:%M UTC").to_string(), clock: true }
     }
 
     /// "4 March".
@@ -147,13 +150,13 @@ pub(super) fn span(seconds: i64) -> String {
 
 /// The day, with the year where it is not this one.
 pub(super) fn date(at: Timestamp, now: Timestamp) -> String {
-    let (at, now) = (at.to_zoned(TimeZone::UTC), now.to_zoned(TimeZone::UTC));
-    at.strftime(if at.year() == now.year() { "%-d %B" } else { "%-d %B %Y" }).to_string()
+    let year = |at: Timestamp| at.strftime("%Y").to_string();
+    at.strftime(if year(at) == year(now) { "%-d %B" } else { "%-d %B %Y" }).to_string()
 }
 
 impl Display for When {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let at = self.at.to_zoned(TimeZone::UTC);
+        let at = self.at;
         let mark = if self.clock { " data-clock" } else { "" };
         let (machine, exact) = (at.strftime("%Y-%m-%dT%H:%M:%SZ"), at.strftime("%-d %B %Y, %H:%M UTC"));
         write!(f, r#"<time datetime="{machine}" title="{exact}"{mark}>{}</time>"#, self.words)
@@ -232,7 +235,9 @@ mod tests {
 
     #[test]
     fn bytes_have_a_unit() {
-        for (count, text) in [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (412_000_000, "412 MB"), (u64::MAX, "18446744 TB")] {
+        for (count, text) in
+            [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (412_000_000, "412 MB"), (u64::MAX, "18446744 TB")]
+        {
             assert_eq!(bytes(count), text);
         }
     }

@@ -1,11 +1,7 @@
 //! The list of one's profiles, and one of them. People read *device* where the code says profile.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 

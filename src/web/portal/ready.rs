@@ -181,7 +181,11 @@ pub(super) async fn ticket(
     let url = services.ticket_url(&ticket);
     let page = Ready {
         chrome: visit.chrome.clone(),
-        server_name: servers.into_iter().find(|server| server.id == server_id).map(|found| found.name).unwrap_or_default(),
+        server_name: servers
+            .into_iter()
+            .find(|server| server.id == server_id)
+            .map(|found| found.name)
+            .unwrap_or_default(),
         name,
         server_id,
         guide: System::from_slug(&form.system).or(visit.browsing.system).unwrap_or(System::Windows).guide(),
@@ -218,9 +222,10 @@ async fn refused(
         ServiceError::Invalid { field, reason } if field == "name" => ("name", format!("The name {reason}.")),
         ServiceError::Invalid { reason, .. } => ("server_id", sentence(&reason)),
         ServiceError::Conflict(text) => ("", sentence(&text)),
-        ServiceError::ProfileLimit { limit } => {
-            ("", format!("You have {limit} devices, the most allowed. Revoke one that you do not need, then come back."))
-        }
+        ServiceError::ProfileLimit { limit } => (
+            "",
+            format!("You have {limit} devices, the most allowed. Revoke one that you do not need, then come back."),
+        ),
         other => return Err(other.into()),
     };
     again(services, person, visit, form, vec![FieldError { field, text }]).await

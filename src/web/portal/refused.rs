@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
 
+use super::parts::Icon;
 use crate::{
     services::logins::SignInRefusal,
     web::{
@@ -79,7 +80,9 @@ impl Refused {
             ),
             SignInRefusal::NotVerified { account } => (
                 "Your e-mail address is not verified",
-                format!("{provider} has not verified the e-mail address of this account, so Postern cannot rely on it."),
+                format!(
+                    "{provider} has not verified the e-mail address of this account, so Postern cannot rely on it."
+                ),
                 Some("Verify it in the account's settings, then come back."),
                 account,
                 true,

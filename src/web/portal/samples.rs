@@ -91,6 +91,7 @@ fn person(name: &str) -> Person {
             groups: std::collections::BTreeSet::new(),
             role: Role::User,
             disabled: false,
+            identity: None,
         },
         login: id::<LoginId>(1),
         form_token: "sample-form-token".to_owned(),
@@ -135,8 +136,11 @@ impl Book {
     fn profile(&self, number: u128, name: &str, server: &str, status: MyProfileStatus) -> MyProfile {
         let used = status != MyProfileStatus::NeverUsed;
         let expires_at = if status == MyProfileStatus::Expired { ago(24 * 3) } else { ago(-24 * 74) };
-        let state =
-            if matches!(status, MyProfileStatus::Revoked { .. }) { ProfileState::Revoked } else { ProfileState::Active };
+        let state = if matches!(status, MyProfileStatus::Revoked { .. }) {
+            ProfileState::Revoked
+        } else {
+            ProfileState::Active
+        };
         let profile = Profile {
             id: id::<ProfileId>(number),
             user_id: id::<UserId>(1),
@@ -148,7 +152,9 @@ impl Book {
             expires_at,
             revoked_at: None,
             last_connected_at: used.then(|| ago(2)),
+            replaced_by: None,
             fingerprint: Fingerprint([7; 32]),
+            written_for: None,
         };
         let server_name: Name = text(server);
         MyProfile { profile: Revised { rev: Revision(1), value: profile }, server_name, status, note: None }
@@ -192,7 +198,10 @@ impl Book {
         let away = SignInState::Open(Some(When::new(now() - SignedDuration::from_mins(12), now())));
         self.add("sign-in-provider-away", &page(self.outside(), away, true, "Google"));
         let nameless = SignInFacts { company_name: None, contact: None, issuer: None, ..facts("x") };
-        self.add("sign-in-not-set-up", &page(Chrome::new(&nameless, None, None), SignInState::NotSetUp, true, "Google"));
+        self.add(
+            "sign-in-not-set-up",
+            &page(Chrome::new(&nameless, None, None), SignInState::NotSetUp, true, "Google"),
+        );
         self.add("sign-in-database-away", &page(self.outside(), SignInState::Unknown, true, "Google"));
         let flash = Chrome { flash: Some(Flash::SignedOut), ..self.outside() };
         self.add("sign-in-signed-out", &page(flash, open, true, "Google"));
@@ -337,7 +346,9 @@ impl Book {
         self.add("sessions-quiet", &Sessions::new(ended, &[], &[here], now()));
 
         let value = |kind| match kind {
-            DataKind::Account => json!({ "name": self.person, "email": "ana@example.com", "groups": ["staff", "build"] }),
+            DataKind::Account => {
+                json!({ "name": self.person, "email": "ana@example.com", "groups": ["staff", "build"] })
+            }
             DataKind::Profiles => {
                 json!({ "name": self.device, "address": "10.200.14.7", "issued_at": "2026-11-07T14:02:00Z", "revoked": false })
             }
@@ -348,8 +359,7 @@ impl Book {
             title: kind.title(),
             why: kind.why(),
             kept: kind.kept().sentence(),
-            count: if kind == DataKind::Audit { 214 } else { 1 },
-            values: vec![value(kind)],
+            values: vec![value(kind); if kind == DataKind::Audit { 214 } else { 1 }],
         });
         let data = MyData { at: now(), kinds: kinds.into() };
         self.add("my-data", &MyDataPage::new(self.inside("/my-data"), &data));

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::secret::Secret,
-    services::{ServiceError, Services, limits::Limit, tickets::TicketView},
+    services::{ServiceError, Services, tickets::TicketView},
     web::{
         download::{accepts, accepts_profile, download},
         forms::Form,
@@ -85,11 +85,10 @@ pub(super) async fn look(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let secret = Secret::new(secret);
-    services.limit_address(Limit::Ticket, visit.browser().address)?;
     if is_vpn_app(&method, &headers) {
         return spend(&services, &visit, secret.expose()).await;
     }
-    let found = match services.look_at_ticket(secret.expose()).await {
+    let found = match services.look_at_ticket(secret.expose(), &visit.browser()).await {
         Ok(view) => Some(Shown::new(&view, secret.expose().clone(), visit.site.origin())),
         Err(ServiceError::NotFound(_)) => None,
         Err(error) => return Err(error.into()),
@@ -106,12 +105,11 @@ pub(super) async fn redeem(
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
     let secret = Secret::new(secret);
-    services.limit_address(Limit::Ticket, visit.browser().address)?;
     spend(&services, &visit, secret.expose()).await
 }
 
 async fn spend(services: &Services, visit: &Visit, secret: &str) -> Result<Response, Problem> {
-    let response = match services.redeem_ticket(secret).await {
+    let response = match services.redeem_ticket(secret, &visit.browser()).await {
         Ok(issued) => download(&issued, visit.company()),
         Err(ServiceError::NotFound(_)) => {
             let page = TicketPage { chrome: visit.chrome.clone(), ticket: None, request_id: visit.request_id() };
@@ -143,7 +141,9 @@ mod tests {
 
     #[test]
     fn vpn_apps_get_the_profile() {
-        for agent in ["OpenVPN Connect/3.7.1 (iOS)", "OpenVPN/3.11", "okhttp/4.12.0", "OpenVPN%20Connect/1 CFNetwork/1.0"] {
+        for agent in
+            ["OpenVPN Connect/3.7.1 (iOS)", "OpenVPN/3.11", "okhttp/4.12.0", "OpenVPN%20Connect/1 CFNetwork/1.0"]
+        {
             assert!(is_app(&Method::GET, &[("user-agent", agent), ("accept", "*/*")]), "{agent}");
         }
         assert!(is_app(&Method::GET, &[("user-agent", "x"), ("accept", "application/x-openvpn-profile")]));

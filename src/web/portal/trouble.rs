@@ -1,9 +1,12 @@
 //! What went wrong, as a page: what happened, what it means, what to do next, and what to quote.
 
 use askama::Template;
-use axum::{http::StatusCode, response::Response};
+use axum::response::Response;
 
-use super::{parts::span, sentence};
+use super::{
+    parts::{Icon, span},
+    sentence,
+};
 use crate::{
     domain::ids::RequestId,
     web::{
@@ -72,11 +75,7 @@ fn words(problem: &Problem) -> (&'static str, String, String) {
         Code::TooMany => {
             let wait = problem.retry_after().map_or(60, |after| i64::try_from(after.as_secs() + 1).unwrap_or(60));
             let wait = if wait < 60 { format!("{wait} seconds") } else { span(wait + 59) };
-            (
-                "Too many attempts",
-                "Nothing was changed.".to_owned(),
-                format!("Wait {wait}, then try again."),
-            )
+            ("Too many attempts", "Nothing was changed.".to_owned(), format!("Wait {wait}, then try again."))
         }
         Code::DatabaseAway | Code::Deadline => of(
             "Not right now",
@@ -146,7 +145,7 @@ mod tests {
             let (title, what, next) = words(&Problem::new(*code, "inside"));
             assert!(!title.is_empty() && what.ends_with('.') && next.ends_with('.'), "{code:?}");
             assert!(!what.contains('!') && !what.contains("inside"), "{code:?}");
-            assert_ne!(code.status(), StatusCode::OK);
+            assert!(!code.status().is_success());
         }
     }
 }
