@@ -14,7 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{mongod, netns};
+use support::{issuer, mongod, netns, oidc_provider};
 
 #[path = "../support/browser.rs"]
 mod browser;
@@ -48,6 +48,8 @@ mod wait;
 
 mod harness;
 mod outage;
+mod pages;
+mod refusals;
 mod stateless;
 mod story;
 mod tickets;

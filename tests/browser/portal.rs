@@ -21,6 +21,7 @@ use crate::{
     host::Host,
     lab::Lab,
     netns::Namespace,
+    oidc_provider::{self, OidcProvider},
     visitor::Visitor,
 };
 
@@ -35,59 +36,51 @@ pub(crate) const ANA: &str = "ana@example.com";
 pub(crate) struct Portal {
     pub(crate) balancer: Door,
     pub(crate) cluster: Cluster,
-    issuer: SocketAddr,
+    issuer: String,
     _ways: Vec<Door>,
-    provider: std::process::Child,
-}
-
-impl Drop for Portal {
-    fn drop(&mut self) {
-        let _ = self.provider.kill();
-        let _ = self.provider.wait();
-    }
+    _provider: Option<OidcProvider>,
 }
 
 impl Portal {
-    /// Brings up so many hosts.
+    /// Brings up so many hosts, which trust the certified provider.
     pub(crate) fn start(hosts: usize) -> Self {
+        let callback = format!("{ORIGIN}/oauth/callback");
+        let redirect_uris = &[callback.as_str()];
+        let provider =
+            OidcProvider::start(oidc_provider::Options { redirect_uris, ..oidc_provider::Options::default() });
+        let portal = Self::trusting(hosts, &provider.issuer, &provider.client_id, &provider.client_secret);
+        Self { _provider: Some(provider), ..portal }
+    }
+
+    /// Brings up so many hosts, which trust an issuer on this machine's loopback.
+    pub(crate) fn trusting(hosts: usize, issuer: &str, client_id: &str, client_secret: &str) -> Self {
         let cluster = Cluster::start_in(Lab::new(Some(ORIGIN)), hosts, 1);
         let employee = cluster.lab.client(0);
         let targets = cluster.hosts.iter().map(address).collect();
         let https = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
         let balancer = Door::open(Some(employee), https, Some(NAME), Some(employee), targets);
 
-        let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let provider = std::process::Command::new("node")
-            .args(["/tmp/k-oidc/provider.mjs", &port.to_string(), &format!("{ORIGIN}/oauth/callback")])
-            .spawn()
-            .unwrap();
-        let issuer = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        crate::wait::wait_until("issuer", std::time::Duration::from_secs(10), || {
-            std::net::TcpStream::connect(issuer).is_ok()
-        });
+        // The same address on every machine, so that the issuer is the same for hosts and browsers.
+        let at: SocketAddr = issuer.strip_prefix("http://").unwrap().parse().unwrap();
         let machines = cluster.hosts.iter().map(|host| &host.machine().namespace).chain([employee]);
-        let ways = machines.map(|machine| Door::open(Some(machine), issuer, None, None, vec![issuer])).collect();
-        cluster.any_api().patch(
-            "/settings",
-            &json!({
-                "company_name": "Example",
-                "contact": "it@example.com",
-                "oidc": {
-                    "issuer": format!("http://{issuer}"),
-                    "client_id": "postern",
-                    "client_secret": "secret-of-postern",
-                    "allowed_domains": ["example.com"],
-                    "default_organization_id": cluster.organization,
-                },
-            }),
-        );
-        Self { balancer, cluster, issuer, _ways: ways, provider }
+        let ways = machines.map(|machine| Door::open(Some(machine), at, None, None, vec![at])).collect();
+        let oidc = json!({
+            "issuer": issuer,
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "allowed_domains": ["example.com"],
+            "default_organization_id": cluster.organization,
+        });
+        let settings = json!({ "company_name": "Example", "contact": "it@example.com", "oidc": oidc });
+        cluster.any_api().patch("/settings", &settings);
+        let issuer = issuer.to_owned();
+        Self { balancer, cluster, issuer, _ways: ways, _provider: None }
     }
 
     /// Waits until the browser has come to the identity provider.
     #[track_caller]
     pub(crate) fn wait_issuer(&self, browser: &Browser) {
-        browser.wait_url(&format!("http://{}/", self.issuer));
+        browser.wait_url(&self.issuer);
     }
 
     /// Signs a person in at the identity provider, where the browser is or is on its way to, and waits until it is back.
@@ -95,9 +88,7 @@ impl Portal {
     pub(crate) fn sign_in(&self, browser: &Browser, mail: &str) {
         self.wait_issuer(browser);
         browser.fill("input[name=login]", mail);
-        browser.fill("input[name=password]", "not a secret");
-        browser.press("Sign-in");
-        browser.press("Continue");
+        browser.press("Sign in");
         browser.wait_url(ORIGIN);
     }
 

@@ -25,12 +25,24 @@ fn accounts_that_are_not_the_companys_get_their_page_and_nobody_is_signed_in() {
 
     let ana = || Person::new("ana@example.com");
     let cases = [
-        ("another company", Person { hosted_domain: json!("other.example"), ..ana() }, "This account belongs to another company"),
-        ("a sub-domain", Person { hosted_domain: json!("it.example.com"), ..ana() }, "This account belongs to another company"),
+        (
+            "another company",
+            Person { hosted_domain: json!("other.example"), ..ana() },
+            "This account belongs to another company",
+        ),
+        (
+            "a sub-domain",
+            Person { hosted_domain: json!("it.example.com"), ..ana() },
+            "This account belongs to another company",
+        ),
         ("a private account", Person { hosted_domain: Value::Null, ..ana() }, "This is a private account"),
         ("unverified", Person { email_verified: json!(false), ..ana() }, "Your e-mail address is not verified"),
         ("unverified in words", Person { email_verified: json!("true"), ..ana() }, "not"),
-        ("another person", Person { subject: json!("somebody else"), ..ana() }, "This address belongs to another account"),
+        (
+            "another person",
+            Person { subject: json!("somebody else"), ..ana() },
+            "This address belongs to another account",
+        ),
     ];
     for (number, (what, person, title)) in cases.into_iter().enumerate() {
         issuer.person(person);

@@ -87,7 +87,9 @@ impl Visitor {
     /// Asks for a page of another site, without a cookie: the identity provider, which answers with a redirect.
     #[track_caller]
     pub(crate) fn elsewhere(&self, url: &str) -> Answer {
-        self.namespace.enter(|| self.agent.get(url).call().and_then(read)).unwrap_or_else(|error| panic!("{url}: {error}"))
+        self.namespace
+            .enter(|| self.agent.get(url).call().and_then(read))
+            .unwrap_or_else(|error| panic!("{url}: {error}"))
     }
 
     /// Sends one request. An error is a failed connection or a time that ran out.
