@@ -114,9 +114,14 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// Trusts the web's root certificates.
+    /// Trusts what the machine trusts, so that a company's own authority works; a machine without any root certificates
+    /// (a bare container) gets the web's.
     pub(super) fn new() -> Self {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map(|config| Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
