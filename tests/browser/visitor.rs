@@ -31,17 +31,6 @@ impl Answer {
     pub(crate) fn location(&self) -> Option<&str> {
         self.headers.get("location").and_then(|value| value.to_str().ok())
     }
-
-    /// The value of a hidden field of a form on the page.
-    #[track_caller]
-    pub(crate) fn hidden(&self, name: &str) -> String {
-        let tag = self.body.split("<input").skip(1).find(|tag| {
-            let tag = tag.split('>').next().unwrap_or_default();
-            tag.contains(&format!("name=\"{name}\""))
-        });
-        let value = tag.and_then(|tag| tag.split_once("value=\"")).and_then(|(_, rest)| rest.split('"').next());
-        value.unwrap_or_else(|| panic!("no field {name} in {}", self.body)).to_owned()
-    }
 }
 
 /// One person's cookies, on one machine.

@@ -81,6 +81,7 @@ pub(crate) struct Browser {
     session: String,
     agent: ureq::Agent,
     namespace: Option<Arc<Namespace>>,
+    scripted: bool,
     folder: tempfile::TempDir,
 }
 
@@ -124,6 +125,7 @@ impl Browser {
             session: format!("http://127.0.0.1:{port}/session"),
             agent,
             namespace: options.namespace.clone(),
+            scripted: !options.without_script,
             folder,
         };
         browser.open(&options);
@@ -211,18 +213,6 @@ impl Browser {
 
     // ---- what is on the page
 
-    /// Whether something is on the page, by CSS selector.
-    pub(crate) fn has(&self, css: &str) -> bool {
-        self.find(css).is_some()
-    }
-
-    /// The text of all elements that a CSS selector finds.
-    pub(crate) fn texts(&self, css: &str) -> Vec<String> {
-        let found = self.post("/elements", &json!({ "using": "css selector", "value": css }));
-        let ids = found.as_array().into_iter().flatten().filter_map(|element| element[ELEMENT].as_str());
-        ids.map(|id| self.get(&format!("/element/{id}/text"))).map(text).collect()
-    }
-
     /// An attribute of the first element that a CSS selector finds.
     #[track_caller]
     pub(crate) fn attribute(&self, css: &str, name: &str) -> Option<String> {
@@ -273,7 +263,12 @@ impl Browser {
 
     // ---- looking at it
 
-    /// Runs a function body in the page; returns what it returned.
+    /// Whether pages may run scripts, and wait for something in one.
+    pub(crate) fn is_scripted(&self) -> bool {
+        self.scripted
+    }
+
+    /// Runs a function body in the page, script or not; returns what it returned.
     #[track_caller]
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({ "script": script, "args": [] }))

@@ -7,7 +7,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use postern::runtime::random;
@@ -56,6 +56,8 @@ pub(crate) struct OidcProvider {
     /// Our password there.
     pub(crate) client_secret: String,
     child: Child,
+    /// Kept open: it may say more, and must not fail at that.
+    _output: BufReader<ChildStdout>,
 }
 
 impl OidcProvider {
@@ -90,12 +92,13 @@ impl OidcProvider {
             .spawn()
             .unwrap_or_else(|cause| panic!("node does not start ({cause}): run deploy/dev/setup.sh"));
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
             child.kill().ok();
             panic!("oidc-provider did not start; its words are above")
         });
-        Self { issuer: said["issuer"].as_str().unwrap().to_owned(), client_id, client_secret, child }
+        Self { issuer: said["issuer"].as_str().unwrap().to_owned(), client_id, client_secret, child, _output: output }
     }
 }
 
