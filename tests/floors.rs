@@ -55,6 +55,7 @@ const NAMED_BY: &[(&str, &[&str])] = &[
     ("mongodb", &["store"]),
     ("rcgen", &["pki"]),
     ("openidconnect", &["oidc"]),
+    ("oauth2", &["oidc"]),
     ("axum", &["web"]),
     ("anyhow", &["config", "telemetry", "commands", "main"]),
     ("std::process::Command", SPAWNERS),

@@ -22,7 +22,7 @@ pub struct Oidc {
     /// Our name there; sign-in is off without one.
     pub client_id: Option<ClientId>,
     /// Our password there. The outside learns only whether there is one.
-    #[serde(rename(serialize = "client_secret_set"), serialize_with = "is_set", skip_deserializing)]
+    #[serde(rename(serialize = "credentials_set"), serialize_with = "is_set", skip_deserializing)]
     pub client_secret: Option<SealedSecret>,
     /// The company's domains at the issuer; accounts of others are refused.
     pub allowed_domains: BTreeSet<DnsName>,
@@ -167,7 +167,7 @@ mod tests {
         let oidc = Oidc { client_secret: Some(SealedSecret(b"sealed".to_vec())), ..Oidc::default() };
         let text = serde_json::to_string(&oidc).unwrap();
         assert!(
-            text.contains("\"client_secret_set\":true") && !text.contains("sealed\"") && !text.contains("115"),
+            text.contains("\"credentials_set\":true") && !text.contains("sealed\"") && !text.contains("115"),
             "{text}"
         );
         assert_eq!(serde_json::from_str::<Oidc>(&text).unwrap().client_secret, None);

@@ -176,14 +176,14 @@ impl From<StoreError> for SignInRefusal {
     }
 }
 
-impl From<OidcError> for SignInRefusal {
-    fn from(error: OidcError) -> Self {
-        match error {
-            OidcError::Away { since, .. } => Self::ProviderAway { since },
-            OidcError::Refused(code) => Self::Provider(cleaned(&code)),
-            OidcError::BadToken(bad) => Self::Provider(bad.to_string()),
-            OidcError::Misconfigured { .. } => Self::NotConfigured,
-        }
+/// What the provider's failure means for the person; the cause is told to the log, here and only here.
+fn provider_failed(error: OidcError) -> SignInRefusal {
+    tracing::warn!(error = &error as &dyn std::error::Error, "the identity provider let nobody in");
+    match error {
+        OidcError::Away { since, .. } => SignInRefusal::ProviderAway { since },
+        OidcError::Refused(code) => SignInRefusal::Provider(cleaned(&code)),
+        OidcError::BadToken(bad) => SignInRefusal::Provider(bad.code().to_owned()),
+        OidcError::Misconfigured { .. } => SignInRefusal::NotConfigured,
     }
 }
 
@@ -245,7 +245,7 @@ impl Services {
             pkce_verifier: verifier.expose(),
             hosted_domain_hint: hint.map(|domain| domain.as_str()),
         };
-        let redirect = self.0.provider.authorize_url(&settings, request).await?;
+        let redirect = self.0.provider.authorize_url(&settings, request).await.map_err(provider_failed)?;
         let body = SignInTicket {
             cookie_hash: *cookie_hash(&cookie),
             nonce: nonce.expose().clone(),
@@ -306,7 +306,8 @@ impl Services {
         }
         let settings = self.provider_settings(&oidc, ticket.redirect_url)?;
         let (verifier, nonce) = (&ticket.pkce_verifier, &ticket.nonce);
-        let verified = self.0.provider.exchange(&settings, code, verifier, nonce, answer.iss.as_deref()).await?;
+        let exchange = self.0.provider.exchange(&settings, code, verifier, nonce, answer.iss.as_deref());
+        let verified = exchange.await.map_err(provider_failed)?;
         asked.email.clone_from(&verified.email);
         // The issuer as configured, not as the token spells it: Google has two spellings of itself.
         let identity = Identity { iss: settings.issuer, sub: verified.subject.clone() };

@@ -283,6 +283,7 @@ impl Book {
                 guide,
                 ticket: Some(TicketLink::new(&url(), When::clock(now() + SignedDuration::from_mins(10)))),
                 live: Live::waiting(now()),
+                scan: guide.phone,
             };
             self.add(&format!("ready-{}", guide.slug), &ready);
         }
