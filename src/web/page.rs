@@ -76,17 +76,17 @@ impl Chrome {
     }
 
     /// Where the stylesheet is.
-    pub(super) fn stylesheet(&self) -> &'static str {
+    pub(super) fn stylesheet() -> &'static str {
         assets::stylesheet()
     }
 
     /// Where the script is.
-    pub(super) fn script(&self) -> &'static str {
+    pub(super) fn script() -> &'static str {
         assets::script()
     }
 
     /// Where the mark is.
-    pub(super) fn mark(&self) -> &'static str {
+    pub(super) fn mark() -> &'static str {
         assets::mark()
     }
 

@@ -266,10 +266,16 @@ pub(super) const GUIDES: &[Guide] = &[
     },
 ];
 
+/// What somebody sees whose system nobody can guess.
+const FIRST: &Guide = match GUIDES {
+    [first, ..] => first,
+    [] => panic!("there are guides"),
+};
+
 impl System {
     /// How to connect with it.
     pub(super) fn guide(self) -> &'static Guide {
-        GUIDES.iter().find(|guide| guide.system == self).unwrap_or(const { &GUIDES[0] })
+        GUIDES.iter().find(|guide| guide.system == self).unwrap_or(FIRST)
     }
 
     /// By its name in paths and forms.

@@ -33,7 +33,7 @@ pub(super) struct MyDataPage {
 /// A kind of data.
 pub(super) struct Kind {
     pub(super) title: &'static str,
-    pub(super) why: &'static str,
+    pub(super) why: String,
     pub(super) kept: String,
     pub(super) count: usize,
     pub(super) records: Vec<Vec<(String, String)>>,
@@ -44,7 +44,7 @@ impl Kind {
     fn new(kind: &MyDataKind) -> Self {
         let records: Vec<_> = kind.values.iter().take(SHOWN).map(fields).filter(|fields| !fields.is_empty()).collect();
         let (count, more) = (kind.values.len(), kind.values.len().saturating_sub(SHOWN));
-        Self { title: kind.title, why: kind.why, kept: kind.kept.clone(), count, records, more }
+        Self { title: kind.title, why: capital(kind.why), kept: capital(&kind.kept), count, records, more }
     }
 }
 
@@ -63,12 +63,14 @@ fn fields(record: &serde_json::Value) -> Vec<(String, String)> {
         }
         other => other.to_string(),
     };
-    let words = |field: &str| {
-        let mut chars = field.chars();
-        let first = chars.next().map(|c| c.to_ascii_uppercase().to_string()).unwrap_or_default();
-        format!("{first}{}", chars.as_str().replace('_', " "))
-    };
-    object.iter().map(|(field, value)| (words(field), show(value))).collect()
+    object.iter().map(|(field, value)| (capital(&field.replace('_', " ")), show(value))).collect()
+}
+
+/// A text with a capital letter.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}", chars.as_str())
 }
 
 impl MyDataPage {

@@ -35,9 +35,6 @@ const SOON: i64 = 14 * DAY;
 pub(super) struct Home {
     pub(super) chrome: Chrome,
     pub(super) devices: Vec<Device>,
-    pub(super) room: bool,
-    pub(super) limit: Option<u64>,
-    pub(super) oldest: Option<Oldest>,
     pub(super) system: &'static str,
     pub(super) client: &'static str,
 }
@@ -54,13 +51,6 @@ pub(super) struct Device {
     pub(super) expires: Option<When>,
     pub(super) action: Option<(String, &'static str)>,
     pub(super) past: bool,
-}
-
-/// The device that is most likely not needed.
-#[derive(Debug, Clone)]
-pub(super) struct Oldest {
-    pub(super) href: String,
-    pub(super) name: String,
 }
 
 impl Device {
@@ -165,7 +155,7 @@ impl Home {
     ) -> Self {
         let mut devices: Vec<_> = mine.iter().map(|mine| Device::new(mine, now)).collect();
         devices.sort_by_key(|device| device.past);
-        Self { chrome, devices, room: true, limit: None, oldest: None, system, client }
+        Self { chrome, devices, system, client }
     }
 }
 

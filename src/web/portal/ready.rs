@@ -134,6 +134,8 @@ pub(super) struct Ready {
     pub(super) guide: &'static Guide,
     pub(super) ticket: Option<TicketLink>,
     pub(super) live: Live,
+    /// Whether the code is what the reader most likely needs.
+    pub(super) scan: bool,
 }
 
 /// A one-time link on the page that it was made for.
@@ -179,7 +181,9 @@ pub(super) async fn ticket(
         Err(error) => return refused(&services, &person, &visit, form, error).await,
     };
     let url = services.ticket_url(&ticket);
+    let guide = System::from_slug(&form.system).or(visit.browsing.system).unwrap_or(System::Windows).guide();
     let page = Ready {
+        scan: guide.phone && visit.browsing.system != Some(guide.system),
         chrome: visit.chrome.clone(),
         server_name: servers
             .into_iter()
@@ -188,7 +192,7 @@ pub(super) async fn ticket(
             .unwrap_or_default(),
         name,
         server_id,
-        guide: System::from_slug(&form.system).or(visit.browsing.system).unwrap_or(System::Windows).guide(),
+        guide,
         ticket: url.map(|url| TicketLink::new(&url, When::clock(ticket.expires_at))),
         live: Live::waiting(visit.now),
     };

@@ -50,6 +50,7 @@ pub(super) fn provider_name(is_google: bool) -> &'static str {
 
 impl Refused {
     /// The words for a refusal.
+    #[expect(clippy::too_many_lines, reason = "one table of words, each row short")]
     pub(super) fn new(
         chrome: Chrome,
         provider: &str,
@@ -58,7 +59,7 @@ impl Refused {
     ) -> Result<Self, Problem> {
         const OTHER: &str = "Use another account";
         const AGAIN: &str = "Try again";
-        let company = chrome.company.clone().map_or_else(|| "your company".to_owned(), |name| name);
+        let company = chrome.company.clone().unwrap_or_else(|| "your company".to_owned());
         let (title, reason, next, account, ask, action, code) = match refusal {
             SignInRefusal::WrongCompany { account } => (
                 "This account belongs to another company",

@@ -15,7 +15,7 @@ use super::{
     live::{Live, Watch},
     my_data::MyDataPage,
     parts::When,
-    profiles::{Home, Oldest, ProfilePage},
+    profiles::{Home, ProfilePage},
     ready::{Choice, NewDevice, Ready, TicketLink},
     refused::Refused,
     sessions::Sessions,
@@ -110,6 +110,31 @@ fn facts(company: &str) -> SignInFacts {
     }
 }
 
+/// A profile of sixteen days, used two hours ago.
+fn profile(number: u128, name: &str, status: MyProfileStatus) -> MyProfile {
+    let used = status != MyProfileStatus::NeverUsed;
+    let expires_at = if status == MyProfileStatus::Expired { ago(24 * 3) } else { ago(-24 * 74) };
+    let state =
+        if matches!(status, MyProfileStatus::Revoked { .. }) { ProfileState::Revoked } else { ProfileState::Active };
+    let profile = Profile {
+        id: id::<ProfileId>(number),
+        user_id: id::<UserId>(1),
+        server_id: id::<ServerId>(1),
+        name: text(name),
+        address: Ipv4Addr::new(10, 200, 14, 7),
+        state,
+        issued_at: ago(24 * 16),
+        expires_at,
+        revoked_at: None,
+        last_connected_at: used.then(|| ago(2)),
+        replaced_by: None,
+        fingerprint: Fingerprint([7; 32]),
+        written_for: None,
+    };
+    let server_name: Name = text("Office");
+    MyProfile { profile: Revised { rev: Revision(1), value: profile }, server_name, status, note: None }
+}
+
 /// The samples of one set of names.
 struct Book {
     company: &'static str,
@@ -133,37 +158,10 @@ impl Book {
         Chrome { here, ..Chrome::new(&facts(self.company), Some(&person(self.person)), None) }
     }
 
-    fn profile(&self, number: u128, name: &str, server: &str, status: MyProfileStatus) -> MyProfile {
-        let used = status != MyProfileStatus::NeverUsed;
-        let expires_at = if status == MyProfileStatus::Expired { ago(24 * 3) } else { ago(-24 * 74) };
-        let state = if matches!(status, MyProfileStatus::Revoked { .. }) {
-            ProfileState::Revoked
-        } else {
-            ProfileState::Active
-        };
-        let profile = Profile {
-            id: id::<ProfileId>(number),
-            user_id: id::<UserId>(1),
-            server_id: id::<ServerId>(1),
-            name: text(name),
-            address: Ipv4Addr::new(10, 200, 14, 7),
-            state,
-            issued_at: ago(24 * 16),
-            expires_at,
-            revoked_at: None,
-            last_connected_at: used.then(|| ago(2)),
-            replaced_by: None,
-            fingerprint: Fingerprint([7; 32]),
-            written_for: None,
-        };
-        let server_name: Name = text(server);
-        MyProfile { profile: Revised { rev: Revision(1), value: profile }, server_name, status, note: None }
-    }
-
     /// A profile in each state, with a word for each.
     fn profiles(&self) -> Vec<(&'static str, MyProfile)> {
         let host: HostName = text("vpn-2");
-        let of = |number, name: &str, status| self.profile(number, name, "Office", status);
+        let of = |number, name: &str, status| profile(number, name, status);
         let mut soon = of(5, "Ana's old ThinkPad", MyProfileStatus::Ready);
         soon.profile.value.expires_at = ago(-24 * 9 - 5);
         vec![
@@ -238,14 +236,6 @@ impl Book {
         self.add("home-empty", &Home::of(self.inside("/"), &[], now(), system));
         let every: Vec<_> = all.iter().map(|(_, mine)| mine.clone()).collect();
         self.add("home", &Home::of(self.inside("/"), &every, now(), system));
-        let oldest = Oldest { href: "/profiles/x".to_owned(), name: self.device.to_owned() };
-        let full = Home {
-            limit: Some(10),
-            room: false,
-            oldest: Some(oldest),
-            ..Home::of(self.inside("/"), &every, now(), system)
-        };
-        self.add("home-full", &full);
         for (name, mine) in &all {
             self.add(&format!("profile-{name}"), &ProfilePage::new(self.inside("/"), mine, now()));
         }
@@ -293,6 +283,7 @@ impl Book {
                 guide,
                 ticket: Some(TicketLink::new(&url(), When::clock(now() + SignedDuration::from_mins(10)))),
                 live: Live::waiting(now()),
+                scan: guide.phone,
             };
             self.add(&format!("ready-{}", guide.slug), &ready);
         }
