@@ -53,10 +53,9 @@ impl LoginDoc {
     }
 }
 
+/// What comes with a login. Read apart from it: BSON's own types do not pass through serde's `flatten`.
 #[derive(Deserialize)]
-struct LoginWithUser {
-    #[serde(flatten)]
-    login: LoginDoc,
+struct WithUser {
     user: <User as Entity>::Doc,
 }
 
@@ -75,12 +74,13 @@ impl Store {
             collection: COLLECTION,
             id: row.get_str("_id").unwrap_or("without id").to_owned(),
         };
-        let found: LoginWithUser = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
+        let login: LoginDoc = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
+        let found: WithUser = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
         let user = User::from_doc(found.user).ok_or_else(corrupt)?.value;
-        if user.identity.as_ref() != Some(&found.login.identity) {
+        if user.identity.as_ref() != Some(&login.identity) {
             return Ok(None);
         }
-        Ok(Some((found.login.into_login().ok_or_else(corrupt)?, user)))
+        Ok(Some((login.into_login().ok_or_else(corrupt)?, user)))
     }
 
     /// All logins of a user, the newest first; those that are over may be among them for a minute.

@@ -231,8 +231,8 @@ impl Browser {
     #[track_caller]
     pub(crate) fn press(&self, name: &str) {
         let path = format!(
-            "//button[normalize-space()='{name}'] | //a[normalize-space()='{name}'] | \
-             //summary[normalize-space()='{name}'] | //input[@type='submit' and @value='{name}']"
+            "//button[normalize-space()=\"{name}\"] | //a[normalize-space()=\"{name}\"] | \
+             //summary[normalize-space()=\"{name}\"] | //input[@type='submit' and @value=\"{name}\"]"
         );
         let element =
             wait_for(&format!("a button or link {name:?} on the page"), PATIENCE, || self.find_by("xpath", &path));
