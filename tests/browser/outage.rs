@@ -16,7 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the database's driver may take to find its primary again, on a busy machine.
 const BACK: Duration = Duration::from_secs(40);
 /// Pages that need the database: each says so. With a login of which no host can know whether it still holds.
-const NEEDY: [&str; 6] = ["/", "/profiles/new", "/sessions", "/my-data", "/my-data.json", "/p/0123456789abcdef"];
+const NEEDY: [&str; 6] = ["/", "/profiles/new", "/sessions", "/my-data", "/my-data.json", TICKET];
+/// A link that looks like one.
+const TICKET: &str = "/p/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Pages that do not.
 const INDEPENDENT: [&str; 3] = ["/help", "/help/linux", "/status"];
 

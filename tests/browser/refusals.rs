@@ -85,6 +85,13 @@ fn tokens_that_do_not_hold_get_their_page_and_nobody_is_signed_in() {
         browser.wait_text("The sign-in could not be checked");
         assert_nobody(&browser, what);
     }
+}
+
+// An address may begin ten sign-ins a minute, so these have a portal of their own.
+#[test]
+fn responses_that_are_not_the_providers_sign_nobody_in_and_its_absence_is_said_in_words() {
+    let (issuer, portal) = hostile();
+    let browser = portal.browser();
     // A response for another sign-in, and one that another provider gave.
     issuer.flaw(Flaw::State("planted"));
     begin(&browser);
@@ -92,14 +99,15 @@ fn tokens_that_do_not_hold_get_their_page_and_nobody_is_signed_in() {
     assert_nobody(&browser, "a planted state");
     issuer.flaw(Flaw::ResponseIssuer(Some("https://evil.example")));
     begin(&browser);
-    browser.wait_url("/oauth/callback");
+    browser.wait_text("The sign-in could not be checked");
     assert_nobody(&browser, "another provider's response");
 
     // The provider is away: said in words, and it works again by itself.
     issuer.flaw(Flaw::None);
     issuer.behave(Behaviour::Away);
     begin(&browser);
-    browser.wait_url(ORIGIN);
+    browser.wait_text("Signing in is not possible right now");
+    assert_keeps(&browser, "refusal-provider-away");
     assert_nobody(&browser, "the provider is away");
     issuer.behave(Behaviour::Well);
     begin(&browser);

@@ -51,6 +51,8 @@ fn link_is_spent_by_the_app_alone_and_once() {
         if !purpose.is_empty() {
             looker.headers.push(("sec-purpose", purpose.to_owned()));
         }
+        // Each looks from elsewhere: an address may only look so often.
+        looker.headers.push(("x-forwarded-for", format!("198.51.100.{number}")));
         let host = portal.host(number % 2);
         for method in ["HEAD", "GET"] {
             let answer = looker.send(method, host, &path, None).unwrap();
