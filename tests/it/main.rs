@@ -20,4 +20,8 @@ mod openvpn_transcripts;
 mod pki;
 mod policy;
 mod private;
+mod self_service;
+mod self_service_limits;
+mod self_service_rig;
+mod self_service_sign_in;
 mod store;
