@@ -23,4 +23,8 @@ mod pages;
 mod pki;
 mod policy;
 mod private;
+mod self_service;
+mod self_service_limits;
+mod self_service_rig;
+mod self_service_sign_in;
 mod store;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Form, Json, Router, extract::State, http::StatusCode, routing};
+use axum::{Json, Router, extract::State, http::StatusCode, routing};
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use postern::{
@@ -101,8 +101,9 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 async fn token(
     State(shared): State<Arc<Shared>>,
-    Form(form): Form<HashMap<String, String>>,
+    body: String,
 ) -> (StatusCode, Json<Value>) {
+    let form: HashMap<String, String> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let claims = form.get("code").and_then(|code| shared.codes.lock().unwrap().remove(code));
     let Some(claims) = claims else { return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))) };
     let [header, claims] = [json!({ "alg": "ES256", "kid": "1", "typ": "JWT" }), claims]
