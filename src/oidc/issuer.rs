@@ -136,10 +136,12 @@ impl Issuer {
         if let Some(answer) = self.at_hand() {
             return answer;
         }
-        match self.ask(http).await {
-            Ok(known) => Ok(known),
-            Err(fault) => self.state().known.clone().ok_or_else(|| self.missed(fault)),
-        }
+        let fault = match self.ask(http).await {
+            Ok(known) => return Ok(known),
+            Err(fault) => fault,
+        };
+        let last = self.state().known.clone();
+        last.ok_or_else(|| self.missed(fault))
     }
 
     /// What is known now, for a token whose key is not in `used`.

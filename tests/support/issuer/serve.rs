@@ -77,7 +77,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
         match header.trim().split_once(':') {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().ok()?,
             Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
-                value.trim().clone_into(&mut authorization)
+                value.trim().clone_into(&mut authorization);
             }
             Some(_) => {}
             None => break,

@@ -13,6 +13,10 @@ const options = JSON.parse(process.argv[2]);
 const people = options.people ?? {};
 const host = options.host ?? '127.0.0.1';
 
+// What it has to say about not being made for production is not for tests.
+console.info = () => {};
+console.warn = () => {};
+
 process.stdin.on('end', () => process.exit(0)).on('error', () => process.exit(0)).resume();
 
 const signingKey = (kid) => ({
