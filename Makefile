@@ -24,7 +24,7 @@ MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
 
-setup: ## installs what is missing: openvpn, nftables, iproute2, a mongod under .tools/
+setup: ## installs what is missing: openvpn, nftables, iproute2, chromium, a mongod under .tools/ and so on
 	@deploy/dev/setup.sh
 
 run: setup $(STATE)/postern.toml ## builds and starts Postern on this machine with its own private database
@@ -50,7 +50,7 @@ $(STATE)/postern.toml:
 
 test: ## sets up, then formatting, lints and all tests; says how long each phase took
 	@mkdir -p target && : >target/timings
-	@for phase in setup fmt clippy build unit e2e; do \
+	@for phase in setup fmt clippy build unit e2e browser; do \
 	    echo "== $$phase"; from=$$(date +%s); result=ok; \
 	    $(MAKE) --no-print-directory $$phase || result=FAILED; \
 	    printf '%6d s  %-8s %s\n' $$(($$(date +%s) - from)) $$phase $$result >>target/timings; \
@@ -68,7 +68,7 @@ clippy: ## lints, warnings are errors
 build: ## the tests, without running them
 	cargo test --locked --no-run
 
-# Everything but the end-to-end binary, whose tests bring up whole clusters and so get fewer at a time.
+# Everything but the end-to-end and browser binaries, whose tests bring up whole clusters and so get fewer at a time.
 unit: ## unit and integration tests
 	$(CARGO_TEST) --locked --lib --bins
 	$(CARGO_TEST) --locked --test floors --test it
@@ -76,6 +76,9 @@ unit: ## unit and integration tests
 
 e2e: ## end-to-end tests: real hosts, clients and databases in network namespaces; E2E="name --nocapture" narrows
 	$(CARGO_TEST) --locked --test e2e -- --test-threads=$(or $(E2E_THREADS),2) $(E2E)
+
+browser: ## the pages in a real browser, on the same hosts; BROWSER="name --nocapture" narrows; pictures in target/screenshots
+	$(CARGO_TEST) --locked --test browser -- --test-threads=$(or $(BROWSER_THREADS),2) $(BROWSER)
 
 doc: ## documentation without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items

@@ -4,7 +4,8 @@
 //!
 //! - Floor 0: [`domain`] holds the nouns and the pure rules, [`runtime`] the tokio plumbing without VPN words.
 //! - Floor 1: [`store`] is MongoDB, [`keys`] seals secrets, [`pki`] is X.509, [`openvpn`] is what we know about
-//!   OpenVPN, [`firewall`] is nftables and forwarding. They do not know each other.
+//!   OpenVPN, [`firewall`] is nftables and forwarding, [`oidc`] is sign-in at an identity provider. They do not know
+//!   each other.
 //! - Floor 2: [`services`] are the rules that change something, each with its audit entry.
 //! - Floor 3: [`web`] (listeners, API) and [`daemon`] (this host's `openvpn` processes); the database is the only
 //!   road between them. [`jobs`] is periodic work under a lease.
@@ -17,6 +18,7 @@ pub mod domain;
 pub mod firewall;
 pub mod jobs;
 pub mod keys;
+pub mod oidc;
 pub mod openvpn;
 pub mod pki;
 pub mod runtime;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Brings a Debian or Ubuntu machine that has Rust to the point where `make test` and `make run` work: the programs
-# that Postern drives (openvpn, nft, ip), and a mongod under .tools/. Safe to repeat; does nothing when nothing is
-# missing. Works as root, or as a user with sudo. Asks nothing.
+# that Postern drives (openvpn, nft, ip), those that its tests drive (a browser, node, NetworkManager), npm packages of
+# the tests, and a mongod under .tools/. Safe to repeat; does nothing when nothing is missing. Works as root, or as a
+# user with sudo. Asks nothing.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -79,6 +80,16 @@ install_packages() {
     has nft || missing="$missing nftables"
     has ip || missing="$missing iproute2"
     has curl || missing="$missing curl"
+    has chromium || missing="$missing chromium"
+    has chromedriver || missing="$missing chromium-driver"
+    has npm || missing="$missing npm"
+    has dbus-daemon || missing="$missing dbus"
+    if ! has NetworkManager; then
+        missing="$missing network-manager"
+        # The tests need the program; a service of it could take this machine's network over.
+        [ ! -d /run/systemd/system ] || as_root systemctl mask NetworkManager.service
+    fi
+    [ -e /usr/lib/NetworkManager/VPN/nm-openvpn-service.name ] || missing="$missing network-manager-openvpn"
     if [ -z "$(find_mongod)" ]; then
         [ -e /usr/lib/x86_64-linux-gnu/libcurl.so.4 ] || missing="$missing libcurl4"
         has unzip || missing="$missing unzip"
@@ -111,6 +122,18 @@ fetch_mongod() {
     "$found" --version >/dev/null 2>&1 || fail "$found does not run here: $("$found" --version 2>&1 | head -n 1)"
 }
 
+# The npm packages that tests use, each folder pinned by its lock file. None of their scripts is run.
+fetch_npm_packages() {
+    for lock in tests/support/*/package-lock.json; do
+        folder=$(dirname "$lock")
+        cmp -s "$lock" "$folder/node_modules/.fetched" && continue
+        echo "setup: fetching the npm packages of $folder"
+        npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --silent ||
+            fail "could not fetch the npm packages of $folder. Without the npm registry the browser tests cannot run."
+        cp "$lock" "$folder/node_modules/.fetched"
+    done
+}
+
 # What the tests need of the kernel. Said here, because later it would show as a strange failure.
 check_kernel() {
     [ -c /dev/net/tun ] || as_root modprobe tun 2>/dev/null || true
@@ -121,4 +144,5 @@ check_kernel() {
 check_rust
 install_packages
 fetch_mongod
+fetch_npm_packages
 check_kernel

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    ids::{AuditId, HostId, RequestId, TokenId},
+    ids::{AuditId, HostId, LoginId, RequestId, TokenId, UserId},
     role::{Permission, Role},
 };
 
@@ -18,6 +18,15 @@ pub enum Actor {
         /// What it may do.
         role: Role,
     },
+    /// A person who is signed in, about what is the person's own.
+    Person {
+        /// Who.
+        user: UserId,
+        /// By which login.
+        login: LoginId,
+    },
+    /// Whoever holds a one-time link for a user.
+    Holder(UserId),
     /// A host, about itself.
     Host(HostId),
     /// Somebody with a shell on a machine of the cluster: the named command.
@@ -32,7 +41,8 @@ impl Actor {
         match self {
             Self::Token { role, .. } => role.may(permission),
             Self::Shell(_) => true,
-            Self::Host(_) | Self::System(_) => false,
+            // What a person may do to others comes with the console; what is one's own needs no permission.
+            Self::Person { .. } | Self::Holder(_) | Self::Host(_) | Self::System(_) => false,
         }
     }
 
@@ -41,7 +51,7 @@ impl Actor {
         match self {
             Self::Token { role, .. } => role.may_change_role(from, to),
             Self::Shell(_) => true,
-            Self::Host(_) | Self::System(_) => false,
+            Self::Person { .. } | Self::Holder(_) | Self::Host(_) | Self::System(_) => false,
         }
     }
 }
@@ -50,6 +60,7 @@ impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Token { id, .. } => id.fmt(f),
+            Self::Person { user: id, .. } | Self::Holder(id) => id.fmt(f),
             Self::Host(id) => id.fmt(f),
             Self::Shell(command) => write!(f, "shell:{command}"),
             Self::System(rule) => write!(f, "system:{rule}"),
@@ -95,6 +106,8 @@ actions! {
     UserDelete = "user.delete";
     /// A profile was issued.
     ProfileIssue = "profile.issue";
+    /// A profile was given another name.
+    ProfileRename = "profile.rename";
     /// A profile was revoked.
     ProfileRevoke = "profile.revoke";
     /// A server was made.
@@ -117,6 +130,14 @@ actions! {
     HostDelete = "host.delete";
     /// Somebody asked for the end of a session.
     SessionEnd = "session.end";
+    /// Somebody signed in for the first time, and a prepared user became theirs.
+    UserClaim = "user.claim";
+    /// Somebody signed in, or was refused.
+    LoginStart = "login.start";
+    /// A login was ended.
+    LoginEnd = "login.end";
+    /// A one-time link was made.
+    TicketCreate = "ticket.create";
     /// Settings were changed.
     SettingsUpdate = "settings.update";
     /// An authority was made.

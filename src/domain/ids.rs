@@ -100,6 +100,8 @@ id! {
     SessionId = "ses";
     /// A certificate authority.
     AuthorityId = "aut";
+    /// A browser sign-in.
+    LoginId = "lgn";
     /// An API token.
     TokenId = "tok";
     /// An entry of the audit trail.

@@ -11,15 +11,20 @@ pub mod authority;
 pub mod clock;
 pub mod host;
 pub mod ids;
+pub mod limits;
+pub mod login;
 pub mod network;
+pub mod oidc;
 pub mod organization;
 pub mod profile;
+pub mod retention;
 pub mod role;
 pub mod secret;
 pub mod server;
 pub mod session;
 pub mod settings;
 pub mod text;
+pub mod ticket;
 pub mod user;
 
 /// The cluster-wide number that every change of policy increases by one.

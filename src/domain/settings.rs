@@ -2,13 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::text::Name;
+use super::{
+    oidc::Oidc,
+    text::{Comment, Name},
+};
 
 /// The cluster's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// The company, as people read it.
     pub company_name: Option<Name>,
+    /// Whom people may ask, in words.
+    pub contact: Option<Comment>,
+    /// How people sign in.
+    pub oidc: Oidc,
     /// For how many days a new profile is valid.
     pub profile_lifetime_days: ProfileLifetime,
     /// How many active profiles a user may have.
@@ -21,6 +29,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             company_name: None,
+            contact: None,
+            oidc: Oidc::default(),
             profile_lifetime_days: ProfileLifetime(90),
             profiles_per_user: ProfileLimit(10),
             outage_admission_hours: OutageAdmission(4),

@@ -139,6 +139,14 @@ text! {
         }
     }
 
+    /// The name of a client at an issuer (RFC 6749, appendix A.1): printable ASCII, without spaces at its ends.
+    ClientId(text) {
+        check_plain(text, 255)?;
+        if !text.is_ascii() {
+            return Err(TextError::Form { expected: "plain ASCII" });
+        }
+    }
+
     /// The name that a machine goes by in its cluster: like one label of a DNS name, or several.
     HostName(text) {
         if !is_dns_name(text) {
@@ -151,6 +159,11 @@ impl Email {
     /// What follows the `@`.
     pub fn domain(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
+    /// What stands before the `@`, which is always a name too.
+    pub fn local_part(&self) -> Name {
+        Name(self.0.split_once('@').map_or("", |(local, _)| local).into())
     }
 }
 

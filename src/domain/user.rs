@@ -2,13 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{OrganizationId, UserId},
     role::Role,
     text::{Email, GroupName, Name},
 };
+
+/// The account that a user signs in with: unique in the cluster, and never another person's (OpenID Connect Core 1.0,
+/// section 2). An e-mail address may pass to another person; this does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The issuer, as the settings name it.
+    pub iss: String,
+    /// The account there.
+    pub sub: String,
+}
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,4 +37,6 @@ pub struct User {
     pub role: Role,
     /// A disabled user has no session and gets none, and cannot sign in.
     pub disabled: bool,
+    /// The account that the user signs in with, since the first sign-in.
+    pub identity: Option<Identity>,
 }

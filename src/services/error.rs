@@ -31,6 +31,18 @@ pub enum ServiceError {
     /// The token is unknown, wrong or over.
     #[error("the token is not valid")]
     Unauthenticated,
+    /// Too often; nothing was done.
+    #[error("too many attempts; try again in {} seconds", .after.as_secs().max(1))]
+    TooMany {
+        /// When it is worth another try.
+        after: std::time::Duration,
+    },
+    /// The user has as many profiles as are allowed: revoke one first.
+    #[error("the user has {limit} active profiles, the most allowed; revoke one first")]
+    ProfileLimit {
+        /// How many are allowed.
+        limit: u64,
+    },
     /// Not now: the database is away. A change may or may not have happened.
     #[error("Postern cannot reach its database right now; VPN connections are not affected")]
     Unavailable(#[source] StoreError),

@@ -11,18 +11,29 @@ pub mod attachments;
 pub mod audit;
 mod authorities;
 pub mod error;
+pub mod health;
 pub mod hosts;
+pub mod limits;
+pub mod logins;
+mod membership;
 pub mod memory;
+pub mod my_data;
 pub mod nudges;
 pub mod organizations;
 pub mod profiles;
+pub mod self_service;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
+mod sign_in;
+pub mod tickets;
 pub mod tokens;
 pub mod users;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 pub use crate::keys::host::HostKey;
 pub use crate::store::{
@@ -40,6 +51,7 @@ use jiff::Timestamp;
 pub use nudges::Nudge;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use self::limits::{Buckets, Whose};
 use crate::{
     domain::{
         Revised, Revision,
@@ -49,9 +61,13 @@ use crate::{
         role::Permission,
     },
     keys::master::MasterKey,
+    oidc::Provider,
     runtime::random,
-    store::{Store, events::Emitter, policy::PolicyChange},
+    store::{Store, StoreError, events::Emitter, policy::PolicyChange},
 };
+
+/// Reads that a page waits for are given up after this, so that it can say so while its reader still waits.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Who asks, and in the course of which request.
 #[derive(Debug, Clone)]
@@ -97,12 +113,24 @@ struct Inner {
     clock: Arc<dyn Clock>,
     master_key: Option<MasterKey>,
     authorities: authorities::Loaded,
+    public_url: OnceLock<Box<str>>,
+    provider: Provider,
+    buckets: Buckets<Whose>,
 }
 
 impl Services {
     /// Services over a store. Without a master key nothing can be issued.
     pub fn new(store: Store, emitter: Emitter, clock: Arc<dyn Clock>, master_key: Option<MasterKey>) -> Self {
-        Self(Arc::new(Inner { store, emitter, clock, master_key, authorities: authorities::Loaded::default() }))
+        Self(Arc::new(Inner {
+            store,
+            emitter,
+            provider: Provider::new(Arc::clone(&clock)),
+            clock,
+            master_key,
+            authorities: authorities::Loaded::default(),
+            public_url: OnceLock::new(),
+            buckets: Buckets::default(),
+        }))
     }
 
     /// The present, by this process's clock.
@@ -138,6 +166,16 @@ impl Services {
     where
         F: Fn(PolicyChange) -> Fut,
         Fut: Future<Output = Result<T, ServiceError>>,
+    {
+        self.change_or(change).await
+    }
+
+    /// Like [`Self::change`], with refusals of another kind.
+    async fn change_or<T, E, F, Fut>(&self, change: F) -> Result<T, E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
     {
         let (value, revision) = self.store().change(change).await?;
         if let Some(revision) = revision {

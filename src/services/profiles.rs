@@ -10,20 +10,21 @@ use crate::{
         Revised, Revision,
         access::permits,
         audit::Action,
-        host::Host,
         ids::{ProfileId, ServerId, UserId},
-        profile::{Fingerprint, Profile, ProfileState},
+        profile::{Fingerprint, Profile, ProfileState, WrittenFor},
         role::Permission,
         secret::Secret,
         server::Server,
         settings::Settings,
         text::Name,
+        ticket::ProfileTicket,
         user::User,
     },
     openvpn::config::{ClientProfile, ProfileKeys, Remote},
     pki::request::LeafKey,
     store::{
         entity::{Page, PageRequest},
+        policy::PolicyChange,
         profiles::ProfileFilter,
         settings::SETTINGS_KEY,
     },
@@ -52,6 +53,23 @@ pub struct IssuedProfile {
     pub config: Secret<String>,
 }
 
+/// How long a profile goes on working after another one took its place.
+pub const OVERLAP: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// A profile to be issued, and what goes with it in the same change.
+pub(super) struct Issue<'a> {
+    /// Whose it becomes.
+    pub user: UserId,
+    /// Where it leads.
+    pub server: ServerId,
+    /// What it is called.
+    pub name: &'a Name,
+    /// The profile of the same user whose place it takes.
+    pub replaces: Option<ProfileId>,
+    /// The hash of the one-time ticket that it is issued for, which is spent by it.
+    pub ticket: Option<&'a [u8; 32]>,
+}
+
 impl Services {
     /// A page of profiles.
     pub async fn profiles(
@@ -73,13 +91,22 @@ impl Services {
     /// Issues a profile: key and certificate, an address of its own, and the file that lists every host.
     pub async fn issue_profile(&self, act: &Act, user: UserId, new: NewProfile) -> Result<IssuedProfile, ServiceError> {
         act.require(Permission::ManageUsers)?;
+        let NewProfile { server_id, name } = &new;
+        self.issue(act, &Issue { user, server: *server_id, name, replaces: None, ticket: None }).await
+    }
+
+    /// Issues a profile for whoever may have it; that the asker may is for the caller to know.
+    pub(super) async fn issue(&self, act: &Act, issue: &Issue<'_>) -> Result<IssuedProfile, ServiceError> {
         let authorities = self.authorities().await?;
-        let (server, hosts, settings) = tokio::try_join!(
-            self.store().find::<Server>(&new.server_id),
-            self.store().hosts_in_service(new.server_id),
+        let servers = [issue.server];
+        let (server, attached, settings) = tokio::try_join!(
+            self.store().find::<Server>(&issue.server),
+            self.store().attached_hosts(&servers),
             self.store().find::<Settings>(&SETTINGS_KEY),
         )?;
         let server = server.ok_or_else(|| ServiceError::invalid("server_id", "there is no such server"))?.value;
+        let hosts = attached.get(&server.id).map(Vec::as_slice).unwrap_or_default();
+        let written_for = WrittenFor::now(&server, hosts);
         let settings = &settings.map(|found| found.value).unwrap_or_default();
 
         let (id, now): (ProfileId, _) = (self.new_id(), self.now());
@@ -88,7 +115,7 @@ impl Services {
         let certificate = authorities.client.issue_client(&key.public_key(), id, now, expires_at)?;
         let tls_crypt = authorities.tls_crypt.client_key(id.to_string().as_bytes())?;
 
-        let remotes = remotes(&server, &hosts, id);
+        let remotes = remotes(&written_for, id);
         if remotes.is_empty() {
             return Err(ServiceError::Conflict("server_id: no host runs this server yet; attach one first".into()));
         }
@@ -106,18 +133,20 @@ impl Services {
         let address = self.store().reserve_address(server.id, server.network, id, now).await?.ok_or_else(full)?;
         let profile = &Profile {
             id,
-            user_id: user,
+            user_id: issue.user,
             server_id: server.id,
-            name: new.name,
+            name: issue.name.clone(),
             address,
             state: ProfileState::Active,
             issued_at: now,
             expires_at,
             revoked_at: None,
             last_connected_at: None,
+            replaced_by: None,
             fingerprint: Fingerprint(certificate.fingerprint_sha256),
+            written_for: Some(written_for),
         };
-        let added = self.add_profile(act, profile, settings).await;
+        let added = self.add_profile(act, profile, issue, settings).await;
         let rev = match added {
             Ok(rev) => rev,
             // It may have been added all the same; the sweep finds out.
@@ -132,9 +161,20 @@ impl Services {
         Ok(IssuedProfile { profile: Revised { rev, value: profile.clone() }, config })
     }
 
-    async fn add_profile(&self, act: &Act, profile: &Profile, settings: &Settings) -> Result<Revision, ServiceError> {
+    async fn add_profile(
+        &self,
+        act: &Act,
+        profile: &Profile,
+        issue: &Issue<'_>,
+        settings: &Settings,
+    ) -> Result<Revision, ServiceError> {
         let limit = u64::from(settings.profiles_per_user.get());
         self.change(|tx| async move {
+            if let Some(hash) = issue.ticket
+                && !tx.spend_ticket::<ProfileTicket>(hash, self.now()).await?
+            {
+                return Err(ServiceError::NotFound("link"));
+            }
             let user = tx.find::<User>(&profile.user_id).await?.ok_or(ServiceError::NotFound("user"))?.value;
             let server = tx.find::<Server>(&profile.server_id).await?;
             let server = server.ok_or_else(|| ServiceError::invalid("server_id", "there is no such server"))?.value;
@@ -147,12 +187,18 @@ impl Services {
             if !permits(&server, user.organization_id, &user.groups) {
                 return Err(ServiceError::Conflict("server_id: this server is not open to the user".into()));
             }
-            if tx.active_profiles_of(user.id, limit).await? >= limit {
-                let sentence = format!("the user has {limit} active profiles, the most allowed; revoke one first");
-                return Err(ServiceError::Conflict(sentence));
+            if let Some(old) = issue.replaces {
+                replace(&tx, old, profile).await?;
+            }
+            if tx.active_profiles_of(user.id, profile.issued_at, limit).await? >= limit {
+                return Err(ServiceError::ProfileLimit { limit });
             }
             tx.insert(profile).await?;
-            tx.record(&self.entry(act, Action::ProfileIssue, &profile.id, difference(None, Some(profile)))).await?;
+            let mut changes = difference(None, Some(profile));
+            if let (Some(fields), Some(old)) = (changes.as_object_mut(), issue.replaces) {
+                fields.insert("replaces".to_owned(), serde_json::json!([null, old]));
+            }
+            tx.record(&self.entry(act, Action::ProfileIssue, &profile.id, changes)).await?;
             Ok(tx.rev())
         })
         .await
@@ -166,8 +212,23 @@ impl Services {
         expected: Option<Revision>,
     ) -> Result<Revised<Profile>, ServiceError> {
         act.require(Permission::ManageUsers)?;
+        self.revoke(act, id, None, expected).await
+    }
+
+    /// Revokes a profile; of `owner` only, if one is given.
+    pub(super) async fn revoke(
+        &self,
+        act: &Act,
+        id: ProfileId,
+        owner: Option<UserId>,
+        expected: Option<Revision>,
+    ) -> Result<Revised<Profile>, ServiceError> {
         self.change(|tx| async move {
-            let found = tx.find::<Profile>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = match owner {
+                Some(owner) => tx.profile_of(owner, id).await?,
+                None => tx.find::<Profile>(&id).await?,
+            };
+            let found = found.ok_or(ServiceError::NotFound(WHAT))?;
             if found.value.state == ProfileState::Revoked {
                 return Ok(found);
             }
@@ -192,16 +253,28 @@ fn expiry(now: Timestamp, settings: &Settings) -> Timestamp {
     now + SignedDuration::from_hours(24 * i64::from(settings.profile_lifetime_days.get()))
 }
 
+/// Lets `new` take the place of an older profile of the same user and server, which goes on working for a while.
+async fn replace(tx: &PolicyChange, old: ProfileId, new: &Profile) -> Result<(), ServiceError> {
+    let old = tx.profile_of(new.user_id, old).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
+    if old.replaced_by.is_some() || old.state == ProfileState::Revoked {
+        return Err(ServiceError::Conflict("this profile was revoked or replaced already".into()));
+    }
+    let expires_at = old.expires_at.min(new.issued_at + OVERLAP);
+    tx.replace(&Profile { replaced_by: Some(new.id), expires_at, ..old }).await?;
+    Ok(())
+}
+
 /// A `remote` for each address of each host, in an order that is the profile's own. Engines that draw a remote "at
 /// random" may all draw alike (OpenVPN 3 seeds with the second), so the draw is spread here.
-fn remotes(server: &Server, hosts: &[Host], profile: ProfileId) -> Vec<Remote> {
-    let mut remotes: Vec<_> = hosts
+fn remotes(file: &WrittenFor, profile: ProfileId) -> Vec<Remote> {
+    let mut remotes: Vec<_> = file
+        .hosts
         .iter()
-        .flat_map(|host| host.public_addresses.iter())
+        .flat_map(|host| host.addresses.iter())
         .map(|address| {
             let rank: [u8; 32] =
                 Sha256::new().chain_update(profile.to_bytes()).chain_update(address.to_string()).finalize().into();
-            (rank, Remote { address: address.clone(), port: server.port, protocol: server.protocol })
+            (rank, Remote { address: address.clone(), port: file.port, protocol: file.protocol })
         })
         .collect();
     remotes.sort_by_key(|(rank, _)| *rank);

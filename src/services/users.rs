@@ -71,7 +71,14 @@ pub struct UserPatch {
     /// Whether the user is shut out.
     #[serde(deserialize_with = "given")]
     pub disabled: Option<bool>,
+    /// `null` forgets the account that the user signs in with; the next sign-in under the user's verified e-mail address
+    /// links another one.
+    pub identity: Removable<Unlinked>,
 }
+
+/// No value: an account is linked by signing in, never by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Unlinked {}
 
 impl UserPatch {
     fn apply(&self, user: &User) -> User {
@@ -83,6 +90,11 @@ impl UserPatch {
             groups: self.groups.clone().unwrap_or_else(|| user.groups.clone()),
             role: self.role.unwrap_or(user.role),
             disabled: self.disabled.unwrap_or(user.disabled),
+            identity: match self.identity {
+                Removable::Removed => None,
+                Removable::Kept => user.identity.clone(),
+                Removable::Set(never) => match never {},
+            },
         }
     }
 }
@@ -110,7 +122,7 @@ impl Services {
         act.require(Permission::ManageUsers)?;
         check_role(act, Role::User, new.role)?;
         let NewUser { organization_id, name, email, groups, role, disabled } = new;
-        let value = &User { id: self.new_id(), organization_id, name, email, groups, role, disabled };
+        let value = &User { id: self.new_id(), organization_id, name, email, groups, role, disabled, identity: None };
         self.change(|tx| async move {
             check_organization(&tx, value.organization_id).await?;
             tx.insert(value).await.map_err(ServiceError::taken("email", WHAT))?;
@@ -145,6 +157,10 @@ impl Services {
                 check_organization(&tx, after.organization_id).await?;
             }
             tx.replace(&after).await.map_err(ServiceError::taken("email", WHAT))?;
+            if after.disabled || after.identity != before.identity {
+                tx.end_logins_of(id).await?;
+                tx.drop_tickets_of(id).await?;
+            }
             let action = match (before.disabled, after.disabled) {
                 (false, true) => Action::UserDisable,
                 (true, false) => Action::UserEnable,
@@ -167,6 +183,8 @@ impl Services {
                 tx.free_address(profile.value.id).await?;
                 tx.delete::<Profile>(&profile.value.id, self.now()).await?;
             }
+            tx.end_logins_of(id).await?;
+            tx.drop_tickets_of(id).await?;
             tx.delete::<User>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);
             tx.record(&self.entry(act, Action::UserDelete, &id, changes)).await?;

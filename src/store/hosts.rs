@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, StoreError,
-    entity::{Entity, Page, PageRequest, binary, decode_all, timestamp},
+    entity::{Entity, Page, PageRequest, binary, timestamp},
     policy::PolicyChange,
     servers::AttachmentKey,
 };
@@ -137,17 +137,44 @@ impl Store {
         Ok(self.all::<Host>(filter).await?.into_iter().next())
     }
 
-    /// The hosts that new profiles of a server list: attached, and not draining.
-    pub async fn hosts_in_service(&self, server: ServerId) -> Result<Vec<Host>, StoreError> {
+    /// The hosts that are attached to each of the given servers, the draining ones included.
+    pub async fn attached_hosts(&self, servers: &[ServerId]) -> Result<HashMap<ServerId, Vec<Host>>, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            server_id: ServerId,
+            host: HostDoc,
+        }
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         let pipeline = [
-            doc! { "$match": { "server_id": server.to_string() } },
+            doc! { "$match": { "server_id": { "$in": servers } } },
             doc! { "$lookup": { "from": Host::COLLECTION, "localField": "host_id", "foreignField": "_id", "as": "host" } },
             doc! { "$unwind": "$host" },
-            doc! { "$replaceRoot": { "newRoot": "$host" } },
-            doc! { "$match": { "draining": false } },
+            doc! { "$project": { "server_id": 1, "host": 1 } },
         ];
-        let rows = self.collection::<Attachment>().aggregate(pipeline).with_type::<RawDocumentBuf>().await?;
-        Ok(decode_all::<Host>(rows).await?.into_iter().map(|found| found.value).collect())
+        let mut rows = self.collection::<Attachment>().aggregate(pipeline).with_type::<RawDocumentBuf>().await?;
+        let mut attached = HashMap::<_, Vec<_>>::new();
+        while let Some(row) = rows.try_next().await? {
+            let corrupt = || StoreError::Corrupt {
+                collection: Host::COLLECTION,
+                id: row.get_str("_id").unwrap_or("?").to_owned(),
+            };
+            let found: Row = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
+            let host = Host::from_doc(found.host).ok_or_else(corrupt)?.value;
+            attached.entry(found.server_id).or_default().push(host);
+        }
+        Ok(attached)
+    }
+
+    /// The ids of all hosts.
+    pub async fn host_ids(&self) -> Result<Vec<HostId>, StoreError> {
+        Ok(self.all::<Host>(doc! {}).await?.into_iter().map(|host| host.value.id).collect())
+    }
+
+    /// The names of hosts.
+    pub async fn host_names(&self, hosts: &[HostId]) -> Result<HashMap<HostId, HostName>, StoreError> {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let found = self.all::<Host>(doc! { "_id": { "$in": hosts } }).await?;
+        Ok(found.into_iter().map(|host| (host.value.id, host.value.name)).collect())
     }
 
     /// Says that a host is alive.

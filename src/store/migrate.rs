@@ -52,6 +52,7 @@ macro_rules! migrations {
 
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001-first";
+    2 "0002-self-service";
 };
 
 /// A migration that the database lacks.

@@ -26,14 +26,17 @@ pub mod error;
 pub mod events;
 pub mod hosts;
 pub mod lease;
+pub mod logins;
 pub mod migrate;
 pub mod organizations;
 pub mod policy;
 pub mod private;
 pub mod profiles;
+pub mod rates;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
+pub mod tickets;
 pub mod tokens;
 pub mod users;
 

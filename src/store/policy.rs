@@ -58,9 +58,32 @@ impl Store {
         E: From<StoreError>,
     {
         let _turn = self.policy_turn().lock().await;
+        self.transact(true, change).await
+    }
+
+    /// Like [`Self::change`], for what is not policy and yet must stand or fall with its audit entry: no revision is
+    /// raised, nobody queues, and the handle's revision means nothing.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub async fn note<T, E, F, Fut>(&self, change: F) -> Result<T, E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
+        Ok(self.transact(false, change).await?.0)
+    }
+
+    async fn transact<T, E, F, Fut>(&self, raises: bool, change: F) -> Result<(T, Option<Revision>), E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
         let began = Instant::now();
         loop {
-            let tx = self.begin(began).await?;
+            let tx = self.begin(raises, began).await?;
             let result = change(tx.clone()).await;
             if tx.0.conflicted.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
                 tx.abort().await;
@@ -81,11 +104,12 @@ impl Store {
         }
     }
 
-    async fn begin(&self, began: Instant) -> Result<PolicyChange, StoreError> {
+    async fn begin(&self, raises: bool, began: Instant) -> Result<PolicyChange, StoreError> {
         loop {
             let mut session = self.database().client().start_session().await?;
             session.start_transaction().await?;
-            match self.raise_revision(&mut session).await {
+            let revision = if raises { self.raise_revision(&mut session).await } else { Ok(Revision(0)) };
+            match revision {
                 Ok(rev) => {
                     return Ok(PolicyChange(Arc::new(Inner {
                         store: self.clone(),
@@ -197,18 +221,20 @@ impl PolicyChange {
         self.insert_into("audit", row).await
     }
 
-    async fn insert_into(&self, collection: &str, row: RawDocumentBuf) -> Result<(), StoreError> {
+    /// Adds a row that is no noun of the policy.
+    pub(super) async fn insert_into(&self, collection: &str, row: RawDocumentBuf) -> Result<(), StoreError> {
         let mut session = self.session().await;
         let collection = self.0.store.database().collection::<RawDocumentBuf>(collection);
         let inserted = collection.insert_one(row).session(&mut *session).await;
         self.written(inserted).map(drop)
     }
 
-    pub(super) async fn delete_rows(&self, collection: &str, filter: Document) -> Result<(), StoreError> {
+    /// Removes rows that are no nouns of the policy, and answers how many there were.
+    pub(super) async fn delete_rows(&self, collection: &str, filter: Document) -> Result<u64, StoreError> {
         let mut session = self.session().await;
         let collection = self.0.store.database().collection::<RawDocumentBuf>(collection);
         let deleted = collection.delete_many(filter).session(&mut *session).await;
-        self.written(deleted).map(drop)
+        Ok(self.written(deleted)?.deleted_count)
     }
 
     async fn session(&self) -> MutexGuard<'_, ClientSession> {

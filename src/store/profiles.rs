@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, StoreError,
-    entity::{Entity, Page, PageRequest, binary, date, timestamp},
+    entity::{Entity, Page, PageRequest, binary, date, decode_all, timestamp},
     policy::PolicyChange,
 };
 use crate::domain::{
     Revised, Revision,
     ids::{ProfileId, ServerId, UserId},
     network::ServerNetwork,
-    profile::{Fingerprint, Profile, ProfileState},
+    profile::{Fingerprint, Profile, ProfileState, WrittenFor},
     text::Name,
 };
 
@@ -37,7 +37,11 @@ pub struct ProfileDoc {
     revoked_at: Option<DateTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_connected_at: Option<DateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced_by: Option<ProfileId>,
     fingerprint: Binary,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    written_for: Option<WrittenFor>,
 }
 
 /// The words of the state in the database.
@@ -74,7 +78,9 @@ impl Entity for Profile {
             expires_at: date(self.expires_at),
             revoked_at: self.revoked_at.map(date),
             last_connected_at: self.last_connected_at.map(date),
+            replaced_by: self.replaced_by,
             fingerprint: binary(&self.fingerprint.0),
+            written_for: self.written_for.clone(),
         }
     }
 
@@ -90,7 +96,9 @@ impl Entity for Profile {
             expires_at: timestamp(doc.expires_at)?,
             revoked_at: doc.revoked_at.and_then(timestamp),
             last_connected_at: doc.last_connected_at.and_then(timestamp),
+            replaced_by: doc.replaced_by,
             fingerprint: Fingerprint(doc.fingerprint.bytes.try_into().ok()?),
+            written_for: doc.written_for,
         };
         Some(Revised { rev: Revision(doc.rev), value })
     }
@@ -120,6 +128,19 @@ impl Store {
             query.insert("server_id", server.to_string());
         }
         self.page(query, page).await
+    }
+
+    /// The newest profiles of a user, at most `limit`.
+    pub async fn newest_profiles(&self, user: UserId, limit: i64) -> Result<Vec<Revised<Profile>>, StoreError> {
+        let profiles = self.collection::<Profile>();
+        let rows = profiles.find(doc! { "user_id": user.to_string() }).sort(doc! { "_id": -1 }).limit(limit);
+        decode_all::<Profile>(rows.await?).await
+    }
+
+    /// A profile, if it belongs to this user.
+    pub async fn find_profile_of(&self, user: UserId, id: ProfileId) -> Result<Option<Revised<Profile>>, StoreError> {
+        let filter = doc! { "_id": id.to_string(), "user_id": user.to_string() };
+        Ok(self.all::<Profile>(filter).await?.into_iter().next())
     }
 
     /// Reserves an address of a server's network for a profile: the first free one of the profile's own sequence.
@@ -212,9 +233,14 @@ impl Store {
 }
 
 impl PolicyChange {
+    /// A profile, if it belongs to this user.
+    pub async fn profile_of(&self, user: UserId, id: ProfileId) -> Result<Option<Revised<Profile>>, StoreError> {
+        self.find_where::<Profile>(doc! { "_id": id.to_string(), "user_id": user.to_string() }).await
+    }
+
     /// Gives the address of a profile back, so that another profile may get it.
     pub async fn free_address(&self, profile: ProfileId) -> Result<(), StoreError> {
-        self.delete_rows("addresses", doc! { "_id": profile.to_string() }).await
+        self.delete_rows("addresses", doc! { "_id": profile.to_string() }).await.map(drop)
     }
 
     /// All profiles of a server.

@@ -172,6 +172,21 @@ impl Entity for Attachment {
 }
 
 impl Store {
+    /// The servers with these ids.
+    pub async fn servers_by_id(&self, ids: &[ServerId]) -> Result<Vec<Server>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let found = self.all::<Server>(doc! { "_id": { "$in": ids } }).await?;
+        Ok(found.into_iter().map(|found| found.value).collect())
+    }
+
+    /// The servers that are enabled and open to an organization, by their names.
+    pub async fn servers_open_to(&self, organization: OrganizationId) -> Result<Vec<Server>, StoreError> {
+        let found = self.all::<Server>(doc! { "enabled": true, "organization_ids": organization.to_string() }).await?;
+        let mut servers: Vec<Server> = found.into_iter().map(|found| found.value).collect();
+        servers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(servers)
+    }
+
     /// A page of servers.
     pub async fn list_servers(&self, page: &PageRequest) -> Result<Page<Revised<Server>>, StoreError> {
         self.page(doc! {}, page).await

@@ -106,6 +106,22 @@ impl Store {
         Ok(asked.matched_count > 0)
     }
 
+    /// Asks for the end of a session of this user. `false` if the user has no such live session.
+    pub async fn ask_for_end_of(&self, user: UserId, session: SessionId) -> Result<bool, StoreError> {
+        let reason = bson::serialize_to_bson(&EndReason::Requested).map_err(mongodb::error::Error::from)?;
+        let filter = doc! { "_id": session.to_string(), "user_id": user.to_string(), "ended_at": null };
+        let asked = self.sessions().update_one(filter, doc! { "$set": { "end_requested": reason } }).await?;
+        Ok(asked.matched_count > 0)
+    }
+
+    /// The newest sessions of a user, live and ended, at most `limit`.
+    pub async fn newest_sessions(&self, user: UserId, limit: i64) -> Result<Vec<Session>, StoreError> {
+        let sessions = self.sessions();
+        let rows = sessions.find(doc! { "user_id": user.to_string() }).sort(doc! { "_id": -1 }).limit(limit);
+        let rows: Vec<Document> = rows.await?.try_collect().await?;
+        rows.into_iter().map(session).collect()
+    }
+
     /// The live sessions of a host that somebody asked to end.
     pub async fn ends_asked_of(&self, host: HostId) -> Result<Vec<(SessionId, EndReason)>, StoreError> {
         let filter = doc! { "host_id": host.to_string(), "ended_at": null, "end_requested": { "$type": "string" } };

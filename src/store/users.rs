@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use mongodb::bson::{Bson, doc};
+use jiff::Timestamp;
+use mongodb::bson::{Bson, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store, StoreError,
-    entity::{Entity, Page, PageRequest},
+    entity::{Entity, Page, PageRequest, date},
     policy::PolicyChange,
 };
 use crate::domain::{
@@ -16,7 +17,7 @@ use crate::domain::{
     profile::Profile,
     role::Role,
     text::{Email, GroupName, Name},
-    user::User,
+    user::{Identity, User},
 };
 
 /// The stored form.
@@ -32,6 +33,8 @@ pub struct UserDoc {
     groups: BTreeSet<GroupName>,
     role: Role,
     disabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
 }
 
 impl Entity for User {
@@ -44,13 +47,13 @@ impl Entity for User {
     }
 
     fn to_doc(&self, rev: Revision) -> UserDoc {
-        let Self { id, organization_id, name, email, groups, role, disabled } = self.clone();
-        UserDoc { id, rev: rev.0, organization_id, name, email, groups, role, disabled }
+        let Self { id, organization_id, name, email, groups, role, disabled, identity } = self.clone();
+        UserDoc { id, rev: rev.0, organization_id, name, email, groups, role, disabled, identity }
     }
 
     fn from_doc(doc: UserDoc) -> Option<Revised<Self>> {
-        let UserDoc { id, rev, organization_id, name, email, groups, role, disabled } = doc;
-        let value = Self { id, organization_id, name, email, groups, role, disabled };
+        let UserDoc { id, rev, organization_id, name, email, groups, role, disabled, identity } = doc;
+        let value = Self { id, organization_id, name, email, groups, role, disabled, identity };
         Some(Revised { rev: Revision(rev), value })
     }
 }
@@ -85,6 +88,16 @@ impl Store {
         }
         self.page(query, page).await
     }
+
+    /// The user who signs in with this account.
+    pub async fn find_user_by_identity(&self, identity: &Identity) -> Result<Option<User>, StoreError> {
+        let found = self.all::<User>(by_identity(identity)).await?;
+        Ok(found.into_iter().next().map(|found| found.value))
+    }
+}
+
+fn by_identity(identity: &Identity) -> Document {
+    doc! { "identity.iss": &identity.iss, "identity.sub": &identity.sub }
 }
 
 /// A text as a pattern that matches just this text.
@@ -105,9 +118,23 @@ impl PolicyChange {
         self.all_where(doc! { "user_id": user.to_string() }).await
     }
 
-    /// How many profiles of a user still open something, counting no further than `limit`.
-    pub async fn active_profiles_of(&self, user: UserId, limit: u64) -> Result<u64, StoreError> {
-        self.count_where::<Profile>(doc! { "user_id": user.to_string(), "state": "active" }, limit).await
+    /// How many profiles of a user still open something, counting no further than `limit`; those that another one
+    /// replaced are on their way out and do not count.
+    pub async fn active_profiles_of(&self, user: UserId, now: Timestamp, limit: u64) -> Result<u64, StoreError> {
+        let filter = doc! {
+            "user_id": user.to_string(), "state": "active", "replaced_by": null, "expires_at": { "$gt": date(now) },
+        };
+        self.count_where::<Profile>(filter, limit).await
+    }
+
+    /// The user who signs in with this account.
+    pub async fn user_by_identity(&self, identity: &Identity) -> Result<Option<Revised<User>>, StoreError> {
+        self.find_where::<User>(by_identity(identity)).await
+    }
+
+    /// The user with this address.
+    pub async fn user_by_email(&self, email: &Email) -> Result<Option<Revised<User>>, StoreError> {
+        self.find_where::<User>(doc! { "email": email.as_str() }).await
     }
 }
 

@@ -13,7 +13,7 @@ use crate::domain::{Revised, Revision};
 pub(super) type Answer<T> = Result<T, Problem>;
 
 /// JSON.
-fn json(value: &impl Serialize) -> Response {
+pub(super) fn json(value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(_never) => Problem::new(Code::Internal, "the answer could not be written").into_response(),

@@ -9,6 +9,13 @@ use ipnet::IpNet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientAddress(pub(super) IpAddr);
 
+impl Default for ClientAddress {
+    /// Nobody's address, for requests that came over no socket.
+    fn default() -> Self {
+        Self(IpAddr::from([0, 0, 0, 0]))
+    }
+}
+
 /// The client behind a connection from `peer`: the rightmost hop of `X-Forwarded-For` that is no trusted proxy.
 ///
 /// Each proxy appends whom it heard from, so the list is believed from the right and only as far as trusted proxies

@@ -24,7 +24,10 @@ use tokio::sync::Semaphore;
 
 use super::{
     client::{ClientAddress, client_address},
+    download::accepts,
+    portal::trouble,
     problem::{Code, Problem, chain},
+    site::Site,
 };
 use crate::{domain::ids::RequestId, services::Services};
 
@@ -43,6 +46,7 @@ pub(super) struct Frame {
     trusted_proxies: Arc<[IpNet]>,
     hosts: Option<Hosts>,
     https: bool,
+    site: Option<Arc<Site>>,
     in_flight: Semaphore,
 }
 
@@ -68,9 +72,16 @@ impl Hosts {
 }
 
 impl Frame {
-    /// A frame for one listener; without `hosts` any `Host` is taken. `https` says that browsers reach it by TLS.
-    pub(super) fn new(services: Services, trusted_proxies: Arc<[IpNet]>, hosts: Option<Hosts>, https: bool) -> Self {
-        Self { services, trusted_proxies, hosts, https, in_flight: Semaphore::new(IN_FLIGHT) }
+    /// A frame for one listener; without `hosts` any `Host` is taken. `https` says that browsers reach it by TLS. With
+    /// a `site` it has pages, and problems are pages too for whoever reads HTML.
+    pub(super) fn new(
+        services: Services,
+        trusted_proxies: Arc<[IpNet]>,
+        hosts: Option<Hosts>,
+        https: bool,
+        site: Option<Arc<Site>>,
+    ) -> Self {
+        Self { services, trusted_proxies, hosts, https, site, in_flight: Semaphore::new(IN_FLIGHT) }
     }
 
     async fn answer(&self, request: Request, next: Next) -> Response {
@@ -131,6 +142,10 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
     if let Some(client) = client {
         request.extensions_mut().insert(ClientAddress(client));
     }
+    if let Some(site) = &frame.site {
+        request.extensions_mut().insert(Arc::clone(site));
+    }
+    let pages = frame.site.as_ref().filter(|_| accepts(request.headers(), "text/html")).cloned();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
 
@@ -138,7 +153,14 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log_cause(&problem, id);
         problem.set_headers(response.headers_mut());
-        *response.body_mut() = problem.document(id, &path);
+        match pages.map(|site| trouble::page(&site, &problem, id)) {
+            None => *response.body_mut() = problem.document(id, &path),
+            Some(page) => {
+                let (parts, body) = page.into_parts();
+                response.headers_mut().extend(parts.headers);
+                *response.body_mut() = body;
+            }
+        }
     }
     set_headers(response.headers_mut(), id, frame.https);
     tracing::info!(
@@ -206,7 +228,7 @@ mod tests {
         let store = Store::connect(&nowhere).await.unwrap();
         let emitter = Emitter::start(&store, Duration::from_secs(1), &TaskTracker::new(), &CancellationToken::new());
         let services = Services::new(store, emitter, Arc::new(SystemClock), None);
-        let frame = Arc::new(Frame::new(services, Arc::default(), None, false));
+        let frame = Arc::new(Frame::new(services, Arc::default(), None, false, None));
         router.layer(middleware::from_fn_with_state(frame, super::frame))
     }
 

@@ -13,13 +13,18 @@
 mod answer;
 mod api;
 mod client;
+mod cookies;
+mod download;
 mod extract;
+mod forms;
 mod frame;
 mod listen;
 mod ops;
+mod page;
 mod portal;
 mod problem;
 mod route;
+mod site;
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -27,9 +32,13 @@ use axum::{Router, http::Uri, middleware};
 use ipnet::IpNet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::frame::{Frame, Hosts};
+use self::{
+    frame::{Frame, Hosts},
+    site::Site,
+};
 pub use self::{
     ops::{Check, CheckState, Sample, SampleKind, StatusSource},
+    portal::samples::{PageSample, page_samples},
     route::{Access, RouteInfo},
 };
 use crate::{domain::host::ProcessRole, services::Services};
@@ -147,7 +156,8 @@ pub async fn start(
     let opening = Opening { services: &services, trusted_proxies: Arc::from(trusted_proxies) };
     let mut open = Vec::new();
     if roles.contains(&ProcessRole::Portal) {
-        open.push(opening.open("public", public, route::router(portal::routes(), &services, ())).await?);
+        let router = route::router(portal::routes(), &services, services.clone());
+        open.push(opening.open(PUBLIC, public, router).await?);
     }
     if roles.contains(&ProcessRole::Console) {
         let router = route::router(api::routes(), &services, services.clone());
@@ -157,12 +167,15 @@ pub async fn start(
     let ops = opening.open("ops", plain, route::router(ops::routes(), &services, status)).await?;
 
     let address_of = |name| open.iter().find(|opened| opened.name == name).map(|opened| opened.address);
-    let bound = BoundAddresses { public: address_of("public"), admin: address_of("admin"), ops: ops.address };
+    let bound = BoundAddresses { public: address_of(PUBLIC), admin: address_of("admin"), ops: ops.address };
     for Opened { socket, tls, router, .. } in open.into_iter().chain([ops]) {
         listen::serve(socket, tls, router, tracker, stop.clone());
     }
     Ok(bound)
 }
+
+/// The name of the listener that has pages.
+const PUBLIC: &str = "public";
 
 /// What all listeners are opened with.
 struct Opening<'a> {
@@ -188,7 +201,12 @@ impl Opening<'_> {
         let address = local.map_err(|source| WebError::Bind { name, address: listener.listen, source })?;
         let https = tls.is_some() || url.as_ref().is_some_and(|url| url.scheme_str() == Some("https"));
         let hosts = url.as_ref().and_then(|url| Hosts::new(url, address));
-        let frame = Arc::new(Frame::new(self.services.clone(), Arc::clone(&self.trusted_proxies), hosts, https));
+        let site = (name == PUBLIC).then(|| Arc::new(Site::new(listener.url.as_deref(), address, tls.is_some())));
+        if let (Some(_), Some(url)) = (&site, &listener.url) {
+            self.services.set_public_url(url);
+        }
+        let trusted_proxies = Arc::clone(&self.trusted_proxies);
+        let frame = Arc::new(Frame::new(self.services.clone(), trusted_proxies, hosts, https, site));
         let router = router.layer(middleware::from_fn_with_state(frame, frame::frame));
         Ok(Opened { name, address, socket, tls, router })
     }

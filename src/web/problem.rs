@@ -4,7 +4,7 @@
 //! layer ([`super::frame`]) writes it out, because only that layer knows the request's id and path. So there is one
 //! form for all of them, those of the router and of panics included, and the cause is logged in one place.
 
-use std::{borrow::Cow, error::Error, sync::Arc};
+use std::{borrow::Cow, error::Error, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -78,12 +78,20 @@ codes! {
     TooSlow = "PST-HTTP-009", REQUEST_TIMEOUT, true;
     /// The `Host` is not one of this listener.
     Misdirected = "PST-HTTP-010", MISDIRECTED_REQUEST, false;
+    /// Too often.
+    TooMany = "PST-HTTP-011", TOO_MANY_REQUESTS, true;
+    /// The body is no form.
+    NotAForm = "PST-HTTP-012", BAD_REQUEST, false;
     /// There is no token.
     NoToken = "PST-AUTH-001", UNAUTHORIZED, false;
     /// The token is unknown, wrong or over.
     BadToken = "PST-AUTH-002", UNAUTHORIZED, false;
     /// The token's role may not.
     Forbidden = "PST-AUTH-003", FORBIDDEN, false;
+    /// The form was made for another login.
+    StaleForm = "PST-AUTH-004", FORBIDDEN, false;
+    /// The form does not come from one of our pages.
+    ForeignForm = "PST-AUTH-005", FORBIDDEN, false;
     /// There is no such thing.
     NotFound = "PST-DATA-001", NOT_FOUND, false;
     /// A value cannot be taken.
@@ -126,6 +134,7 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     current: Option<Revision>,
+    after: Option<Duration>,
     cause: Option<Arc<ServiceError>>,
 }
 
@@ -150,7 +159,7 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("2");
 impl Problem {
     /// A problem in words for the one who asked.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), current: None, cause: None }
+        Self { code, detail: detail.into(), errors: Vec::new(), current: None, after: None, cause: None }
     }
 
     /// A value of the body that cannot be taken; `pointer` as of RFC 6901, empty for the body itself.
@@ -189,6 +198,16 @@ impl Problem {
         self.code
     }
 
+    /// What is said about it.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// When it is worth another try, if that is known.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.after
+    }
+
     /// The document to send, for the request `id` to the path `instance`.
     pub(super) fn document(&self, id: RequestId, instance: &str) -> Body {
         let status = self.code.status();
@@ -212,6 +231,9 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.code.is_retryable() && self.code.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_SECONDS);
+        }
+        if let Some(after) = self.after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().saturating_add(1)));
         }
         let challenge = match self.code {
             Code::NoToken => Some(r#"Bearer realm="postern""#),
@@ -247,10 +269,11 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::NotFound(_) => Self::new(Code::NotFound, detail),
             ServiceError::Invalid { field, reason } => Self::field(format!("/{field}"), reason),
-            ServiceError::Conflict(_) => Self::new(Code::Conflict, detail),
+            ServiceError::Conflict(_) | ServiceError::ProfileLimit { .. } => Self::new(Code::Conflict, detail),
             ServiceError::Stale { current } => Self { current: Some(current), ..Self::new(Code::Stale, detail) },
             ServiceError::Forbidden(_) => Self::new(Code::Forbidden, detail),
             ServiceError::Unauthenticated => Self::new(Code::BadToken, detail),
+            ServiceError::TooMany { after } => Self { after: Some(after), ..Self::new(Code::TooMany, detail) },
             ServiceError::NoMasterKey => Self::new(Code::NoMasterKey, detail),
             ServiceError::Unavailable(_) => {
                 Self { cause: Some(Arc::new(error)), ..Self::new(Code::DatabaseAway, detail) }

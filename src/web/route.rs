@@ -13,6 +13,7 @@ use axum::{
 
 use super::{
     extract::authenticate,
+    portal,
     problem::{Code, Problem},
 };
 use crate::{domain::role::Permission, services::Services};
@@ -27,6 +28,8 @@ pub enum Access {
     Anyone,
     /// Bearers of a token whose role has this right.
     Bearer(Permission),
+    /// People who are signed in with a browser, about what is their own.
+    SignedIn,
 }
 
 /// What a route is, for tests and lists.
@@ -86,8 +89,14 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
 pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, services: &Services, state: S) -> Router {
     let mut built = Router::new();
     for Route { info, mut handler } in routes {
-        if let Access::Bearer(permission) = info.access {
-            handler = handler.route_layer(middleware::from_fn_with_state((services.clone(), permission), guard));
+        match info.access {
+            Access::Anyone => {}
+            Access::Bearer(permission) => {
+                handler = handler.route_layer(middleware::from_fn_with_state((services.clone(), permission), guard));
+            }
+            Access::SignedIn => {
+                handler = handler.route_layer(middleware::from_fn_with_state(services.clone(), portal::signed_in));
+            }
         }
         built = built.route(info.path, handler);
     }

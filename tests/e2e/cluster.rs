@@ -44,7 +44,11 @@ impl Cluster {
 
     /// `hosts` machines that run Postern and carry the server, on a database of `members`.
     pub(crate) fn start(hosts: usize, members: usize) -> Self {
-        let mut lab = Lab::new();
+        Self::start_in(Lab::new(None), hosts, members)
+    }
+
+    /// The same in a laboratory that has been made.
+    pub(crate) fn start_in(mut lab: Lab, hosts: usize, members: usize) -> Self {
         lab.start_database(members);
         write_master_key(&lab.folder().join("master.key"));
         let key = lab.folder().join("master.key");

@@ -54,7 +54,7 @@ master_key_file = "{key}"
 
 [public]
 listen = "0.0.0.0:8443"
-url = "http://{inet}:8443"
+url = "{portal}"
 
 [admin]
 listen = "0.0.0.0:9443"
@@ -68,6 +68,7 @@ listen = "127.0.0.1:9600"
 trusted = ["203.0.113.0/24", "10.92.0.0/24"]
 "#,
             data = data.display(),
+            portal = lab.portal_of(machine),
             uri = lab.mongod().uri(),
             key = key.display(),
         );

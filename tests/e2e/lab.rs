@@ -59,6 +59,7 @@ pub(crate) struct Lab {
     mongod: Option<Mongod>,
     machines: Vec<Machine>,
     clients: Vec<Arc<Namespace>>,
+    portal: Option<String>,
     database: Arc<Namespace>,
     _others: [Arc<Namespace>; 2],
     folder: tempfile::TempDir,
@@ -66,8 +67,9 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Wires everything up and serves the page. No database yet.
-    pub(crate) fn new() -> Self {
+    /// Wires everything up and serves the page. No database yet. Employees reach all hosts under one address, the
+    /// `portal`, or without one each under its own.
+    pub(crate) fn new(portal: Option<&str>) -> Self {
         static SWEPT: std::sync::Once = std::sync::Once::new();
         SWEPT.call_once(netns::sweep);
         let switch = Switch::new();
@@ -106,11 +108,17 @@ impl Lab {
             mongod: None,
             machines,
             clients,
+            portal: portal.map(str::to_owned),
             database,
             _others: [switch.namespace, private],
             folder: tempfile::Builder::new().prefix("postern-e2e-").tempdir().unwrap(),
             logs: Mutex::default(),
         }
+    }
+
+    /// The address under which employees reach a machine's pages.
+    pub(crate) fn portal_of(&self, machine: &Machine) -> String {
+        self.portal.clone().unwrap_or_else(|| format!("http://{}:8443", machine.inet))
     }
 
     /// Starts MongoDB on the management network, and waits until each member holds the data: until then, the others

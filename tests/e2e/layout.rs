@@ -15,7 +15,7 @@ use crate::{
 
 #[test]
 fn hosts_reach_the_private_pages_and_clients_do_not() {
-    let lab = Lab::new();
+    let lab = Lab::new(None);
     for host in lab.machines() {
         assert_eq!(fetch(&host.namespace, PAGE), Some(host.lan.into()), "{} reaches the page", host.name);
         assert_eq!(fetch(&host.namespace, OTHER_PAGE), Some(host.lan.into()), "{} reaches the other page", host.name);
@@ -33,7 +33,7 @@ fn hosts_reach_the_private_pages_and_clients_do_not() {
 
 #[test]
 fn a_tunnel_made_by_hand_reaches_the_page_once_its_host_masquerades() {
-    let lab = Lab::new();
+    let lab = Lab::new(None);
     let host = &lab.machines()[0];
     let client = lab.client(0);
     let key = lab.folder().join("static.key");
@@ -89,7 +89,7 @@ impl Drop for Peer {
 
 #[test]
 fn a_database_of_three_survives_its_primary() {
-    let mut lab = Lab::new();
+    let mut lab = Lab::new(None);
     lab.start_database(3);
     let primary = lab.primary(3).expect("a primary");
     lab.mongod().kill(primary);

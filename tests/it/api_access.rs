@@ -13,7 +13,7 @@ use crate::api_rig::{Caller, Rig, nobody};
 
 /// The route's path for things that do not exist.
 fn path_of(route: &RouteInfo) -> String {
-    let noun = route.path.trim_start_matches("/api/v1/").split('/').next().unwrap();
+    let noun = route.path.trim_start_matches("/api/v1").trim_start_matches('/').split('/').next().unwrap();
     let id = match noun {
         "organizations" => nobody::<OrganizationId>().to_string(),
         "users" => nobody::<UserId>().to_string(),
@@ -21,7 +21,7 @@ fn path_of(route: &RouteInfo) -> String {
         "servers" => nobody::<ServerId>().to_string(),
         "hosts" => nobody::<HostId>().to_string(),
         "sessions" => nobody::<SessionId>().to_string(),
-        _ => String::new(),
+        _ => "none".to_owned(),
     };
     route.path.replace("{id}", &id).replace("{host_id}", &nobody::<HostId>().to_string())
 }

@@ -12,15 +12,18 @@ use crate::store::{connect, store};
 async fn empty_database_is_refused_with_the_command_that_helps() {
     let (_database, store) = store().await;
     let Err(StoreError::Misconfigured { sentence }) = migrate::is_current(&store).await else { panic!("refused") };
-    assert!(sentence.contains("0001-first") && sentence.contains("postern migrate apply"), "{sentence}");
-    assert_eq!(migrate::plan(&store).await.unwrap().len(), 1);
+    assert!(
+        sentence.contains("0001-first, 0002-self-service") && sentence.contains("postern migrate apply"),
+        "{sentence}"
+    );
+    assert_eq!(migrate::plan(&store).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn applying_twice_does_nothing_the_second_time() {
     let (_database, store) = store().await;
     let began = std::time::Instant::now();
-    assert_eq!(migrate::apply(&store).await.unwrap().len(), 1);
+    assert_eq!(migrate::apply(&store).await.unwrap().len(), 2);
     eprintln!("applied in {:?}", began.elapsed());
     let cluster = store.database().collection::<Document>("cluster");
     let made = cluster.find_one(doc! { "_id": "cluster", "revision": 0 }).await.unwrap().unwrap();
@@ -38,7 +41,7 @@ async fn run_that_died_in_the_middle_is_finished_by_the_next() {
     // As if it had died before the last steps: some collections missing, nothing recorded.
     store.database().collection::<Document>("migrations").drop().await.unwrap();
     store.database().collection::<Document>("audit").drop().await.unwrap();
-    assert_eq!(migrate::apply(&store).await.unwrap().len(), 1);
+    assert_eq!(migrate::apply(&store).await.unwrap().len(), 2);
     assert!(store.database().list_collection_names().await.unwrap().contains(&"audit".to_owned()));
 }
 
@@ -47,7 +50,7 @@ async fn two_at_once_apply_once() {
     let (database, store) = store().await;
     let other = connect(&database).await;
     let (one, two) = tokio::join!(migrate::apply(&store), migrate::apply(&other));
-    assert_eq!(one.unwrap().len() + two.unwrap().len(), 1);
+    assert_eq!(one.unwrap().len() + two.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -74,6 +74,9 @@ async fn start(
     };
     let bus = Bus::start(&database.store, &BusSettings::default(), tasks, stop);
     let services = Services::new(database.store.clone(), bus.emitter(), Arc::new(SystemClock), master_key);
+    if let Some(url) = &config.public.url {
+        services.set_public_url(url);
+    }
     let admission = Admission::new(services.clone());
     let status = Arc::new(Status::new(database.store.clone(), bus.clone(), admission.clone()));
     let listeners = web::start(web_settings(config), services.clone(), status.clone(), tasks, stop.clone()).await?;

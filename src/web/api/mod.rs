@@ -3,6 +3,7 @@
 mod audit;
 mod hosts;
 mod organizations;
+mod profile_links;
 mod profiles;
 mod servers;
 mod sessions;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::patch("/api/v1/users/{id}", to(P::ManageUsers), users::update),
         Route::delete("/api/v1/users/{id}", to(P::ManageUsers), users::delete),
         Route::post("/api/v1/users/{id}/profiles", to(P::ManageUsers), profiles::issue),
+        Route::post("/api/v1/users/{id}/profile-links", to(P::ManageUsers), profile_links::create),
         Route::get("/api/v1/profiles", to(P::Read), profiles::list),
         Route::get("/api/v1/profiles/{id}", to(P::Read), profiles::show),
         Route::post("/api/v1/profiles/{id}/revoke", to(P::ManageUsers), profiles::revoke),

@@ -1,0 +1,119 @@
+//! Browser sign-ins.
+
+use std::{net::IpAddr, str::FromStr};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::ids::{LoginId, UserId};
+
+/// A login that nobody used for this long is over.
+pub const IDLE: SignedDuration = SignedDuration::from_mins(60);
+
+/// A login is over this long after it began, used or not.
+pub const LONGEST: SignedDuration = SignedDuration::from_hours(12);
+
+/// Somebody signed in with a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Its id, which opens nothing.
+    pub id: LoginId,
+    /// Who signed in.
+    pub user_id: UserId,
+    /// Which browser: family and major version.
+    pub label: String,
+    /// From where.
+    pub address: IpAddr,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was last used, to the minute.
+    pub seen_at: Timestamp,
+}
+
+impl Login {
+    /// When it is over unless it is used again.
+    pub fn ends_at(&self) -> Timestamp {
+        (self.seen_at + IDLE).min(self.since + LONGEST)
+    }
+}
+
+/// The pages that somebody may be sent to after signing in, by the first part of their path.
+const PAGES: [&str; 6] = ["", "profiles", "sessions", "my-data", "help", "status"];
+
+/// Where somebody goes after signing in: a path of ours, and nothing that a browser could read as another site's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnPath(Box<str>);
+
+/// A text that is no path to return to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a path that a sign-in may lead to")]
+pub struct ReturnPathError;
+
+impl ReturnPath {
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for ReturnPath {
+    fn default() -> Self {
+        Self("/".into())
+    }
+}
+
+impl FromStr for ReturnPath {
+    type Err = ReturnPathError;
+
+    /// Takes slashes, letters, digits, `-` and `_` only: what cannot be written needs no decoding, so nobody can read
+    /// it in another way than we do. No host (`//`), no scheme, no query, no percent signs, no backslash.
+    fn from_str(text: &str) -> Result<Self, ReturnPathError> {
+        let rest = text.strip_prefix('/').ok_or(ReturnPathError)?;
+        let plain = rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_".contains(&b));
+        let known = rest.split('/').next().is_some_and(|first| PAGES.contains(&first));
+        (text.len() <= 200 && plain && known && !text.contains("//")).then(|| Self(text.into())).ok_or(ReturnPathError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_in_leads_to_pages_of_ours_only() {
+        for good in ["/", "/profiles", "/profiles/new", "/profiles/prf_01ARZ3NDEKTSV4RRFFQ69G5FAV", "/help/ios"] {
+            assert_eq!(good.parse::<ReturnPath>().unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "https://evil.example",
+            "javascript:alert(1)",
+            "/profiles//evil.example",
+            "/%2fevil.example",
+            "/%5cevil.example",
+            "/profiles/..",
+            "/./evil",
+            "/\tevil",
+            "/\r\nLocation: //evil.example",
+            "/profiles%0d%0aLocation:x",
+            "/@evil.example",
+            "/profiles?next=//evil.example",
+            "/profiles#x",
+            "/\u{2044}evil.example",
+            "/ſessions",
+            " /",
+            "/ ",
+            "evil",
+            "/sign-out",
+            "/p/0123",
+            "/oauth/callback",
+            "/api",
+        ] {
+            assert_eq!(bad.parse::<ReturnPath>(), Err(ReturnPathError), "{bad:?}");
+        }
+        assert!(format!("/help/{}", "x".repeat(200)).parse::<ReturnPath>().is_err());
+    }
+}

@@ -1,0 +1,273 @@
+//! What is known about one issuer: its metadata and keys, fetched together, and whether it answers.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use openidconnect::{
+    AdditionalProviderMetadata, IssuerUrl, ProviderMetadata,
+    core::{
+        CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
+        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
+        CoreSubjectIdentifierType,
+    },
+    url::Url,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    address::Reach,
+    error::OidcError,
+    http::{Http, HttpError},
+    keys::Keys,
+    token::GOOGLE,
+};
+use crate::domain::clock::Clock;
+
+/// After this, what is known is asked for anew. While the provider is away, it stays in use.
+const FRESH: Duration = Duration::from_hours(1);
+/// The least time between two attempts while something is known, and between two that an unknown key asks for.
+const PAUSE: Duration = Duration::from_mins(1);
+/// The least time between two attempts while nothing is known, when every sign-in waits for the next.
+const SHORT_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the metadata may say beyond `OpenID` Connect Discovery.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+struct Announced {
+    /// RFC 9207.
+    authorization_response_iss_parameter_supported: Option<bool>,
+    /// Initiating User Registration via `OpenID` Connect 1.0, section 4.
+    prompt_values_supported: Option<Vec<String>>,
+}
+
+impl AdditionalProviderMetadata for Announced {}
+
+type Metadata = ProviderMetadata<
+    Announced,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// A provider as it was when it was last asked.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) authorize: Url,
+    pub(super) token: Url,
+    pub(super) keys: Keys,
+    /// Which machines may be asked in its name.
+    pub(super) reach: Reach,
+    metadata: Metadata,
+    at: Timestamp,
+}
+
+impl Known {
+    /// Whether responses carry `iss` (RFC 9207).
+    pub(super) fn announces_response_issuer(&self) -> bool {
+        self.metadata.additional_metadata().authorization_response_iss_parameter_supported == Some(true)
+    }
+
+    /// Whether `prompt=select_account` may be asked for: at Google, and wherever it is announced. Others may refuse the
+    /// whole request for a prompt that they do not know.
+    pub(super) fn offers_account_choice(&self) -> bool {
+        let prompts = self.metadata.additional_metadata().prompt_values_supported.as_ref();
+        let announced = prompts.is_some_and(|prompts| prompts.iter().any(|prompt| prompt == "select_account"));
+        announced || self.metadata.issuer().as_str() == GOOGLE
+    }
+
+    /// Whether the client secret must go into the body, because the provider does not take it in the header.
+    pub(super) fn wants_secret_in_body(&self) -> bool {
+        self.metadata.token_endpoint_auth_methods_supported().is_some_and(|methods| {
+            !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
+                && methods.contains(&CoreClientAuthMethod::ClientSecretPost)
+        })
+    }
+}
+
+/// One issuer.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    url: String,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Held by whoever asks the provider, so that many sign-ins lead to one question.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Option<Arc<Known>>,
+    /// When metadata and keys were last asked for.
+    asked: Option<Timestamp>,
+    /// When they were last asked for because of an unknown key.
+    asked_for_key: Option<Timestamp>,
+    /// What went wrong then, if it did.
+    fault: Option<Arc<HttpError>>,
+    away_since: Option<Timestamp>,
+}
+
+impl Issuer {
+    /// Nothing known yet.
+    pub(super) fn new(url: String, clock: Arc<dyn Clock>) -> Self {
+        Self { url, clock, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
+    }
+
+    /// What is known, asked for if it is time to. Who comes while somebody asks takes what there is, or waits.
+    pub(super) async fn known(&self, http: &Http) -> Result<Arc<Known>, OidcError> {
+        if let Some(answer) = self.at_hand() {
+            return answer;
+        }
+        let last = self.state().known.clone();
+        let _turn = match (self.asking.try_lock(), last) {
+            (Ok(turn), _) => turn,
+            (Err(_), Some(last)) => return Ok(last),
+            (Err(_), None) => self.asking.lock().await,
+        };
+        if let Some(answer) = self.at_hand() {
+            return answer;
+        }
+        let fault = match self.ask(http).await {
+            Ok(known) => return Ok(known),
+            Err(fault) => fault,
+        };
+        let last = self.state().known.clone();
+        last.ok_or_else(|| self.missed(fault))
+    }
+
+    /// What is known now, for a token whose key is not in `used`.
+    pub(super) async fn renewed(&self, http: &Http, used: &Arc<Known>) -> Result<Arc<Known>, OidcError> {
+        let _turn = self.asking.lock().await;
+        let now = self.clock.now();
+        {
+            let mut state = self.state();
+            if let Some(known) = state.known.as_ref().filter(|known| !Arc::ptr_eq(known, used)) {
+                return Ok(Arc::clone(known));
+            }
+            if !has_passed(state.asked_for_key, PAUSE, now) {
+                let fault = state.fault.clone();
+                drop(state);
+                return fault.map_or_else(|| Ok(Arc::clone(used)), |fault| Err(self.missed(fault)));
+            }
+            state.asked_for_key = Some(now);
+        }
+        self.ask(http).await.map_err(|fault| self.missed(fault))
+    }
+
+    /// Notes that the provider gave no usable answer, and says so.
+    pub(super) fn missed(&self, fault: Arc<HttpError>) -> OidcError {
+        if !fault.may_pass() {
+            let sentence = format!("the identity provider cannot be used: {fault}");
+            return OidcError::Misconfigured { sentence, source: Some(fault) };
+        }
+        let now = self.clock.now();
+        let since = *self.state().away_since.get_or_insert(now);
+        OidcError::Away { since, source: fault }
+    }
+
+    /// Notes that the provider answered.
+    pub(super) fn answered(&self) {
+        self.state().away_since = None;
+    }
+
+    /// Since when it does not answer.
+    pub(super) fn away_since(&self) -> Option<Timestamp> {
+        self.state().away_since
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer that needs no question: what is fresh, or what was just asked in vain.
+    fn at_hand(&self) -> Option<Result<Arc<Known>, OidcError>> {
+        let now = self.clock.now();
+        let state = self.state();
+        match (&state.known, &state.fault) {
+            (Some(known), _) => {
+                let usable = !has_passed(Some(known.at), FRESH, now) || !has_passed(state.asked, PAUSE, now);
+                usable.then(|| Ok(Arc::clone(known)))
+            }
+            (None, Some(fault)) if !has_passed(state.asked, SHORT_PAUSE, now) => {
+                let fault = Arc::clone(fault);
+                drop(state);
+                Some(Err(self.missed(fault)))
+            }
+            (None, _) => None,
+        }
+    }
+
+    async fn ask(&self, http: &Http) -> Result<Arc<Known>, Arc<HttpError>> {
+        let now = self.clock.now();
+        let answer = fetch(http, &self.url, now).await;
+        let mut state = self.state();
+        state.asked = Some(now);
+        match answer {
+            Ok(known) => {
+                let known = Arc::new(known);
+                state.known = Some(Arc::clone(&known));
+                state.fault = None;
+                state.away_since = None;
+                Ok(known)
+            }
+            Err(fault) => {
+                let fault = Arc::new(fault);
+                state.fault = Some(Arc::clone(&fault));
+                if fault.may_pass() {
+                    state.away_since.get_or_insert(now);
+                }
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// Whether `pause` lies between `since` and `now`; a clock that was set back counts as passed.
+fn has_passed(since: Option<Timestamp>, pause: Duration, now: Timestamp) -> bool {
+    since.is_none_or(|since| {
+        Duration::try_from(now.duration_since(since)).is_ok_and(|gone| gone >= pause) || now < since
+    })
+}
+
+/// Metadata (`OpenID` Connect Discovery section 4) and keys.
+async fn fetch(http: &Http, issuer: &str, now: Timestamp) -> Result<Known, HttpError> {
+    let not_a_url = || HttpError::Url(issuer.to_owned());
+    let base = IssuerUrl::new(issuer.to_owned()).map_err(|_| not_a_url())?;
+    let reach = Reach::of(base.url());
+    let place = base.join(".well-known/openid-configuration").map_err(|_| not_a_url())?;
+    let metadata: Metadata =
+        document(&http.get(&place, &reach).await?, &place, "OpenID metadata", |json| serde_json::from_slice(json))?;
+    if metadata.issuer().as_str() != issuer {
+        return Err(HttpError::OtherIssuer(place.host_str().unwrap_or_default().to_owned()));
+    }
+    let token = metadata.token_endpoint().map(|endpoint| endpoint.url().clone());
+    let token = token.ok_or_else(|| HttpError::NoTokenEndpoint(place.host_str().unwrap_or_default().to_owned()))?;
+    let authorize = metadata.authorization_endpoint().url().clone();
+    for endpoint in [&authorize, &token, metadata.jwks_uri().url()] {
+        if !reach.allows_url(endpoint) {
+            return Err(HttpError::Url(endpoint.to_string()));
+        }
+    }
+    let place = metadata.jwks_uri().url();
+    let keys = document(&http.get(place, &reach).await?, place, "a key set", Keys::read)?;
+    Ok(Known { authorize, token, keys, reach, metadata, at: now })
+}
+
+fn document<T>(
+    body: &[u8],
+    from: &Url,
+    expected: &'static str,
+    read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+) -> Result<T, HttpError> {
+    let host = from.host_str().unwrap_or_default().to_owned();
+    read(body).map_err(|source| HttpError::Document { host, expected, source })
+}

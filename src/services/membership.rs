@@ -1,0 +1,86 @@
+//! Whether an account is one of the company's: by what the token says of it, never by what was asked for.
+
+use super::sign_in::SignInRefusal;
+use crate::{
+    domain::{oidc::Oidc, text::Email},
+    oidc::VerifiedIdentity,
+};
+
+/// The verified e-mail address of an account of the company.
+///
+/// The company is the token's `hd`, letter by letter (SEC-OIDC-06). The domain of the e-mail address is not asked: it
+/// can pass to another owner (SEC-OIDC-07). The one exception is for issuers that have no `hd` and only accounts of
+/// the company; an administrator switches it on, and Google never counts as one.
+///
+/// # Errors
+/// The refusal that tells the person why not.
+pub(super) fn check_membership(identity: &VerifiedIdentity, oidc: &Oidc) -> Result<Email, SignInRefusal> {
+    let account = || identity.email.clone();
+    let email = identity.email.as_ref().filter(|_| identity.email_verified);
+    let email = email.ok_or_else(|| SignInRefusal::NotVerified { account: account() })?;
+    let by_email = oidc.trust_email_domain && !oidc.issuer.is_google();
+    let domain = match &identity.hosted_domain {
+        Some(domain) => domain.as_str(),
+        None if by_email => email.domain(),
+        None => return Err(SignInRefusal::NoHostedDomain { account: account() }),
+    };
+    if oidc.allows(domain) { Ok(email.clone()) } else { Err(SignInRefusal::WrongCompany { account: account() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oidc(issuer: &str, trust_email_domain: bool) -> Oidc {
+        Oidc {
+            issuer: issuer.parse().unwrap(),
+            allowed_domains: ["example.com".parse().unwrap()].into(),
+            trust_email_domain,
+            ..Oidc::default()
+        }
+    }
+
+    fn check(hosted_domain: Option<&str>, email: Option<&str>, verified: bool, oidc: &Oidc) -> &'static str {
+        let identity = VerifiedIdentity {
+            issuer: oidc.issuer.as_str().to_owned(),
+            subject: "1".to_owned(),
+            email: email.map(|email| email.parse().unwrap()),
+            email_verified: verified,
+            hosted_domain: hosted_domain.map(str::to_owned),
+            name: None,
+        };
+        check_membership(&identity, oidc).map_or_else(|refusal| refusal.as_str(), |_email| "member")
+    }
+
+    #[test]
+    fn only_the_tokens_hosted_domain_makes_a_member() {
+        let google = &oidc("https://accounts.google.com", true);
+        assert_eq!(check(Some("example.com"), Some("ana@example.com"), true, google), "member");
+        // A second domain of the same company has its mailboxes elsewhere.
+        assert_eq!(check(Some("example.com"), Some("ana@example.org"), true, google), "member");
+        for other in
+            ["evil.example", "sub.example.com", "Example.com", "example.com.", "example.co", "", "xexample.com"]
+        {
+            assert_eq!(check(Some(other), Some("ana@example.com"), true, google), "wrong_company", "{other:?}");
+        }
+        assert_eq!(check(None, Some("ana@example.com"), true, google), "no_hosted_domain");
+    }
+
+    #[test]
+    fn an_unverified_address_makes_nobody_a_member() {
+        let google = &oidc("https://accounts.google.com", false);
+        assert_eq!(check(Some("example.com"), Some("ana@example.com"), false, google), "not_verified");
+        assert_eq!(check(Some("example.com"), None, true, google), "not_verified");
+    }
+
+    #[test]
+    fn the_domain_of_an_address_counts_only_where_it_is_switched_on() {
+        let [on, off] = [true, false].map(|trust| oidc("https://login.example.com", trust));
+        assert_eq!(check(None, Some("ana@example.com"), true, &on), "member");
+        assert_eq!(check(None, Some("ana@evil.example"), true, &on), "wrong_company");
+        assert_eq!(check(None, Some("ana@sub.example.com"), true, &on), "wrong_company");
+        assert_eq!(check(None, Some("ana@example.com"), false, &on), "not_verified");
+        assert_eq!(check(Some("evil.example"), Some("ana@example.com"), true, &on), "wrong_company");
+        assert_eq!(check(None, Some("ana@example.com"), true, &off), "no_hosted_domain");
+    }
+}

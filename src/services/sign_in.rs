@@ -1,0 +1,450 @@
+//! Signing in: the browser goes to the identity provider and comes back, maybe to another host.
+//!
+//! Between the two rests one record, found by the hash of `state` and taken only together with the cookie that the
+//! same browser got: who has one without the other has nothing. Taking it is deleting it, so a callback counts once.
+//!
+//! Who an account *is*, is decided by issuer and subject alone. Whose user it becomes at the first sign-in is decided
+//! in [`super::membership`] and in one change of policy, which queues with all others: of any number of callbacks at
+//! once, one claims or makes the user, and the rest find it.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{
+    Act, SOON, ServiceError, Services, difference,
+    limits::Limit,
+    logins::{Browser, login_hash},
+    membership::check_membership,
+};
+use crate::{
+    domain::{
+        audit::{Action, Actor, AuditEntry},
+        ids::{LoginId, OrganizationId, UserId},
+        login::{Login, ReturnPath},
+        oidc::Oidc,
+        organization::Organization,
+        role::Role,
+        secret::Secret,
+        text::{Comment, Email, Name},
+        ticket::{LIFETIME, SignInTicket, Ticket},
+        user::{Identity, User},
+    },
+    keys::token::OneTimeSecret,
+    oidc::{AuthorizeRequest, OidcError, OidcSettings, VerifiedIdentity},
+    store::{StoreError, policy::PolicyChange},
+};
+
+/// Where the provider sends browsers back to, under the public URL.
+const CALLBACK: &str = "/oauth/callback";
+
+/// A sign-in that was begun.
+#[derive(Debug)]
+pub struct SignInStart {
+    /// Where to send the browser.
+    pub redirect: String,
+    /// The value of the pre-login cookie; good for ten minutes.
+    pub cookie: Secret<String>,
+}
+
+/// What the identity provider's redirect brought.
+#[derive(Debug, Clone, Default)]
+pub struct CallbackAnswer {
+    /// `state`.
+    pub state: Option<String>,
+    /// `code`.
+    pub code: Option<String>,
+    /// `iss` (RFC 9207).
+    pub iss: Option<String>,
+    /// `error`.
+    pub error: Option<String>,
+}
+
+/// A sign-in that succeeded.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The value of the login cookie.
+    pub cookie: Secret<String>,
+    /// Where to go.
+    pub return_to: ReturnPath,
+}
+
+/// Why nobody was signed in. Each has a page of its own, with whom to ask.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInRefusal {
+    /// The account belongs to another company.
+    #[error("this account does not belong to the company")]
+    WrongCompany {
+        /// Which account.
+        account: Option<Email>,
+    },
+    /// The provider has not verified the account's e-mail address.
+    #[error("the e-mail address of this account is not verified")]
+    NotVerified {
+        /// Which account.
+        account: Option<Email>,
+    },
+    /// The account belongs to no company: a private one.
+    #[error("this is a private account")]
+    NoHostedDomain {
+        /// Which account.
+        account: Option<Email>,
+    },
+    /// Nobody prepared a user for this account, and newcomers have no organization to go to.
+    #[error("nobody has invited this account")]
+    NotInvited {
+        /// Which account.
+        account: Option<Email>,
+    },
+    /// The user is disabled.
+    #[error("this account is disabled")]
+    Disabled {
+        /// Which account.
+        account: Option<Email>,
+    },
+    /// The e-mail address belongs to a user who signs in with another account.
+    #[error("this e-mail address belongs to another account")]
+    OtherPerson {
+        /// Which account.
+        account: Option<Email>,
+    },
+    /// The sign-in was not begun in this browser, or too long ago, or is already finished.
+    #[error("this sign-in has expired")]
+    Expired,
+    /// The person, or the provider, ended the sign-in.
+    #[error("the sign-in was cancelled")]
+    Cancelled,
+    /// Sign-in is not set up.
+    #[error("sign-in is not set up")]
+    NotConfigured,
+    /// The provider cannot be reached.
+    #[error("the identity provider cannot be reached")]
+    ProviderAway {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The provider's answer is refused; a stable code for support.
+    #[error("the identity provider's answer cannot be used ({0})")]
+    Provider(String),
+    /// Our side.
+    #[error(transparent)]
+    Unavailable(#[from] ServiceError),
+}
+
+/// What the sign-in page says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignInFacts {
+    /// The company.
+    pub company_name: Option<Name>,
+    /// Whom to ask.
+    pub contact: Option<Comment>,
+    /// The issuer's identifier, if sign-in is set up.
+    pub issuer: Option<String>,
+    /// Whether that is Google.
+    pub is_google: bool,
+    /// Since when the issuer cannot be reached from here.
+    pub away_since: Option<Timestamp>,
+}
+
+impl SignInRefusal {
+    /// The word in the audit trail.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::WrongCompany { .. } => "wrong_company",
+            Self::NotVerified { .. } => "not_verified",
+            Self::NoHostedDomain { .. } => "no_hosted_domain",
+            Self::NotInvited { .. } => "not_invited",
+            Self::Disabled { .. } => "disabled",
+            Self::OtherPerson { .. } => "other_person",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::NotConfigured => "not_configured",
+            Self::ProviderAway { .. } => "provider_away",
+            Self::Provider(_) => "provider",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// Whether it says something about who asked, rather than about us.
+    fn is_denial(&self) -> bool {
+        !matches!(self, Self::NotConfigured | Self::ProviderAway { .. } | Self::Unavailable(_))
+    }
+}
+
+impl From<StoreError> for SignInRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// What the provider's failure means for the person; the cause is told to the log, here and only here.
+fn provider_failed(error: OidcError) -> SignInRefusal {
+    tracing::warn!(error = &error as &dyn std::error::Error, "the identity provider let nobody in");
+    match error {
+        OidcError::Away { since, .. } => SignInRefusal::ProviderAway { since },
+        OidcError::Refused(code) => SignInRefusal::Provider(cleaned(&code)),
+        OidcError::BadToken(bad) => SignInRefusal::Provider(bad.code().to_owned()),
+        OidcError::Misconfigured { .. } => SignInRefusal::NotConfigured,
+    }
+}
+
+/// A text from outside, for a page and the trail: short, and plain ASCII.
+fn cleaned(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(80).collect()
+}
+
+/// Who was refused, for the trail.
+#[derive(Default)]
+struct Asked {
+    identity: Option<Identity>,
+    email: Option<Email>,
+}
+
+impl Services {
+    /// Tells under which URL browsers reach the public pages; the first word counts.
+    pub fn set_public_url(&self, url: &str) {
+        drop(self.0.public_url.set(url.trim_end_matches('/').into()));
+    }
+
+    /// Whether that is known.
+    pub fn has_public_url(&self) -> bool {
+        self.0.public_url.get().is_some()
+    }
+
+    /// What the sign-in page says.
+    pub async fn sign_in_facts(&self) -> Result<SignInFacts, ServiceError> {
+        let settings = self.current_settings().await?;
+        let oidc = settings.oidc;
+        let is_ready = oidc.is_complete() && self.0.public_url.get().is_some();
+        Ok(SignInFacts {
+            company_name: settings.company_name,
+            contact: settings.contact,
+            is_google: oidc.issuer.is_google(),
+            away_since: self.0.provider.away_since(oidc.issuer.as_str()),
+            issuer: is_ready.then(|| oidc.issuer.into()),
+        })
+    }
+
+    /// Begins a sign-in: writes down what the callback must bring back, and tells where to send the browser.
+    pub async fn start_sign_in(&self, return_to: ReturnPath, browser: &Browser) -> Result<SignInStart, SignInRefusal> {
+        self.limit_address(Limit::SignInStart, browser.address)?;
+        let redirect_url = match self.0.public_url.get() {
+            Some(url) => format!("{url}{CALLBACK}"),
+            None => return Err(SignInRefusal::NotConfigured),
+        };
+        let oidc = self.current_settings().await?.oidc;
+        let settings = self.provider_settings(&oidc, redirect_url)?;
+        let [state, cookie, nonce, verifier] = [(); 4].map(|()| OneTimeSecret::generate());
+        let hash = state.hash("sign_in");
+        let [state, nonce, verifier] = [state, nonce, verifier].map(|secret| secret.to_text());
+        // More than one domain cannot be asked for; then people choose among all their accounts.
+        let mut domains = oidc.allowed_domains.iter();
+        let hint = domains.next().filter(|_| domains.next().is_none());
+        let request = AuthorizeRequest {
+            state: state.expose(),
+            nonce: nonce.expose(),
+            pkce_verifier: verifier.expose(),
+            hosted_domain_hint: hint.map(|domain| domain.as_str()),
+        };
+        let redirect = self.0.provider.authorize_url(&settings, request).await.map_err(provider_failed)?;
+        let body = SignInTicket {
+            cookie_hash: *cookie_hash(&cookie),
+            nonce: nonce.expose().clone(),
+            pkce_verifier: verifier.expose().clone(),
+            issuer: settings.issuer,
+            redirect_url: settings.redirect_url,
+            return_to: return_to.as_str().to_owned(),
+        };
+        let ticket = Ticket { body, expires_at: self.now() + LIFETIME };
+        let inserting = self.store().insert_ticket(hash.as_bytes(), &ticket);
+        self.store().write(SOON, inserting).await?;
+        Ok(SignInStart { redirect, cookie: cookie.to_text() })
+    }
+
+    fn provider_settings(&self, oidc: &Oidc, redirect_url: String) -> Result<OidcSettings, SignInRefusal> {
+        let client_id = oidc.client_id.as_ref().filter(|_| oidc.is_complete()).ok_or(SignInRefusal::NotConfigured)?;
+        let client_secret = self.client_secret(oidc)?.ok_or(SignInRefusal::NotConfigured)?;
+        let issuer = oidc.issuer.as_str().to_owned();
+        Ok(OidcSettings { issuer, client_id: client_id.as_str().to_owned(), client_secret, redirect_url })
+    }
+
+    /// Finishes a sign-in; `cookie` is the pre-login cookie. Both outcomes are in the trail.
+    pub async fn complete_sign_in(
+        &self,
+        answer: &CallbackAnswer,
+        cookie: Option<&str>,
+        browser: &Browser,
+    ) -> Result<SignedIn, SignInRefusal> {
+        self.limit_address(Limit::Callback, browser.address)?;
+        let mut asked = Asked::default();
+        let outcome = self.come_back(answer, cookie, browser, &mut asked).await;
+        if let Err(refusal) = &outcome
+            && refusal.is_denial()
+        {
+            let entry = self.denial(refusal, &asked, browser);
+            self.store().write(SOON, self.store().insert_audit(&entry)).await?;
+        }
+        outcome
+    }
+
+    async fn come_back(
+        &self,
+        answer: &CallbackAnswer,
+        cookie: Option<&str>,
+        browser: &Browser,
+        asked: &mut Asked,
+    ) -> Result<SignedIn, SignInRefusal> {
+        let ticket = self.take_sign_in(answer, cookie).await?.ok_or(SignInRefusal::Expired)?;
+        match answer.error.as_deref() {
+            None => {}
+            Some("access_denied") => return Err(SignInRefusal::Cancelled),
+            Some(code) => return Err(SignInRefusal::Provider(cleaned(code))),
+        }
+        let code = answer.code.as_deref().ok_or(SignInRefusal::Expired)?;
+        let oidc = self.current_settings().await?.oidc;
+        if oidc.issuer.as_str() != ticket.issuer {
+            return Err(SignInRefusal::Expired);
+        }
+        let settings = self.provider_settings(&oidc, ticket.redirect_url)?;
+        let (verifier, nonce) = (&ticket.pkce_verifier, &ticket.nonce);
+        let exchange = self.0.provider.exchange(&settings, code, verifier, nonce, answer.iss.as_deref());
+        let verified = exchange.await.map_err(provider_failed)?;
+        asked.email.clone_from(&verified.email);
+        // The issuer as configured, not as the token spells it: Google has two spellings of itself.
+        let identity = Identity { iss: settings.issuer, sub: verified.subject.clone() };
+        asked.identity = Some(identity.clone());
+        let email = check_membership(&verified, &oidc)?;
+        let user = self.user_of(&identity, &email, &verified, &oidc, browser).await?;
+        if user.disabled {
+            return Err(SignInRefusal::Disabled { account: Some(email) });
+        }
+        let cookie = self.begin_login(&user, &identity, browser).await?;
+        Ok(SignedIn { cookie, return_to: ticket.return_to.parse().unwrap_or_default() })
+    }
+
+    async fn take_sign_in(
+        &self,
+        answer: &CallbackAnswer,
+        cookie: Option<&str>,
+    ) -> Result<Option<SignInTicket>, ServiceError> {
+        let secret = |text: Option<&str>| text.and_then(|text| text.parse::<OneTimeSecret>().ok());
+        let (Some(state), Some(cookie)) = (secret(answer.state.as_deref()), secret(cookie)) else { return Ok(None) };
+        let (state, cookie) = (state.hash("sign_in"), cookie_hash(&cookie));
+        let taking = self.store().take_sign_in(state.as_bytes(), &cookie, self.now());
+        Ok(self.store().write(SOON, taking).await?)
+    }
+
+    /// The user whose account this is; at the first sign-in the one that was prepared for it, or a new one.
+    async fn user_of(
+        &self,
+        identity: &Identity,
+        email: &Email,
+        verified: &VerifiedIdentity,
+        oidc: &Oidc,
+        browser: &Browser,
+    ) -> Result<User, SignInRefusal> {
+        let known = self.store().deadline(SOON, self.store().find_user_by_identity(identity)).await?;
+        if let Some(user) = known {
+            return Ok(user);
+        }
+        let name = verified.name.clone();
+        let newcomer = &Newcomer { identity, email, name, organization: oidc.default_organization_id, browser };
+        self.change_or(|tx| async move { self.first_sign_in(&tx, newcomer).await }).await
+    }
+
+    /// Claims or makes a user, inside a change. Nobody's user is taken over: one with an account stays that account's.
+    async fn first_sign_in(&self, tx: &PolicyChange, newcomer: &Newcomer<'_>) -> Result<User, SignInRefusal> {
+        let Newcomer { identity, email, browser, .. } = newcomer;
+        let account = || Some((*email).clone());
+        // Another callback of the same person may have been quicker.
+        if let Some(found) = tx.user_by_identity(identity).await? {
+            return Ok(found.value);
+        }
+        let act = |user: UserId| Act { actor: Actor::Holder(user), request_id: browser.request_id };
+        let Some(prepared) = tx.user_by_email(email).await? else {
+            let organization = newcomer.organization.ok_or(SignInRefusal::NotInvited { account: account() })?;
+            if tx.find::<Organization>(&organization).await?.is_none() {
+                return Err(SignInRefusal::NotInvited { account: account() });
+            }
+            let user = newcomer.user(self.new_id(), organization);
+            tx.insert(&user).await?;
+            let entry = self.entry(&act(user.id), Action::UserCreate, &user.id, difference(None, Some(&user)));
+            tx.record(&entry).await?;
+            return Ok(user);
+        };
+        let prepared = prepared.value;
+        if prepared.identity.is_some() {
+            return Err(SignInRefusal::OtherPerson { account: account() });
+        }
+        if prepared.disabled {
+            return Err(SignInRefusal::Disabled { account: account() });
+        }
+        let claimed = User { identity: Some((*identity).clone()), ..prepared.clone() };
+        tx.replace(&claimed).await?;
+        let changes = difference(Some(&prepared), Some(&claimed));
+        tx.record(&self.entry(&act(claimed.id), Action::UserClaim, &claimed.id, changes)).await?;
+        Ok(claimed)
+    }
+
+    async fn begin_login(
+        &self,
+        user: &User,
+        identity: &Identity,
+        browser: &Browser,
+    ) -> Result<Secret<String>, ServiceError> {
+        let (secret, now) = (OneTimeSecret::generate(), self.now());
+        let id: LoginId = self.new_id();
+        let label = cleaned(&browser.label);
+        let login = &Login { id, user_id: user.id, label, address: browser.address, since: now, seen_at: now };
+        let hash = login_hash(&secret);
+        let act = Act { actor: Actor::Person { user: user.id, login: id }, request_id: browser.request_id };
+        let changes = json!({ "address": [null, login.address], "browser": [null, login.label] });
+        let entry = &self.entry(&act, Action::LoginStart, &id, changes);
+        self.store()
+            .note(|tx| async move {
+                tx.insert_login(login, identity, hash.as_bytes()).await?;
+                tx.record(entry).await?;
+                Ok::<_, ServiceError>(())
+            })
+            .await?;
+        Ok(secret.to_text())
+    }
+
+    /// The entry of a refused sign-in. Nobody is signed in, so the rule is the actor and the account the object.
+    fn denial(&self, refusal: &SignInRefusal, asked: &Asked, browser: &Browser) -> AuditEntry {
+        let act = Act { actor: Actor::System("sign_in"), request_id: browser.request_id };
+        let object = asked.email.as_ref().map_or_else(|| "sign_in".to_owned(), ToString::to_string);
+        let changes = json!({
+            "reason": [null, refusal.as_str()], "address": [null, browser.address],
+            "browser": [null, cleaned(&browser.label)], "identity": [null, asked.identity],
+        });
+        AuditEntry { outcome: "denied".to_owned(), ..self.entry(&act, Action::LoginStart, &object, changes) }
+    }
+}
+
+/// Somebody at the first sign-in.
+struct Newcomer<'a> {
+    identity: &'a Identity,
+    email: &'a Email,
+    name: Option<Name>,
+    organization: Option<OrganizationId>,
+    browser: &'a Browser,
+}
+
+impl Newcomer<'_> {
+    fn user(&self, id: UserId, organization_id: OrganizationId) -> User {
+        User {
+            id,
+            organization_id,
+            name: self.name.clone().unwrap_or_else(|| self.email.local_part()),
+            email: Some(self.email.clone()),
+            groups: std::collections::BTreeSet::new(),
+            role: Role::User,
+            disabled: false,
+            identity: Some(self.identity.clone()),
+        }
+    }
+}
+
+fn cookie_hash(cookie: &OneTimeSecret) -> Box<[u8; 32]> {
+    Box::new(*cookie.hash("sign_in_cookie").as_bytes())
+}

@@ -1,0 +1,150 @@
+//! Logins: browser sign-ins, each known by the hash of its cookie.
+//!
+//! A login and its user are read together, in one round trip and from the primary, for every page: so a login that was
+//! ended, and a user who was disabled, are shut out on every host at once, and nothing has to be told to anybody.
+
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt;
+use mongodb::{
+    Collection,
+    bson::{self, Binary, DateTime, RawDocumentBuf, doc},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Store, StoreError,
+    entity::{Entity, binary, date, timestamp},
+    policy::PolicyChange,
+};
+use crate::domain::{
+    ids::{LoginId, UserId},
+    login::Login,
+    user::{Identity, User},
+};
+
+const COLLECTION: &str = "logins";
+
+/// A login as it rests.
+#[derive(Serialize, Deserialize)]
+struct LoginDoc {
+    #[serde(rename = "_id")]
+    id: LoginId,
+    user_id: UserId,
+    secret_hash: Binary,
+    identity: Identity,
+    label: String,
+    address: IpAddr,
+    since: DateTime,
+    seen_at: DateTime,
+    expires_at: DateTime,
+}
+
+impl LoginDoc {
+    fn into_login(self) -> Option<Login> {
+        Some(Login {
+            id: self.id,
+            user_id: self.user_id,
+            label: self.label,
+            address: self.address,
+            since: timestamp(self.since)?,
+            seen_at: timestamp(self.seen_at)?,
+        })
+    }
+}
+
+/// What comes with a login. Read apart from it: BSON's own types do not pass through serde's `flatten`.
+#[derive(Deserialize)]
+struct WithUser {
+    user: <User as Entity>::Doc,
+}
+
+impl Store {
+    /// The login whose cookie has this hash, with its user; nothing if it was made for another account than the user
+    /// signs in with now. Whether it is over and the user enabled is the caller's to judge.
+    pub async fn find_login(&self, secret_hash: &[u8; 32]) -> Result<Option<(Login, User)>, StoreError> {
+        let pipeline = [
+            doc! { "$match": { "secret_hash": binary(secret_hash) } },
+            doc! { "$lookup": { "from": User::COLLECTION, "localField": "user_id", "foreignField": "_id", "as": "user" } },
+            doc! { "$unwind": "$user" },
+        ];
+        let mut rows = self.logins().aggregate(pipeline).with_type::<RawDocumentBuf>().await?;
+        let Some(row) = rows.try_next().await? else { return Ok(None) };
+        let corrupt = || StoreError::Corrupt {
+            collection: COLLECTION,
+            id: row.get_str("_id").unwrap_or("without id").to_owned(),
+        };
+        let login: LoginDoc = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
+        let found: WithUser = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
+        let user = User::from_doc(found.user).ok_or_else(corrupt)?.value;
+        if user.identity.as_ref() != Some(&login.identity) {
+            return Ok(None);
+        }
+        Ok(Some((login.into_login().ok_or_else(corrupt)?, user)))
+    }
+
+    /// All logins of a user, the newest first; those that are over may be among them for a minute.
+    pub async fn logins_of(&self, user: UserId) -> Result<Vec<Login>, StoreError> {
+        let rows = self.logins().find(doc! { "user_id": user.to_string() }).sort(doc! { "_id": -1 }).await?;
+        let rows: Vec<RawDocumentBuf> = rows.try_collect().await?;
+        rows.iter()
+            .map(|row| {
+                let id = row.get_str("_id").unwrap_or("without id").to_owned();
+                let read = bson::deserialize_from_slice::<LoginDoc>(row.as_bytes()).ok().and_then(LoginDoc::into_login);
+                read.ok_or(StoreError::Corrupt { collection: COLLECTION, id })
+            })
+            .collect()
+    }
+
+    /// Notes that a login is in use.
+    pub async fn touch_login(&self, login: &Login) -> Result<(), StoreError> {
+        let seen = doc! { "$max": { "seen_at": date(login.seen_at), "expires_at": date(login.ends_at()) } };
+        self.logins().update_one(doc! { "_id": login.id.to_string() }, seen).await?;
+        Ok(())
+    }
+
+    fn logins(&self) -> Collection<RawDocumentBuf> {
+        self.database().collection(COLLECTION)
+    }
+}
+
+impl PolicyChange {
+    /// Adds a login.
+    pub async fn insert_login(
+        &self,
+        login: &Login,
+        identity: &Identity,
+        secret_hash: &[u8; 32],
+    ) -> Result<(), StoreError> {
+        let row = LoginDoc {
+            id: login.id,
+            user_id: login.user_id,
+            secret_hash: binary(secret_hash),
+            identity: identity.clone(),
+            label: login.label.clone(),
+            address: login.address,
+            since: date(login.since),
+            seen_at: date(login.seen_at),
+            expires_at: date(login.ends_at()),
+        };
+        let row = bson::serialize_to_raw_document_buf(&row).map_err(mongodb::error::Error::from)?;
+        self.insert_into(COLLECTION, row).await
+    }
+
+    /// Ends a login of a user. `false` if the user has no such login.
+    pub async fn end_login(&self, user: UserId, login: LoginId) -> Result<bool, StoreError> {
+        let filter = doc! { "_id": login.to_string(), "user_id": user.to_string() };
+        Ok(self.delete_rows(COLLECTION, filter).await? > 0)
+    }
+
+    /// Ends all logins of a user but one, and answers how many there were.
+    pub async fn end_other_logins(&self, user: UserId, kept: LoginId) -> Result<u64, StoreError> {
+        let filter = doc! { "user_id": user.to_string(), "_id": { "$ne": kept.to_string() } };
+        self.delete_rows(COLLECTION, filter).await
+    }
+
+    /// Ends all logins of a user, and answers how many there were.
+    pub async fn end_logins_of(&self, user: UserId) -> Result<u64, StoreError> {
+        self.delete_rows(COLLECTION, doc! { "user_id": user.to_string() }).await
+    }
+}

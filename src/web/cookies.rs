@@ -1,0 +1,90 @@
+//! The cookies of the public site.
+//!
+//! Their names begin with `__Host-` where the site is reached by TLS, which makes browsers insist on `Secure`, `Path=/`
+//! and no `Domain` (RFC 6265bis, section 4.1.3.2). Whether it is comes from configuration ([`Site`]), never from the
+//! request. A request that carries one name twice carries none: somebody may have planted the other.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+use super::site::Site;
+
+/// A cookie of the site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cookie {
+    /// Who is signed in.
+    Login,
+    /// That a sign-in was begun in this browser.
+    SignIn,
+    /// What the page before wants to have said: one word of a closed set, so there is nothing to forge.
+    Flash,
+}
+
+impl Cookie {
+    /// Its name on this site.
+    pub(super) fn name(self, site: &Site) -> String {
+        let word = match self {
+            Self::Login => "login",
+            Self::SignIn => "sign-in",
+            Self::Flash => "flash",
+        };
+        format!("{}postern-{word}", if site.is_https() { "__Host-" } else { "" })
+    }
+
+    /// Its value in a request.
+    pub(super) fn read(self, site: &Site, headers: &HeaderMap) -> Option<String> {
+        let name = self.name(site);
+        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+        values.next().filter(|value| !value.is_empty() && values.next().is_none())
+    }
+
+    /// The header that sets it. The lifetime of a login is the server's business, so the browser forgets it when it
+    /// ends; the others last for a moment.
+    pub(super) fn set(self, site: &Site, value: &str) -> Option<HeaderValue> {
+        let age = match self {
+            Self::Login => "",
+            Self::SignIn => "; Max-Age=600",
+            Self::Flash => "; Max-Age=60",
+        };
+        HeaderValue::try_from(format!("{}={value}{age}{}", self.name(site), attributes(site))).ok()
+    }
+
+    /// The header that removes it.
+    pub(super) fn clear(self, site: &Site) -> Option<HeaderValue> {
+        HeaderValue::try_from(format!("{}=; Max-Age=0{}", self.name(site), attributes(site))).ok()
+    }
+}
+
+fn attributes(site: &Site) -> &'static str {
+    if site.is_https() { "; Path=/; HttpOnly; SameSite=Lax; Secure" } else { "; Path=/; HttpOnly; SameSite=Lax" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(url: &str) -> Site {
+        Site::new(Some(url), "127.0.0.1:1".parse().unwrap(), false)
+    }
+
+    #[test]
+    fn cookies_are_bound_to_the_host_where_there_is_tls() {
+        let set = Cookie::Login.set(&site("https://vpn.example.com"), "abc").unwrap();
+        assert_eq!(set, "__Host-postern-login=abc; Path=/; HttpOnly; SameSite=Lax; Secure");
+        let set = Cookie::SignIn.set(&site("http://127.0.0.1:8080"), "abc").unwrap();
+        assert_eq!(set, "postern-sign-in=abc; Max-Age=600; Path=/; HttpOnly; SameSite=Lax");
+    }
+
+    #[test]
+    fn only_the_one_cookie_of_the_right_name_counts() {
+        let read = |line: &'static str| {
+            let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(line))]);
+            Cookie::Login.read(&site("https://vpn.example.com"), &headers)
+        };
+        assert_eq!(read("a=b; __Host-postern-login=x; c=d").as_deref(), Some("x"));
+        for bad in ["postern-login=x", "__Host-postern-login=x; __Host-postern-login=y", "__Host-postern-login=", ""] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

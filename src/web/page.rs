@@ -1,0 +1,302 @@
+//! Pages of the public site: who looks at one, what surrounds it, and the headers that go with it.
+//!
+//! A page is a struct with a template. It holds a [`Chrome`], which [`Visit`] makes anew for each request, with the
+//! nonce that lets the one script of that very answer run (SEC-HDR-01).
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{Html, IntoResponse, Response},
+};
+use data_encoding::BASE64URL_NOPAD;
+use jiff::Timestamp;
+
+use super::{
+    client::ClientAddress,
+    cookies::Cookie,
+    portal::{assets, browsing::Browsing},
+    problem::{Code, Problem},
+    site::{Site, origin_of},
+};
+use crate::{
+    domain::ids::RequestId,
+    runtime::random,
+    services::{
+        Services,
+        logins::{Browser, Person, SignInFacts},
+    },
+};
+
+/// What surrounds every page.
+#[derive(Debug, Clone)]
+pub(super) struct Chrome {
+    /// What this answer's script is known by.
+    pub(super) nonce: String,
+    /// The company, as people read it.
+    pub(super) company: Option<String>,
+    /// Whom to ask.
+    pub(super) contact: Option<String>,
+    /// Who is signed in, if somebody is.
+    pub(super) account: Option<Account>,
+    /// What the page before wants to have said.
+    pub(super) flash: Option<Flash>,
+    /// Which of the pages in the navigation this one belongs to.
+    pub(super) here: &'static str,
+    /// Where sign-in forms lead to, besides to us.
+    pub(super) issuer_origin: Option<String>,
+}
+
+/// Who is signed in.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    /// The mailbox, or the name where there is none.
+    pub(super) label: String,
+    /// What this login's forms carry.
+    pub(super) form_token: String,
+}
+
+impl Chrome {
+    /// What surrounds a page, with a nonce of its own.
+    pub(super) fn new(facts: &SignInFacts, person: Option<&Person>, flash: Option<Flash>) -> Self {
+        Self {
+            nonce: BASE64URL_NOPAD.encode(&random::bytes::<18>()),
+            company: facts.company_name.as_ref().map(ToString::to_string),
+            contact: facts.contact.as_ref().map(ToString::to_string),
+            account: person.map(|person| Account {
+                label: person.user.email.as_ref().map_or_else(|| person.user.name.to_string(), ToString::to_string),
+                form_token: person.form_token.clone(),
+            }),
+            flash,
+            here: "",
+            issuer_origin: facts.issuer.as_deref().map(origin_of),
+        }
+    }
+
+    /// Where the stylesheet is.
+    pub(super) fn stylesheet() -> &'static str {
+        assets::stylesheet()
+    }
+
+    /// Where the script is.
+    pub(super) fn script() -> &'static str {
+        assets::script()
+    }
+
+    /// Where the mark is.
+    pub(super) fn mark() -> &'static str {
+        assets::mark()
+    }
+
+    /// The form token; empty where nobody is signed in.
+    pub(super) fn form_token(&self) -> &str {
+        self.account.as_ref().map_or("", |account| &account.form_token)
+    }
+
+    fn policy(&self) -> String {
+        let issuer = self.issuer_origin.as_ref().map(|origin| format!(" {origin}")).unwrap_or_default();
+        format!(
+            "default-src 'none'; script-src 'nonce-{}'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             form-action 'self'{issuer}; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'",
+            self.nonce
+        )
+    }
+}
+
+/// Writes a page.
+pub(super) fn show(chrome: &Chrome, status: StatusCode, page: &impl Template) -> Response {
+    let (Ok(html), Ok(policy)) = (page.render(), HeaderValue::try_from(chrome.policy())) else {
+        return Problem::new(Code::Internal, "the page could not be written").into_response();
+    };
+    let headers: [(HeaderName, HeaderValue); 1] = [(header::CONTENT_SECURITY_POLICY, policy)];
+    (status, headers, Html(html)).into_response()
+}
+
+macro_rules! flashes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $sentence:literal;)*) => {
+        /// What a page says about what was just done; it outlives the redirect in a cookie.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Flash {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Flash {
+            /// In the cookie.
+            pub(super) fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// On the page.
+            pub(super) fn sentence(self) -> &'static str {
+                match self { $(Self::$name => $sentence,)* }
+            }
+
+            fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+flashes! {
+    /// A device has another name.
+    Renamed = "renamed", "The device has its new name.";
+    /// A profile was revoked.
+    Revoked = "revoked", "The device is revoked. It cannot connect any more.";
+    /// A VPN session was ended.
+    SessionEnded = "session-ended", "The VPN connection is being ended.";
+    /// A login was ended.
+    LoginEnded = "login-ended", "That browser is signed out.";
+    /// The other logins were ended.
+    LoginsEnded = "logins-ended", "All other browsers are signed out.";
+    /// The person left.
+    SignedOut = "signed-out", "You are signed out. Your VPN connections go on.";
+    /// A form came from somebody who is not signed in any more.
+    SignInAgain = "sign-in-again", "You were signed out in the meantime. Nothing was changed. Please sign in again.";
+}
+
+/// A look at a page, by whomever.
+pub(super) struct Visit {
+    /// The site.
+    pub(super) site: Arc<Site>,
+    /// What surrounds the page.
+    pub(super) chrome: Chrome,
+    /// What is known about the company.
+    pub(super) facts: SignInFacts,
+    /// Whether anything is.
+    pub(super) facts_known: bool,
+    /// The moment that the page is of.
+    pub(super) now: Timestamp,
+    /// With what browser, and from where.
+    pub(super) browsing: Browsing,
+    person: Result<Option<Person>, Problem>,
+    request_id: Option<RequestId>,
+    address: ClientAddress,
+}
+
+impl FromRequestParts<Services> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Problem> {
+        let site = site_of(parts)?;
+        let request_id = parts.extensions.get().copied();
+        let address = parts.extensions.get::<ClientAddress>().copied().unwrap_or_default();
+        let (facts, facts_known) = site.facts(services).await;
+        let person = match parts.extensions.get::<Person>() {
+            Some(person) => Ok(Some(person.clone())),
+            None => find_person(services, &site, parts).await,
+        };
+        let flash = Cookie::Flash.read(&site, &parts.headers).and_then(|word| Flash::from_word(&word));
+        let mut chrome = Chrome::new(&facts, person.as_ref().ok().and_then(Option::as_ref), flash);
+        chrome.here = here(parts.uri.path());
+        let browsing = Browsing::of(&parts.headers);
+        Ok(Self { site, chrome, facts, facts_known, now: services.now(), browsing, person, request_id, address })
+    }
+}
+
+fn here(path: &str) -> &'static str {
+    match path.split('/').nth(1) {
+        Some("" | "profiles") => "/",
+        Some("sessions") => "/sessions",
+        Some("my-data") => "/my-data",
+        Some("help") => "/help",
+        _ => "",
+    }
+}
+
+/// The site that a request is for; there always is one on the public listener.
+pub(super) fn site_of(parts: &Parts) -> Result<Arc<Site>, Problem> {
+    let site = parts.extensions.get::<Arc<Site>>().cloned();
+    site.ok_or_else(|| Problem::new(Code::Internal, "this listener has no pages"))
+}
+
+/// Who is signed in, by the login cookie and nothing else.
+pub(super) async fn find_person(services: &Services, site: &Site, parts: &Parts) -> Result<Option<Person>, Problem> {
+    let Some(cookie) = Cookie::Login.read(site, &parts.headers) else { return Ok(None) };
+    let mut person = services.person(&cookie).await?;
+    if let Some(person) = &mut person {
+        person.request_id = parts.extensions.get().copied();
+    }
+    Ok(person)
+}
+
+impl Visit {
+    /// Who is signed in.
+    pub(super) fn person(&self) -> Result<Option<&Person>, Problem> {
+        self.person.as_ref().map(Option::as_ref).map_err(Clone::clone)
+    }
+
+    /// The browser, as sign-ins are shown by.
+    pub(super) fn browser(&self) -> Browser {
+        Browser { label: self.browsing.label(), address: self.address.0, request_id: self.request_id }
+    }
+
+    /// The id of the request, as people quote it.
+    pub(super) fn request_id(&self) -> String {
+        self.request_id.map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    /// Answers with a page.
+    pub(super) fn show(&self, page: &impl Template) -> Response {
+        self.show_as(StatusCode::OK, page)
+    }
+
+    /// Answers with a page and a status.
+    pub(super) fn show_as(&self, status: StatusCode, page: &impl Template) -> Response {
+        let mut response = show(&self.chrome, status, page);
+        if self.chrome.flash.is_some() {
+            set_cookie(&mut response, Cookie::Flash.clear(&self.site));
+        }
+        response
+    }
+
+    /// Sends the browser on, by GET, to one of our paths.
+    pub(super) fn go(&self, path: &str, flash: Option<Flash>) -> Response {
+        go(&self.site, path, flash)
+    }
+
+    /// What the company is called, for file names.
+    pub(super) fn company(&self) -> Option<&str> {
+        self.chrome.company.as_deref()
+    }
+}
+
+/// Sends a browser on, by GET.
+pub(super) fn go(site: &Site, path: &str, flash: Option<Flash>) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    if let Ok(path) = HeaderValue::try_from(path) {
+        response.headers_mut().insert(header::LOCATION, path);
+    }
+    if let Some(flash) = flash {
+        set_cookie(&mut response, Cookie::Flash.set(site, flash.as_str()));
+    }
+    response
+}
+
+/// Adds a cookie to an answer.
+pub(super) fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}
+
+/// A look at a page by somebody who is signed in, as the guard of the route found out.
+pub(super) struct Employee {
+    /// Who.
+    pub(super) person: Person,
+    /// The look.
+    pub(super) visit: Visit,
+}
+
+impl FromRequestParts<Services> for Employee {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Problem> {
+        // Without a guard there is no person: a route that is open to anyone cannot have an employee.
+        let person = parts.extensions.get::<Person>().cloned();
+        let person = person.ok_or_else(|| Problem::new(Code::Internal, "this route has no guard"))?;
+        Ok(Self { person, visit: Visit::from_request_parts(parts, services).await? })
+    }
+}

@@ -1,0 +1,128 @@
+//! The public pages, for employees: sign in, get a profile, see that it works.
+//!
+//! One file per area; each page is a struct with its template in `templates/portal`, right above the handler that
+//! fills it. Handlers ask one service and show what it says; what they say in words stands in the templates. All
+//! pages work as plain HTML: the script only keeps a line fresh and writes times in the reader's zone.
+//!
+//! # Theory of operation
+//! A route that needs a sign-in says so in the table; [`signed_in`] looks the login up before anything else is read,
+//! and leaves the person for the handler ([`Employee`]). Forms come from our own pages only ([`Form`]). A form that
+//! changes something answers with a redirect and one of a closed set of sentences ([`Flash`]); a form that makes a
+//! profile answers with the file. What goes wrong is a [`Problem`] like anywhere else, which the frame writes as a
+//! page for whoever reads HTML.
+//!
+//! [`Form`]: super::forms::Form
+//! [`Flash`]: super::page::Flash
+
+pub(super) mod assets;
+pub(super) mod browsing;
+mod help;
+mod live;
+mod my_data;
+mod parts;
+mod profiles;
+mod ready;
+mod refused;
+pub(super) mod samples;
+mod sessions;
+mod sign_in;
+mod status;
+mod ticket;
+pub(super) mod trouble;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::Method,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+
+use super::{
+    page::{Flash, find_person, go, site_of},
+    problem::Problem,
+    route::{Access, Route},
+};
+use crate::services::Services;
+
+/// The routes of the public listener.
+pub(super) fn routes() -> Vec<Route<Services>> {
+    use Access::{Anyone, SignedIn};
+    vec![
+        Route::get("/", Anyone, profiles::home),
+        Route::get("/sign-in", Anyone, sign_in::page),
+        Route::post("/sign-in/start", Anyone, sign_in::start),
+        Route::get("/oauth/callback", Anyone, sign_in::callback),
+        Route::post("/sign-out", SignedIn, sign_in::sign_out),
+        Route::get("/profiles/new", SignedIn, ready::new),
+        Route::post("/profiles", SignedIn, ready::issue),
+        Route::post("/profiles/ticket", SignedIn, ready::ticket),
+        Route::get("/profiles/newest", SignedIn, live::newest),
+        Route::get("/profiles/{id}", SignedIn, profiles::profile),
+        Route::post("/profiles/{id}/rename", SignedIn, profiles::rename),
+        Route::post("/profiles/{id}/replace", SignedIn, profiles::replace),
+        Route::post("/profiles/{id}/revoke", SignedIn, profiles::revoke),
+        Route::get("/sessions", SignedIn, sessions::page),
+        Route::post("/sessions/{id}/end", SignedIn, sessions::end_session),
+        Route::post("/logins/{id}/end", SignedIn, sessions::end_login),
+        Route::post("/logins/end-others", SignedIn, sessions::end_others),
+        Route::get("/my-data", SignedIn, my_data::page),
+        Route::get("/my-data.json", SignedIn, my_data::json),
+        Route::get("/p/{ticket}", Anyone, ticket::look),
+        Route::post("/p/{ticket}", Anyone, ticket::redeem),
+        Route::get("/help", Anyone, help::index),
+        Route::get("/help/{os}", Anyone, help::guide),
+        Route::get("/status", Anyone, status::page),
+        Route::get("/assets/{hash}/{file}", Anyone, assets::asset),
+    ]
+}
+
+/// Lets only people who are signed in through to the handler; others are sent to the sign-in page and, if they were
+/// only looking, back here afterwards.
+pub(super) async fn signed_in(
+    State(services): State<Services>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let site = site_of(&parts)?;
+    if let Some(person) = find_person(&services, &site, &parts).await? {
+        parts.extensions.insert(person);
+        return Ok(next.run(Request::from_parts(parts, body)).await);
+    }
+    if super::download::accepts(&parts.headers, "application/json") {
+        return Ok(super::problem::Problem::new(super::problem::Code::NoToken, "sign in first").into_response());
+    }
+    let site: &Arc<_> = &site;
+    Ok(match parts.method {
+        Method::GET | Method::HEAD => go(site, &format!("/sign-in?return_to={}", parts.uri.path()), None),
+        _ => go(site, "/sign-in", Some(Flash::SignInAgain)),
+    })
+}
+
+/// A sentence of a service as part of a page: with a capital letter, a full stop, and without the name of a field.
+fn sentence(text: &str) -> String {
+    let text = match text.split_once(": ") {
+        Some((field, rest)) if field.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => rest,
+        _ => text,
+    };
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let stop = if text.ends_with(['.', '?']) { "" } else { "." };
+    format!("{first}{}{stop}", chars.as_str())
+}
+
+/// A field of a form that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FieldError {
+    /// The id of the field on the page.
+    field: &'static str,
+    /// What is wrong, as a sentence.
+    text: String,
+}
+
+/// What is wrong with a field, if something is.
+fn error_of<'a>(errors: &'a [FieldError], field: &str) -> Option<&'a str> {
+    errors.iter().find(|error| error.field == field).map(|error| error.text.as_str())
+}

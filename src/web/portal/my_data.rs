@@ -1,0 +1,103 @@
+//! What is stored about oneself (UX-09).
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+
+use super::parts::Icon;
+use crate::{
+    services::{
+        Services,
+        my_data::{MyData, MyDataKind},
+    },
+    web::{
+        page::{Chrome, Employee},
+        problem::{Code, Problem},
+    },
+};
+
+/// So many records of a kind are shown; the JSON has all.
+const SHOWN: usize = 20;
+
+/// The page.
+#[derive(Template)]
+#[template(path = "portal/my_data.html")]
+pub(super) struct MyDataPage {
+    pub(super) chrome: Chrome,
+    pub(super) kinds: Vec<Kind>,
+}
+
+/// A kind of data.
+pub(super) struct Kind {
+    pub(super) title: &'static str,
+    pub(super) why: String,
+    pub(super) kept: String,
+    pub(super) count: usize,
+    pub(super) records: Vec<Vec<(String, String)>>,
+    pub(super) more: usize,
+}
+
+impl Kind {
+    fn new(kind: &MyDataKind) -> Self {
+        let records: Vec<_> = kind.values.iter().take(SHOWN).map(fields).filter(|fields| !fields.is_empty()).collect();
+        let (count, more) = (kind.values.len(), kind.values.len().saturating_sub(SHOWN));
+        Self { title: kind.title, why: capital(kind.why), kept: capital(&kind.kept), count, records, more }
+    }
+}
+
+/// The fields of a record in words: `issued_at` is "Issued at".
+fn fields(record: &serde_json::Value) -> Vec<(String, String)> {
+    let Some(object) = record.as_object() else { return Vec::new() };
+    let show = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => "–".to_owned(),
+        serde_json::Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(items) if items.is_empty() => "–".to_owned(),
+        serde_json::Value::Array(items) => {
+            let items: Vec<_> =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect();
+            items.join(", ")
+        }
+        other => other.to_string(),
+    };
+    object.iter().map(|(field, value)| (capital(&field.replace('_', " ")), show(value))).collect()
+}
+
+/// A text with a capital letter.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}", chars.as_str())
+}
+
+impl MyDataPage {
+    /// The page of `data`.
+    pub(super) fn new(chrome: Chrome, data: &MyData) -> Self {
+        Self { chrome, kinds: data.kinds.iter().map(Kind::new).collect() }
+    }
+}
+
+pub(super) async fn page(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+) -> Result<Response, Problem> {
+    let data = services.my_data(&person).await?;
+    Ok(visit.show(&MyDataPage::new(visit.chrome.clone(), &data)))
+}
+
+pub(super) async fn json(
+    State(services): State<Services>,
+    Employee { person, .. }: Employee,
+) -> Result<Response, Problem> {
+    let data = services.my_data(&person).await?;
+    let body = serde_json::to_vec_pretty(&data)
+        .map_err(|_never| Problem::new(Code::Internal, "the data could not be written"))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"my-data.json\""),
+    ];
+    Ok((headers, body).into_response())
+}

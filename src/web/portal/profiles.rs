@@ -1,0 +1,331 @@
+//! The list of one's profiles, and one of them. People read *device* where the code says profile.
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    FieldError, error_of,
+    live::Live,
+    parts::{Chip, DAY, Icon, Tone, When, date, span},
+    sign_in::{Empty, SignInPage},
+};
+use crate::{
+    domain::{ids::ProfileId, login::ReturnPath, profile::Profile, text::Name},
+    services::{
+        ServiceError, Services,
+        self_service::{MyProfile, MyProfileStatus, Outdated},
+    },
+    web::{
+        download::download,
+        extract::At,
+        forms::Form,
+        page::{Chrome, Employee, Flash, Visit},
+        problem::Problem,
+    },
+};
+
+/// From here on a page says that a profile ends, in days.
+const SOON: i64 = 14 * DAY;
+
+/// The list.
+#[derive(Template)]
+#[template(path = "portal/home.html")]
+pub(super) struct Home {
+    pub(super) chrome: Chrome,
+    pub(super) devices: Vec<Device>,
+    pub(super) system: &'static str,
+    pub(super) client: &'static str,
+}
+
+/// A profile in the list.
+#[derive(Debug, Clone)]
+pub(super) struct Device {
+    pub(super) href: String,
+    pub(super) name: String,
+    pub(super) chip: Chip,
+    pub(super) why: Option<String>,
+    pub(super) server: String,
+    pub(super) used: Option<When>,
+    pub(super) expires: Option<When>,
+    pub(super) action: Option<(String, &'static str)>,
+    pub(super) past: bool,
+}
+
+impl Device {
+    /// How a profile looks in the list.
+    pub(super) fn new(mine: &MyProfile, now: Timestamp) -> Self {
+        let profile = &mine.profile.value;
+        let past = is_past(mine);
+        let href = format!("/profiles/{}", profile.id);
+        let action = (!past && has_news(mine, now)).then(|| (format!("{href}#update"), "Update"));
+        Self {
+            name: profile.name.to_string(),
+            chip: chip(mine, now),
+            why: mine.note.as_ref().filter(|_| !past && !is_replaced(mine)).map(why),
+            server: mine.server_name.to_string(),
+            used: profile.last_connected_at.map(|at| When::new(at, now)),
+            expires: (!past && !is_replaced(mine)).then(|| When::new(profile.expires_at, now)),
+            action,
+            past,
+            href,
+        }
+    }
+}
+
+fn is_past(mine: &MyProfile) -> bool {
+    matches!(mine.status, MyProfileStatus::Expired | MyProfileStatus::Revoked { .. })
+}
+
+fn is_replaced(mine: &MyProfile) -> bool {
+    matches!(mine.status, MyProfileStatus::Replaced { .. })
+}
+
+fn seconds_left(profile: &Profile, now: Timestamp) -> i64 {
+    profile.expires_at.as_second() - now.as_second()
+}
+
+fn has_news(mine: &MyProfile, now: Timestamp) -> bool {
+    !is_past(mine) && !is_replaced(mine) && (mine.note.is_some() || seconds_left(&mine.profile.value, now) < SOON)
+}
+
+/// The state: what is over comes first, then what is to be done, unless the device is connected this very moment.
+fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
+    let left = seconds_left(&mine.profile.value, now);
+    match &mine.status {
+        MyProfileStatus::Revoked { .. } => Chip::new(Tone::Bad, Icon::Cross, "Revoked"),
+        MyProfileStatus::Expired => Chip::new(Tone::Bad, Icon::Clock, "Expired"),
+        MyProfileStatus::Connected { host, .. } => Chip::new(Tone::Good, Icon::Link, format!("Connected to {host}")),
+        MyProfileStatus::Replaced { until } => {
+            Chip::new(Tone::Warn, Icon::Clock, format!("Stops working on {}", date(*until, now)))
+        }
+        _ if left < SOON => Chip::new(Tone::Warn, Icon::Clock, format!("Expires in {}", span(left.max(0)))),
+        _ if mine.note.is_some() => Chip::new(Tone::Info, Icon::Up, "Update available"),
+        MyProfileStatus::NeverUsed => Chip::new(Tone::Calm, Icon::Ring, "Never used"),
+        MyProfileStatus::Ready => Chip::new(Tone::Good, Icon::Check, "Ready"),
+    }
+}
+
+/// Why a new file would be better.
+fn why(note: &Outdated) -> String {
+    let name = |hosts: &[crate::domain::text::HostName]| {
+        let names: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    };
+    let mut reasons = Vec::new();
+    match &*note.added {
+        [] => {}
+        [one] => reasons.push(format!("VPN host {one} was added.")),
+        many => reasons.push(format!("VPN hosts were added: {}.", name(many))),
+    }
+    match &*note.removed {
+        [] => {}
+        [one] => reasons.push(format!("VPN host {one} was removed.")),
+        many => reasons.push(format!("VPN hosts were removed: {}.", name(many))),
+    }
+    if note.other || reasons.is_empty() {
+        reasons.push("The way to reach the VPN has changed.".to_owned());
+    }
+    reasons.join(" ")
+}
+
+pub(super) async fn home(State(services): State<Services>, visit: Visit) -> Result<Response, Problem> {
+    let Some(person) = visit.person()? else {
+        let page = SignInPage::new(&visit, &ReturnPath::default());
+        return Ok(visit.show_as(page.status(), &page));
+    };
+    let mine = services.my_profiles(person).await?;
+    Ok(visit.show(&Home::new(&visit, &mine)))
+}
+
+impl Home {
+    /// The list as things are: what works first.
+    pub(super) fn new(visit: &Visit, mine: &[MyProfile]) -> Self {
+        let guide = visit.browsing.system.unwrap_or(super::help::System::Windows).guide();
+        Self::of(visit.chrome.clone(), mine, visit.now, (guide.name, guide.client))
+    }
+
+    /// The list of `mine` at a moment.
+    pub(super) fn of(
+        chrome: Chrome,
+        mine: &[MyProfile],
+        now: Timestamp,
+        (system, client): (&'static str, &'static str),
+    ) -> Self {
+        let mut devices: Vec<_> = mine.iter().map(|mine| Device::new(mine, now)).collect();
+        devices.sort_by_key(|device| device.past);
+        Self { chrome, devices, system, client }
+    }
+}
+
+/// One profile.
+#[derive(Template)]
+#[template(path = "portal/profile.html")]
+pub(super) struct ProfilePage {
+    pub(super) chrome: Chrome,
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) name_input: String,
+    pub(super) errors: Vec<FieldError>,
+    pub(super) chip: Chip,
+    pub(super) live: Option<Live>,
+    pub(super) banner: Option<Banner>,
+    pub(super) replaceable: bool,
+    pub(super) overlap: &'static str,
+    pub(super) server: String,
+    pub(super) address: String,
+    pub(super) used: Option<When>,
+    pub(super) made: When,
+    pub(super) until: When,
+    pub(super) past: bool,
+    pub(super) connected: bool,
+}
+
+/// What its owner should know about a profile before all else.
+#[derive(Debug, Clone)]
+pub(super) struct Banner {
+    pub(super) tone: Tone,
+    pub(super) icon: Icon,
+    pub(super) title: String,
+    pub(super) text: String,
+    pub(super) again: bool,
+}
+
+impl ProfilePage {
+    /// The page of a profile at a moment.
+    pub(super) fn new(chrome: Chrome, mine: &MyProfile, now: Timestamp) -> Self {
+        let profile = &mine.profile.value;
+        let past = is_past(mine);
+        let until = match mine.status {
+            MyProfileStatus::Revoked { at } => at,
+            MyProfileStatus::Replaced { until } => until,
+            _ => profile.expires_at,
+        };
+        let waits = mine.status == MyProfileStatus::NeverUsed;
+        Self {
+            chrome,
+            id: profile.id.to_string(),
+            name: profile.name.to_string(),
+            name_input: profile.name.to_string(),
+            errors: Vec::new(),
+            chip: chip(mine, now),
+            live: waits.then(|| Live::waiting(profile.issued_at)),
+            banner: banner(mine, now),
+            replaceable: !past && !is_replaced(mine),
+            overlap: "The one that you have goes on working for 7 days, so you can change over when it suits you.",
+            server: mine.server_name.to_string(),
+            address: profile.address.to_string(),
+            used: profile.last_connected_at.map(|at| When::new(at, now)),
+            made: When::new(profile.issued_at, now),
+            until: When::date(until, now),
+            past,
+            connected: matches!(mine.status, MyProfileStatus::Connected { .. }),
+        }
+    }
+
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+}
+
+fn banner(mine: &MyProfile, now: Timestamp) -> Option<Banner> {
+    let profile = &mine.profile.value;
+    let of = |tone, icon, title: &str, text: String, again| {
+        Some(Banner { tone, icon, title: title.to_owned(), text, again })
+    };
+    match mine.status {
+        MyProfileStatus::Revoked { at } => of(
+            Tone::Bad,
+            Icon::Cross,
+            "This device is revoked",
+            format!("It was revoked on {} and cannot connect any more.", date(at, now)),
+            true,
+        ),
+        MyProfileStatus::Expired => of(
+            Tone::Bad,
+            Icon::Clock,
+            "This profile has expired",
+            format!("It stopped working on {}. Getting a new one takes a minute.", date(profile.expires_at, now)),
+            true,
+        ),
+        MyProfileStatus::Replaced { until } => of(
+            Tone::Warn,
+            Icon::Clock,
+            "A newer file has taken the place of this one",
+            format!("This one stops working on {}. Import the newer file before then.", date(until, now)),
+            false,
+        ),
+        _ if seconds_left(profile, now) < SOON => of(
+            Tone::Warn,
+            Icon::Clock,
+            "This profile ends soon",
+            format!("It stops working on {}. A new file takes its place.", date(profile.expires_at, now)),
+            false,
+        ),
+        _ => {
+            let note = mine.note.as_ref()?;
+            let text = format!("{} Your file still works, but it does not know about that.", why(note));
+            of(Tone::Info, Icon::Up, "An update is available", text, false)
+        }
+    }
+}
+
+pub(super) async fn profile(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+    At(id): At<ProfileId>,
+) -> Result<Response, Problem> {
+    let mine = services.my_profile(&person, id).await?;
+    Ok(visit.show(&ProfilePage::new(visit.chrome.clone(), &mine, visit.now)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RenameForm {
+    name: String,
+}
+
+pub(super) async fn rename(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+    At(id): At<ProfileId>,
+    Form(form): Form<RenameForm>,
+) -> Result<Response, Problem> {
+    let text = match form.name.trim().parse::<Name>() {
+        Ok(name) => match services.rename_own(&person, id, name).await {
+            Ok(_) => return Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
+            Err(ServiceError::Invalid { reason, .. } | ServiceError::Conflict(reason)) => super::sentence(&reason),
+            Err(other) => return Err(other.into()),
+        },
+        Err(refused) => format!("The name {refused}."),
+    };
+    let mine = services.my_profile(&person, id).await?;
+    let page = ProfilePage {
+        name_input: form.name,
+        errors: vec![FieldError { field: "name", text }],
+        live: None,
+        ..ProfilePage::new(visit.chrome.clone(), &mine, visit.now)
+    };
+    Ok(visit.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page))
+}
+
+pub(super) async fn replace(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+    At(id): At<ProfileId>,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    let issued = services.replace_own(&person, id).await?;
+    Ok(download(&issued, visit.company()))
+}
+
+pub(super) async fn revoke(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+    At(id): At<ProfileId>,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    services.revoke_own(&person, id).await?;
+    Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Revoked)))
+}

@@ -1,0 +1,391 @@
+//! Every page in every state, from sample data: what tests render and what people look at before they change a page.
+//!
+//! The names are as hostile as names can be, so that a page which forgets to escape one shows it here. Nothing of the
+//! program calls this, so the linker leaves it out.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use askama::Template;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{
+    FieldError,
+    help::{GUIDES, HelpGuide, HelpIndex, System},
+    live::{Live, Watch},
+    my_data::MyDataPage,
+    parts::When,
+    profiles::{Home, ProfilePage},
+    ready::{Choice, NewDevice, Ready, TicketLink},
+    refused::Refused,
+    sessions::Sessions,
+    sign_in::{SignInPage, SignInState},
+    status::Status,
+    ticket::{Shown, TicketPage},
+    trouble::{MET, Trouble},
+};
+use crate::{
+    domain::{
+        Revised, Revision,
+        ids::{HostId, Id, LoginId, OrganizationId, ProfileId, RequestId, ServerId, SessionId, UserId},
+        profile::{Fingerprint, Profile, ProfileState},
+        retention::DataKind,
+        role::Role,
+        secret::Secret,
+        session::Session,
+        text::{HostName, Name},
+        user::User,
+    },
+    services::{
+        health::{ClusterHealth, HostCount},
+        logins::{LoginView, Person, SignInFacts, SignInRefusal},
+        my_data::{MyData, MyDataKind},
+        self_service::{MyProfile, MyProfileStatus, MySession, Outdated},
+        tickets::TicketView,
+    },
+    web::{
+        page::{Chrome, Flash},
+        problem::Problem,
+    },
+};
+
+/// A page in a state.
+#[derive(Debug, Clone)]
+pub struct PageSample {
+    /// Which: letters, digits and hyphens.
+    pub name: String,
+    /// The page.
+    pub html: String,
+}
+
+/// The moment of all samples: 2026-11-23, 14:02 UTC.
+const NOW: i64 = 1_795_442_520;
+
+/// A name that wants out of wherever it is put.
+pub(super) const HOSTILE: &str = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;";
+
+fn ago(hours: i64) -> Timestamp {
+    now() - SignedDuration::from_hours(hours)
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[expect(clippy::expect_used, reason = "the texts are constants of this file, and a test renders them all")]
+fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a sample is well formed")
+}
+
+fn id<T: Id>(number: u128) -> T {
+    T::from_parts(now(), number)
+}
+
+fn person(name: &str) -> Person {
+    Person {
+        user: User {
+            id: id::<UserId>(1),
+            organization_id: id::<OrganizationId>(1),
+            name: text(name),
+            email: Some(text("ana@example.com")),
+            groups: std::collections::BTreeSet::new(),
+            role: Role::User,
+            disabled: false,
+            identity: None,
+        },
+        login: id::<LoginId>(1),
+        form_token: "sample-form-token".to_owned(),
+        request_id: None,
+    }
+}
+
+/// Facts about a company with a name.
+fn facts(company: &str) -> SignInFacts {
+    SignInFacts {
+        company_name: Some(text(company)),
+        contact: Some(text("the IT desk, it@example.com")),
+        issuer: Some("https://accounts.google.com".to_owned()),
+        is_google: true,
+        away_since: None,
+    }
+}
+
+/// A profile of sixteen days, used two hours ago.
+fn profile(number: u128, name: &str, status: MyProfileStatus) -> MyProfile {
+    let used = status != MyProfileStatus::NeverUsed;
+    let expires_at = if status == MyProfileStatus::Expired { ago(24 * 3) } else { ago(-24 * 74) };
+    let state =
+        if matches!(status, MyProfileStatus::Revoked { .. }) { ProfileState::Revoked } else { ProfileState::Active };
+    let profile = Profile {
+        id: id::<ProfileId>(number),
+        user_id: id::<UserId>(1),
+        server_id: id::<ServerId>(1),
+        name: text(name),
+        address: Ipv4Addr::new(10, 200, 14, 7),
+        state,
+        issued_at: ago(24 * 16),
+        expires_at,
+        revoked_at: None,
+        last_connected_at: used.then(|| ago(2)),
+        replaced_by: None,
+        fingerprint: Fingerprint([7; 32]),
+        written_for: None,
+    };
+    let server_name: Name = text("Office");
+    MyProfile { profile: Revised { rev: Revision(1), value: profile }, server_name, status, note: None }
+}
+
+/// The samples of one set of names.
+struct Book {
+    company: &'static str,
+    person: &'static str,
+    device: &'static str,
+    prefix: &'static str,
+    pages: Vec<PageSample>,
+}
+
+impl Book {
+    fn add(&mut self, name: &str, page: &impl Template) {
+        let html = page.render().unwrap_or_else(|error| format!("not written: {error}"));
+        self.pages.push(PageSample { name: format!("{}{name}", self.prefix), html });
+    }
+
+    fn outside(&self) -> Chrome {
+        Chrome::new(&facts(self.company), None, None)
+    }
+
+    fn inside(&self, here: &'static str) -> Chrome {
+        Chrome { here, ..Chrome::new(&facts(self.company), Some(&person(self.person)), None) }
+    }
+
+    /// A profile in each state, with a word for each.
+    fn profiles(&self) -> Vec<(&'static str, MyProfile)> {
+        let host: HostName = text("vpn-2");
+        let of = |number, name: &str, status| profile(number, name, status);
+        let mut soon = of(5, "Ana's old ThinkPad", MyProfileStatus::Ready);
+        soon.profile.value.expires_at = ago(-24 * 9 - 5);
+        vec![
+            ("connected", of(1, self.device, MyProfileStatus::Connected { host, since: ago(3) })),
+            ("ready", of(2, "Ana's iPhone", MyProfileStatus::Ready)),
+            (
+                "update",
+                MyProfile {
+                    note: Some(Outdated { added: vec![text("vpn-3")], removed: Vec::new(), other: false }),
+                    ..of(3, "Desktop at home", MyProfileStatus::Ready)
+                },
+            ),
+            ("never-used", of(4, "Chromebook", MyProfileStatus::NeverUsed)),
+            ("expires", soon),
+            ("replaced", of(6, "Build machine", MyProfileStatus::Replaced { until: ago(-24 * 6) })),
+            ("expired", of(7, "Tablet", MyProfileStatus::Expired)),
+            ("revoked", of(8, "Lost phone", MyProfileStatus::Revoked { at: ago(24 * 12) })),
+        ]
+    }
+
+    fn sign_in(&mut self) {
+        let page = |chrome: Chrome, state, is_google, provider| SignInPage {
+            chrome,
+            state,
+            is_google,
+            provider,
+            return_to: "/".to_owned(),
+        };
+        let open = SignInState::Open(None);
+        self.add("sign-in", &page(self.outside(), open.clone(), true, "Google"));
+        self.add("sign-in-other-issuer", &page(self.outside(), open.clone(), false, "Your company's sign-in"));
+        let away = SignInState::Open(Some(When::new(now() - SignedDuration::from_mins(12), now())));
+        self.add("sign-in-provider-away", &page(self.outside(), away, true, "Google"));
+        let nameless = SignInFacts { company_name: None, contact: None, issuer: None, ..facts("x") };
+        self.add(
+            "sign-in-not-set-up",
+            &page(Chrome::new(&nameless, None, None), SignInState::NotSetUp, true, "Google"),
+        );
+        self.add("sign-in-database-away", &page(self.outside(), SignInState::Unknown, true, "Google"));
+        let flash = Chrome { flash: Some(Flash::SignedOut), ..self.outside() };
+        self.add("sign-in-signed-out", &page(flash, open, true, "Google"));
+
+        let account = || Some(text("ana@gmail.com"));
+        for (name, refusal) in [
+            ("wrong-company", SignInRefusal::WrongCompany { account: account() }),
+            ("private-account", SignInRefusal::NoHostedDomain { account: account() }),
+            ("not-verified", SignInRefusal::NotVerified { account: account() }),
+            ("not-invited", SignInRefusal::NotInvited { account: account() }),
+            ("disabled", SignInRefusal::Disabled { account: account() }),
+            ("other-person", SignInRefusal::OtherPerson { account: account() }),
+            ("expired", SignInRefusal::Expired),
+            ("cancelled", SignInRefusal::Cancelled),
+            ("not-configured", SignInRefusal::NotConfigured),
+            ("provider-away", SignInRefusal::ProviderAway { since: ago(1) }),
+            ("provider", SignInRefusal::Provider("PST-OIDC-007".to_owned())),
+        ] {
+            if let Ok(page) = Refused::new(self.outside(), "Google", refusal, request_id()) {
+                self.add(&format!("refused-{name}"), &page);
+            }
+        }
+        for (name, code) in MET {
+            let problem = Problem::new(*code, "inside");
+            let page = Trouble::new(self.outside(), &problem, request_id());
+            self.add(&format!("trouble-{name}"), &page);
+        }
+    }
+
+    fn devices(&mut self) {
+        let all = self.profiles();
+        let guide = System::Macos.guide();
+        let system = (guide.name, guide.client);
+        self.add("home-empty", &Home::of(self.inside("/"), &[], now(), system));
+        let every: Vec<_> = all.iter().map(|(_, mine)| mine.clone()).collect();
+        self.add("home", &Home::of(self.inside("/"), &every, now(), system));
+        for (name, mine) in &all {
+            self.add(&format!("profile-{name}"), &ProfilePage::new(self.inside("/"), mine, now()));
+        }
+        if let Some((_, mine)) = all.first() {
+            let page = ProfilePage {
+                name_input: HOSTILE.to_owned(),
+                errors: vec![FieldError { field: "name", text: "The name must not be empty.".to_owned() }],
+                ..ProfilePage::new(self.inside("/"), mine, now())
+            };
+            self.add("profile-name-refused", &page);
+            let page = ProfilePage::new(Chrome { flash: Some(Flash::Renamed), ..self.inside("/") }, mine, now());
+            self.add("profile-renamed", &page);
+        }
+    }
+
+    fn set_up(&mut self) {
+        let choice = |number, name: &str| Choice { id: id::<ServerId>(number).to_string(), name: name.to_owned() };
+        let new = |book: &Self, guess, servers| NewDevice::new(book.inside("/"), book.person, guess, servers);
+        let one = || vec![choice(1, "Office")];
+        let two = || vec![choice(1, "Office"), choice(2, self.device)];
+        let plain = new(self, Some(System::Macos), one());
+        let several = new(self, None, two());
+        let errors = vec![
+            FieldError { field: "name", text: "The name must not be empty.".to_owned() },
+            FieldError { field: "server_id", text: "Choose one of the networks.".to_owned() },
+        ];
+        let wrong = NewDevice { name: String::new(), guessed: false, errors, ..new(self, None, two()) };
+        let full = "You have 10 devices, the most allowed. Revoke one that you do not need, then come back.";
+        let full = vec![FieldError { field: "", text: full.to_owned() }];
+        let full = NewDevice { errors: full, ..new(self, Some(System::Linux), one()) };
+        let none = new(self, Some(System::Linux), Vec::new());
+        self.add("new", &plain);
+        self.add("new-several-servers", &several);
+        self.add("new-refused", &wrong);
+        self.add("new-limit", &full);
+        self.add("new-no-server", &none);
+
+        let url = || Secret::new(format!("https://vpn.example.com/p/{}", "k3Zx9".repeat(9)));
+        for guide in GUIDES {
+            let ready = Ready {
+                chrome: self.inside("/"),
+                name: self.device.to_owned(),
+                server_id: id::<ServerId>(1).to_string(),
+                server_name: "Office".to_owned(),
+                guide,
+                ticket: Some(TicketLink::new(&url(), When::clock(now() + SignedDuration::from_mins(10)))),
+                live: Live::waiting(now()),
+                scan: guide.phone,
+            };
+            self.add(&format!("ready-{}", guide.slug), &ready);
+        }
+        let every: Vec<_> = self.profiles().into_iter().map(|(_, mine)| mine).collect();
+        self.add("watch-connected", &Watch { chrome: self.inside("/"), live: Live::of(&every, ago(24 * 17)) });
+        self.add("watch-waiting", &Watch { chrome: self.inside("/"), live: Live::waiting(now()) });
+
+        let view = TicketView {
+            server_name: text("Office"),
+            profile_name: text(self.device),
+            expires_at: now() + SignedDuration::from_mins(7),
+        };
+        let shown = Shown::new(&view, "k3Zx9".repeat(9), "https://vpn.example.com");
+        self.add("ticket", &TicketPage { chrome: self.outside(), ticket: Some(shown), request_id: request_id() });
+        self.add("ticket-gone", &TicketPage { chrome: self.outside(), ticket: None, request_id: request_id() });
+    }
+
+    fn own(&mut self) {
+        let session = |number, host: &str, device: &str| MySession {
+            session: Session {
+                id: id::<SessionId>(number),
+                user_id: id::<UserId>(1),
+                profile_id: id::<ProfileId>(number),
+                server_id: id::<ServerId>(1),
+                host_id: id::<HostId>(number),
+                address: Ipv4Addr::new(10, 200, 14, 7),
+                remote_address: (Ipv4Addr::new(198, 51, 100, 24), 50_114).into(),
+                connected_at: ago(3),
+                bytes_received: 48_200_000,
+                bytes_sent: 1_310_000_000,
+                client_version: None,
+                client_protocol: None,
+            },
+            profile_name: text(device),
+            host_name: text(host),
+        };
+        let login = |number, label: &str, address: IpAddr, current| LoginView {
+            id: id::<LoginId>(number),
+            label: label.to_owned(),
+            address,
+            since: ago(4),
+            seen_at: if current { now() } else { ago(1) },
+            current,
+        };
+        let here = login(1, "Firefox 142", IpAddr::from([198, 51, 100, 24]), true);
+        let there = login(2, self.device, IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 5]), false);
+        let tunnels = [session(1, "vpn-2", self.device), session(2, "vpn-1", "Ana's iPhone")];
+        let chrome = self.inside("/sessions");
+        self.add("sessions", &Sessions::new(chrome, &tunnels, &[here.clone(), there], now()));
+        let ended = Chrome { flash: Some(Flash::SessionEnded), ..self.inside("/sessions") };
+        self.add("sessions-quiet", &Sessions::new(ended, &[], &[here], now()));
+
+        let value = |kind| match kind {
+            DataKind::Account => {
+                json!({ "name": self.person, "email": "ana@example.com", "groups": ["staff", "build"] })
+            }
+            DataKind::Profiles => {
+                json!({ "name": self.device, "address": "10.200.14.7", "issued_at": "2026-11-07T14:02:00Z", "revoked": false })
+            }
+            _ => json!({ "at": "2026-11-23T14:02:00Z", "note": self.device, "nothing": null }),
+        };
+        let kinds = DataKind::ALL.map(|kind| MyDataKind {
+            kind,
+            title: kind.title(),
+            why: kind.why(),
+            kept: kind.kept().sentence(),
+            values: vec![value(kind); if kind == DataKind::Audit { 214 } else { 1 }],
+        });
+        let data = MyData { at: now(), kinds: kinds.into() };
+        self.add("my-data", &MyDataPage::new(self.inside("/my-data"), &data));
+
+        self.add("help", &HelpIndex { chrome: self.outside(), guides: GUIDES });
+        for guide in GUIDES {
+            self.add(&format!("help-{}", guide.slug), &HelpGuide { chrome: self.inside("/help"), guide });
+        }
+        for (name, health, away) in [
+            ("status", ClusterHealth { hosts: Some(HostCount { online: 3, total: 3 }), database: true }, false),
+            ("status-amiss", ClusterHealth { hosts: Some(HostCount { online: 2, total: 3 }), database: true }, true),
+            ("status-database-away", ClusterHealth { hosts: None, database: false }, false),
+            ("status-down", ClusterHealth { hosts: Some(HostCount { online: 0, total: 3 }), database: true }, false),
+        ] {
+            self.add(name, &Status::new(self.outside(), health, away, When::clock(now())));
+        }
+    }
+}
+
+fn request_id() -> String {
+    id::<RequestId>(1).to_string()
+}
+
+/// Every page in every state: once with the names of decent people, once (`hostile-…`) with names that want out.
+pub fn page_samples() -> Vec<PageSample> {
+    let decent = ("Example", "Ana Horvat", "Ana's MacBook", "");
+    let hostile = (HOSTILE, HOSTILE, HOSTILE, "hostile-");
+    let mut pages = Vec::new();
+    for (company, person, device, prefix) in [decent, hostile] {
+        let mut book = Book { company, person, device, prefix, pages: Vec::new() };
+        book.sign_in();
+        book.devices();
+        book.set_up();
+        book.own();
+        pages.append(&mut book.pages);
+    }
+    pages
+}

@@ -1,0 +1,111 @@
+//! One's VPN sessions and logins, and their end (UX-08).
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::Timestamp;
+
+use super::{
+    parts::{Chip, Icon, Tone, When, bytes},
+    sign_in::Empty,
+};
+use crate::{
+    domain::ids::{LoginId, SessionId},
+    services::{Services, logins::LoginView, self_service::MySession},
+    web::{
+        extract::At,
+        forms::Form,
+        page::{Chrome, Employee, Flash},
+        problem::Problem,
+    },
+};
+
+/// Both lists.
+#[derive(Template)]
+#[template(path = "portal/sessions.html")]
+pub(super) struct Sessions {
+    pub(super) chrome: Chrome,
+    pub(super) tunnels: Vec<Tunnel>,
+    pub(super) logins: Vec<LoginRow>,
+}
+
+/// A VPN session.
+pub(super) struct Tunnel {
+    pub(super) id: String,
+    pub(super) device: String,
+    pub(super) chip: Chip,
+    pub(super) since: When,
+    pub(super) from: String,
+    pub(super) received: String,
+    pub(super) sent: String,
+}
+
+/// A login.
+pub(super) struct LoginRow {
+    pub(super) id: String,
+    pub(super) label: String,
+    pub(super) current: bool,
+    pub(super) since: When,
+    pub(super) seen: When,
+    pub(super) from: String,
+}
+
+impl Sessions {
+    /// The page at a moment.
+    pub(super) fn new(chrome: Chrome, sessions: &[MySession], logins: &[LoginView], now: Timestamp) -> Self {
+        let tunnel = |mine: &MySession| Tunnel {
+            id: mine.session.id.to_string(),
+            device: mine.profile_name.to_string(),
+            chip: Chip::new(Tone::Good, Icon::Link, format!("Connected to {}", mine.host_name)),
+            since: When::new(mine.session.connected_at, now),
+            from: mine.session.remote_address.ip().to_string(),
+            received: bytes(mine.session.bytes_received),
+            sent: bytes(mine.session.bytes_sent),
+        };
+        let row = |login: &LoginView| LoginRow {
+            id: login.id.to_string(),
+            label: login.label.clone(),
+            current: login.current,
+            since: When::new(login.since, now),
+            seen: When::new(login.seen_at, now),
+            from: login.address.to_string(),
+        };
+        Self { chrome, tunnels: sessions.iter().map(tunnel).collect(), logins: logins.iter().map(row).collect() }
+    }
+}
+
+pub(super) async fn page(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+) -> Result<Response, Problem> {
+    let (sessions, logins) = tokio::try_join!(services.my_sessions(&person), services.logins_of(&person))?;
+    Ok(visit.show(&Sessions::new(visit.chrome.clone(), &sessions, &logins, visit.now)))
+}
+
+pub(super) async fn end_session(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+    At(id): At<SessionId>,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    services.end_own_session(&person, id).await?;
+    Ok(visit.go("/sessions", Some(Flash::SessionEnded)))
+}
+
+pub(super) async fn end_login(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+    At(id): At<LoginId>,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    services.end_login(&person, id).await?;
+    Ok(visit.go("/sessions", Some(Flash::LoginEnded)))
+}
+
+pub(super) async fn end_others(
+    State(services): State<Services>,
+    Employee { person, visit }: Employee,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    services.end_other_logins(&person).await?;
+    Ok(visit.go("/sessions", Some(Flash::LoginsEnded)))
+}

@@ -1,0 +1,157 @@
+//! Signing in and out.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse as _, Response},
+};
+use serde::Deserialize;
+
+use super::{
+    parts::{Icon, When},
+    refused::{self, provider_name},
+};
+use crate::{
+    domain::login::ReturnPath,
+    services::{Services, logins::CallbackAnswer},
+    web::{
+        cookies::Cookie,
+        forms::Form,
+        page::{Chrome, Employee, Flash, Visit, set_cookie},
+        problem::Problem,
+    },
+};
+
+/// The sign-in page.
+#[derive(Template)]
+#[template(path = "portal/sign_in.html")]
+pub(super) struct SignInPage {
+    pub(super) chrome: Chrome,
+    pub(super) state: SignInState,
+    pub(super) provider: &'static str,
+    pub(super) is_google: bool,
+    pub(super) return_to: String,
+}
+
+/// Whether people can sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SignInState {
+    /// They can; or could, if the provider were not away since then.
+    Open(Option<When>),
+    /// Nobody has set it up.
+    NotSetUp,
+    /// That is not known: the database is away.
+    Unknown,
+}
+
+impl SignInPage {
+    /// The page as things are.
+    pub(super) fn new(visit: &Visit, return_to: &ReturnPath) -> Self {
+        let facts = &visit.facts;
+        let state = match (&facts.issuer, visit.facts_known) {
+            (Some(_), _) => SignInState::Open(facts.away_since.map(|since| When::new(since, visit.now))),
+            (None, true) => SignInState::NotSetUp,
+            (None, false) => SignInState::Unknown,
+        };
+        Self {
+            chrome: visit.chrome.clone(),
+            state,
+            provider: provider_name(facts.is_google),
+            is_google: facts.is_google,
+            return_to: return_to.as_str().to_owned(),
+        }
+    }
+
+    fn again(&self) -> String {
+        format!("/sign-in?return_to={}", self.return_to)
+    }
+
+    /// The status that goes with it.
+    pub(super) fn status(&self) -> StatusCode {
+        if self.state == SignInState::Unknown { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+    }
+}
+
+/// The value of a parameter that is there once.
+fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
+    let mut values = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .filter(|(name, _)| name == wanted)
+        .map(|(_, value)| value.into_owned());
+    values.next().filter(|_| values.next().is_none())
+}
+
+pub(super) async fn page(visit: Visit, uri: Uri) -> Response {
+    let return_to: ReturnPath = parameter(&uri, "return_to").and_then(|path| path.parse().ok()).unwrap_or_default();
+    if let Ok(Some(_)) = visit.person() {
+        return visit.go(return_to.as_str(), None);
+    }
+    let page = SignInPage::new(&visit, &return_to);
+    visit.show_as(page.status(), &page)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartForm {
+    #[serde(default)]
+    return_to: String,
+}
+
+pub(super) async fn start(
+    State(services): State<Services>,
+    visit: Visit,
+    Form(form): Form<StartForm>,
+) -> Result<Response, Problem> {
+    let return_to = form.return_to.parse().unwrap_or_default();
+    match services.start_sign_in(return_to, &visit.browser()).await {
+        Ok(begun) => {
+            let mut response = visit.go(&begun.redirect, None);
+            set_cookie(&mut response, Cookie::SignIn.set(&visit.site, begun.cookie.expose()));
+            Ok(response)
+        }
+        Err(refusal) => refused::answer(&visit, refusal),
+    }
+}
+
+pub(super) async fn callback(
+    State(services): State<Services>,
+    visit: Visit,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let answer = CallbackAnswer {
+        state: parameter(&uri, "state"),
+        code: parameter(&uri, "code"),
+        iss: parameter(&uri, "iss"),
+        error: parameter(&uri, "error"),
+    };
+    let cookie = Cookie::SignIn.read(&visit.site, &headers);
+    let mut response = match services.complete_sign_in(&answer, cookie.as_deref(), &visit.browser()).await {
+        Ok(done) => {
+            let mut response = visit.go(done.return_to.as_str(), None);
+            set_cookie(&mut response, Cookie::Login.set(&visit.site, done.cookie.expose()));
+            response
+        }
+        Err(refusal) => refused::answer(&visit, refusal)?,
+    };
+    set_cookie(&mut response, Cookie::SignIn.clear(&visit.site));
+    // The code and the state stand in this page's address.
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(response)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Empty {}
+
+pub(super) async fn sign_out(
+    State(services): State<Services>,
+    employee: Employee,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    services.sign_out(&employee.person).await?;
+    let mut response = employee.visit.go("/sign-in", Some(Flash::SignedOut));
+    set_cookie(&mut response, Cookie::Login.clear(&employee.visit.site));
+    response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
+    Ok(response.into_response())
+}

@@ -1,0 +1,173 @@
+//! One-time links: `GET /p/{ticket}` and `POST /p/{ticket}`.
+//!
+//! A link spends itself only when somebody means it. A person does by the button of the page that a browser shows. A
+//! VPN app cannot press it: OpenVPN Connect, given `openvpn://import-profile/https://…`, sends one plain GET and takes
+//! nothing but the profile (SEC-PROF-04, the one exception to "GET changes nothing"). [`is_vpn_app`] tells the two
+//! apart, and whatever is neither gets the page: previews, scanners, prefetches, HEAD.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::Response,
+};
+
+use super::{
+    parts::{Icon, When},
+    ready::import_link,
+    sign_in::Empty,
+};
+use crate::{
+    domain::secret::Secret,
+    services::{ServiceError, Services, tickets::TicketView},
+    web::{
+        download::{accepts, accepts_profile, download},
+        forms::Form,
+        page::{Chrome, Visit},
+        problem::Problem,
+    },
+};
+
+/// What names itself in the `User-Agent` of an app that imports profiles: OpenVPN's own word, and the HTTP libraries
+/// that OpenVPN Connect is built on, which is what some of its releases send.
+const APPS: [&str; 4] = ["openvpn", "okhttp/", "cfnetwork/", "axios/"];
+
+/// Whoever looks ahead says so.
+const AHEAD: [&str; 4] = ["purpose", "sec-purpose", "x-purpose", "x-moz"];
+
+/// Whether a VPN app asks for the profile itself: a plain GET, by a program that is known to import profiles or that
+/// names their type, without any sign of a browser.
+fn is_vpn_app(method: &Method, headers: &HeaderMap) -> bool {
+    let ahead = AHEAD.iter().any(|name| headers.contains_key(*name));
+    let browser = headers.keys().any(|name| name.as_str().starts_with("sec-fetch-")) || accepts(headers, "text/html");
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    let agent = agent.to_ascii_lowercase();
+    let named = APPS.iter().any(|app| agent.contains(app)) && !agent.contains("bot");
+    method == Method::GET && !ahead && !browser && (named || accepts_profile(headers))
+}
+
+/// The page of a link.
+#[derive(Template)]
+#[template(path = "portal/ticket.html")]
+pub(super) struct TicketPage {
+    pub(super) chrome: Chrome,
+    pub(super) ticket: Option<Shown>,
+    pub(super) request_id: String,
+}
+
+/// A link that is still good.
+pub(super) struct Shown {
+    pub(super) name: String,
+    pub(super) server: String,
+    pub(super) until: When,
+    pub(super) secret: String,
+    pub(super) import: Option<String>,
+}
+
+impl Shown {
+    /// What its holder may know.
+    pub(super) fn new(view: &TicketView, secret: String, origin: &str) -> Self {
+        Self {
+            name: view.profile_name.to_string(),
+            server: view.server_name.to_string(),
+            until: When::clock(view.expires_at),
+            import: Some(import_link(&format!("{origin}/p/{secret}"))),
+            secret,
+        }
+    }
+}
+
+pub(super) async fn look(
+    State(services): State<Services>,
+    visit: Visit,
+    Path(secret): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let secret = Secret::new(secret);
+    if is_vpn_app(&method, &headers) {
+        return spend(&services, &visit, secret.expose()).await;
+    }
+    let found = match services.look_at_ticket(secret.expose(), &visit.browser()).await {
+        Ok(view) => Some(Shown::new(&view, secret.expose().clone(), visit.site.origin())),
+        Err(ServiceError::NotFound(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let page = TicketPage { chrome: visit.chrome.clone(), ticket: found, request_id: visit.request_id() };
+    Ok(unreferred(visit.show_as(status, &page)))
+}
+
+pub(super) async fn redeem(
+    State(services): State<Services>,
+    visit: Visit,
+    Path(secret): Path<String>,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    let secret = Secret::new(secret);
+    spend(&services, &visit, secret.expose()).await
+}
+
+async fn spend(services: &Services, visit: &Visit, secret: &str) -> Result<Response, Problem> {
+    let response = match services.redeem_ticket(secret, &visit.browser()).await {
+        Ok(issued) => download(&issued, visit.company()),
+        Err(ServiceError::NotFound(_)) => {
+            let page = TicketPage { chrome: visit.chrome.clone(), ticket: None, request_id: visit.request_id() };
+            visit.show_as(StatusCode::NOT_FOUND, &page)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(unreferred(response))
+}
+
+/// The secret stands in this address, so it is told to nobody.
+fn unreferred(mut response: Response) -> Response {
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    fn is_app(method: &Method, lines: &[(&'static str, &'static str)]) -> bool {
+        let line = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        is_vpn_app(method, &lines.iter().map(line).collect())
+    }
+
+    #[test]
+    fn vpn_apps_get_the_profile() {
+        for agent in
+            ["OpenVPN Connect/3.7.1 (iOS)", "OpenVPN/3.11", "okhttp/4.12.0", "OpenVPN%20Connect/1 CFNetwork/1.0"]
+        {
+            assert!(is_app(&Method::GET, &[("user-agent", agent), ("accept", "*/*")]), "{agent}");
+        }
+        assert!(is_app(&Method::GET, &[("user-agent", "x"), ("accept", "application/x-openvpn-profile")]));
+    }
+
+    #[test]
+    fn browsers_previews_and_scanners_do_not() {
+        const APP: (&str, &str) = ("user-agent", "OpenVPN Connect/3.7.1");
+        assert!(!is_app(&Method::HEAD, &[APP]));
+        for lines in [
+            &[][..],
+            &[APP, ("purpose", "prefetch")],
+            &[APP, ("sec-purpose", "prefetch;prerender")],
+            &[APP, ("x-moz", "prefetch")],
+            &[APP, ("sec-fetch-mode", "navigate")],
+            &[APP, ("accept", "text/html,application/xhtml+xml")],
+            &[("user-agent", "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0.0.0"), ("accept", "*/*")],
+            &[("user-agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"), ("accept", "*/*")],
+            &[("user-agent", "WhatsApp/2.23"), ("accept", "*/*")],
+            &[("user-agent", "curl/8.5.0"), ("accept", "*/*")],
+            &[("user-agent", "python-requests/2.32"), ("accept", "*/*")],
+            &[("user-agent", "TelegramBot (like okhttp/4)"), ("accept", "*/*")],
+        ] {
+            assert!(!is_app(&Method::GET, lines), "{lines:?}");
+        }
+    }
+}

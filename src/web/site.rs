@@ -1,0 +1,108 @@
+//! The public site as configured: under which address browsers know it, and what every page says about the company.
+
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::services::{Services, logins::SignInFacts};
+
+/// What pages say about the company may be so old.
+const FRESH: SignedDuration = SignedDuration::from_secs(5);
+
+/// A page does not wait longer than this for what it could also say from memory.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// The public site. Everything here follows from configuration, nothing from a request (SEC-NET-02).
+pub(super) struct Site {
+    origin: String,
+    https: bool,
+    facts: Mutex<Option<(Timestamp, SignInFacts)>>,
+}
+
+impl Site {
+    /// The site under a configured `url`, or, without one, under the address that it listens on.
+    pub(super) fn new(url: Option<&str>, listen: SocketAddr, tls: bool) -> Self {
+        let scheme = if tls { "https" } else { "http" };
+        let origin = url.map_or_else(|| format!("{scheme}://{listen}"), origin_of);
+        Self { https: origin.starts_with("https://"), origin, facts: Mutex::new(None) }
+    }
+
+    /// Scheme, host and port, as browsers send it in `Origin`.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether browsers reach the site by TLS.
+    pub(super) fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// What is known about the company, without asking.
+    pub(super) fn known(&self) -> SignInFacts {
+        self.remembered().map_or_else(nothing, |(_, facts)| facts)
+    }
+
+    /// What is known about the company, and whether anything is: at most some seconds old, older while the database is
+    /// away.
+    pub(super) async fn facts(&self, services: &Services) -> (SignInFacts, bool) {
+        let now = services.now();
+        if let Some((at, facts)) = self.remembered()
+            && now.duration_since(at) < FRESH
+        {
+            return (facts, true);
+        }
+        match tokio::time::timeout(PATIENCE, services.sign_in_facts()).await {
+            Ok(Ok(facts)) => {
+                *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, facts.clone()));
+                (facts, true)
+            }
+            Ok(Err(_)) | Err(_) => (self.known(), self.remembered().is_some()),
+        }
+    }
+
+    fn remembered(&self) -> Option<(Timestamp, SignInFacts)> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn nothing() -> SignInFacts {
+    SignInFacts { company_name: None, contact: None, issuer: None, is_google: true, away_since: None }
+}
+
+/// What of a URL is its origin (RFC 6454): scheme, host, and a port that is not the scheme's own.
+pub(super) fn origin_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let scheme = scheme.to_ascii_lowercase();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    let usual = if scheme == "https" { ":443" } else { ":80" };
+    format!("{scheme}://{}", authority.strip_suffix(usual).unwrap_or(&authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_browsers_send() {
+        for (url, origin) in [
+            ("https://vpn.example.com", "https://vpn.example.com"),
+            ("https://VPN.example.com:443/", "https://vpn.example.com"),
+            ("http://127.0.0.1:8080/x?y#z", "http://127.0.0.1:8080"),
+            ("http://localhost:80", "http://localhost"),
+        ] {
+            assert_eq!(origin_of(url), origin);
+        }
+    }
+
+    #[test]
+    fn tls_is_decided_by_the_configured_url() {
+        let listen = "127.0.0.1:8443".parse().unwrap();
+        assert!(Site::new(Some("https://vpn.example.com"), listen, false).is_https());
+        assert!(!Site::new(Some("http://127.0.0.1:8443"), listen, true).is_https());
+        assert_eq!(Site::new(None, listen, false).origin(), "http://127.0.0.1:8443");
+    }
+}

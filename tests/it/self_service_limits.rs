@@ -1,0 +1,53 @@
+//! Limits: per address in one process, per account over all of them, and while the database is away.
+
+use futures_util::future::join_all;
+use postern::services::{ServiceError, limits::Limit};
+
+use crate::self_service_rig::{Rig, browser};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_an_account_holds_over_all_hosts() {
+    let rig = &Rig::new().await;
+    let spend = (0..40).map(|n| async move { rig.hosts[n % 2].limit_account(Limit::ProfileIssue, "usr_x").await });
+    let (granted, refused): (Vec<_>, Vec<_>) = join_all(spend).await.into_iter().partition(Result::is_ok);
+    assert_eq!(granted.len(), Limit::ProfileIssue.rate().most as usize);
+    for refusal in refused {
+        let Err(ServiceError::TooMany { after }) = refusal else { panic!("{refusal:?}") };
+        assert!(after <= Limit::ProfileIssue.rate().per, "{after:?}");
+    }
+    rig.hosts[0].limit_account(Limit::ProfileIssue, "usr_y").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_more_profiles_in_an_hour_than_the_limit() {
+    let rig = Rig::new().await;
+    let ana = rig.person("ana").await;
+    let new = || postern::services::profiles::NewProfile { server_id: rig.server, name: "x".parse().unwrap() };
+    let mut last = None;
+    for n in 0..11 {
+        let issued = rig.hosts[n % 2].issue_own(&ana, new()).await;
+        if let Ok(issued) = &issued {
+            rig.here().revoke_own(&ana, issued.profile.value.id).await.unwrap();
+        }
+        last = Some(issued.map(drop));
+    }
+    assert!(matches!(last, Some(Err(ServiceError::TooMany { .. }))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_guesses_tickets_or_begins_many_sign_ins_is_slowed_down() {
+    let rig = Rig::new().await;
+    let browser = browser();
+    for _ in 0..Limit::Ticket.rate().most {
+        let guess = rig.here().look_at_ticket(&"0".repeat(64), &browser).await;
+        assert!(matches!(guess, Err(ServiceError::NotFound(_))));
+    }
+    let guess = rig.here().redeem_ticket(&"0".repeat(64), &browser).await.map(drop);
+    assert!(matches!(guess, Err(ServiceError::TooMany { .. })), "{guess:?}");
+
+    for _ in 0..Limit::SignInStart.rate().most {
+        rig.here().start_sign_in("/".parse().unwrap(), &browser).await.unwrap();
+    }
+    let refused = rig.here().start_sign_in("/".parse().unwrap(), &browser).await.unwrap_err();
+    assert!(refused.to_string().contains("too many"), "{refused}");
+}
