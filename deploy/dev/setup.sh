@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings a Debian or Ubuntu machine that has Rust to the point where `make test` and `make run` work: the programs
-# that Postern drives (openvpn, nft, ip), and a mongod under .tools/. Safe to repeat; does nothing when nothing is
+# that Postern drives (openvpn, nft, ip), a mongod under .tools/, and the OpenID provider of the tests. Safe to repeat; does nothing when nothing is
 # missing. Works as root, or as a user with sudo. Asks nothing.
 set -eu
 
@@ -79,6 +79,8 @@ install_packages() {
     has nft || missing="$missing nftables"
     has ip || missing="$missing iproute2"
     has curl || missing="$missing curl"
+    has node || missing="$missing nodejs"
+    has npm || missing="$missing npm"
     if [ -z "$(find_mongod)" ]; then
         [ -e /usr/lib/x86_64-linux-gnu/libcurl.so.4 ] || missing="$missing libcurl4"
         has unzip || missing="$missing unzip"
@@ -111,6 +113,19 @@ fetch_mongod() {
     "$found" --version >/dev/null 2>&1 || fail "$found does not run here: $("$found" --version 2>&1 | head -n 1)"
 }
 
+# The certified OpenID provider that the tests sign in at, as its package-lock.json pins it, into a folder beside it
+# that git ignores. A copy of the lock in there tells that it is today's.
+fetch_oidc_provider() {
+    folder=tests/support/oidc-provider
+    cmp -s "$folder/package-lock.json" "$folder/node_modules/.installed" && return
+    node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)' ||
+        fail "node is $(node --version): the OpenID provider of the tests needs 18 or newer."
+    echo "setup: fetching the OpenID provider of the tests from npm"
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
+        fail "npm could not install what $folder/package-lock.json names. Its words are above."
+    cp "$folder/package-lock.json" "$folder/node_modules/.installed"
+}
+
 # What the tests need of the kernel. Said here, because later it would show as a strange failure.
 check_kernel() {
     [ -c /dev/net/tun ] || as_root modprobe tun 2>/dev/null || true
@@ -121,4 +136,5 @@ check_kernel() {
 check_rust
 install_packages
 fetch_mongod
+fetch_oidc_provider
 check_kernel

@@ -22,6 +22,7 @@ use super::{
     error::OidcError,
     http::{Http, HttpError},
     keys::Keys,
+    token::GOOGLE,
 };
 use crate::domain::clock::Clock;
 
@@ -76,10 +77,12 @@ impl Known {
         self.metadata.additional_metadata().authorization_response_iss_parameter_supported == Some(true)
     }
 
-    /// Whether `prompt=select_account` may be asked for: yes, unless the provider lists what it knows without it.
+    /// Whether `prompt=select_account` may be asked for: at Google, and wherever it is announced. Others may refuse the
+    /// whole request for a prompt that they do not know.
     pub(super) fn offers_account_choice(&self) -> bool {
         let prompts = self.metadata.additional_metadata().prompt_values_supported.as_ref();
-        prompts.is_none_or(|prompts| prompts.iter().any(|prompt| prompt == "select_account"))
+        let announced = prompts.is_some_and(|prompts| prompts.iter().any(|prompt| prompt == "select_account"));
+        announced || self.metadata.issuer().as_str() == GOOGLE
     }
 
     /// Whether the client secret must go into the body, because the provider does not take it in the header.
@@ -133,10 +136,12 @@ impl Issuer {
         if let Some(answer) = self.at_hand() {
             return answer;
         }
-        match self.ask(http).await {
-            Ok(known) => Ok(known),
-            Err(fault) => self.state().known.clone().ok_or_else(|| self.missed(fault)),
-        }
+        let fault = match self.ask(http).await {
+            Ok(known) => return Ok(known),
+            Err(fault) => fault,
+        };
+        let last = self.state().known.clone();
+        last.ok_or_else(|| self.missed(fault))
     }
 
     /// What is known now, for a token whose key is not in `used`.

@@ -214,7 +214,11 @@ impl Provider {
         pkce_verifier: &str,
     ) -> Result<Secret<String>, OidcError> {
         let client = client(settings, known)?;
-        let send = |request| self.http.send(request, &known.reach);
+        // Owns what it needs: a future that borrows could not cross threads (rust-lang/rust#110338).
+        let send = |request| {
+            let (http, reach) = (Arc::clone(&self.http), known.reach.clone());
+            async move { http.send(request, &reach).await }
+        };
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(pkce_verifier.to_owned()))

@@ -17,7 +17,8 @@ use super::{
 /// How far the provider's clock may be from ours, in seconds.
 const SKEW: f64 = 60.0;
 
-const GOOGLE: &str = "https://accounts.google.com";
+/// The default issuer.
+pub(super) const GOOGLE: &str = "https://accounts.google.com";
 /// The other form that Google documents for `iss` ("`OpenID` Connect", section "Validating an ID token").
 const GOOGLE_BARE: &str = "accounts.google.com";
 

@@ -14,6 +14,8 @@ mod daemon;
 mod firewall;
 mod keys;
 mod migrate;
+mod oidc;
+mod oidc_certified;
 mod openvpn;
 mod openvpn_rig;
 mod openvpn_transcripts;
