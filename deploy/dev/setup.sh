@@ -82,6 +82,7 @@ install_packages() {
     has curl || missing="$missing curl"
     has chromium || missing="$missing chromium"
     has chromedriver || missing="$missing chromium-driver"
+    has node || missing="$missing nodejs"
     has npm || missing="$missing npm"
     has dbus-daemon || missing="$missing dbus"
     if ! has NetworkManager; then
