@@ -33,22 +33,24 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use jiff::Timestamp;
 use oauth2::{
-    AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
-    ExtraTokenFields, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope,
-    StandardRevocableToken, StandardTokenResponse, TokenUrl,
+    AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
+    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    RequestTokenError, Scope, StandardRevocableToken, StandardTokenResponse, TokenUrl,
     basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType},
 };
 use serde::{Deserialize, Serialize};
 
+use self::{
+    address::Reach,
+    http::Http,
+    issuer::{Issuer, Known},
+};
 pub use self::{
     error::{BadToken, OidcError},
     http::HttpError,
-};
-use self::{
-    http::Http,
-    issuer::{Issuer, Known},
 };
 use crate::domain::{
     clock::Clock,
@@ -119,6 +121,22 @@ const ISSUERS: usize = 16;
 
 /// RFC 7636 section 4.1.
 const VERIFIER_LENGTH: std::ops::RangeInclusive<usize> = 43..=128;
+
+/// Our HTTP client as `oauth2` takes one. A closure would do, if the compiler could tell that a future which holds one
+/// may move between threads.
+struct Sender<'a> {
+    http: &'a Http,
+    reach: &'a Reach,
+}
+
+impl<'c> AsyncHttpClient<'c> for Sender<'_> {
+    type Error = HttpError;
+    type Future = BoxFuture<'c, Result<HttpResponse, HttpError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        self.http.send(request, self.reach).boxed()
+    }
+}
 
 impl Provider {
     /// Knows no provider yet, and asks none before it has to.
@@ -214,7 +232,7 @@ impl Provider {
         pkce_verifier: &str,
     ) -> Result<Secret<String>, OidcError> {
         let client = client(settings, known)?;
-        let send = |request| self.http.send(request, &known.reach);
+        let send = Sender { http: &self.http, reach: &known.reach };
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(pkce_verifier.to_owned()))
