@@ -99,10 +99,7 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({ "keys": [{ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "1", "x": x, "y": y }] }))
 }
 
-async fn token(
-    State(shared): State<Arc<Shared>>,
-    body: String,
-) -> (StatusCode, Json<Value>) {
+async fn token(State(shared): State<Arc<Shared>>, body: String) -> (StatusCode, Json<Value>) {
     let form: HashMap<String, String> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let claims = form.get("code").and_then(|code| shared.codes.lock().unwrap().remove(code));
     let Some(claims) = claims else { return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))) };
@@ -174,8 +171,16 @@ impl Rig {
         });
         let patch = from_json(json!({ "oidc": oidc, "contact": "Ask Bo, room 7." }));
         hosts[0].update_settings(&owner(), patch, None).await.unwrap();
-        let mut rig =
-            Self { database, store, hosts, issuer, organization, server, vpn: HostId::from_parts(Timestamp::UNIX_EPOCH, 0), _stop: stop.drop_guard() };
+        let mut rig = Self {
+            database,
+            store,
+            hosts,
+            issuer,
+            organization,
+            server,
+            vpn: HostId::from_parts(Timestamp::UNIX_EPOCH, 0),
+            _stop: stop.drop_guard(),
+        };
         rig.vpn = rig.attach("vpn-1").await;
         rig
     }
@@ -222,7 +227,8 @@ pub(crate) fn account(name: &str) -> Value {
 
 /// A browser somewhere: each at an address of its own, so that none runs into another's limit.
 pub(crate) fn browser() -> Browser {
-    let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 | (u32::from_be_bytes(postern::runtime::random::bytes()) >> 8));
+    let address =
+        std::net::Ipv4Addr::from_bits(0x0a00_0000 | (u32::from_be_bytes(postern::runtime::random::bytes()) >> 8));
     Browser { label: "Firefox 140".to_owned(), address: address.into(), request_id: None }
 }
 

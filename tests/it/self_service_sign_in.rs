@@ -170,9 +170,8 @@ async fn a_state_counts_once_and_only_with_the_cookie_of_its_browser() {
     }
     // None of these spoiled it.
     let cookie = Some(mine.cookie.expose().as_str());
-    let both = join_all(rig.hosts.iter().map(|host| async {
-        word(host.complete_sign_in(&answer, cookie, &browser()).await)
-    }));
+    let both =
+        join_all(rig.hosts.iter().map(|host| async { word(host.complete_sign_in(&answer, cookie, &browser()).await) }));
     let words: HashSet<_> = both.await.into_iter().collect();
     assert_eq!(words, HashSet::from(["signed in", "expired"]));
     assert_eq!(word(rig.here().complete_sign_in(&CallbackAnswer::default(), cookie, &browser()).await), "expired");
