@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     portal::{ANA, ORIGIN, Portal},
+    rules::assert_keeps,
     visitor::Visitor,
     wait::wait_until,
 };
@@ -55,8 +56,9 @@ fn pages_say_that_the_database_is_away_and_work_when_it_is_back() {
         let answer = stranger.post(host, "/sign-in/start", &[("return_to", "/")]);
         assert!(from.elapsed() < PATIENCE, "sign-in took {:?}", from.elapsed());
         assert!(answer.body.contains("cannot reach its database"), "{answer:?}");
-        browser.goto(&format!("{ORIGIN}/sign-in"));
+        browser.goto(ORIGIN);
         browser.wait_text("cannot reach its database");
+        assert_keeps(&browser, if frozen { "outage-frozen" } else { "outage-gone" });
 
         if frozen {
             mongod.cont(0)

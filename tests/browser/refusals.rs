@@ -8,7 +8,7 @@ use crate::{
     issuer::{Behaviour, Flaw, Issuer, Options, Person},
     portal::{ORIGIN, Portal},
     rules::assert_keeps,
-    visitor::LOGIN,
+    visitor::{LOGIN, Visitor},
 };
 
 const BUTTON: &str = "Continue with your company account";
@@ -102,34 +102,31 @@ fn responses_that_are_not_the_providers_sign_nobody_in_and_its_absence_is_said_i
     browser.wait_text("The sign-in could not be checked");
     assert_nobody(&browser, "another provider's response");
 
-    // The provider is away: said in words, and it works again by itself.
+    // The provider goes away while somebody is there: said in words, and it works again by itself.
     issuer.flaw(Flaw::None);
+    let mut ana = portal.visitor();
+    let back = go_to_issuer(&portal, &mut ana);
     issuer.behave(Behaviour::Away);
-    begin(&browser);
-    browser.wait_text("Signing in is not possible right now");
+    let answer = ana.get(portal.host(0), &back);
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.body.contains("Signing in is not possible right now"), "{answer:?}");
+    assert!(!ana.is_signed_in());
+    browser.goto(&format!("{ORIGIN}/sign-in"));
+    browser.wait_text("cannot be reached right now");
     assert_keeps(&browser, "refusal-provider-away");
-    assert_nobody(&browser, "the provider is away");
     issuer.behave(Behaviour::Well);
-    begin(&browser);
+    browser.press(BUTTON);
     browser.wait_text("Set up your first device");
 }
 
 #[test]
 fn codes_and_states_count_once_and_only_in_the_browser_that_began() {
     let (_issuer, portal) = hostile();
-    let (a, b) = (portal.host(0), portal.host(0));
+    let (a, b) = (portal.host(0), portal.host(1));
     let mut ana = portal.visitor();
     let mut other = portal.visitor();
-    let callback = |visitor: &mut crate::visitor::Visitor| {
-        let begun = visitor.post(a, "/sign-in/start", &[("return_to", "/")]);
-        let to_issuer = begun.location().expect("a redirect to the provider").to_owned();
-        let answer = visitor.elsewhere(&to_issuer);
-        let back = answer.location().expect("a redirect back").to_owned();
-        back.strip_prefix(ORIGIN).unwrap_or_else(|| panic!("{back}")).to_owned()
-    };
-
     // Somebody plants the end of his own sign-in in another browser, which began one too, or did not.
-    let his = callback(&mut other);
+    let his = go_to_issuer(&portal, &mut other);
     let stranger = &mut portal.visitor();
     for victim in [&mut ana, stranger] {
         let answer = victim.get(b, &his);
@@ -137,14 +134,14 @@ fn codes_and_states_count_once_and_only_in_the_browser_that_began() {
         assert!(!victim.is_signed_in());
     }
     // One browser's state with another one's code.
-    let hers = callback(&mut ana);
+    let hers = go_to_issuer(&portal, &mut ana);
     let mixed = swap_state(&hers, &his);
     let answer = ana.get(b, &mixed);
     assert_eq!(answer.status / 100, 4, "{answer:?}");
     assert!(!ana.is_signed_in());
 
     // A state counts once, whatever came of it.
-    let hers = callback(&mut ana);
+    let hers = go_to_issuer(&portal, &mut ana);
     let answer = ana.get(a, &hers);
     assert_eq!(answer.status, 303, "{answer:?}");
     assert!(ana.is_signed_in());
@@ -154,10 +151,20 @@ fn codes_and_states_count_once_and_only_in_the_browser_that_began() {
     assert!(!thief.is_signed_in());
 }
 
+/// Begins a sign-in on the first host and lets the issuer answer it; returns the path with which it sends the visitor
+/// back.
+#[track_caller]
+fn go_to_issuer(portal: &Portal, visitor: &mut Visitor) -> String {
+    let begun = visitor.post(portal.host(0), "/sign-in/start", &[("return_to", "/")]);
+    let answer = visitor.elsewhere(begun.location().expect("a redirect to the provider"));
+    let back = answer.location().expect("a redirect back");
+    back.strip_prefix(ORIGIN).unwrap_or_else(|| panic!("{back} is under {ORIGIN}")).to_owned()
+}
+
 fn hostile() -> (Issuer, Portal) {
     let issuer = Issuer::start(Options::default());
     let options = Options::default();
-    let portal = Portal::trusting(1, &issuer.url, &options.client_id, &options.client_secret);
+    let portal = Portal::trusting(2, &issuer.url, &options.client_id, &options.client_secret);
     (issuer, portal)
 }
 
