@@ -99,6 +99,7 @@ fn user(organization_id: OrganizationId, number: usize, now: Timestamp) -> User 
         groups: ["staff", "vpn"].map(|group| group.parse().unwrap()).into(),
         role: Role::User,
         disabled: false,
+        identity: None,
     }
 }
 
@@ -123,6 +124,8 @@ fn profile(
         expires_at: now + SignedDuration::from_hours(24 * 365),
         revoked_at: None,
         last_connected_at: None,
+        replaced_by: None,
+        written_for: None,
         fingerprint: Fingerprint(random::bytes()),
     }
 }
