@@ -24,7 +24,7 @@ MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
 
-setup: ## installs what is missing: openvpn, nftables, iproute2, chromium, a mongod under .tools/ and so on
+setup: ## installs what is missing: openvpn, nftables, iproute2, node, chromium, a mongod under .tools/
 	@deploy/dev/setup.sh
 
 run: setup $(STATE)/postern.toml ## builds and starts Postern on this machine with its own private database

@@ -122,6 +122,10 @@ impl Http {
         if roots.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
+        Self::trusting(roots)
+    }
+
+    fn trusting(roots: RootCertStore) -> Self {
         let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map(|config| Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
@@ -250,4 +254,78 @@ async fn read(answer: Response<Incoming>, url: &Url) -> Result<Response<Vec<u8>>
         }
     })?;
     Ok(Response::from_parts(head, body.to_bytes().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+
+    use super::*;
+
+    /// A server with a certificate of its own for `name`.
+    struct Server {
+        acceptor: TlsAcceptor,
+        certificate: CertificateDer<'static>,
+        listener: TcpListener,
+    }
+
+    impl Server {
+        async fn named(name: &str) -> Self {
+            let rcgen::CertifiedKey { cert, signing_key } =
+                rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+            let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![cert.der().clone()], key)
+                .unwrap();
+            Self {
+                acceptor: TlsAcceptor::from(Arc::new(config)),
+                certificate: cert.der().clone(),
+                listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            }
+        }
+
+        /// Answers one request, if the client gets as far as that.
+        async fn serve(&self) {
+            let (stream, _) = self.listener.accept().await.unwrap();
+            let Ok(mut stream) = self.acceptor.accept(stream).await else { return };
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            assert!(request[..length].starts_with(b"GET /keys?a=b HTTP/1.1\r\n"));
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+
+        /// What a client gets that trusts `root`.
+        async fn asked(&self, root: &CertificateDer<'static>) -> Result<Vec<u8>, HttpError> {
+            let mut roots = RootCertStore::empty();
+            roots.add(root.clone()).unwrap();
+            let url: Url =
+                format!("https://localhost:{}/keys?a=b", self.listener.local_addr().unwrap().port()).parse().unwrap();
+            let (client, reach) = (Http::trusting(roots), Reach::of(&url));
+            tokio::join!(client.get(&url, &reach), self.serve()).0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_trusted_and_names_the_host_is_taken() {
+        let server = Server::named("localhost").await;
+        assert_eq!(server.asked(&server.certificate).await.unwrap(), b"{}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_others_or_for_others_is_refused() {
+        let (server, other) = (Server::named("localhost").await, Server::named("sso.example.com").await);
+        let answer = server.asked(&other.certificate).await;
+        assert!(matches!(answer, Err(HttpError::Tls { .. })), "{answer:?}");
+        let answer = other.asked(&other.certificate).await;
+        assert!(matches!(answer, Err(HttpError::Tls { .. })), "{answer:?}");
+    }
 }

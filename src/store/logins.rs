@@ -38,6 +38,9 @@ struct LoginDoc {
     since: DateTime,
     seen_at: DateTime,
     expires_at: DateTime,
+    /// Joined on reading; never stored.
+    #[serde(default, skip_serializing)]
+    user: Option<<User as Entity>::Doc>,
 }
 
 impl LoginDoc {
@@ -51,12 +54,6 @@ impl LoginDoc {
             seen_at: timestamp(self.seen_at)?,
         })
     }
-}
-
-/// What comes with a login. Read apart from it: BSON's own types do not pass through serde's `flatten`.
-#[derive(Deserialize)]
-struct WithUser {
-    user: <User as Entity>::Doc,
 }
 
 impl Store {
@@ -74,13 +71,12 @@ impl Store {
             collection: COLLECTION,
             id: row.get_str("_id").unwrap_or("without id").to_owned(),
         };
-        let login: LoginDoc = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
-        let found: WithUser = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
-        let user = User::from_doc(found.user).ok_or_else(corrupt)?.value;
-        if user.identity.as_ref() != Some(&login.identity) {
+        let mut found: LoginDoc = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
+        let user = found.user.take().and_then(User::from_doc).ok_or_else(corrupt)?.value;
+        if user.identity.as_ref() != Some(&found.identity) {
             return Ok(None);
         }
-        Ok(Some((login.into_login().ok_or_else(corrupt)?, user)))
+        Ok(Some((found.into_login().ok_or_else(corrupt)?, user)))
     }
 
     /// All logins of a user, the newest first; those that are over may be among them for a minute.
@@ -126,6 +122,7 @@ impl PolicyChange {
             since: date(login.since),
             seen_at: date(login.seen_at),
             expires_at: date(login.ends_at()),
+            user: None,
         };
         let row = bson::serialize_to_raw_document_buf(&row).map_err(mongodb::error::Error::from)?;
         self.insert_into(COLLECTION, row).await

@@ -94,13 +94,13 @@ fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 
 /// An error and all its causes, as it would be logged.
 fn words(error: &OidcError) -> String {
-    let mut words = format!("{error:?}");
+    let mut words = vec![format!("{error:?}")];
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {
-        words += &format!(" | {error}");
+        words.push(error.to_string());
         cause = error.source();
     }
-    words
+    words.join(" | ")
 }
 
 #[tokio::test]
