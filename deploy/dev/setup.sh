@@ -128,9 +128,11 @@ fetch_npm_packages() {
     for lock in tests/support/*/package-lock.json; do
         folder=$(dirname "$lock")
         cmp -s "$lock" "$folder/node_modules/.fetched" && continue
+        node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18 ? 1 : 0)' ||
+            fail "node is $(node --version): the OpenID provider of the tests needs 18 or newer."
         echo "setup: fetching the npm packages of $folder"
-        npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --silent ||
-            fail "could not fetch the npm packages of $folder. Without the npm registry the browser tests cannot run."
+        npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error ||
+            fail "npm could not install what $lock names. Its words are above."
         cp "$lock" "$folder/node_modules/.fetched"
     done
 }

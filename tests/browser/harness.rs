@@ -51,7 +51,7 @@ fn browser_in_a_namespace_reads_presses_and_downloads() {
         let namespace = Arc::new(Namespace::new("b"));
         let address = serve(&namespace);
         let options = Options { namespace: Some(namespace), without_script, ..Options::default() };
-        let browser = Browser::start(Options { names: Some("MAP *.localhost 127.0.0.1".to_owned()), ..options });
+        let browser = Browser::start(&Options { names: Some("MAP *.localhost 127.0.0.1".to_owned()), ..options });
         browser.goto(&format!("http://probe.localhost:{}/", address.port()));
         assert_eq!(browser.title(), "Probe");
         let text = browser.text();
@@ -79,7 +79,7 @@ fn browser_in_a_namespace_reads_presses_and_downloads() {
 
 #[test]
 fn rules_see_what_is_wrong_in_one_scheme_or_on_one_width() {
-    let browser = Browser::start(Options::default());
+    let browser = Browser::start(&Options::default());
     let page = |style: &str, body: &str| {
         let html = format!(
             "<!doctype html><html lang=en><title>A page</title><meta name=viewport content='width=device-width'>\

@@ -43,7 +43,6 @@ mod lab;
 #[expect(dead_code, reason = "shared with the end-to-end tests")]
 mod page;
 #[path = "../e2e/wait.rs"]
-#[expect(dead_code, reason = "shared with the end-to-end tests")]
 mod wait;
 
 mod harness;

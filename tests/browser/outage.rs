@@ -39,9 +39,9 @@ fn pages_say_that_the_database_is_away_and_work_when_it_is_back() {
     // Gone, as by a crash; and frozen, so that connections stay open and nothing answers.
     for frozen in [false, true] {
         if frozen {
-            mongod.stop(0)
+            mongod.stop(0);
         } else {
-            mongod.kill(0)
+            mongod.kill(0);
         }
         for path in NEEDY {
             answers_in_words(&mut ana, host, path);
@@ -61,9 +61,9 @@ fn pages_say_that_the_database_is_away_and_work_when_it_is_back() {
         assert_keeps(&browser, if frozen { "outage-frozen" } else { "outage-gone" });
 
         if frozen {
-            mongod.cont(0)
+            mongod.cont(0);
         } else {
-            mongod.restart(0)
+            mongod.restart(0);
         }
         wait_until("the pages to work again", BACK, || ana.get(host, "/").status == 200);
         // The same login, the same process.

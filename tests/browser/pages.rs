@@ -33,7 +33,7 @@ fn every_page_in_every_state_is_accessible_in_light_and_dark_and_fits_a_narrow_s
 }
 
 fn look_at(address: SocketAddr, names: &[String]) -> Vec<String> {
-    let browser = Browser::start(Options::default());
+    let browser = Browser::start(&Options::default());
     let look = |name: &String| {
         browser.goto(&format!("http://{address}/{name}"));
         let picture = format!("pages/{name}");

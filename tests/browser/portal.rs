@@ -99,14 +99,14 @@ impl Portal {
 
     /// A browser on the employee's machine.
     pub(crate) fn browser(&self) -> Browser {
-        self.browser_with(Options::default())
+        self.browser_with(&Options::default())
     }
 
     /// The same, with options; where it stands and what names mean is seen to.
-    pub(crate) fn browser_with(&self, options: Options) -> Browser {
+    pub(crate) fn browser_with(&self, options: &Options) -> Browser {
         let namespace = Some(Arc::clone(self.employee()));
         let names = Some(format!("MAP {NAME} 127.0.0.1"));
-        Browser::start(Options { namespace, names, ..options })
+        Browser::start(&Options { namespace, names, ..options.clone() })
     }
 
     /// A program on the employee's machine.

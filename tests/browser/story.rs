@@ -33,7 +33,7 @@ fn employee_gets_from_nothing_to_a_tunnel_and_takes_it_away_again() {
 #[test]
 fn employee_does_the_same_without_script() {
     let portal = Portal::start(2);
-    let browser = portal.browser_with(Options { without_script: true, ..Options::default() });
+    let browser = portal.browser_with(&Options { without_script: true, ..Options::default() });
     live_it(&portal, &browser, &|connected| {
         browser.press("Check now");
         connected();

@@ -91,7 +91,7 @@ impl Browser {
     /// # Panics
     /// When chromium or chromedriver is missing or does not start.
     #[track_caller]
-    pub(crate) fn start(options: Options) -> Self {
+    pub(crate) fn start(options: &Options) -> Self {
         let folder = tempfile::Builder::new().prefix("postern-browser-").tempdir().unwrap();
         let downloads = folder.path().join("downloads");
         fs::create_dir(&downloads).unwrap();
@@ -128,7 +128,7 @@ impl Browser {
             scripted: !options.without_script,
             folder,
         };
-        browser.open(&options);
+        browser.open(options);
         browser
     }
 
@@ -459,9 +459,8 @@ fn port_of(driver: &mut Child) -> u16 {
     let mut said = String::new();
     loop {
         let before = said.len();
-        if lines.read_line(&mut said).unwrap_or(0) == 0 {
-            panic!("chromedriver ended instead of starting: {said}");
-        }
+        let read = lines.read_line(&mut said).unwrap_or(0);
+        assert!(read > 0, "chromedriver ended instead of starting: {said}");
         let port = said[before..].trim_end().strip_suffix('.').and_then(|line| line.rsplit_once("on port "));
         if let Some(port) = port.and_then(|(_, port)| port.parse().ok()) {
             std::thread::spawn(move || {
