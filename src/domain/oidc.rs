@@ -60,7 +60,7 @@ fn is_set<S: Serializer>(secret: &Option<SealedSecret>, serializer: S) -> Result
     serializer.serialize_bool(secret.is_some())
 }
 
-/// The identifier of an issuer: an `https` URL without query and fragment (OpenID Connect Discovery 1.0, section 4),
+/// The identifier of an issuer: an `https` URL without query and fragment (`OpenID` Connect Discovery 1.0, section 4),
 /// or `http` on loopback. Kept as it was written, because identifiers are compared letter by letter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

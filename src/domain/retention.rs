@@ -116,4 +116,15 @@ mod tests {
         assert_eq!(DataKind::VpnSessions.kept().sentence(), "90 days after they end");
         assert_eq!(DataKind::Tickets.kept().sentence(), "for 10 minutes");
     }
+
+    #[test]
+    fn the_database_forgets_sessions_when_the_table_says_so() {
+        let Kept::AfterEnd(time) = DataKind::VpnSessions.kept() else { panic!("sessions end") };
+        let migration: serde_json::Value =
+            serde_json::from_str(include_str!("../../migrations/0001-first.json")).unwrap();
+        let commands = migration.as_array().unwrap();
+        let indexes = commands.iter().find(|command| command["createIndexes"] == "sessions").unwrap();
+        let expiry = indexes["indexes"].as_array().unwrap().iter().find(|index| index["name"] == "expiry").unwrap();
+        assert_eq!(expiry["expireAfterSeconds"], time.as_secs());
+    }
 }

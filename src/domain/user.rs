@@ -10,7 +10,7 @@ use super::{
     text::{Email, GroupName, Name},
 };
 
-/// The account that a user signs in with: unique in the cluster, and never another person's (OpenID Connect Core 1.0,
+/// The account that a user signs in with: unique in the cluster, and never another person's (`OpenID` Connect Core 1.0,
 /// section 2). An e-mail address may pass to another person; this does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {

@@ -1,9 +1,22 @@
-//! Whether an account is one of the company's: by what the token says of it, never by what was asked for.
+//! Whether an account is one of the company's, by what the token says of it and never by what was asked for; and whose
+//! user it becomes at the first sign-in: the one prepared under its address, or a new one, and never one that signs in
+//! with another account.
 
-use super::sign_in::SignInRefusal;
+use std::collections::BTreeSet;
+
+use super::{Act, SOON, Services, difference, logins::Browser, sign_in::SignInRefusal};
 use crate::{
-    domain::{oidc::Oidc, text::Email},
+    domain::{
+        audit::{Action, Actor},
+        ids::{OrganizationId, UserId},
+        oidc::Oidc,
+        organization::Organization,
+        role::Role,
+        text::{Email, Name},
+        user::{Identity, User},
+    },
     oidc::VerifiedIdentity,
+    store::policy::PolicyChange,
 };
 
 /// The verified e-mail address of an account of the company.
@@ -25,6 +38,84 @@ pub(super) fn check_membership(identity: &VerifiedIdentity, oidc: &Oidc) -> Resu
         None => return Err(SignInRefusal::NoHostedDomain { account: account() }),
     };
     if oidc.allows(domain) { Ok(email.clone()) } else { Err(SignInRefusal::WrongCompany { account: account() }) }
+}
+
+impl Services {
+    /// The user whose account this is; at the first sign-in the one that was prepared for it, or a new one.
+    pub(super) async fn user_of(
+        &self,
+        identity: &Identity,
+        email: &Email,
+        account: &VerifiedIdentity,
+        oidc: &Oidc,
+        browser: &Browser,
+    ) -> Result<User, SignInRefusal> {
+        let known = self.store().deadline(SOON, self.store().find_user_by_identity(identity)).await?;
+        if let Some(user) = known {
+            return Ok(user);
+        }
+        let name = account.name.clone();
+        let newcomer = &Newcomer { identity, email, name, organization: oidc.default_organization_id, browser };
+        self.change_or(|tx| async move { self.first_sign_in(&tx, newcomer).await }).await
+    }
+
+    /// Claims or makes a user, inside a change. Nobody's user is taken over: one with an account stays that account's.
+    async fn first_sign_in(&self, tx: &PolicyChange, newcomer: &Newcomer<'_>) -> Result<User, SignInRefusal> {
+        let Newcomer { identity, email, browser, .. } = newcomer;
+        let account = || Some((*email).clone());
+        // Another callback of the same person may have been quicker.
+        if let Some(found) = tx.user_by_identity(identity).await? {
+            return Ok(found.value);
+        }
+        let act = |user: UserId| Act { actor: Actor::Holder(user), request_id: browser.request_id };
+        let Some(prepared) = tx.user_by_email(email).await? else {
+            let organization = newcomer.organization.ok_or(SignInRefusal::NotInvited { account: account() })?;
+            if tx.find::<Organization>(&organization).await?.is_none() {
+                return Err(SignInRefusal::NotInvited { account: account() });
+            }
+            let user = newcomer.user(self.new_id(), organization);
+            tx.insert(&user).await?;
+            let entry = self.entry(&act(user.id), Action::UserCreate, &user.id, difference(None, Some(&user)));
+            tx.record(&entry).await?;
+            return Ok(user);
+        };
+        let prepared = prepared.value;
+        if prepared.identity.is_some() {
+            return Err(SignInRefusal::OtherPerson { account: account() });
+        }
+        if prepared.disabled {
+            return Err(SignInRefusal::Disabled { account: account() });
+        }
+        let claimed = User { identity: Some((*identity).clone()), ..prepared.clone() };
+        tx.replace(&claimed).await?;
+        let changes = difference(Some(&prepared), Some(&claimed));
+        tx.record(&self.entry(&act(claimed.id), Action::UserClaim, &claimed.id, changes)).await?;
+        Ok(claimed)
+    }
+}
+
+/// Somebody at the first sign-in.
+struct Newcomer<'a> {
+    identity: &'a Identity,
+    email: &'a Email,
+    name: Option<Name>,
+    organization: Option<OrganizationId>,
+    browser: &'a Browser,
+}
+
+impl Newcomer<'_> {
+    fn user(&self, id: UserId, organization_id: OrganizationId) -> User {
+        User {
+            id,
+            organization_id,
+            name: self.name.clone().unwrap_or_else(|| self.email.local_part()),
+            email: Some(self.email.clone()),
+            groups: BTreeSet::new(),
+            role: Role::User,
+            disabled: false,
+            identity: Some(self.identity.clone()),
+        }
+    }
 }
 
 #[cfg(test)]

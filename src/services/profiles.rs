@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Act, ServiceError, Services, check_revision, difference};
+use super::{Act, SOON, ServiceError, Services, check_revision, difference};
 use crate::{
     domain::{
         Revised, Revision,
@@ -96,11 +96,14 @@ impl Services {
     pub(super) async fn issue(&self, act: &Act, issue: &Issue<'_>) -> Result<IssuedProfile, ServiceError> {
         let authorities = self.authorities().await?;
         let servers = [issue.server];
-        let (server, attached, settings) = tokio::try_join!(
-            self.store().find::<Server>(&issue.server),
-            self.store().attached_hosts(&servers),
-            self.store().find::<Settings>(&SETTINGS_KEY),
-        )?;
+        let reads = async {
+            tokio::try_join!(
+                self.store().find::<Server>(&issue.server),
+                self.store().attached_hosts(&servers),
+                self.store().find::<Settings>(&SETTINGS_KEY),
+            )
+        };
+        let (server, attached, settings) = self.store().deadline(SOON, reads).await?;
         let server = server.ok_or_else(|| ServiceError::invalid("server_id", "there is no such server"))?.value;
         let hosts = attached.get(&server.id).map(Vec::as_slice).unwrap_or_default();
         let written_for = WrittenFor::now(&server, hosts);

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    Act, SOON, ServiceError, Services, difference,
+    Act, SOON, ServiceError, Services,
     limits::Limit,
     logins::{Browser, login_hash},
     membership::check_membership,
@@ -19,19 +19,17 @@ use super::{
 use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry},
-        ids::{LoginId, OrganizationId, UserId},
+        ids::LoginId,
         login::{Login, ReturnPath},
         oidc::Oidc,
-        organization::Organization,
-        role::Role,
         secret::Secret,
-        text::{Comment, Email, Name},
+        text::{Comment, DnsName, Email, Name},
         ticket::{LIFETIME, SignInTicket, Ticket},
         user::{Identity, User},
     },
-    keys::token::OneTimeSecret,
-    oidc::{AuthorizeRequest, OidcError, OidcSettings, VerifiedIdentity},
-    store::{StoreError, policy::PolicyChange},
+    keys::token::{OneTimeSecret, SecretHash},
+    oidc::{AuthorizeRequest, OidcError, OidcSettings},
+    store::StoreError,
 };
 
 /// Where the provider sends browsers back to, under the public URL.
@@ -243,11 +241,11 @@ impl Services {
             state: state.expose(),
             nonce: nonce.expose(),
             pkce_verifier: verifier.expose(),
-            hosted_domain_hint: hint.map(|domain| domain.as_str()),
+            hosted_domain_hint: hint.map(DnsName::as_str),
         };
         let redirect = self.0.provider.authorize_url(&settings, request).await.map_err(provider_failed)?;
         let body = SignInTicket {
-            cookie_hash: *cookie_hash(&cookie),
+            cookie_hash: *cookie_hash(&cookie).as_bytes(),
             nonce: nonce.expose().clone(),
             pkce_verifier: verifier.expose().clone(),
             issuer: settings.issuer,
@@ -307,13 +305,13 @@ impl Services {
         let settings = self.provider_settings(&oidc, ticket.redirect_url)?;
         let (verifier, nonce) = (&ticket.pkce_verifier, &ticket.nonce);
         let exchange = self.0.provider.exchange(&settings, code, verifier, nonce, answer.iss.as_deref());
-        let verified = exchange.await.map_err(provider_failed)?;
-        asked.email.clone_from(&verified.email);
+        let account = exchange.await.map_err(provider_failed)?;
+        asked.email.clone_from(&account.email);
         // The issuer as configured, not as the token spells it: Google has two spellings of itself.
-        let identity = Identity { iss: settings.issuer, sub: verified.subject.clone() };
+        let identity = Identity { iss: settings.issuer, sub: account.subject.clone() };
         asked.identity = Some(identity.clone());
-        let email = check_membership(&verified, &oidc)?;
-        let user = self.user_of(&identity, &email, &verified, &oidc, browser).await?;
+        let email = check_membership(&account, &oidc)?;
+        let user = self.user_of(&identity, &email, &account, &oidc, browser).await?;
         if user.disabled {
             return Err(SignInRefusal::Disabled { account: Some(email) });
         }
@@ -329,60 +327,8 @@ impl Services {
         let secret = |text: Option<&str>| text.and_then(|text| text.parse::<OneTimeSecret>().ok());
         let (Some(state), Some(cookie)) = (secret(answer.state.as_deref()), secret(cookie)) else { return Ok(None) };
         let (state, cookie) = (state.hash("sign_in"), cookie_hash(&cookie));
-        let taking = self.store().take_sign_in(state.as_bytes(), &cookie, self.now());
+        let taking = self.store().take_sign_in(state.as_bytes(), cookie.as_bytes(), self.now());
         Ok(self.store().write(SOON, taking).await?)
-    }
-
-    /// The user whose account this is; at the first sign-in the one that was prepared for it, or a new one.
-    async fn user_of(
-        &self,
-        identity: &Identity,
-        email: &Email,
-        verified: &VerifiedIdentity,
-        oidc: &Oidc,
-        browser: &Browser,
-    ) -> Result<User, SignInRefusal> {
-        let known = self.store().deadline(SOON, self.store().find_user_by_identity(identity)).await?;
-        if let Some(user) = known {
-            return Ok(user);
-        }
-        let name = verified.name.clone();
-        let newcomer = &Newcomer { identity, email, name, organization: oidc.default_organization_id, browser };
-        self.change_or(|tx| async move { self.first_sign_in(&tx, newcomer).await }).await
-    }
-
-    /// Claims or makes a user, inside a change. Nobody's user is taken over: one with an account stays that account's.
-    async fn first_sign_in(&self, tx: &PolicyChange, newcomer: &Newcomer<'_>) -> Result<User, SignInRefusal> {
-        let Newcomer { identity, email, browser, .. } = newcomer;
-        let account = || Some((*email).clone());
-        // Another callback of the same person may have been quicker.
-        if let Some(found) = tx.user_by_identity(identity).await? {
-            return Ok(found.value);
-        }
-        let act = |user: UserId| Act { actor: Actor::Holder(user), request_id: browser.request_id };
-        let Some(prepared) = tx.user_by_email(email).await? else {
-            let organization = newcomer.organization.ok_or(SignInRefusal::NotInvited { account: account() })?;
-            if tx.find::<Organization>(&organization).await?.is_none() {
-                return Err(SignInRefusal::NotInvited { account: account() });
-            }
-            let user = newcomer.user(self.new_id(), organization);
-            tx.insert(&user).await?;
-            let entry = self.entry(&act(user.id), Action::UserCreate, &user.id, difference(None, Some(&user)));
-            tx.record(&entry).await?;
-            return Ok(user);
-        };
-        let prepared = prepared.value;
-        if prepared.identity.is_some() {
-            return Err(SignInRefusal::OtherPerson { account: account() });
-        }
-        if prepared.disabled {
-            return Err(SignInRefusal::Disabled { account: account() });
-        }
-        let claimed = User { identity: Some((*identity).clone()), ..prepared.clone() };
-        tx.replace(&claimed).await?;
-        let changes = difference(Some(&prepared), Some(&claimed));
-        tx.record(&self.entry(&act(claimed.id), Action::UserClaim, &claimed.id, changes)).await?;
-        Ok(claimed)
     }
 
     async fn begin_login(
@@ -421,30 +367,6 @@ impl Services {
     }
 }
 
-/// Somebody at the first sign-in.
-struct Newcomer<'a> {
-    identity: &'a Identity,
-    email: &'a Email,
-    name: Option<Name>,
-    organization: Option<OrganizationId>,
-    browser: &'a Browser,
-}
-
-impl Newcomer<'_> {
-    fn user(&self, id: UserId, organization_id: OrganizationId) -> User {
-        User {
-            id,
-            organization_id,
-            name: self.name.clone().unwrap_or_else(|| self.email.local_part()),
-            email: Some(self.email.clone()),
-            groups: std::collections::BTreeSet::new(),
-            role: Role::User,
-            disabled: false,
-            identity: Some(self.identity.clone()),
-        }
-    }
-}
-
-fn cookie_hash(cookie: &OneTimeSecret) -> Box<[u8; 32]> {
-    Box::new(*cookie.hash("sign_in_cookie").as_bytes())
+fn cookie_hash(cookie: &OneTimeSecret) -> SecretHash {
+    cookie.hash("sign_in_cookie")
 }

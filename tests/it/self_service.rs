@@ -55,7 +55,7 @@ impl Rig {
 }
 
 fn names(hosts: &[postern::domain::text::HostName]) -> Vec<&str> {
-    hosts.iter().map(|host| host.as_str()).collect()
+    hosts.iter().map(postern::domain::text::HostName::as_str).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,6 +207,50 @@ async fn a_ticket_of_an_administrator_serves_somebody_without_an_account() {
         Err(ServiceError::NotFound("link"))
     ));
     assert!(rig.here().make_ticket(&owner(), machine, rig.new_profile("Printer")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_makes_links_under_the_public_url_for_who_may_manage_users() {
+    let rig = crate::api_rig::Rig::new().await;
+    let api = rig.owner();
+    let organization = api.post("/organizations", &json!({ "name": "Acme" }))["id"].clone();
+    let server = json!({
+        "name": "main", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp", "organization_ids": [organization],
+    });
+    let server = api.post("/servers", &server)["id"].clone();
+    let host = rig.host().await;
+    api.expect(204, "PUT", &format!("/servers/{}/hosts/{host}", server.as_str().unwrap()), None);
+    let user = api.post("/users", &json!({ "organization_id": organization, "name": "Printer" }))["id"].clone();
+    let path = format!("/users/{}/profile-links", user.as_str().unwrap());
+    let body = json!({ "server_id": server, "name": "Printer" });
+    api.expect(409, "POST", &path, Some(&body));
+    rig.services.set_public_url("https://vpn.example.com");
+    let link = api.post(&path, &body);
+    let secret = link["url"].as_str().unwrap().strip_prefix("https://vpn.example.com/p/").unwrap();
+    assert!(link["expires_at"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    let issued = rig.services.redeem_ticket(secret, &browser()).await.unwrap();
+    assert_eq!(json!(issued.profile.value.user_id), user);
+    rig.as_role(postern::domain::role::Role::Auditor).expect(403, "POST", &path, Some(&body));
+    api.expect(404, "POST", "/users/usr_01ARZ3NDEKTSV4RRFFQ69G5FAV/profile-links", Some(&body));
+
+    let settings =
+        json!({ "oidc": { "client_id": "postern", "client_secret": SECRET, "allowed_domains": ["example.com"] } });
+    let answers = [api.patch("/settings", &settings), api.get("/settings")];
+    assert!(answers.iter().all(|answer| answer["oidc"]["credentials_set"] == true));
+    assert!(answers.iter().all(|answer| answer["oidc"]["issuer"] == "https://accounts.google.com"));
+    let trail = api.get("/audit?action=settings.update");
+    assert!(![&answers[0], &answers[1], &trail].iter().any(|answer| answer.to_string().contains(SECRET)));
+    for bad in [
+        json!({ "issuer": "http://accounts.google.com" }),
+        json!({ "allowed_domains": ["Example.com"] }),
+        json!({ "allowed_domains": ["example.com."] }),
+        json!({ "default_organization_id": "org_01ARZ3NDEKTSV4RRFFQ69G5FAV" }),
+        json!({ "trust_email_domain": true }),
+        json!({ "client_secret": "" }),
+    ] {
+        let problem = api.expect(422, "PATCH", "/settings", Some(&json!({ "oidc": bad })));
+        assert!(problem["errors"][0]["pointer"].as_str().unwrap().starts_with("/oidc/"), "{problem}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

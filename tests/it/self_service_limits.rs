@@ -1,7 +1,14 @@
 //! Limits: per address in one process, per account over all of them, and while the database is away.
 
+use std::{sync::Arc, time::Duration};
+
 use futures_util::future::join_all;
-use postern::services::{ServiceError, limits::Limit};
+use postern::{
+    domain::clock::SystemClock,
+    services::{ServiceError, Services, limits::Limit},
+    store::{Emitter, Settings, Store},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::self_service_rig::{Rig, browser};
 
@@ -50,4 +57,18 @@ async fn an_address_that_guesses_tickets_or_begins_many_sign_ins_is_slowed_down(
     }
     let refused = rig.here().start_sign_in("/".parse().unwrap(), &browser).await.unwrap_err();
     assert!(refused.to_string().contains("too many"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_database_an_account_has_its_limit_on_each_host() {
+    let nowhere = Settings { uri: "mongodb://127.0.0.1:1/?replicaSet=none".to_owned(), database: "postern".to_owned() };
+    let store = Store::connect(&nowhere).await.unwrap();
+    let emitter = Emitter::start(&store, Duration::from_secs(8), &TaskTracker::new(), &CancellationToken::new());
+    let services = &Services::new(store, emitter, Arc::new(SystemClock), None);
+    let most = Limit::ProfileIssue.rate().most as usize;
+    let spend = (0..most + 5).map(|_| services.limit_account(Limit::ProfileIssue, "usr_x"));
+    let granted = join_all(spend).await.into_iter().flatten().count();
+    assert_eq!(granted, most);
+    assert!(!services.cluster_health().await.database);
+    assert!(matches!(services.person(&"0".repeat(64)).await, Err(ServiceError::Unavailable(_))));
 }
