@@ -280,9 +280,12 @@ impl Browser {
         self.post("/execute/async", &json!({ "script": script, "args": [] }))
     }
 
-    /// What the operating system wishes for.
+    /// What the operating system wishes for: these colours, and no motion, since what fades in is pale for a moment.
     pub(crate) fn prefer(&self, scheme: Scheme) {
-        let features = json!([{ "name": "prefers-color-scheme", "value": scheme.name() }]);
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme.name() },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
         self.devtools("Emulation.setEmulatedMedia", &json!({ "media": "", "features": features }));
     }
 
