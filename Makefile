@@ -24,10 +24,11 @@ MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
 
-setup: ## installs what is missing: openvpn, nftables, iproute2, node, chromium, a mongod under .tools/
-	@deploy/dev/setup.sh
+setup: ## installs what the tests need: openvpn, nftables, a browser, node, a mongod under .tools/ and so on
+	@deploy/dev/setup.sh test
 
-run: setup $(STATE)/postern.toml ## builds and starts Postern on this machine with its own private database
+run: $(STATE)/postern.toml ## builds and starts Postern on this machine with its own private database
+	@deploy/dev/setup.sh run
 	cargo build --release
 	@echo
 	@echo "Postern keeps everything under .postern/; delete that folder to start afresh."

