@@ -167,6 +167,24 @@ fn go_to_issuer(portal: &Portal, visitor: &mut Visitor) -> String {
     back.strip_prefix(ORIGIN).unwrap_or_else(|| panic!("{back} is under {ORIGIN}")).to_owned()
 }
 
+#[test]
+fn a_new_sign_in_ends_the_one_before_it_in_the_same_browser() {
+    let (_issuer, portal) = hostile();
+    let mut ana = portal.visitor();
+    let sign_in = |ana: &mut Visitor| {
+        let back = go_to_issuer(&portal, ana);
+        assert_eq!(ana.get(portal.host(0), &back).status, 303);
+        ana.cookie(LOGIN).expect("a login").to_owned()
+    };
+    let first = sign_in(&mut ana);
+    let mut before = portal.visitor();
+    before.take_cookie(LOGIN.to_owned(), first.clone());
+    assert_eq!(before.get(portal.host(1), "/sessions").status, 200);
+    assert_ne!(sign_in(&mut ana), first);
+    assert_eq!(before.get(portal.host(1), "/sessions").status, 303, "the replaced login is over");
+    assert_eq!(ana.get(portal.host(1), "/sessions").status, 200);
+}
+
 fn hostile() -> (Issuer, Portal) {
     let issuer = Issuer::start(Options::default());
     let options = Options::default();

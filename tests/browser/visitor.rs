@@ -131,6 +131,10 @@ impl Visitor {
     }
 
     /// Takes a cookie over, as a thief or a second window would.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies.get(name).map(String::as_str)
+    }
+
     pub(crate) fn take_cookie(&mut self, name: String, value: String) {
         self.cookies.insert(name, value);
     }

@@ -128,6 +128,7 @@ pub(super) async fn callback(
     let cookie = Cookie::SignIn.read(&visit.site, &headers);
     let mut response = match services.complete_sign_in(&answer, cookie.as_deref(), &visit.browser()).await {
         Ok(done) => {
+            end_replaced(&services, &visit, &headers).await;
             let mut response = visit.go(done.return_to.as_str(), None);
             set_cookie(&mut response, Cookie::Login.set(&visit.site, done.cookie.expose()));
             response
@@ -138,6 +139,19 @@ pub(super) async fn callback(
     // The code and the state stand in this page's address.
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
+}
+
+/// The login that this browser had until now is over: nobody holds two of one browser.
+async fn end_replaced(services: &Services, visit: &Visit, headers: &HeaderMap) {
+    let Some(cookie) = Cookie::Login.read(&visit.site, headers) else { return };
+    let ended = match services.person(&cookie).await {
+        Ok(Some(person)) => services.sign_out(&person).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a login that was replaced lives on until it expires");
+    }
 }
 
 #[derive(Deserialize)]

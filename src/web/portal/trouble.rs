@@ -74,7 +74,11 @@ fn words(problem: &Problem) -> (&'static str, String, String) {
         ),
         Code::TooMany => {
             let wait = problem.retry_after().map_or(60, |after| i64::try_from(after.as_secs() + 1).unwrap_or(60));
-            let wait = if wait < 60 { format!("{wait} seconds") } else { span(wait + 59) };
+            let wait = match wait {
+                ..=1 => "1 second".to_owned(),
+                2..60 => format!("{wait} seconds"),
+                _ => span(wait + 59),
+            };
             ("Too many attempts", "Nothing was changed.".to_owned(), format!("Wait {wait}, then try again."))
         }
         Code::DatabaseAway | Code::Deadline => of(
