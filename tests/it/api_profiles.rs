@@ -50,7 +50,7 @@ async fn a_profile_comes_as_an_object_or_as_the_file_itself() {
     let file = world.owner.send("POST", &path, &headers, Some(body.as_bytes()));
     assert_eq!(file.checked(), 201);
     assert_eq!(file.header("content-type"), "application/x-openvpn-profile");
-    assert_eq!(file.header("content-disposition"), "attachment; filename=\"Ana-s-phone.ovpn\"");
+    assert_eq!(file.header("content-disposition"), "attachment; filename=\"Anas-phone.ovpn\"");
     assert!(file.body.contains("PRIVATE KEY") && !file.body.starts_with('{'));
     let made = world.owner.send("GET", file.header("location"), &[], None);
     assert_eq!(made.json()["name"], "Ana's \"phone\"\u{1F4F1}");
