@@ -51,7 +51,7 @@ $(STATE)/postern.toml:
 
 test: ## sets up, then formatting, lints and all tests; says how long each phase took
 	@mkdir -p target && : >target/timings
-	@for phase in setup fmt clippy build unit e2e browser; do \
+	@for phase in setup fmt clippy doc build unit e2e browser; do \
 	    echo "== $$phase"; from=$$(date +%s); result=ok; \
 	    $(MAKE) --no-print-directory $$phase || result=FAILED; \
 	    printf '%6d s  %-8s %s\n' $$(($$(date +%s) - from)) $$phase $$result >>target/timings; \

@@ -2,14 +2,14 @@
 //!
 //! # Theory of operation
 //! What is wanted stands in the access snapshot: a server that is enabled and attached to this host is to run here.
-//! The [`supervisor`] starts one [`keeper`] for each, and keeps the firewall in step with them. A keeper makes true what
+//! The `supervisor` starts one `keeper` for each, and keeps the firewall in step with them. A keeper makes true what
 //! is wanted of its daemon, from the key and the certificate to the running process, and starts over whenever the
-//! process ends or its command line must change. While the process runs, the keeper leads the [`conversation`] with it:
-//! one loop that owns the [`roster`] of clients, asks the [`gatekeeper`] about each that connects, and ends sessions
-//! that the [`reaper`] names. Nothing in that loop waits for the database.
+//! process ends or its command line must change. While the process runs, the keeper leads the `conversation` with it:
+//! one loop that owns the `roster` of clients, asks the `gatekeeper` about each that connects, and ends sessions
+//! that the `reaper` names. Nothing in that loop waits for the database.
 //!
-//! What the cluster is to know leaves by queues: sessions through the [`journal`], states and counters through the
-//! [`reports`]. They write when the database is there.
+//! What the cluster is to know leaves by queues: sessions through the `journal`, states and counters through the
+//! `reports`. They write when the database is there.
 //!
 //! When Postern stops, its daemons go on (unless configured otherwise) and the next Postern adopts them with their
 //! sessions: the configuration they run, the clients they carry and what was promised to each lie in

@@ -34,14 +34,6 @@ pub mod user;
 #[serde(transparent)]
 pub struct Revision(pub i64);
 
-impl Revision {
-    /// The revision that follows.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
-
 /// A noun together with the revision of the change that last touched it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revised<T> {

@@ -1,7 +1,7 @@
 //! The rules that change something, one file per area.
 //!
 //! Pages, API and command line all end here, so they cannot disagree. Each verb takes an [`Act`] first: who asks, in
-//! the course of which request. It checks the asker's right, then changes policy through [`Services::change`], which
+//! the course of which request. It checks the asker's right, then changes policy through `Services::change`, which
 //! runs one transaction (revision, documents, audit entry) and, once that is committed, nudges the other processes.
 //!
 //! What must become true on hosts is not done here. It is written down; the host's reconcilers make it true.

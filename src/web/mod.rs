@@ -5,9 +5,9 @@
 //!
 //! # Theory of operation
 //! [`start`] reads the TLS files and binds every socket before it answers on any, so a host either starts as configured
-//! or says why not. Each listener's routes stand in one table ([`route`]) with the right that each takes; a guard that
+//! or says why not. Each listener's routes stand in one table (`route`) with the right that each takes; a guard that
 //! the table puts before the handler authenticates and refuses before a body is read. Around every router is a
-//! [`frame`]: request id, `Host` check, bounds, deadline, log line, headers. Whatever goes wrong is a [`problem`] with
+//! `frame`: request id, `Host` check, bounds, deadline, log line, headers. Whatever goes wrong is a `problem` with
 //! a stable code.
 
 mod answer;
