@@ -27,6 +27,8 @@ impl World {
         world.client.run(&["ip", "route", "add", "default", "via", "10.88.0.1"]);
         world.lan.run(&["ip", "route", "add", "default", "via", "10.77.0.1"]);
         world.host.inside(|| {
+            // A new namespace forwards if the machine does.
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
             assert!(!forwarding_enabled().unwrap());
             enable_forwarding().unwrap();
             assert!(forwarding_enabled().unwrap());
