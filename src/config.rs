@@ -211,7 +211,8 @@ impl Config {
         Ok(())
     }
 
-    fn needs_master_key(&self) -> bool {
+    /// Whether it issues or changes secrets.
+    pub fn needs_master_key(&self) -> bool {
         self.host.roles.iter().any(|role| *role != ProcessRole::Vpn)
     }
 

@@ -1,13 +1,18 @@
 //! How a command comes to the database: the shared one of the configuration, or the private one of this machine.
 
-use std::{os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
+use std::{
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Machine;
 use crate::{
-    config::Config,
+    config::{self, Config},
+    keys::master::MasterKey,
     store::{Emitter, Settings, Store, StoreError, migrate, private::PrivateDatabase},
 };
 
@@ -78,6 +83,11 @@ impl Database {
     }
 }
 
+/// The configuration file of this machine, whether or not it is there.
+pub(super) fn config_file(machine: &Machine) -> PathBuf {
+    machine.config.clone().unwrap_or_else(|| config::DEFAULT_PATH.into())
+}
+
 /// The configuration of this machine.
 pub(super) fn load(machine: &Machine) -> anyhow::Result<Config> {
     let environment =
@@ -92,4 +102,13 @@ pub(super) fn make_data_dir(path: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(path)
         .with_context(|| format!("host.data_dir {} cannot be made", path.display()))
+}
+
+/// The master key, if this process has one. With the private database it is made at the first start.
+pub(super) fn master_key(config: &Config) -> anyhow::Result<Option<MasterKey>> {
+    match (&config.keys.master_key_file, &config.database.uri) {
+        (Some(path), _) => Ok(Some(MasterKey::load(path)?)),
+        (None, None) => Ok(Some(MasterKey::load_or_create(&config.host.data_dir.join("master.key"))?)),
+        (None, Some(_)) => Ok(None),
+    }
 }

@@ -4,6 +4,7 @@
 //! or precondition, 6 unreachable, 8 differences found.
 
 mod database;
+mod doctor;
 mod migrate;
 mod serve;
 mod token;
@@ -28,6 +29,16 @@ enum Command {
     Serve {
         #[command(flatten)]
         machine: Machine,
+    },
+    /// Look at this machine and its database; say what is wrong, why, and the command that helps.
+    ///
+    /// Exit code 0 if all is well, 8 if there are warnings, 1 if something does not work. Safe at any time.
+    Doctor {
+        #[command(flatten)]
+        machine: Machine,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Show or apply pending database migrations.
     Migrate {
@@ -60,6 +71,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match arguments.command {
             Command::Serve { machine } => serve::run(machine).await,
+            Command::Doctor { machine, json } => doctor::run(machine, json).await,
             Command::Migrate { verb } => migrate::run(verb).await,
             Command::Token { verb } => token::run(verb).await,
         }

@@ -25,7 +25,7 @@ const PLACES: [&str; 4] = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/l
 /// How long one run of `nft` may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The kernel's switch between being a host and being a router.
-const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+pub const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Why the rules are not in place.
 #[derive(Debug, thiserror::Error)]

@@ -71,6 +71,17 @@ impl Services {
         self.authorities().await.map(drop)
     }
 
+    /// Whether the cluster has secrets, and the master key here opens them.
+    ///
+    /// # Errors
+    /// As of [`Self::ensure_authorities`].
+    pub async fn prove_master_key(&self) -> Result<bool, ServiceError> {
+        if self.store().authorities().await?.is_empty() {
+            return Ok(false);
+        }
+        self.authorities().await.map(|_opened| true)
+    }
+
     fn new_authority(&self, kind: AuthorityKind) -> Result<StoredAuthority, ServiceError> {
         let key = self.master_key()?;
         let (id, now): (AuthorityId, _) = (self.new_id(), self.now());

@@ -43,6 +43,8 @@ pub struct ServerFacts {
     pub version: String,
     /// Name of the replica set; `None` behind a router of a sharded cluster.
     pub set_name: Option<String>,
+    /// How many members the set has that can become primary; 0 behind a router.
+    pub members: usize,
     /// The server's clock minus ours. Above a few seconds, certificates and expiries are at risk; the bus is not.
     pub clock_offset: SignedDuration,
     /// How long a nudge took from insert to the awaiting cursor.
@@ -70,6 +72,7 @@ pub async fn check(store: &Store, clock: &dyn Clock) -> Result<ServerFacts, Stor
     Ok(ServerFacts {
         version,
         set_name: hello.get_str("setName").ok().map(ToOwned::to_owned),
+        members: hello.get_array("hosts").map_or(0, Vec::len),
         clock_offset,
         nudge_delay,
         prompt: nudge_delay < PROMPT,

@@ -78,6 +78,16 @@ pub struct TlsFiles {
     pub key_file: PathBuf,
 }
 
+impl TlsFiles {
+    /// Whether a listener could use them.
+    ///
+    /// # Errors
+    /// [`WebError::Tls`] names the file and what is wrong with it.
+    pub fn check(&self) -> Result<(), WebError> {
+        listen::tls(self).map(drop)
+    }
+}
+
 /// Where the listeners listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoundAddresses {

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Machine,
-    database::{Database, load, make_data_dir},
+    database::{Database, load, make_data_dir, master_key},
 };
 use crate::{
     config::{Config, ListenerConfig},
@@ -119,15 +119,6 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
         Err(std::fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("{} cannot be locked", path.display()))
         }
-    }
-}
-
-/// The master key, if this process has one. With the private database it is made at the first start.
-fn master_key(config: &Config) -> anyhow::Result<Option<MasterKey>> {
-    match (&config.keys.master_key_file, &config.database.uri) {
-        (Some(path), _) => Ok(Some(MasterKey::load(path)?)),
-        (None, None) => Ok(Some(MasterKey::load_or_create(&config.host.data_dir.join("master.key"))?)),
-        (None, Some(_)) => Ok(None),
     }
 }
 

@@ -123,18 +123,7 @@ pub(super) struct Place {
 
 impl Place {
     fn prepare(folder: PathBuf, mongod: Option<&Path>) -> Result<Self, StoreError> {
-        let mongod = match mongod {
-            Some(path) => Some(path.to_owned()).filter(|path| path.is_file()),
-            None => on_path("mongod"),
-        };
-        let mongod = mongod.ok_or_else(|| {
-            StoreError::misconfigured(
-                "no mongod was found for the private database: install MongoDB's package mongodb-org-server, or name \
-                 the program by database.mongod, or use a database of your own by database.uri (`make run` fetches a \
-                 mongod for trying Postern out)",
-            )
-        })?;
-        let place = Self { folder, mongod, setpriv: on_path("setpriv") };
+        let place = Self { folder, mongod: find_mongod(mongod)?, setpriv: on_path("setpriv") };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -193,6 +182,24 @@ impl Place {
             None => Ok(Access { port: 0, password: random_hex()?, initialized: false, running: false }),
         }
     }
+}
+
+/// The program that would be used: the given one, or that on PATH.
+///
+/// # Errors
+/// [`StoreError::Misconfigured`] when there is none.
+pub fn find_mongod(named: Option<&Path>) -> Result<PathBuf, StoreError> {
+    let found = match named {
+        Some(path) => Some(path.to_owned()).filter(|path| path.is_file()),
+        None => on_path("mongod"),
+    };
+    found.ok_or_else(|| {
+        StoreError::misconfigured(
+            "no mongod was found for the private database; install MongoDB's package mongodb-org-server, or name the \
+             program by database.mongod, or use a database of your own by database.uri (`make run` fetches a mongod for \
+             trying Postern out)",
+        )
+    })
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -1,0 +1,230 @@
+//! What the database must be and have, and what this machine is in it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use jiff::SignedDuration;
+
+use super::{
+    super::database::{Database, master_key},
+    finding::{Finding, Verdict},
+    machine,
+    ports::Transport,
+};
+use crate::{
+    config::Config,
+    domain::{clock::SystemClock, host::ProcessRole, server::Protocol},
+    keys::host::HostKey,
+    services::{ServiceError, Services, admission::Admission},
+    store::{
+        Store, StoreError,
+        check::{ServerFacts, check},
+        migrate,
+    },
+};
+
+const DATABASE: &str = "database";
+const MASTER_KEY: &str = "cluster_key";
+const HOST: &str = "host";
+
+/// Clocks further apart than this make certificates and expiries lie.
+const CLOCK_WARN: SignedDuration = SignedDuration::from_secs(5);
+/// And than this, fresh certificates are refused.
+const CLOCK_FAIL: SignedDuration = SignedDuration::from_mins(5);
+
+/// Looks at the database of this configuration. What it needs for trying, it removes again.
+pub(super) async fn look(config: &Config) -> Vec<Finding> {
+    if config.database.uri.is_none() && !config.host.data_dir.join("database/access.json").exists() {
+        return vec![private_to_come(config)];
+    }
+    match Database::of(config).await {
+        Ok(database) => {
+            let findings = look_into(config, &database).await;
+            database.close().await;
+            findings
+        }
+        Err(error) => vec![refused(&error)],
+    }
+}
+
+/// A database that does not exist yet is not made in order to look at it.
+fn private_to_come(config: &Config) -> Finding {
+    match crate::store::private::find_mongod(config.database.mongod.as_deref()) {
+        Ok(mongod) => {
+            Finding::ok(DATABASE, format!("a private one will be made at the first start, with {}", mongod.display()))
+        }
+        Err(error) => Finding::sentence(DATABASE, &error.to_string()),
+    }
+}
+
+fn refused(error: &anyhow::Error) -> Finding {
+    match error.downcast_ref::<StoreError>() {
+        Some(StoreError::Misconfigured { sentence }) => Finding::sentence(DATABASE, sentence),
+        _ => Finding::fail(
+            DATABASE,
+            format!("{error:#}"),
+            "see that a primary runs and that this machine may reach it: database.uri, DNS, firewall",
+        ),
+    }
+}
+
+async fn look_into(config: &Config, database: &Database) -> Vec<Finding> {
+    let facts = match check(&database.store, &SystemClock).await {
+        Ok(facts) => facts,
+        Err(error) => return vec![refused(&error.into())],
+    };
+    let mut findings = server(&facts, database.is_private());
+    let migrations = migrations(&database.store, database.is_private()).await;
+    let current = migrations.result != Verdict::Fail;
+    findings.push(migrations);
+    // In a database that is not in shape, nothing more is where it should be.
+    if current && migrate::is_current(&database.store).await.is_ok() {
+        findings.extend(cluster(config, database).await);
+    }
+    findings
+}
+
+/// What `check` has tried and measured.
+fn server(facts: &ServerFacts, private: bool) -> Vec<Finding> {
+    let database = Finding::ok(DATABASE, format!("MongoDB {} answers and takes writes", facts.version));
+    let set = match (&facts.set_name, facts.members) {
+        (Some(name), 1) if !private => Finding::warn(
+            "replica_set",
+            format!("{name} has one member: while that machine is down, nothing can be changed"),
+            "add two more: start mongod there with --replSet, then rs.add(\"HOST:27017\") in mongosh",
+        ),
+        (Some(name), members) => Finding::ok("replica_set", format!("{name}, members: {members}")),
+        (None, _) => Finding::ok("replica_set", "a sharded cluster, by its router"),
+    };
+    let took = format!("{} ms from insert to the waiting cursor", facts.nudge_delay.as_millis());
+    let tail = if facts.prompt {
+        Finding::ok("capped_tailable", format!("tried: {took}"))
+    } else {
+        let fix = "use MongoDB itself rather than a product that speaks its protocol";
+        Finding::warn("capped_tailable", format!("{took}: hosts hear of changes late"), fix)
+    };
+    vec![database, set, tail, Finding::ok("transactions", "tried: committed"), clock(facts.clock_offset)]
+}
+
+fn clock(offset: SignedDuration) -> Finding {
+    const CHECK: &str = "clock";
+    const FIX: &str = "let both set their clocks: timedatectl set-ntp true (then: timedatectl timesync-status)";
+    let apart = offset.abs();
+    let side = if offset.is_negative() { "behind" } else { "ahead of" };
+    let cause = format!("the database's clock is {:.1} s {side} this machine's", apart.as_secs_f64());
+    if apart > CLOCK_FAIL {
+        Finding::fail(CHECK, cause, FIX)
+    } else if apart > CLOCK_WARN {
+        Finding::warn(CHECK, cause, FIX)
+    } else {
+        Finding::ok(CHECK, format!("{} ms from the database's", apart.as_millis()))
+    }
+}
+
+async fn migrations(store: &Store, private: bool) -> Finding {
+    const CHECK: &str = "migrations";
+    let pending = match migrate::plan(store).await {
+        Ok(pending) => pending,
+        Err(error) => return Finding::sentence(CHECK, &error.to_string()),
+    };
+    let names: Vec<_> = pending.iter().map(|migration| migration.name).collect();
+    if names.is_empty() {
+        Finding::ok(CHECK, "none pending")
+    } else if private {
+        Finding::ok(CHECK, format!("pending, the next start applies them: {}", names.join(", ")))
+    } else {
+        Finding::fail(CHECK, format!("pending: {}", names.join(", ")), "postern migrate apply")
+    }
+}
+
+async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
+    // Where the key cannot be used, the check of the machine says why.
+    let key = master_key(config).unwrap_or_default();
+    let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), key);
+    let mut findings = Vec::new();
+    if services.has_master_key() {
+        findings.push(cluster_key(&services).await);
+    }
+    match host(config, database).await {
+        Ok(finding) => findings.push(finding),
+        Err(error) => findings.push(refused(&error)),
+    }
+    if config.roles().contains(&ProcessRole::Vpn) {
+        match vpn_ports(config, database, &services).await {
+            Ok(ports) => findings.extend(ports),
+            Err(error) => findings.push(refused(&error)),
+        }
+    }
+    findings
+}
+
+async fn cluster_key(services: &Services) -> Finding {
+    match services.prove_master_key().await {
+        Ok(true) => Finding::ok(MASTER_KEY, "the master key here opens this cluster's secrets"),
+        Ok(false) => Finding::ok(MASTER_KEY, "this cluster has no secrets yet; the first start makes them"),
+        Err(ServiceError::Internal(error)) => Finding::fail(
+            MASTER_KEY,
+            format!("the master key here is not this cluster's: {error}"),
+            "copy the key file from a host that works to keys.master_key_file",
+        ),
+        Err(error) => Finding::fail(MASTER_KEY, error.to_string(), "see the check of the database"),
+    }
+}
+
+/// Whether this machine may be the host that it wants to be.
+async fn host(config: &Config, database: &Database) -> anyhow::Result<Finding> {
+    let name = config.host_name()?;
+    let Some(known) = database.store.find_host_by_name(&name).await? else {
+        return Ok(Finding::ok(HOST, format!("{name} is new; the first start makes it a host")));
+    };
+    let key_file = config.host.data_dir.join("host.key");
+    if key_file.exists() && HostKey::load_or_create(&key_file)?.public().as_bytes() == &known.value.public_key {
+        return Ok(Finding::ok(HOST, format!("{name} is {}", known.value.id)));
+    }
+    let id = known.value.id;
+    let status = database.store.host_statuses(Some(&[id])).await?;
+    if status.get(&id).is_some_and(|status| status.online) {
+        let cause = format!("another machine runs as host {name}");
+        return Ok(Finding::fail(HOST, cause, "give this one another host.name"));
+    }
+    let cause = format!("host {name} is known with another key, and silent");
+    let fix = if config.needs_master_key() {
+        "start postern: it takes the name over; or give this machine another host.name"
+    } else {
+        "remove that host, or give this machine another host.name"
+    };
+    Ok(Finding::warn(HOST, cause, fix))
+}
+
+/// The ports of the servers that run here or are to.
+async fn vpn_ports(config: &Config, database: &Database, services: &Services) -> anyhow::Result<Vec<Finding>> {
+    let Some(host) = database.store.find_host_by_name(&config.host_name()?).await? else { return Ok(Vec::new()) };
+    let admission = Admission::new(services.clone());
+    admission.refresh().await?;
+    let snapshot = admission.snapshot();
+    let servers = snapshot.attached_to(host.value.id).map(|(server, _)| server).filter(|server| server.enabled);
+    let finding = |server: &Arc<crate::domain::server::Server>| {
+        let transport = match server.protocol {
+            Protocol::Udp => Transport::Udp,
+            Protocol::Tcp => Transport::Tcp,
+        };
+        let address = SocketAddr::from(([0, 0, 0, 0], server.port.get()));
+        machine::port("vpn_port", &format!("port for server {}", server.name), transport, address, "openvpn")
+    };
+    Ok(servers.map(finding).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_told_of_before_they_matter() {
+        for (seconds, result) in
+            [(0, Verdict::Ok), (-5, Verdict::Ok), (6, Verdict::Warn), (-60, Verdict::Warn), (301, Verdict::Fail)]
+        {
+            assert_eq!(clock(SignedDuration::from_secs(seconds)).result, result, "{seconds}");
+        }
+        let finding = clock(SignedDuration::from_secs(-7));
+        assert_eq!(finding.cause.as_deref(), Some("the database's clock is 7.0 s behind this machine's"));
+    }
+}
