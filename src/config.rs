@@ -18,9 +18,13 @@ use serde::{
     de::{DeserializeOwned, Error as _, IntoDeserializer as _, value::StringDeserializer},
 };
 
-use crate::domain::{
-    host::ProcessRole,
-    text::{HostName, PublicAddress},
+use crate::{
+    domain::{
+        host::ProcessRole,
+        secret::Secret,
+        text::{HostName, PublicAddress},
+    },
+    services::joining::HostDatabase,
 };
 
 /// Where the file is looked for when the command line names none.
@@ -89,13 +93,16 @@ pub struct DatabaseConfig {
     pub uri: Option<String>,
     /// The database's name.
     pub name: String,
+    /// The connection string that machines get which join; absent: ours, for a database user of the host's own where
+    /// we may make one.
+    pub uri_for_hosts: Option<String>,
     /// The program for the private one.
     pub mongod: Option<PathBuf>,
 }
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { uri: None, name: "postern".into(), mongod: None }
+        Self { uri: None, name: "postern".into(), uri_for_hosts: None, mongod: None }
     }
 }
 
@@ -209,6 +216,17 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// How machines that join come to the database: not at all to the private one.
+    pub fn host_database(&self) -> Option<HostDatabase> {
+        let own = self.database.uri.as_ref()?;
+        let given = self.database.uri_for_hosts.as_ref();
+        Some(HostDatabase {
+            uri: Secret::new(given.unwrap_or(own).clone()),
+            name: self.database.name.clone(),
+            for_hosts: given.is_some(),
+        })
     }
 
     /// Whether it issues or changes secrets.

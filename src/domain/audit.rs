@@ -124,6 +124,12 @@ actions! {
     AttachmentCertify = "attachment.certify";
     /// A host came into being.
     HostRegister = "host.register";
+    /// A join token was made.
+    JoinTokenCreate = "join_token.create";
+    /// A join token was withdrawn.
+    JoinTokenWithdraw = "join_token.withdraw";
+    /// A machine showed a join token, and became a host or was refused.
+    HostJoin = "host.join";
     /// A host was changed.
     HostUpdate = "host.update";
     /// A host was removed.

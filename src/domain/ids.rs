@@ -104,6 +104,8 @@ id! {
     LoginId = "lgn";
     /// An API token.
     TokenId = "tok";
+    /// A join token.
+    JoinTokenId = "jtk";
     /// An entry of the audit trail.
     AuditId = "aud";
     /// One running process of Postern.

@@ -16,11 +16,13 @@ pub enum Limit {
     Ticket,
     /// Issuing profiles, tickets included, per user.
     ProfileIssue,
+    /// Showing join tokens, per address.
+    Join,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::SignInStart, Self::Callback, Self::Ticket, Self::ProfileIssue];
+    pub const ALL: [Self; 5] = [Self::SignInStart, Self::Callback, Self::Ticket, Self::ProfileIssue, Self::Join];
 
     /// The table: how many, in which time.
     pub fn rate(self) -> Rate {
@@ -28,7 +30,7 @@ impl Limit {
         const HOUR: Duration = Duration::from_hours(1);
         match self {
             Self::SignInStart | Self::Ticket => Rate { most: 10, per: MINUTE },
-            Self::Callback => Rate { most: 20, per: MINUTE },
+            Self::Callback | Self::Join => Rate { most: 20, per: MINUTE },
             Self::ProfileIssue => Rate { most: 10, per: HOUR },
         }
     }
@@ -40,6 +42,7 @@ impl Limit {
             Self::Callback => "callback",
             Self::Ticket => "ticket",
             Self::ProfileIssue => "profile_issue",
+            Self::Join => "join",
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod authority;
 pub mod clock;
 pub mod host;
 pub mod ids;
+pub mod join;
 pub mod limits;
 pub mod login;
 pub mod network;

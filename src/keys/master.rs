@@ -11,11 +11,15 @@ use super::{
     KeyError, keyfile,
     keyfile::KEY_LENGTH,
     seal::{Context, Fingerprint, Sealed, SealingKey},
+    secret::Secret,
 };
 
 /// The master key, ready to seal and open.
 #[derive(Debug)]
-pub struct MasterKey(SealingKey);
+pub struct MasterKey {
+    seal: SealingKey,
+    passwords: SealingKey,
+}
 
 impl MasterKey {
     /// Reads the key file at `path`: 64 hexadecimal digits and an optional newline, as `openssl rand -hex 32` makes
@@ -36,22 +40,27 @@ impl MasterKey {
 
     /// The key whose file holds `bytes`.
     pub fn from_bytes(bytes: &[u8; KEY_LENGTH]) -> Self {
-        Self(SealingKey::derive(bytes, "master"))
+        Self { seal: SealingKey::derive(bytes, "master"), passwords: SealingKey::derive(bytes, "master passwords") }
     }
 
     /// Seals `plaintext` for the place `context`.
     pub fn seal(&self, context: &Context<'_>, plaintext: &[u8]) -> Sealed {
-        self.0.seal(context, plaintext)
+        self.seal.seal(context, plaintext)
     }
 
     /// Opens what was sealed for the place `context`; errors as of [`SealingKey::open`].
     pub fn open(&self, context: &Context<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        self.0.open(context, sealed)
+        self.seal.open(context, sealed)
+    }
+
+    /// The password that belongs to a place: the same whenever it is asked for, and stored nowhere.
+    pub fn password(&self, context: &Context<'_>) -> Secret<String> {
+        self.passwords.password(context)
     }
 
     /// The name of this key, to be stored beside the data and compared at start.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.0.fingerprint()
+        self.seal.fingerprint()
     }
 }
 
@@ -70,6 +79,16 @@ mod tests {
         let again = MasterKey::load(&path).unwrap();
         assert_eq!(*again.open(&CONTEXT, &sealed).unwrap(), b"secret");
         assert_eq!(again.fingerprint(), MasterKey::load_or_create(&path).unwrap().fingerprint());
+    }
+
+    #[test]
+    fn a_password_belongs_to_its_place_and_key() {
+        let [key, other] = [[1; 32], [2; 32]].map(|bytes| MasterKey::from_bytes(&bytes));
+        let password = key.password(&CONTEXT);
+        assert_eq!(password.expose(), key.password(&CONTEXT).expose());
+        assert_eq!(password.expose().len(), 64);
+        assert_ne!(password.expose(), key.password(&Context { id: "other", ..CONTEXT }).expose());
+        assert_ne!(password.expose(), other.password(&CONTEXT).expose());
     }
 
     #[test]

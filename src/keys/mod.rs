@@ -4,6 +4,7 @@
 //!   process that only serves VPN does not.
 //! - [`host`]: each host's own key pair. The master-key side seals to its public half, so that a host opens what is
 //!   meant for it and nothing else, and a stolen database opens nothing.
+//! - [`join`]: what a new machine is handed so that it becomes a host: a bearer secret, and whom to show it to.
 //! - [`seal`]: the authenticated encryption under both. Each ciphertext is bound to the place it is stored at
 //!   ([`seal::Context`]); moved to another record or field it is refused.
 //! - [`token`]: bearer secrets (API tokens, one-time links); only their hashes are stored.
@@ -13,6 +14,7 @@
 //! key or to plain text. The one exception is named so: [`master::MasterKey::load_or_create`].
 
 pub mod host;
+pub mod join;
 mod keyfile;
 pub mod master;
 pub mod seal;

@@ -20,6 +20,7 @@ use super::{
     KeyError,
     keyfile::{KEY_LENGTH, KeyBytes},
     random,
+    secret::Secret,
 };
 
 const VERSION: u8 = 1;
@@ -154,6 +155,16 @@ impl SealingKey {
         let payload = Payload { msg: ciphertext, aad: &context.to_bytes() };
         let plaintext = self.cipher().decrypt(&XNonce::from(*nonce), payload);
         plaintext.map(Zeroizing::new).ok().ok_or(KeyError::Refused)
+    }
+
+    /// A password of 256 bits that follows from the key and the place (HKDF-SHA256), in hexadecimal digits. A key that
+    /// gives passwords seals nothing.
+    pub(super) fn password(&self, context: &Context<'_>) -> Secret<String> {
+        let mut bytes = KeyBytes::default();
+        Hkdf::<Sha256>::new(Some(b"postern passwords 1"), &*self.key)
+            .expand(&context.to_bytes(), bytes.as_mut_slice())
+            .expect("HKDF-SHA256 gives up to 8160 bytes");
+        Secret::new(HEXLOWER.encode(bytes.as_slice()))
     }
 
     /// The name of this key.

@@ -61,6 +61,16 @@ impl OneTimeSecret {
         Self(Secret::new(random::bytes()))
     }
 
+    /// The secret with these bytes.
+    pub(super) fn from_bytes(bytes: [u8; LENGTH]) -> Self {
+        Self(Secret::new(bytes))
+    }
+
+    /// The bytes, for a longer text form.
+    pub(super) fn as_bytes(&self) -> &[u8; LENGTH] {
+        self.0.expose()
+    }
+
     /// The text to hand out.
     pub fn to_text(&self) -> Secret<String> {
         Secret::new(HEXLOWER.encode(self.0.expose()))

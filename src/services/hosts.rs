@@ -157,7 +157,9 @@ impl Services {
             tx.record(&self.entry(act, Action::HostDelete, &id, changes)).await?;
             Ok(())
         })
-        .await
+        .await?;
+        self.drop_host_user(id).await;
+        Ok(())
     }
 
     /// Makes this machine a host of the cluster, or brings what the cluster knows of it up to date.

@@ -13,6 +13,7 @@ mod authorities;
 pub mod error;
 pub mod health;
 pub mod hosts;
+pub mod joining;
 pub mod limits;
 pub mod logins;
 mod membership;
@@ -35,7 +36,7 @@ use std::{
     time::Duration,
 };
 
-pub use crate::keys::host::HostKey;
+pub use crate::keys::host::{HostKey, HostPublicKey};
 pub use crate::store::{
     BusMessage, Subscription,
     audit::AuditFilter,
@@ -114,6 +115,8 @@ struct Inner {
     master_key: Option<MasterKey>,
     authorities: authorities::Loaded,
     public_url: OnceLock<Box<str>>,
+    join_address: OnceLock<joining::JoinAddress>,
+    host_database: OnceLock<joining::HostDatabase>,
     provider: Provider,
     buckets: Buckets<Whose>,
 }
@@ -129,6 +132,8 @@ impl Services {
             master_key,
             authorities: authorities::Loaded::default(),
             public_url: OnceLock::new(),
+            join_address: OnceLock::new(),
+            host_database: OnceLock::new(),
             buckets: Buckets::default(),
         }))
     }

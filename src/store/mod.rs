@@ -24,6 +24,7 @@ pub mod connect;
 pub mod entity;
 pub mod error;
 pub mod events;
+pub mod host_user;
 pub mod hosts;
 pub mod lease;
 pub mod logins;

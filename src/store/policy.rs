@@ -229,6 +229,14 @@ impl PolicyChange {
         self.written(inserted).map(drop)
     }
 
+    /// The first row that matches, of rows that are no nouns of the policy.
+    pub(super) async fn find_row(&self, collection: &str, filter: Document) -> Result<Option<Document>, StoreError> {
+        let mut session = self.session().await;
+        let collection = self.0.store.database().collection::<Document>(collection);
+        let found = collection.find_one(filter).session(&mut *session).await;
+        self.noted(found)
+    }
+
     /// Removes rows that are no nouns of the policy, and answers how many there were.
     pub(super) async fn delete_rows(&self, collection: &str, filter: Document) -> Result<u64, StoreError> {
         let mut session = self.session().await;

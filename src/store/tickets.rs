@@ -1,4 +1,5 @@
-//! Tickets: one-time records, each found by the hash of its secret and spent by being deleted.
+//! Tickets: one-time records, each found by the hash of its secret and spent by being deleted. A join token is the
+//! exception: that it was used, and by whom, is written into it, so that the same machine may ask again.
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -10,11 +11,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Store, StoreError,
-    entity::{binary, date, timestamp},
+    entity::{Page, PageRequest, binary, date, timestamp},
     policy::PolicyChange,
 };
 use crate::domain::{
-    ids::UserId,
+    ids::{JoinTokenId, UserId},
+    join::{JoinTicket, MachineCheck},
     ticket::{ProfileTicket, SignInTicket, Ticket},
 };
 
@@ -32,6 +34,10 @@ impl TicketBody for SignInTicket {
 
 impl TicketBody for ProfileTicket {
     const KIND: &'static str = "profile";
+}
+
+impl TicketBody for JoinTicket {
+    const KIND: &'static str = "join";
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,9 +107,51 @@ impl Store {
         rows.into_iter().map(read).collect()
     }
 
+    /// A page of the join tokens that are good and unused, the oldest first.
+    pub async fn open_join_tickets(&self, now: Timestamp, page: &PageRequest) -> Result<Page<JoinTicket>, StoreError> {
+        let mut filter = doc! { "kind": JoinTicket::KIND, "redeemed": null, "expires_at": { "$gt": date(now) } };
+        if let Some(after) = &page.after {
+            filter.insert("token_id", doc! { "$gt": after });
+        }
+        let rows = self.tickets().find(filter).sort(doc! { "token_id": 1 }).await?;
+        let rows: Vec<Document> = rows.try_collect().await?;
+        // There are few at a time: each is good for a day at most, so time is judged here, by its own form.
+        let open = rows.into_iter().map(read::<JoinTicket>).collect::<Result<Vec<_>, _>>()?;
+        let mut items: Vec<_> = open.into_iter().map(|ticket| ticket.body).filter(|t| t.good_until > now).collect();
+        let more = items.len() > page.limit as usize;
+        items.truncate(page.limit as usize);
+        let next = items.last().filter(|_| more).map(|last| last.token_id.to_string());
+        Ok(Page { items, next })
+    }
+
+    /// The join token of this id, used or not.
+    pub async fn find_join_ticket(&self, id: JoinTokenId) -> Result<Option<JoinTicket>, StoreError> {
+        let found = self.tickets().find_one(by_token(id)).await?;
+        Ok(found.map(read::<JoinTicket>).transpose()?.map(|ticket| ticket.body))
+    }
+
+    /// The join token of this secret, used or not, over or not.
+    pub async fn find_join_ticket_by_secret(&self, hash: &[u8; 32]) -> Result<Option<JoinTicket>, StoreError> {
+        let filter = doc! { "_id": binary(hash), "kind": JoinTicket::KIND };
+        let found = self.tickets().find_one(filter).await?;
+        Ok(found.map(read::<JoinTicket>).transpose()?.map(|ticket| ticket.body))
+    }
+
+    /// Writes down what the machine that holds a join token says of itself. `false` if there is no such token.
+    pub async fn set_machine_checks(&self, hash: &[u8; 32], checks: &[MachineCheck]) -> Result<bool, StoreError> {
+        let checks = bson::serialize_to_bson(checks).map_err(mongodb::error::Error::from)?;
+        let filter = doc! { "_id": binary(hash), "kind": JoinTicket::KIND };
+        let set = self.tickets().update_one(filter, doc! { "$set": { "checks": checks } }).await?;
+        Ok(set.matched_count > 0)
+    }
+
     fn tickets(&self) -> Collection<Document> {
         self.database().collection(COLLECTION)
     }
+}
+
+fn by_token(id: JoinTokenId) -> Document {
+    doc! { "token_id": id.to_string(), "kind": JoinTicket::KIND }
 }
 
 fn row<T: TicketBody>(hash: &[u8; 32], ticket: &Ticket<T>) -> Result<Document, StoreError> {
@@ -126,6 +174,25 @@ impl PolicyChange {
     /// Spends a ticket with this change: of any number of changes that try, one is committed.
     pub async fn spend_ticket<T: TicketBody>(&self, hash: &[u8; 32], now: Timestamp) -> Result<bool, StoreError> {
         Ok(self.delete_rows(COLLECTION, good::<T>(hash, now)).await? > 0)
+    }
+
+    /// The join token of this secret, used or not, over or not.
+    pub async fn join_ticket(&self, hash: &[u8; 32]) -> Result<Option<Ticket<JoinTicket>>, StoreError> {
+        let filter = doc! { "_id": binary(hash), "kind": JoinTicket::KIND };
+        self.find_row(COLLECTION, filter).await?.map(read).transpose()
+    }
+
+    /// Puts a join token in the place of the one with the same secret.
+    pub async fn replace_join_ticket(&self, hash: &[u8; 32], ticket: &Ticket<JoinTicket>) -> Result<(), StoreError> {
+        self.delete_rows(COLLECTION, doc! { "_id": binary(hash) }).await?;
+        self.insert_ticket(hash, ticket).await
+    }
+
+    /// Removes a join token that nobody has used, and answers whether there was one.
+    pub async fn withdraw_join_ticket(&self, id: JoinTokenId) -> Result<bool, StoreError> {
+        let mut filter = by_token(id);
+        filter.insert("redeemed", mongodb::bson::Bson::Null);
+        Ok(self.delete_rows(COLLECTION, filter).await? > 0)
     }
 
     /// Removes all tickets that wait for a user.

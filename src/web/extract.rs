@@ -1,6 +1,6 @@
 //! What handlers take out of a request. Each extractor refuses what it does not understand, and names it.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -16,6 +16,7 @@ use serde_path_to_error::Segment;
 
 use super::{
     answer::List,
+    client::ClientAddress,
     problem::{Code, Problem},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
         Revision,
         ids::{Id, RequestId},
     },
-    services::{Act, Page, PageRequest, Services},
+    services::{Act, Page, PageRequest, Services, joining::Stranger},
 };
 
 /// A body that has not arrived by then is given up.
@@ -58,6 +59,18 @@ pub(super) async fn authenticate(
         return Err(no_token());
     };
     Ok(Act { actor: services.authenticate(token).await?, request_id })
+}
+
+/// Where a request comes from whose sender has not shown who it is.
+pub(super) struct From(pub(super) Stranger);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let ClientAddress(address) = parts.extensions.get().copied().unwrap_or_default();
+        Ok(Self(Stranger { address, request_id: parts.extensions.get().copied() }))
+    }
 }
 
 /// The ids in the path.

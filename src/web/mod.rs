@@ -21,6 +21,7 @@ mod frame;
 mod listen;
 mod ops;
 mod page;
+mod pin;
 mod portal;
 mod problem;
 mod route;
@@ -41,7 +42,10 @@ pub use self::{
     portal::samples::{PageSample, page_samples},
     route::{Access, RouteInfo},
 };
-use crate::{domain::host::ProcessRole, services::Services};
+use crate::{
+    domain::host::ProcessRole,
+    services::{Services, joining::JoinAddress},
+};
 
 /// What the listeners are to be.
 #[derive(Debug, Clone)]
@@ -171,13 +175,13 @@ pub async fn start(
     }
     if roles.contains(&ProcessRole::Console) {
         let router = route::router(api::routes(), &services, services.clone());
-        open.push(opening.open("admin", admin, router).await?);
+        open.push(opening.open(ADMIN, admin, router).await?);
     }
     let plain = Listener { tls: None, ..ops };
     let ops = opening.open("ops", plain, route::router(ops::routes(), &services, status)).await?;
 
     let address_of = |name| open.iter().find(|opened| opened.name == name).map(|opened| opened.address);
-    let bound = BoundAddresses { public: address_of(PUBLIC), admin: address_of("admin"), ops: ops.address };
+    let bound = BoundAddresses { public: address_of(PUBLIC), admin: address_of(ADMIN), ops: ops.address };
     for Opened { socket, tls, router, .. } in open.into_iter().chain([ops]) {
         listen::serve(socket, tls, router, tracker, stop.clone());
     }
@@ -186,6 +190,9 @@ pub async fn start(
 
 /// The name of the listener that has pages.
 const PUBLIC: &str = "public";
+
+/// The name of the listener that new machines are sent to.
+const ADMIN: &str = "admin";
 
 /// What all listeners are opened with.
 struct Opening<'a> {
@@ -215,10 +222,24 @@ impl Opening<'_> {
         if let (Some(_), Some(url)) = (&site, &listener.url) {
             self.services.set_public_url(url);
         }
+        if name == ADMIN {
+            self.tell_new_machines(&listener, address);
+        }
         let trusted_proxies = Arc::clone(&self.trusted_proxies);
         let frame = Arc::new(Frame::new(self.services.clone(), trusted_proxies, hosts, https, site));
         let router = router.layer(middleware::from_fn_with_state(frame, frame::frame));
         Ok(Opened { name, address, socket, tls, router })
+    }
+}
+
+impl Opening<'_> {
+    /// Where join tokens lead: the configured URL, or else the address that we listen on.
+    fn tell_new_machines(&self, admin: &Listener, address: SocketAddr) {
+        let scheme = if admin.tls.is_some() { "https" } else { "http" };
+        let url = admin.url.as_deref().map_or_else(|| format!("{scheme}://{address}"), site::origin_of);
+        let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(ToOwned::to_owned)).unwrap_or_default();
+        let pin = admin.tls.as_ref().and_then(|files| pin::pin(files, &host, self.services.now()));
+        self.services.set_join_address(JoinAddress { url, pin });
     }
 }
 

@@ -14,6 +14,7 @@ mod commands;
 mod daemon;
 mod doctor;
 mod firewall;
+mod join_tokens;
 mod keys;
 mod migrate;
 mod oidc;

@@ -77,6 +77,9 @@ async fn start(
     if let Some(url) = &config.public.url {
         services.set_public_url(url);
     }
+    if let Some(database) = config.host_database() {
+        services.set_host_database(database);
+    }
     let admission = Admission::new(services.clone());
     let status = Arc::new(Status::new(database.store.clone(), bus.clone(), admission.clone()));
     let listeners = web::start(web_settings(config), services.clone(), status.clone(), tasks, stop.clone()).await?;

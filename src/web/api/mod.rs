@@ -2,6 +2,8 @@
 
 mod audit;
 mod hosts;
+mod join;
+mod join_tokens;
 mod organizations;
 mod profile_links;
 mod profiles;
@@ -45,6 +47,13 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::get("/api/v1/hosts/{id}", to(P::Read), hosts::show),
         Route::patch("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::update),
         Route::delete("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::delete),
+        Route::get("/api/v1/join-tokens", to(P::Read), join_tokens::list),
+        Route::post("/api/v1/join-tokens", to(P::ManageHosts), join_tokens::create),
+        Route::get("/api/v1/join-tokens/{id}", to(P::Read), join_tokens::show),
+        Route::delete("/api/v1/join-tokens/{id}", to(P::ManageHosts), join_tokens::withdraw),
+        // The token in the body is what lets a machine in.
+        Route::post("/api/v1/join", Access::Anyone, join::redeem),
+        Route::post("/api/v1/join/checks", Access::Anyone, join::report),
         Route::get("/api/v1/sessions", to(P::Read), sessions::list),
         Route::post("/api/v1/sessions/{id}/end", to(P::EndSessions), sessions::end),
         Route::get("/api/v1/audit", to(P::ReadAudit), audit::list),

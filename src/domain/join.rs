@@ -1,0 +1,107 @@
+//! How a machine becomes a host by one command: what a join token stands for, and what the machine says of itself.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ids::{HostId, JoinTokenId, ServerId},
+    text::{Comment, HostName},
+};
+
+/// How long a join token is good, in seconds: one minute to a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct JoinLifetime(u32);
+
+impl JoinLifetime {
+    /// In seconds.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for JoinLifetime {
+    /// An hour.
+    fn default() -> Self {
+        Self(3600)
+    }
+}
+
+impl TryFrom<u32> for JoinLifetime {
+    type Error = &'static str;
+
+    fn try_from(seconds: u32) -> Result<Self, Self::Error> {
+        (60..=86_400).contains(&seconds).then_some(Self(seconds)).ok_or("must be between 60 and 86400 seconds (a day)")
+    }
+}
+
+impl From<JoinLifetime> for u32 {
+    fn from(lifetime: JoinLifetime) -> Self {
+        lifetime.0
+    }
+}
+
+/// What a join token lets one machine do, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinTicket {
+    /// Names the token without being it.
+    pub token_id: JoinTokenId,
+    /// The name that the machine takes.
+    pub host_name: HostName,
+    /// The servers that it is attached to at once.
+    pub server_ids: BTreeSet<ServerId>,
+    /// Who made the token, as the audit trail names actors.
+    pub made_by: String,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// Until when it is good. What came of it is remembered for some time longer.
+    pub good_until: Timestamp,
+    /// Who has used it.
+    #[serde(default)]
+    pub redeemed: Option<Redeemed>,
+    /// What the machine found out about itself.
+    #[serde(default)]
+    pub checks: Vec<MachineCheck>,
+}
+
+/// Who has used a join token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redeemed {
+    /// The host that came of it.
+    pub host_id: HostId,
+    /// By its key: the same machine may ask again, for instance after a crash half-way.
+    pub public_key: [u8; 32],
+}
+
+/// One thing that a new machine looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineCheck {
+    /// What it looked at, in a few words.
+    pub name: Comment,
+    /// Whether it is in order.
+    pub passed: bool,
+    /// What it found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Comment>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Comment>,
+}
+
+/// A machine says no more than this many things about itself.
+pub const MOST_CHECKS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_a_minute_to_a_day() {
+        for (seconds, good) in [(59, false), (60, true), (86_400, true), (86_401, false), (0, false)] {
+            assert_eq!(JoinLifetime::try_from(seconds).is_ok(), good, "{seconds}");
+        }
+    }
+}

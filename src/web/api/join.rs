@@ -1,0 +1,70 @@
+//! `/join`: a new machine shows its join token. Nobody is signed in here; the token is what lets in, and shows of it
+//! are counted by address.
+
+use axum::{extract::State, response::Response};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::{
+    domain::{join::MachineCheck, secret::Secret, text::PublicAddress},
+    services::{
+        HostPublicKey, Services,
+        joining::{JoinRequest, Shown},
+    },
+    web::{
+        answer::{Answer, json},
+        extract::{From, Json},
+        problem::Problem,
+    },
+};
+
+/// How many addresses a host may have.
+const MOST_ADDRESSES: usize = 8;
+
+/// What a machine shows in order to become a host.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Redemption {
+    token: String,
+    #[serde(deserialize_with = "public_key")]
+    public_key: HostPublicKey,
+    public_addresses: Vec<PublicAddress>,
+}
+
+fn public_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostPublicKey, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_other| D::Error::custom("must be an X25519 public key in base64"))
+}
+
+/// What a machine found out about itself.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Report {
+    token: String,
+    #[serde(deserialize_with = "public_key")]
+    public_key: HostPublicKey,
+    #[serde(default)]
+    checks: Vec<MachineCheck>,
+}
+
+pub(super) async fn redeem(
+    State(services): State<Services>,
+    From(stranger): From,
+    Json(Redemption { token, public_key, public_addresses }): Json<Redemption>,
+) -> Answer<Response> {
+    if !(1..=MOST_ADDRESSES).contains(&public_addresses.len()) {
+        let detail = format!("must be 1 to {MOST_ADDRESSES} addresses");
+        return Err(Problem::field("/public_addresses".to_owned(), detail));
+    }
+    let request = JoinRequest { shown: Shown { token: Secret::new(token), public_key }, public_addresses };
+    let joined = services.redeem_join_token(&request, &stranger).await?;
+    Ok(json(&joined))
+}
+
+pub(super) async fn report(
+    State(services): State<Services>,
+    From(stranger): From,
+    Json(Report { token, public_key, checks }): Json<Report>,
+) -> Answer<Response> {
+    let shown = Shown { token: Secret::new(token), public_key };
+    Ok(json(&services.report_machine(&shown, &checks, &stranger).await?))
+}
