@@ -19,7 +19,7 @@ RUN_AS := $(if $(AS_ROOT),$(shell sudo -n true 2>/dev/null && echo 'sudo -E'))
 STATE := $(CURDIR)/.postern
 MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 
-.PHONY: help setup run test check fmt clippy build unit e2e doc deny bench
+.PHONY: help setup run test check fmt clippy build unit e2e doc deny openapi bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
@@ -87,6 +87,9 @@ doc: ## documentation without warnings
 deny: ## licences, banned crates and sources (when cargo-deny is there; works without network)
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences, bans and sources were NOT checked"; fi
+
+openapi: ## renews docs/openapi.json, the committed copy of the API's document
+	cargo run --locked --quiet -- openapi >docs/openapi.json
 
 bench: ## benchmarks
 	cargo bench --locked

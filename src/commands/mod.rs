@@ -45,6 +45,8 @@ enum Command {
         #[command(subcommand)]
         verb: migrate::Verb,
     },
+    /// Print the API's document (OpenAPI 3.1).
+    Openapi,
     /// Make API tokens.
     Token {
         #[command(subcommand)]
@@ -74,6 +76,10 @@ pub fn main() -> ExitCode {
             Command::Doctor { machine, json } => doctor::run(machine, json).await,
             Command::Migrate { verb } => migrate::run(verb).await,
             Command::Token { verb } => token::run(verb).await,
+            Command::Openapi => {
+                print(format_args!("{:#}", crate::web::openapi()));
+                Ok(ExitCode::SUCCESS)
+            }
         }
     });
     // Whatever still runs has had its time; a blocked thread must not keep the process.

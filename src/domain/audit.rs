@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     ids::{AuditId, HostId, LoginId, RequestId, TokenId, UserId},
@@ -153,7 +154,7 @@ actions! {
 }
 
 /// One entry of the trail.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct AuditEntry {
     /// Its id.
     pub id: AuditId,

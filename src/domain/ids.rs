@@ -6,6 +6,10 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use ulid::Ulid;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 /// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +29,8 @@ pub trait Id: Copy + Eq + Ord + fmt::Display + FromStr<Err = IdError> {
 }
 
 macro_rules! id {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
-        $(#[$doc])*
+    ($($(#[doc = $doc_text:literal])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[doc = $doc_text])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Ulid);
 
@@ -70,6 +74,19 @@ macro_rules! id {
                     .ok_or(IdError { prefix: $prefix })
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let body = "01KAS00000000000000000000A";
+                let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(concat!($($doc_text,)*).trim()));
+                schema
+                    .pattern(Some(concat!("^", $prefix, "_[0-7][0-9A-HJKMNP-TV-Z]{25}$")))
+                    .examples([format!("{}_{body}", $prefix)])
+                    .into()
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ids::{HostId, JoinTokenId, ServerId},
@@ -11,8 +12,9 @@ use super::{
 };
 
 /// How long a join token is good, in seconds: one minute to a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u32", into = "u32")]
+#[schema(value_type = u32, minimum = 60, maximum = 86400, example = 3600)]
 pub struct JoinLifetime(u32);
 
 impl JoinLifetime {
@@ -76,7 +78,7 @@ pub struct Redeemed {
 }
 
 /// One thing that a new machine looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MachineCheck {
     /// What it looked at, in a few words.

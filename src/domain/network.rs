@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, str::FromStr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::{ids::ProfileId, text::Comment};
 
@@ -37,8 +38,9 @@ fn parse(text: &str) -> Result<Ipv4Net, NetworkError> {
 }
 
 /// The network of a server: one address for its gateway, one for each profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "10.200.0.0/16")]
 pub struct ServerNetwork(Ipv4Net);
 
 impl ServerNetwork {
@@ -125,8 +127,9 @@ impl From<ServerNetwork> for String {
 }
 
 /// The destination of a route: any IPv4 network without host bits, `0.0.0.0/0` included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "10.0.0.0/8")]
 pub struct Destination(Ipv4Net);
 
 impl Destination {
@@ -163,8 +166,9 @@ impl From<Destination> for String {
 }
 
 /// A private network that a server's clients may reach.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ServerRoute)]
 pub struct Route {
     /// Where to.
     pub network: Destination,

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, Serializer};
 use url::{Host, Url};
+use utoipa::ToSchema;
 
 use super::{
     ids::OrganizationId,
@@ -14,7 +15,7 @@ use super::{
 const GOOGLE: &str = "https://accounts.google.com";
 
 /// The settings of sign-in.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Oidc {
     /// Who vouches for people.
@@ -23,6 +24,7 @@ pub struct Oidc {
     pub client_id: Option<ClientId>,
     /// Our password there. The outside learns only whether there is one.
     #[serde(rename(serialize = "credentials_set"), serialize_with = "is_set", skip_deserializing)]
+    #[schema(rename = "credentials_set", value_type = bool)]
     pub client_secret: Option<SealedSecret>,
     /// The company's domains at the issuer; accounts of others are refused.
     pub allowed_domains: BTreeSet<DnsName>,
@@ -62,8 +64,9 @@ fn is_set<S: Serializer>(secret: &Option<SealedSecret>, serializer: S) -> Result
 
 /// The identifier of an issuer: an `https` URL without query and fragment (`OpenID` Connect Discovery 1.0, section 4),
 /// or `http` on loopback. Kept as it was written, because identifiers are compared letter by letter.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "https://accounts.google.com")]
 pub struct Issuer(Box<str>);
 
 impl Issuer {

@@ -4,6 +4,7 @@ use std::{fmt, net::Ipv4Addr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     host::Host,
@@ -29,7 +30,7 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// Whether a profile still opens anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileState {
     /// It connects, as long as its user may.
@@ -39,7 +40,7 @@ pub enum ProfileState {
 }
 
 /// A profile. Its private key is nowhere in it: the key is made at delivery, sent once and forgotten.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Profile {
     /// Its id.
     pub id: ProfileId,
@@ -50,6 +51,7 @@ pub struct Profile {
     /// The device, as its owner calls it.
     pub name: Name,
     /// Its fixed address in the server's network, the same on every host.
+    #[schema(value_type = String, format = Ipv4, example = "10.200.0.7")]
     pub address: Ipv4Addr,
     /// Whether it still opens anything.
     pub state: ProfileState,

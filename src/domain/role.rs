@@ -1,10 +1,12 @@
 //! Who may do what: the one matrix of roles and permissions.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a person or a token is to the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(example = "user")]
 pub enum Role {
     /// Everything, the roles of others included.
     Owner,

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ids::{HostId, OrganizationId, ServerId},
@@ -12,7 +13,7 @@ use super::{
 };
 
 /// The transport of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// One datagram per packet: the default and the faster one.
@@ -32,8 +33,9 @@ impl Protocol {
 }
 
 /// A port that can be listened on: 1 to 65535.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "u32", into = "u16")]
+#[schema(value_type = u16, minimum = 1, example = 1194)]
 pub struct Port(std::num::NonZeroU16);
 
 impl Port {
@@ -59,10 +61,12 @@ impl From<Port> for u16 {
 }
 
 /// How a lost peer is noticed: a ping every `interval` seconds, gone after `timeout` seconds without one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "KeepaliveForm", into = "KeepaliveForm")]
 pub struct Keepalive {
+    #[schema(minimum = 1, maximum = 3600, example = 2)]
     interval: u16,
+    #[schema(minimum = 2, maximum = 7200, example = 6)]
     timeout: u16,
 }
 
@@ -111,7 +115,7 @@ impl From<Keepalive> for KeepaliveForm {
 }
 
 /// A virtual VPN server. It runs on every host that is attached to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Server {
     /// Its id.
     pub id: ServerId,
@@ -132,6 +136,7 @@ pub struct Server {
     /// What clients may reach.
     pub routes: Vec<Route>,
     /// Resolvers for clients.
+    #[schema(value_type = Vec<String>, example = json!(["10.0.0.53"]))]
     pub dns_servers: Vec<Ipv4Addr>,
     /// Domains that clients append to short names.
     pub search_domains: Vec<DnsName>,
@@ -140,7 +145,7 @@ pub struct Server {
 }
 
 /// What a host reports about its daemon of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DaemonState {
     /// Attached; the host has not begun, or waits for its certificate.

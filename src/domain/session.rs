@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::{HostId, ProfileId, ServerId, SessionId, UserId};
 
 /// The course of a session, as the host that carries it records it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
@@ -21,8 +22,10 @@ pub struct Session {
     /// Through which host.
     pub host_id: HostId,
     /// The address inside the tunnel.
+    #[schema(value_type = String, format = Ipv4, example = "10.200.0.7")]
     pub address: Ipv4Addr,
     /// Where the client connects from; a port of 0 is not known.
+    #[schema(value_type = String, example = "198.51.100.7:50123")]
     pub remote_address: SocketAddr,
     /// Since when.
     pub connected_at: Timestamp,

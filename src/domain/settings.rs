@@ -1,6 +1,7 @@
 //! What all hosts must agree on.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     oidc::Oidc,
@@ -8,7 +9,7 @@ use super::{
 };
 
 /// The cluster's settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Settings {
     /// The company, as people read it.
@@ -39,10 +40,11 @@ impl Default for Settings {
 }
 
 macro_rules! bounded {
-    ($($(#[$doc:meta])* $name:ident = $min:literal ..= $max:literal, $sentence:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $min:tt ..= $max:tt, $sentence:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         #[serde(try_from = "u32", into = "u32")]
+        #[schema(value_type = u32, minimum = $min, maximum = $max)]
         pub struct $name(u32);
 
         impl $name {

@@ -4,6 +4,10 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 /// Why a text was refused; the sentence is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,10 +59,11 @@ fn breaks_a_line(c: char) -> bool {
 }
 
 macro_rules! text {
-    ($($(#[$doc:meta])* $name:ident($text:ident) $check:block)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($text:ident) like $example:literal $check:block)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schema(value_type = String, example = $example)]
         pub struct $name(Box<str>);
 
         impl $name {
@@ -107,30 +112,30 @@ macro_rules! text {
 
 text! {
     /// The name of a person or a thing: any script, 1 to 200 characters, quotes and all.
-    Name(text) {
+    Name(text) like "Berlin" {
         check_plain(text, 200)?;
     }
 
     /// The name of a group, as directories hand it out: 1 to 200 characters.
-    GroupName(text) {
+    GroupName(text) like "engineering" {
         check_plain(text, 200)?;
     }
 
     /// A free remark, 1 to 500 characters on one line.
-    Comment(text) {
+    Comment(text) like "the office network" {
         check_plain(text, 500)?;
     }
 
     /// A DNS name (RFC 1123 section 2.1): labels of letters, digits and inner hyphens, 253 characters at most, not an
     /// address. Lower case only, so that equal names are equal texts.
-    DnsName(text) {
+    DnsName(text) like "example.com" {
         if !is_dns_name(text) {
             return Err(TextError::Form { expected: "a DNS name in lower case, such as vpn-1.example.com" });
         }
     }
 
     /// A mailbox address in lower case: one `@`, a local part without spaces or quotes, a DNS name after it.
-    Email(text) {
+    Email(text) like "ana@example.com" {
         let form = TextError::Form { expected: "an e-mail address in lower case, such as ana@example.com" };
         check_plain(text, 254).map_err(|cause| if matches!(cause, TextError::Untrimmed) { form.clone() } else { cause })?;
         match text.split_once('@') {
@@ -140,7 +145,7 @@ text! {
     }
 
     /// The name of a client at an issuer (RFC 6749, appendix A.1): printable ASCII, without spaces at its ends.
-    ClientId(text) {
+    ClientId(text) like "1234.apps.googleusercontent.com" {
         check_plain(text, 255)?;
         if !text.is_ascii() {
             return Err(TextError::Form { expected: "plain ASCII" });
@@ -148,7 +153,7 @@ text! {
     }
 
     /// The name that a machine goes by in its cluster: like one label of a DNS name, or several.
-    HostName(text) {
+    HostName(text) like "vpn-1" {
         if !is_dns_name(text) {
             return Err(TextError::Form { expected: "a host name in lower case, such as vpn-1" });
         }
@@ -193,6 +198,15 @@ pub enum PublicAddress {
     /// A name that clients resolve.
     Name(DnsName),
 }
+
+impl PartialSchema for PublicAddress {
+    fn schema() -> RefOr<Schema> {
+        let about = "Where clients reach a host: an address or a DNS name.";
+        ObjectBuilder::new().schema_type(Type::String).description(Some(about)).examples(["203.0.113.10"]).into()
+    }
+}
+
+impl ToSchema for PublicAddress {}
 
 impl FromStr for PublicAddress {
     type Err = TextError;

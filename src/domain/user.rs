@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ids::{OrganizationId, UserId},
@@ -12,7 +13,7 @@ use super::{
 
 /// The account that a user signs in with: unique in the cluster, and never another person's (`OpenID` Connect Core 1.0,
 /// section 2). An e-mail address may pass to another person; this does not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Identity {
     /// The issuer, as the settings name it.
     pub iss: String,
@@ -21,7 +22,7 @@ pub struct Identity {
 }
 
 /// A user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct User {
     /// Its id.
     pub id: UserId,

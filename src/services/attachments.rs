@@ -6,6 +6,7 @@
 
 use jiff::SignedDuration;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Act, Nudge, ServiceError, Services, servers::check_port};
 use crate::{
@@ -33,7 +34,7 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
 const RENEWAL: SignedDuration = SignedDuration::from_hours(365 * 24 / 3);
 
 /// A host of a server, as the API shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AttachedHost {
     /// Which host.
     pub host_id: HostId,

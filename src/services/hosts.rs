@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Act, Nudge, ServiceError, Services, check_revision, given};
 use crate::{
@@ -26,7 +27,8 @@ use crate::{
 const WHAT: &str = "host";
 
 /// A host, as the API shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Host)]
 pub struct HostView {
     /// Its id.
     pub id: HostId,
@@ -72,11 +74,12 @@ impl HostView {
 }
 
 /// A change of a host; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct HostPatch {
     /// The new name. The host's own configuration must follow, or its next start is refused.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub name: Option<HostName>,
 }
 

@@ -19,6 +19,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::{Act, Nudge, SOON, ServiceError, Services, limits::Limit, servers::check_port};
 use crate::{
@@ -75,7 +76,7 @@ pub struct HostDatabase {
 }
 
 /// A join token to be made.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewJoinToken {
     /// The name that the machine takes.
@@ -89,7 +90,7 @@ pub struct NewJoinToken {
 }
 
 /// What became of a join token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JoinTokenState {
     /// It waits for its machine.
@@ -101,7 +102,8 @@ pub enum JoinTokenState {
 }
 
 /// A join token, as the API shows it. The token itself is in the answer that made it only.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = JoinToken)]
 pub struct JoinTokenView {
     /// Its id.
     pub id: JoinTokenId,
@@ -157,7 +159,7 @@ pub struct JoinRequest {
 }
 
 /// What the machine that holds a token is to become.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct JoinPlan {
     /// Its name.
     pub host_name: HostName,
@@ -166,7 +168,7 @@ pub struct JoinPlan {
 }
 
 /// A server that a new machine is to run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PlannedServer {
     /// Its id.
     pub id: ServerId,
@@ -188,7 +190,7 @@ pub struct Stranger {
 }
 
 /// What a machine needs to run as a host.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Joined {
     /// Who it is from now on.
     pub host_id: HostId,

@@ -91,7 +91,8 @@ impl Act {
     }
 }
 
-fn described(permission: Permission) -> &'static str {
+/// What a right allows, in words that follow "may".
+pub fn described(permission: Permission) -> &'static str {
     match permission {
         Permission::Read => "see the cluster",
         Permission::ReadAudit => "read the audit trail",

@@ -1,6 +1,7 @@
 //! Organizations: create, rename, delete.
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services, check_revision, difference, given};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 const WHAT: &str = "organization";
 
 /// A new organization.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrganization {
     /// Its name, unique in the cluster.
@@ -21,11 +22,12 @@ pub struct NewOrganization {
 }
 
 /// A change of an organization; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct OrganizationPatch {
     /// Its new name.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub name: Option<Name>,
 }
 

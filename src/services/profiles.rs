@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::{Act, SOON, ServiceError, Services, check_revision, difference};
 use crate::{
@@ -36,7 +37,7 @@ const WHAT: &str = "profile";
 const RESERVATION: SignedDuration = SignedDuration::from_mins(10);
 
 /// A new profile of a user.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProfile {
     /// Where it leads.

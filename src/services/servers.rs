@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services, check_revision, difference, given};
 use crate::{
@@ -30,7 +31,7 @@ const MOST_ROUTES: usize = 500;
 const MOST_RESOLVERS: usize = 8;
 
 /// A new server.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewServer {
     /// Its name, unique in the cluster.
@@ -55,6 +56,7 @@ pub struct NewServer {
     pub routes: Vec<Route>,
     /// Resolvers for clients.
     #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["10.0.0.53"]))]
     pub dns_servers: Vec<Ipv4Addr>,
     /// Domains that clients append to short names.
     #[serde(default)]
@@ -69,41 +71,52 @@ fn yes() -> bool {
 }
 
 /// A change of a server; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ServerPatch {
     /// The new name.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub name: Option<Name>,
     /// The new network; refused while profiles hold addresses of the old one.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub network: Option<ServerNetwork>,
     /// The new port: daemons restart, profiles become outdated.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub port: Option<Port>,
     /// The new transport: likewise.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub protocol: Option<Protocol>,
     /// Whether it runs.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub enabled: Option<bool>,
     /// All organizations from now on.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub organization_ids: Option<BTreeSet<OrganizationId>>,
     /// All groups from now on.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub groups: Option<BTreeSet<GroupName>>,
     /// All routes from now on.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub routes: Option<Vec<Route>>,
     /// All resolvers from now on.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, value_type = Option<Vec<String>>, example = json!(["10.0.0.53"]))]
     pub dns_servers: Option<Vec<Ipv4Addr>>,
     /// All search domains from now on.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub search_domains: Option<Vec<DnsName>>,
     /// The new keepalive.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub keepalive: Option<Keepalive>,
 }
 

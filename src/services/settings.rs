@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Act, Removable, SOON, ServiceError, Services, check_revision, difference, given};
 use crate::{
@@ -22,50 +23,68 @@ use crate::{
 };
 
 /// A change of the settings; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SettingsPatch {
     /// The company, as people read it; `null` removes it.
+    #[serde(default)]
+    #[schema(value_type = Option<Name>)]
     pub company_name: Removable<Name>,
     /// Whom people may ask; `null` removes it.
+    #[serde(default)]
+    #[schema(value_type = Option<Comment>)]
     pub contact: Removable<Comment>,
     /// How people sign in; what is absent stays.
+    #[serde(default)]
     pub oidc: OidcPatch,
     /// For how many days a new profile is valid.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub profile_lifetime_days: Option<ProfileLifetime>,
     /// How many active profiles a user may have.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub profiles_per_user: Option<ProfileLimit>,
     /// For how many hours hosts go on admitting people while the database is away.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub outage_admission_hours: Option<OutageAdmission>,
 }
 
 /// A change of the settings of sign-in; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct OidcPatch {
     /// Who vouches for people. Another issuer never gets the secret that was meant for the one before.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub issuer: Option<Issuer>,
     /// Our name there; `null` switches sign-in off.
+    #[serde(default)]
+    #[schema(value_type = Option<ClientId>)]
     pub client_id: Removable<ClientId>,
     /// Our password there; `null` removes it. It can be set, never read.
+    #[serde(default)]
+    #[schema(value_type = Option<ClientSecret>)]
     pub client_secret: Removable<ClientSecret>,
     /// All domains from now on.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub allowed_domains: Option<BTreeSet<DnsName>>,
     /// Where people go whom nobody prepared; `null` lets only prepared people in.
+    #[serde(default)]
+    #[schema(value_type = Option<OrganizationId>)]
     pub default_organization_id: Removable<OrganizationId>,
     /// Whether the domain of a verified e-mail address stands for the company.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub trust_email_domain: Option<bool>,
 }
 
 /// A client secret on its way in: 1 to 1,000 characters.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 1000)]
 pub struct ClientSecret(Secret<String>);
 
 impl TryFrom<String> for ClientSecret {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{Act, Removable, ServiceError, Services, check_revision, difference, given};
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
 const WHAT: &str = "user";
 
 /// A new user.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// Whom the user belongs to.
@@ -51,28 +52,37 @@ fn plain_user() -> Role {
 }
 
 /// A change of a user; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct UserPatch {
     /// The new organization.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub organization_id: Option<OrganizationId>,
     /// The new name.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub name: Option<Name>,
     /// The new mailbox; `null` removes it.
+    #[serde(default)]
+    #[schema(value_type = Option<Email>)]
     pub email: Removable<Email>,
     /// All groups from now on.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub groups: Option<BTreeSet<GroupName>>,
     /// The new role.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub role: Option<Role>,
     /// Whether the user is shut out.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     pub disabled: Option<bool>,
     /// `null` forgets the account that the user signs in with; the next sign-in under the user's verified e-mail address
     /// links another one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub identity: Removable<Unlinked>,
 }
 

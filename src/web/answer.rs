@@ -61,6 +61,56 @@ fn tagged(mut response: Response, rev: Revision) -> Response {
     response
 }
 
+/// Something without a revision.
+pub(super) struct Plain<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for Plain<T> {
+    fn into_response(self) -> Response {
+        json(&self.0)
+    }
+}
+
+/// A new object that has no revision, and where it is from now on.
+pub(super) struct Placed<T> {
+    /// Its path.
+    pub(super) location: String,
+    /// What to show of it.
+    pub(super) body: T,
+}
+
+impl<T: Serialize> IntoResponse for Placed<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, [(header::LOCATION, self.location)], json(&self.body)).into_response()
+    }
+}
+
+/// Something new that has no address of its own, and is in this answer only.
+pub(super) struct Made<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for Made<T> {
+    fn into_response(self) -> Response {
+        (StatusCode::CREATED, json(&self.0)).into_response()
+    }
+}
+
+/// It is done, and there is nothing to show.
+pub(super) struct NoContent;
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+/// It was written down; a host will do it.
+pub(super) struct Accepted;
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        StatusCode::ACCEPTED.into_response()
+    }
+}
+
 /// A page of a list.
 #[derive(Serialize)]
 pub(super) struct List<T> {

@@ -13,6 +13,10 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_path_to_error::Segment;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema},
+};
 
 use super::{
     answer::List,
@@ -205,7 +209,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 }
 
 /// The filter of a list and the kind of its ids.
-pub(super) trait Filter: DeserializeOwned {
+pub(super) trait Filter: DeserializeOwned + ToSchema {
     /// The kind of the ids that its pages are ordered by.
     type Id: Id;
 }
@@ -221,10 +225,10 @@ pub(super) struct Query<F> {
 }
 
 /// Rows of a page unless the caller says how many.
-const USUAL: u32 = 50;
+pub(super) const USUAL: u32 = 50;
 
 /// At most so many.
-const MOST: u32 = 200;
+pub(super) const MOST: u32 = 200;
 
 impl<F: Filter, S: Sync> FromRequestParts<S> for Query<F> {
     type Rejection = Problem;
@@ -279,6 +283,14 @@ pub(super) struct All<T> {
     #[serde(skip)]
     kind: std::marker::PhantomData<T>,
 }
+
+impl<T> PartialSchema for All<T> {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().into()
+    }
+}
+
+impl<T> ToSchema for All<T> {}
 
 impl<T: Id> Filter for All<T> {
     type Id = T;

@@ -19,6 +19,7 @@ mod extract;
 mod forms;
 mod frame;
 mod listen;
+mod openapi;
 mod ops;
 mod page;
 mod pin;
@@ -152,6 +153,11 @@ pub fn routes() -> RouteTables {
         admin: api::routes().iter().map(route::Route::info).collect(),
         ops: ops::routes().iter().map(route::Route::info).collect(),
     }
+}
+
+/// The API's document, as it is served at `/api/v1/openapi.json`.
+pub fn openapi() -> serde_json::Value {
+    openapi::document(&api::routes())
 }
 
 /// Opens the listeners of this process's roles and answers on them, in tasks of `tracker`, until `stop`. Then nothing

@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{Revision, ids::RequestId},
@@ -113,7 +114,7 @@ codes! {
 }
 
 /// One value of the request that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     /// Where in the body it stands (RFC 6901).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,17 +140,27 @@ pub(crate) struct Problem {
 }
 
 /// The document of RFC 9457, section 3, with our extensions.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Document<'a> {
     r#type: &'static str,
     title: &'static str,
+    /// The status of the answer.
+    #[schema(example = 422)]
     status: u16,
+    /// What is wrong, as a sentence.
     detail: &'a str,
+    /// The path that was asked for.
     instance: &'a str,
+    /// What kind of refusal or failure it is; a code never changes its meaning.
+    #[schema(example = "PST-DATA-002")]
     code: &'static str,
     request_id: RequestId,
+    /// Which values were refused, if it was for values.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
     errors: &'a [FieldError],
+    /// Whether the same request can succeed later.
     retryable: bool,
 }
 

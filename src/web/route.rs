@@ -13,6 +13,7 @@ use axum::{
 
 use super::{
     extract::authenticate,
+    openapi::Documented,
     portal,
     problem::{Code, Problem},
 };
@@ -47,6 +48,7 @@ pub struct RouteInfo {
 pub(super) struct Route<S> {
     info: RouteInfo,
     handler: MethodRouter<S>,
+    documented: Option<Documented>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Route<S> {
@@ -76,7 +78,17 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         access: Access,
         handler: H,
     ) -> Self {
-        Self { info: RouteInfo { method, path, access }, handler: on(filter, handler) }
+        Self { info: RouteInfo { method, path, access }, handler: on(filter, handler), documented: None }
+    }
+
+    /// The same route, as a part of the API's document.
+    pub(super) fn documented_as(self, documented: Documented) -> Self {
+        Self { documented: Some(documented), ..self }
+    }
+
+    /// How it presents itself in the API's document; pages do not.
+    pub(super) fn documented(&self) -> Option<Documented> {
+        self.documented
     }
 
     /// What it is.
@@ -88,7 +100,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
 /// The router of a listener.
 pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, services: &Services, state: S) -> Router {
     let mut built = Router::new();
-    for Route { info, mut handler } in routes {
+    for Route { info, mut handler, documented: _ } in routes {
         match info.access {
             Access::Anyone => {}
             Access::Bearer(permission) => {

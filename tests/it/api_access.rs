@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::api_rig::{Caller, Rig, nobody};
 
-/// What a machine shows a join token to; the token in the body is the right.
-const OPEN: [&str; 2] = ["/api/v1/join", "/api/v1/join/checks"];
+/// The document tells nothing about a cluster; what a machine shows a join token to takes that for the right.
+const OPEN: [&str; 3] = ["/api/v1/openapi.json", "/api/v1/join", "/api/v1/join/checks"];
 
 /// The route's path for things that do not exist.
 fn path_of(route: &RouteInfo) -> String {

@@ -138,7 +138,8 @@ async fn no_secret_stays_in_the_database_or_in_any_answer() {
 
     let mut asked = 0;
     for route in postern::web::routes().admin {
-        if route.method.as_str() != "GET" {
+        // The document speaks of secrets, and holds none.
+        if route.method.as_str() != "GET" || route.path.ends_with("openapi.json") {
             continue;
         }
         let list = route.path.split("/{id}").next().unwrap();

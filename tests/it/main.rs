@@ -19,6 +19,7 @@ mod keys;
 mod migrate;
 mod oidc;
 mod oidc_certified;
+mod openapi;
 mod openvpn;
 mod openvpn_rig;
 mod openvpn_transcripts;

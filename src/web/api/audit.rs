@@ -3,6 +3,7 @@
 use axum::extract::State;
 use jiff::Timestamp;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{audit::AuditEntry, ids::AuditId},
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// Which entries.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditQuery {
     actor: Option<String>,

@@ -1,6 +1,6 @@
 //! `/hosts`.
 
-use axum::{extract::State, http::StatusCode};
+use axum::extract::State;
 
 use crate::{
     domain::ids::HostId,
@@ -9,7 +9,7 @@ use crate::{
         hosts::{HostPatch, HostView},
     },
     web::{
-        answer::{Answer, List, Single},
+        answer::{Answer, List, NoContent, Single},
         extract::{All, At, Caller, IfMatch, Json, Query},
     },
 };
@@ -46,7 +46,7 @@ pub(super) async fn delete(
     Caller(act): Caller,
     At(id): At<HostId>,
     IfMatch(expected): IfMatch,
-) -> Answer<StatusCode> {
+) -> Answer<NoContent> {
     services.delete_host(&act, id, expected).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

@@ -1,17 +1,18 @@
 //! `/join`: a new machine shows its join token. Nobody is signed in here; the token is what lets in, and shows of it
 //! are counted by address.
 
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use serde::{Deserialize, Deserializer, de::Error as _};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{join::MachineCheck, secret::Secret, text::PublicAddress},
     services::{
         HostPublicKey, Services,
-        joining::{JoinRequest, Shown},
+        joining::{JoinPlan, JoinRequest, Joined, Shown},
     },
     web::{
-        answer::{Answer, json},
+        answer::{Answer, Plain},
         extract::{From, Json},
         problem::Problem,
     },
@@ -21,11 +22,14 @@ use crate::{
 const MOST_ADDRESSES: usize = 8;
 
 /// What a machine shows in order to become a host.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = JoinRequest)]
 pub(super) struct Redemption {
     token: String,
+    /// The public half of the machine's key (X25519), in base64.
     #[serde(deserialize_with = "public_key")]
+    #[schema(value_type = String)]
     public_key: HostPublicKey,
     public_addresses: Vec<PublicAddress>,
 }
@@ -36,11 +40,14 @@ fn public_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostPublicKe
 }
 
 /// What a machine found out about itself.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = MachineReport)]
 pub(super) struct Report {
     token: String,
+    /// The public half of the machine's key (X25519), in base64.
     #[serde(deserialize_with = "public_key")]
+    #[schema(value_type = String)]
     public_key: HostPublicKey,
     #[serde(default)]
     checks: Vec<MachineCheck>,
@@ -50,21 +57,21 @@ pub(super) async fn redeem(
     State(services): State<Services>,
     From(stranger): From,
     Json(Redemption { token, public_key, public_addresses }): Json<Redemption>,
-) -> Answer<Response> {
+) -> Answer<Plain<Joined>> {
     if !(1..=MOST_ADDRESSES).contains(&public_addresses.len()) {
         let detail = format!("must be 1 to {MOST_ADDRESSES} addresses");
         return Err(Problem::field("/public_addresses".to_owned(), detail));
     }
     let request = JoinRequest { shown: Shown { token: Secret::new(token), public_key }, public_addresses };
     let joined = services.redeem_join_token(&request, &stranger).await?;
-    Ok(json(&joined))
+    Ok(Plain(joined))
 }
 
 pub(super) async fn report(
     State(services): State<Services>,
     From(stranger): From,
     Json(Report { token, public_key, checks }): Json<Report>,
-) -> Answer<Response> {
+) -> Answer<Plain<JoinPlan>> {
     let shown = Shown { token: Secret::new(token), public_key };
-    Ok(json(&services.report_machine(&shown, &checks, &stranger).await?))
+    Ok(Plain(services.report_machine(&shown, &checks, &stranger).await?))
 }

@@ -1,11 +1,8 @@
 //! `/join-tokens`: invitations for new machines.
 
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::ids::JoinTokenId,
@@ -14,29 +11,32 @@ use crate::{
         joining::{JoinTokenView, NewJoinToken},
     },
     web::{
-        answer::{Answer, List, json},
+        answer::{Answer, List, NoContent, Placed, Plain},
         extract::{All, At, Caller, Json, Query},
     },
 };
 
 /// A join token that was just made. What it is shown with is in this answer only.
-#[derive(Serialize)]
-struct Issued<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewlyMadeJoinToken)]
+pub(super) struct Issued {
     #[serde(flatten)]
-    view: &'a JoinTokenView,
-    token: &'a str,
-    command: &'a str,
+    view: JoinTokenView,
+    /// What the machine shows.
+    token: String,
+    /// What to run on it, as root.
+    command: String,
 }
 
 pub(super) async fn create(
     State(services): State<Services>,
     Caller(act): Caller,
     Json(new): Json<NewJoinToken>,
-) -> Answer<Response> {
+) -> Answer<Placed<Issued>> {
     let issued = services.create_join_token(&act, new).await?;
-    let body = Issued { view: &issued.view, token: issued.token.expose(), command: issued.command.expose() };
     let location = format!("/api/v1/join-tokens/{}", issued.view.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], json(&body)).into_response())
+    let (token, command) = (issued.token.expose().clone(), issued.command.expose().clone());
+    Ok(Placed { location, body: Issued { view: issued.view, token, command } })
 }
 
 pub(super) async fn list(
@@ -52,15 +52,15 @@ pub(super) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<JoinTokenId>,
-) -> Answer<Response> {
-    Ok(json(&services.join_token(&act, id).await?))
+) -> Answer<Plain<JoinTokenView>> {
+    Ok(Plain(services.join_token(&act, id).await?))
 }
 
 pub(super) async fn withdraw(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<JoinTokenId>,
-) -> Answer<Response> {
+) -> Answer<NoContent> {
     services.withdraw_join_token(&act, id).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(NoContent)
 }

@@ -1,4 +1,11 @@
 //! The API of the admin listener, `/api/v1`: the verbs of the services over HTTP, one file per noun.
+//!
+//! # To add a route
+//! Write the handler in its noun's file: extract, one service call, answer. Put it into the table below with the right
+//! it takes and one sentence for the API's document. The rest of the document comes from the handler's signature: types
+//! in bodies need `derive(ToSchema)`, a new extractor [`Takes`](openapi::Takes), a new form of answer
+//! [`Gives`](openapi::Gives); it does not compile without. Then renew the committed copy with `make openapi`, give
+//! `tests/it/api_access.rs` a sound body for the route, and say what changed in `CHANGELOG.md`.
 
 mod audit;
 mod hosts;
@@ -12,52 +19,104 @@ mod sessions;
 mod settings;
 mod users;
 
-use super::route::{Access, Route};
+use axum::handler::Handler;
+
+use super::{
+    openapi::{self, Described, Documented},
+    route::{Access, Route},
+};
 use crate::{domain::role::Permission, services::Services};
+
+macro_rules! methods {
+    ($($method:ident),*) => {$(
+        /// A documented route: what its handler takes and gives is told by its signature.
+        fn $method<H, T>(path: &'static str, access: Access, handler: H, summary: &'static str) -> Route<Services>
+        where
+            H: Handler<T, Services> + Described<T>,
+            T: 'static,
+        {
+            let documented = Documented::new(&handler, summary);
+            Route::$method(path, access, handler).documented_as(documented)
+        }
+    )*};
+}
+
+methods!(get, post, put, patch, delete);
 
 /// The routes of the admin listener.
 pub(super) fn routes() -> Vec<Route<Services>> {
     use Permission as P;
     let to = Access::Bearer;
     vec![
-        Route::get("/api/v1/organizations", to(P::Read), organizations::list),
-        Route::post("/api/v1/organizations", to(P::ManageOrganizations), organizations::create),
-        Route::get("/api/v1/organizations/{id}", to(P::Read), organizations::show),
-        Route::patch("/api/v1/organizations/{id}", to(P::ManageOrganizations), organizations::update),
-        Route::delete("/api/v1/organizations/{id}", to(P::ManageOrganizations), organizations::delete),
-        Route::get("/api/v1/users", to(P::Read), users::list),
-        Route::post("/api/v1/users", to(P::ManageUsers), users::create),
-        Route::get("/api/v1/users/{id}", to(P::Read), users::show),
-        Route::patch("/api/v1/users/{id}", to(P::ManageUsers), users::update),
-        Route::delete("/api/v1/users/{id}", to(P::ManageUsers), users::delete),
-        Route::post("/api/v1/users/{id}/profiles", to(P::ManageUsers), profiles::issue),
-        Route::post("/api/v1/users/{id}/profile-links", to(P::ManageUsers), profile_links::create),
-        Route::get("/api/v1/profiles", to(P::Read), profiles::list),
-        Route::get("/api/v1/profiles/{id}", to(P::Read), profiles::show),
-        Route::post("/api/v1/profiles/{id}/revoke", to(P::ManageUsers), profiles::revoke),
-        Route::get("/api/v1/servers", to(P::Read), servers::list),
-        Route::post("/api/v1/servers", to(P::ManageServers), servers::create),
-        Route::get("/api/v1/servers/{id}", to(P::Read), servers::show),
-        Route::patch("/api/v1/servers/{id}", to(P::ManageServers), servers::update),
-        Route::delete("/api/v1/servers/{id}", to(P::ManageServers), servers::delete),
-        Route::get("/api/v1/servers/{id}/hosts", to(P::Read), servers::hosts),
-        Route::put("/api/v1/servers/{id}/hosts/{host_id}", to(P::ManageServers), servers::attach),
-        Route::delete("/api/v1/servers/{id}/hosts/{host_id}", to(P::ManageServers), servers::detach),
-        Route::get("/api/v1/hosts", to(P::Read), hosts::list),
-        Route::get("/api/v1/hosts/{id}", to(P::Read), hosts::show),
-        Route::patch("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::update),
-        Route::delete("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::delete),
-        Route::get("/api/v1/join-tokens", to(P::Read), join_tokens::list),
-        Route::post("/api/v1/join-tokens", to(P::ManageHosts), join_tokens::create),
-        Route::get("/api/v1/join-tokens/{id}", to(P::Read), join_tokens::show),
-        Route::delete("/api/v1/join-tokens/{id}", to(P::ManageHosts), join_tokens::withdraw),
+        get("/api/v1/openapi.json", Access::Anyone, openapi::show, "Show this document"),
+        get("/api/v1/organizations", to(P::Read), organizations::list, "List organizations"),
+        post("/api/v1/organizations", to(P::ManageOrganizations), organizations::create, "Make an organization"),
+        get("/api/v1/organizations/{id}", to(P::Read), organizations::show, "Show an organization"),
+        patch(
+            "/api/v1/organizations/{id}",
+            to(P::ManageOrganizations),
+            organizations::update,
+            "Rename an organization",
+        ),
+        delete(
+            "/api/v1/organizations/{id}",
+            to(P::ManageOrganizations),
+            organizations::delete,
+            "Delete an organization without users and servers",
+        ),
+        get("/api/v1/users", to(P::Read), users::list, "List users"),
+        post("/api/v1/users", to(P::ManageUsers), users::create, "Make a user"),
+        get("/api/v1/users/{id}", to(P::Read), users::show, "Show a user"),
+        patch("/api/v1/users/{id}", to(P::ManageUsers), users::update, "Change, disable or enable a user"),
+        delete("/api/v1/users/{id}", to(P::ManageUsers), users::delete, "Delete a user with all profiles"),
+        post(
+            "/api/v1/users/{id}/profiles",
+            to(P::ManageUsers),
+            profiles::issue,
+            "Issue a profile; the answer holds its only copy",
+        ),
+        post(
+            "/api/v1/users/{id}/profile-links",
+            to(P::ManageUsers),
+            profile_links::create,
+            "Make a one-time link with which a user gets a profile",
+        ),
+        get("/api/v1/profiles", to(P::Read), profiles::list, "List profiles"),
+        get("/api/v1/profiles/{id}", to(P::Read), profiles::show, "Show a profile"),
+        post(
+            "/api/v1/profiles/{id}/revoke",
+            to(P::ManageUsers),
+            profiles::revoke,
+            "Revoke a profile for good and end its session",
+        ),
+        get("/api/v1/servers", to(P::Read), servers::list, "List servers"),
+        post("/api/v1/servers", to(P::ManageServers), servers::create, "Make a server"),
+        get("/api/v1/servers/{id}", to(P::Read), servers::show, "Show a server"),
+        patch("/api/v1/servers/{id}", to(P::ManageServers), servers::update, "Change a server"),
+        delete("/api/v1/servers/{id}", to(P::ManageServers), servers::delete, "Delete a server without attached hosts"),
+        get("/api/v1/servers/{id}/hosts", to(P::Read), servers::hosts, "List the hosts of a server"),
+        put("/api/v1/servers/{id}/hosts/{host_id}", to(P::ManageServers), servers::attach, "Attach a host to a server"),
+        delete(
+            "/api/v1/servers/{id}/hosts/{host_id}",
+            to(P::ManageServers),
+            servers::detach,
+            "Detach a host from a server",
+        ),
+        get("/api/v1/hosts", to(P::Read), hosts::list, "List hosts"),
+        get("/api/v1/hosts/{id}", to(P::Read), hosts::show, "Show a host"),
+        patch("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::update, "Change a host"),
+        delete("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::delete, "Remove a host"),
+        get("/api/v1/join-tokens", to(P::Read), join_tokens::list, "List join tokens"),
+        post("/api/v1/join-tokens", to(P::ManageHosts), join_tokens::create, "Invite a machine to become a host"),
+        get("/api/v1/join-tokens/{id}", to(P::Read), join_tokens::show, "Show a join token and what came of it"),
+        delete("/api/v1/join-tokens/{id}", to(P::ManageHosts), join_tokens::withdraw, "Withdraw a join token"),
         // The token in the body is what lets a machine in.
-        Route::post("/api/v1/join", Access::Anyone, join::redeem),
-        Route::post("/api/v1/join/checks", Access::Anyone, join::report),
-        Route::get("/api/v1/sessions", to(P::Read), sessions::list),
-        Route::post("/api/v1/sessions/{id}/end", to(P::EndSessions), sessions::end),
-        Route::get("/api/v1/audit", to(P::ReadAudit), audit::list),
-        Route::get("/api/v1/settings", to(P::ManageSettings), settings::show),
-        Route::patch("/api/v1/settings", to(P::ManageSettings), settings::update),
+        post("/api/v1/join", Access::Anyone, join::redeem, "Become a host, with a join token"),
+        post("/api/v1/join/checks", Access::Anyone, join::report, "Report what a machine found out about itself"),
+        get("/api/v1/sessions", to(P::Read), sessions::list, "List live sessions"),
+        post("/api/v1/sessions/{id}/end", to(P::EndSessions), sessions::end, "End a session"),
+        get("/api/v1/audit", to(P::ReadAudit), audit::list, "Read the audit trail"),
+        get("/api/v1/settings", to(P::ManageSettings), settings::show, "Show the settings"),
+        patch("/api/v1/settings", to(P::ManageSettings), settings::update, "Change the settings"),
     ]
 }

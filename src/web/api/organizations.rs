@@ -1,6 +1,6 @@
 //! `/organizations`.
 
-use axum::{extract::State, http::StatusCode};
+use axum::extract::State;
 
 use crate::{
     domain::{ids::OrganizationId, organization::Organization},
@@ -9,7 +9,7 @@ use crate::{
         organizations::{NewOrganization, OrganizationPatch},
     },
     web::{
-        answer::{Answer, Created, List, Single},
+        answer::{Answer, Created, List, NoContent, Single},
         extract::{All, At, Caller, IfMatch, Json, Query},
     },
 };
@@ -55,7 +55,7 @@ pub(super) async fn delete(
     Caller(act): Caller,
     At(id): At<OrganizationId>,
     IfMatch(expected): IfMatch,
-) -> Answer<StatusCode> {
+) -> Answer<NoContent> {
     services.delete_organization(&act, id, expected).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

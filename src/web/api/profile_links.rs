@@ -1,27 +1,27 @@
 //! `/users/{id}/profile-links`: a one-time link for somebody who cannot sign in.
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse as _, Response},
-};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::ids::UserId,
     services::{Services, profiles::NewProfile},
     web::{
-        answer::{Answer, json},
+        answer::{Answer, Made},
         extract::{At, Caller, Json},
         problem::{Code, Problem},
     },
 };
 
 /// A link that was just made. It is in this answer only.
-#[derive(Serialize)]
-struct Link<'a> {
-    url: &'a str,
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProfileLink {
+    /// Whoever opens it gets the profile, once.
+    #[schema(example = "https://vpn.example.com/p/…")]
+    url: String,
+    /// Until when it works.
     expires_at: Timestamp,
 }
 
@@ -31,13 +31,12 @@ pub(super) async fn create(
     Caller(act): Caller,
     At(user): At<UserId>,
     Json(new): Json<NewProfile>,
-) -> Answer<Response> {
+) -> Answer<Made<ProfileLink>> {
     if !services.has_public_url() {
         let detail = "public.url is not set in this process's configuration, so it cannot tell where the link leads";
         return Err(Problem::new(Code::Conflict, detail));
     }
     let ticket = services.make_ticket(&act, user, new).await?;
-    let url = services.ticket_url(&ticket);
-    let link = Link { url: url.as_ref().map_or("", |url| url.expose().as_str()), expires_at: ticket.expires_at };
-    Ok((StatusCode::CREATED, json(&link)).into_response())
+    let url = services.ticket_url(&ticket).map(|url| url.expose().clone()).unwrap_or_default();
+    Ok(Made(ProfileLink { url, expires_at: ticket.expires_at }))
 }

@@ -2,29 +2,62 @@
 
 use axum::{
     extract::State,
-    http::HeaderMap,
-    response::{IntoResponse as _, Response},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
         ids::{ProfileId, ServerId, UserId},
         profile::Profile,
     },
-    services::{ProfileFilter, Services, profiles::NewProfile},
+    services::{
+        ProfileFilter, Services,
+        profiles::{IssuedProfile, NewProfile},
+    },
     web::{
         answer::{Answer, Created, List, Single, created},
-        download::{accepts_profile, download},
+        download::{PROFILE, accepts_profile, download},
         extract::{At, Caller, Filter, IfMatch, Json, Query},
+        openapi::{Draft, Gives},
     },
 };
 
 /// A new profile with its file.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = IssuedProfile)]
 struct Issued<'a> {
     profile: &'a Profile,
+    /// The file: plain text for any OpenVPN client, with the private key in it. It is in this answer only.
+    #[schema(example = "client\ndev tun\n…")]
     config: &'a str,
+}
+
+/// A new profile: as an object, or as the bare file for who asks for that.
+pub(super) struct IssuedAnswer {
+    issued: IssuedProfile,
+    bare: bool,
+}
+
+impl IntoResponse for IssuedAnswer {
+    fn into_response(self) -> Response {
+        let (profile, rev) = (&self.issued.profile.value, self.issued.profile.rev);
+        let location = format!("/api/v1/profiles/{}", profile.id);
+        if self.bare {
+            return created(download(&self.issued, None), &location, rev);
+        }
+        let config = self.issued.config.expose().as_str();
+        Created { location, rev, body: Issued { profile, config } }.into_response()
+    }
+}
+
+impl Gives for IssuedAnswer {
+    fn give(draft: &mut Draft) {
+        Created::<Issued<'_>>::give(draft);
+        draft.also(StatusCode::CREATED, PROFILE, "The bare file, for `Accept: application/x-openvpn-profile`.");
+    }
 }
 
 /// Issues a profile. This answer is the only place where its private key ever is.
@@ -34,19 +67,13 @@ pub(super) async fn issue(
     At(user): At<UserId>,
     headers: HeaderMap,
     Json(new): Json<NewProfile>,
-) -> Answer<Response> {
+) -> Answer<IssuedAnswer> {
     let issued = services.issue_profile(&act, user, new).await?;
-    let (profile, rev) = (&issued.profile.value, issued.profile.rev);
-    let location = format!("/api/v1/profiles/{}", profile.id);
-    if accepts_profile(&headers) {
-        return Ok(created(download(&issued, None), &location, rev));
-    }
-    let config = issued.config.expose().as_str();
-    Ok(Created { location, rev, body: Issued { profile, config } }.into_response())
+    Ok(IssuedAnswer { issued, bare: accepts_profile(&headers) })
 }
 
 /// Which profiles.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfileQuery {
     user_id: Option<UserId>,

@@ -1,6 +1,6 @@
 //! `/servers` and `/servers/{id}/hosts`.
 
-use axum::{extract::State, http::StatusCode};
+use axum::extract::State;
 
 use crate::{
     domain::{
@@ -13,7 +13,7 @@ use crate::{
         servers::{NewServer, ServerPatch},
     },
     web::{
-        answer::{Answer, Created, List, Single},
+        answer::{Answer, Created, List, NoContent, Single},
         extract::{All, At, Caller, IfMatch, Json, Query},
     },
 };
@@ -59,9 +59,9 @@ pub(super) async fn delete(
     Caller(act): Caller,
     At(id): At<ServerId>,
     IfMatch(expected): IfMatch,
-) -> Answer<StatusCode> {
+) -> Answer<NoContent> {
     services.delete_server(&act, id, expected).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// All hosts of a server; they are few, so there is one page.
@@ -77,16 +77,16 @@ pub(super) async fn attach(
     State(services): State<Services>,
     Caller(act): Caller,
     At((server, host)): At<(ServerId, HostId)>,
-) -> Answer<StatusCode> {
+) -> Answer<NoContent> {
     services.attach(&act, server, host).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 pub(super) async fn detach(
     State(services): State<Services>,
     Caller(act): Caller,
     At((server, host)): At<(ServerId, HostId)>,
-) -> Answer<StatusCode> {
+) -> Answer<NoContent> {
     services.detach(&act, server, host).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

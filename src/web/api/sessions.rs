@@ -1,7 +1,8 @@
 //! `/sessions`.
 
-use axum::{extract::State, http::StatusCode};
+use axum::extract::State;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -10,13 +11,13 @@ use crate::{
     },
     services::{Services, SessionFilter},
     web::{
-        answer::{Answer, List},
+        answer::{Accepted, Answer, List},
         extract::{At, Caller, Filter, Query},
     },
 };
 
 /// Which live sessions.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_field_names, reason = "these are the names of the parameters")]
 pub(super) struct SessionQuery {
@@ -43,7 +44,7 @@ pub(super) async fn end(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<SessionId>,
-) -> Answer<StatusCode> {
+) -> Answer<Accepted> {
     services.end_session(&act, id).await?;
-    Ok(StatusCode::ACCEPTED)
+    Ok(Accepted)
 }

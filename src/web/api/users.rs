@@ -1,7 +1,8 @@
 //! `/users`.
 
-use axum::{extract::State, http::StatusCode};
+use axum::extract::State;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -14,13 +15,13 @@ use crate::{
         users::{NewUser, UserPatch},
     },
     web::{
-        answer::{Answer, Created, List, Single},
+        answer::{Answer, Created, List, NoContent, Single},
         extract::{At, Caller, Filter, IfMatch, Json, Query},
     },
 };
 
 /// Which users.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UserQuery {
     organization_id: Option<OrganizationId>,
@@ -76,7 +77,7 @@ pub(super) async fn delete(
     Caller(act): Caller,
     At(id): At<UserId>,
     IfMatch(expected): IfMatch,
-) -> Answer<StatusCode> {
+) -> Answer<NoContent> {
     services.delete_user(&act, id, expected).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }

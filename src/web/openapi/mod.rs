@@ -1,0 +1,126 @@
+//! The API's document (OpenAPI 3.1), made of the route table and the handlers' own signatures.
+//!
+//! What a handler extracts and what it answers are types, and each of these types says here what it means to the
+//! outside: [`Takes`] for extractors, [`Gives`] for answers. So an operation is described by the code that answers it
+//! and cannot part ways with it; the table adds one sentence. The shapes of bodies come from `derive(ToSchema)` on the
+//! types themselves, their sentences from the doc comments.
+//!
+//! # Theory of operation
+//! [`Described`] holds for every handler whose arguments are `Takes` and whose result is `Gives`; the constructors of
+//! the API's table ask for it, so an undocumented route of the API does not compile. Each route keeps a function that
+//! fills a [`Draft`]; [`document`] runs them all and adds what holds for every operation. The document is also
+//! committed, so that a change of the API is seen in a review; a test compares.
+
+mod document;
+mod gives;
+mod takes;
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Content, Header, Ref, RefOr, Response, Schema,
+        path::{Parameter, ParameterIn},
+        request_body::RequestBody,
+    },
+};
+
+pub(super) use self::{
+    document::{Documented, document, show},
+    gives::Gives,
+    takes::Takes,
+};
+use super::answer::Answer;
+
+/// What becomes known of an operation, piece by piece.
+#[derive(Default)]
+pub(super) struct Draft {
+    path_ids: Vec<RefOr<Schema>>,
+    parameters: Vec<Parameter>,
+    body: Option<RequestBody>,
+    answers: BTreeMap<u16, Response>,
+    refusals: Vec<StatusCode>,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Draft {
+    /// A reference to the shape of `T`, which the document then holds.
+    pub(super) fn schema<T: ToSchema>(&mut self) -> RefOr<Schema> {
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut self.schemas);
+        RefOr::Ref(Ref::from_schema_name(T::name()))
+    }
+
+    /// The same as JSON.
+    pub(super) fn json<T: ToSchema>(&mut self) -> Content {
+        Content::new(Some(self.schema::<T>()))
+    }
+
+    /// A shape that is no type of ours.
+    pub(super) fn add_schema(&mut self, name: String, schema: impl Into<RefOr<Schema>>) -> RefOr<Schema> {
+        let reference = RefOr::Ref(Ref::from_schema_name(&name));
+        self.schemas.push((name, schema.into()));
+        reference
+    }
+
+    /// Another parameter.
+    pub(super) fn parameter(&mut self, place: ParameterIn, name: &str, about: &str, schema: impl Into<RefOr<Schema>>) {
+        let mut parameter = Parameter::new(name);
+        parameter.parameter_in = place;
+        parameter.required = utoipa::openapi::Required::False;
+        parameter.description = Some(about.to_owned());
+        parameter.schema = Some(schema.into());
+        self.parameters.push(parameter);
+    }
+
+    /// A good answer.
+    pub(super) fn answer(&mut self, status: StatusCode, about: &str) -> &mut Response {
+        let response = self.answers.entry(status.as_u16()).or_default();
+        about.clone_into(&mut response.description);
+        response
+    }
+
+    /// Refusals that are to be expected.
+    pub(super) fn refuses(&mut self, statuses: impl IntoIterator<Item = StatusCode>) {
+        self.refusals.extend(statuses);
+    }
+}
+
+/// A header of an answer.
+fn header(about: &str) -> RefOr<Header> {
+    let mut header = Header::default();
+    header.description = Some(about.to_owned());
+    RefOr::T(header)
+}
+
+/// A handler whose signature says what it takes and gives. `T` is what axum knows it by.
+pub(super) trait Described<T> {
+    /// Says it.
+    fn describe(draft: &mut Draft);
+}
+
+macro_rules! described {
+    ($($takes:ident),*) => {
+        impl<F, Fut, R, M, $($takes: Takes),*> Described<(M, $($takes,)*)> for F
+        where
+            F: Fn($($takes),*) -> Fut,
+            Fut: Future<Output = Answer<R>>,
+            R: Gives,
+        {
+            fn describe(draft: &mut Draft) {
+                $($takes::take(draft);)*
+                R::give(draft);
+            }
+        }
+    };
+}
+
+described!(A);
+described!(A, B);
+described!(A, B, C);
+described!(A, B, C, D);
+described!(A, B, C, D, E);
+described!(A, B, C, D, E, G);
+described!(A, B, C, D, E, G, H);
