@@ -13,7 +13,7 @@ use crate::{
     domain::{
         access::Snapshot,
         audit::{Action, Actor},
-        host::Host,
+        host::{Host, ProcessRole},
         ids::{HostId, ServerId},
         role::Permission,
         server::{Attachment, Credentials, DaemonState, Server},
@@ -78,10 +78,16 @@ impl Services {
         act.require(Permission::ManageServers)?;
         self.change(|tx| async move {
             let found = tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound("server"))?;
-            tx.find::<Host>(&host).await?.ok_or(ServiceError::NotFound("host"))?;
+            let carrier = tx.find::<Host>(&host).await?.ok_or(ServiceError::NotFound("host"))?.value;
             let key = AttachmentKey { server_id: server, host_id: host };
             if tx.find::<Attachment>(&key).await?.is_some() {
                 return Ok(());
+            }
+            if !carrier.roles.contains(&ProcessRole::Vpn) {
+                let name = carrier.name;
+                return Err(ServiceError::Conflict(format!(
+                    "host {name} does not have the role vpn: it runs no servers"
+                )));
             }
             check_port(&tx, &found.value, host).await?;
             tx.insert(&Attachment { server_id: server, host_id: host, credentials: None }).await?;

@@ -18,6 +18,7 @@ use crate::{
         text::{HostName, PublicAddress},
     },
     store::{
+        StoreError,
         entity::{Page, PageRequest},
         hosts::HostStatus,
         servers::AttachmentKey,
@@ -170,9 +171,27 @@ impl Services {
     /// A host is known by its key. A name that another key holds is taken over only by a process with the master key,
     /// and only while its holder is silent: that is a machine that was set up anew.
     ///
+    /// A host that is known as it is needs no change, and so no right to change policy: that is how one which has
+    /// joined starts.
+    ///
     /// # Errors
-    /// [`ServiceError::Conflict`] if the name belongs to somebody else.
+    /// [`ServiceError::Conflict`] if the name belongs to somebody else, or if there is something to change and this
+    /// process's database user may not.
     pub async fn register_host(&self, facts: &HostFacts) -> Result<HostId, ServiceError> {
+        let known = self.store().find_host_by_name(&facts.name).await?.map(|found| found.value);
+        if let Some(known) = known.filter(|known| facts.host(known.id, known.draining) == *known) {
+            self.nudge(&Nudge::HostChange(known.id));
+            return Ok(known.id);
+        }
+        match self.change_host(facts).await {
+            Err(ServiceError::Internal(cause)) if is_refused(&*cause) => {
+                Err(ServiceError::Conflict(changed_meanwhile(&facts.name)))
+            }
+            other => other,
+        }
+    }
+
+    async fn change_host(&self, facts: &HostFacts) -> Result<HostId, ServiceError> {
         let fresh: HostId = self.new_id();
         let statuses = &self.store().host_statuses(None).await?;
         let id = self
@@ -216,6 +235,17 @@ impl Services {
         self.nudge(&Nudge::HostChange(host));
         Ok(())
     }
+}
+
+fn is_refused(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Misconfigured { .. }))
+}
+
+fn changed_meanwhile(name: &HostName) -> String {
+    format!(
+        "what this machine says of itself as host {name} (its key, host.public_address, host.roles) is not what the \
+         cluster knows, and its database user may not change that: join again with a new token"
+    )
 }
 
 fn name_taken(name: &HostName, alive: bool) -> String {

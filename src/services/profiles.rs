@@ -86,7 +86,7 @@ impl Services {
     /// One profile.
     pub async fn profile(&self, act: &Act, id: ProfileId) -> Result<Revised<Profile>, ServiceError> {
         act.require(Permission::Read)?;
-        self.store().find::<Profile>(&id).await?.ok_or(ServiceError::NotFound(WHAT))
+        self.store().find_profile(id).await?.ok_or(ServiceError::NotFound(WHAT))
     }
 
     /// Issues a profile: key and certificate, an address of its own, and the file that lists every host.

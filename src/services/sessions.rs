@@ -76,7 +76,6 @@ impl Services {
                 {
                     self.nudge(&Nudge::SessionEnd(lost));
                 }
-                self.store().touch_profile(session.profile_id, session.connected_at).await?;
                 self.nudge(&Nudge::SessionChange(session.id));
             }
             SessionRecord::Ended { session, at, reason } => {

@@ -216,6 +216,8 @@ async fn beat(store: Store, settings: BusSettings, bus: Bus, stop: CancellationT
                 bus.emitter.emit_as(id, Nudge::new(BEAT).rev(lease.term));
             }
             Ok(_) => *lock(&bus.counters.lag) = None,
+            // A host that may not write policy takes no leases either; others beat.
+            Err(StoreError::Misconfigured { .. }) => return,
             Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no beat"),
         }
     }

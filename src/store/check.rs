@@ -79,6 +79,26 @@ pub async fn check(store: &Store, clock: &dyn Clock) -> Result<ServerFacts, Stor
     })
 }
 
+/// Looks at what a host that only serves VPN relies on, with nothing but the rights of one: nothing is made or changed.
+/// The rest is tried by the processes that change policy. Answers the server's clock minus ours.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_as_host(store: &Store, clock: &dyn Clock) -> Result<SignedDuration, StoreError> {
+    let (hello, clock_offset) = greet(store, clock).await?;
+    require_primary_and_version(&hello)?;
+    store.deadline(REQUEST, is_capped(store, "events", "the collection events is none")).await?;
+    Ok(clock_offset)
+}
+
+async fn is_capped(store: &Store, name: &str, otherwise: &str) -> Result<(), StoreError> {
+    let listing = store.database().list_collections().filter(doc! { "name": name });
+    match listing.await?.try_next().await?.and_then(|collection| collection.options.capped) {
+        Some(true) => Ok(()),
+        _ => Err(no_capped(otherwise)),
+    }
+}
+
 /// The first command: needs a connection, and the right credentials.
 async fn greet(store: &Store, clock: &dyn Clock) -> Result<(Document, SignedDuration), StoreError> {
     let before = clock.now();
@@ -170,12 +190,7 @@ impl<'a> Scratch<'a> {
 
     /// A server may take the option and ignore it.
     async fn is_really_capped(&self) -> Result<(), StoreError> {
-        let listing = self.store.database().list_collections().filter(doc! { "name": self.capped.name() });
-        let found = listing.await?.try_next().await?;
-        match found.and_then(|collection| collection.options.capped) {
-            Some(true) => Ok(()),
-            _ => Err(no_capped("the option is ignored")),
-        }
+        is_capped(self.store, self.capped.name(), "the option is ignored").await
     }
 
     /// Inserts a document while the cursor awaits it; answers how long it took.

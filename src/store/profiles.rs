@@ -127,20 +127,44 @@ impl Store {
         if let Some(server) = filter.server_id {
             query.insert("server_id", server.to_string());
         }
-        self.page(query, page).await
+        let mut page = self.page(query, page).await?;
+        self.date(&mut page.items).await?;
+        Ok(page)
+    }
+
+    /// One profile.
+    pub async fn find_profile(&self, id: ProfileId) -> Result<Option<Revised<Profile>>, StoreError> {
+        let mut found: Vec<_> = self.find::<Profile>(&id).await?.into_iter().collect();
+        self.date(&mut found).await?;
+        Ok(found.pop())
+    }
+
+    /// Fills in when each profile connected last. Hosts write that into `presence`, since a host that only serves VPN
+    /// may not touch profiles; what stands in the profile itself is of an earlier release.
+    async fn date(&self, profiles: &mut [Revised<Profile>]) -> Result<(), StoreError> {
+        let ids: Vec<ProfileId> = profiles.iter().map(|profile| profile.value.id).collect();
+        let newest = self.last_connections(&ids).await?;
+        for Revised { value, .. } in profiles {
+            value.last_connected_at = value.last_connected_at.max(newest.get(&value.id).copied());
+        }
+        Ok(())
     }
 
     /// The newest profiles of a user, at most `limit`.
     pub async fn newest_profiles(&self, user: UserId, limit: i64) -> Result<Vec<Revised<Profile>>, StoreError> {
         let profiles = self.collection::<Profile>();
         let rows = profiles.find(doc! { "user_id": user.to_string() }).sort(doc! { "_id": -1 }).limit(limit);
-        decode_all::<Profile>(rows.await?).await
+        let mut profiles = decode_all::<Profile>(rows.await?).await?;
+        self.date(&mut profiles).await?;
+        Ok(profiles)
     }
 
     /// A profile, if it belongs to this user.
     pub async fn find_profile_of(&self, user: UserId, id: ProfileId) -> Result<Option<Revised<Profile>>, StoreError> {
         let filter = doc! { "_id": id.to_string(), "user_id": user.to_string() };
-        Ok(self.all::<Profile>(filter).await?.into_iter().next())
+        let mut found = self.all::<Profile>(filter).await?;
+        self.date(&mut found).await?;
+        Ok(found.pop())
     }
 
     /// Reserves an address of a server's network for a profile: the first free one of the profile's own sequence.
@@ -200,13 +224,6 @@ impl Store {
     /// Gives a reserved address back.
     pub async fn release_address(&self, profile: ProfileId) -> Result<(), StoreError> {
         self.addresses().delete_one(doc! { "_id": profile.to_string() }).await?;
-        Ok(())
-    }
-
-    /// Notes that a profile connected. Not policy: it changes nobody's access, and so no revision.
-    pub async fn touch_profile(&self, profile: ProfileId, at: Timestamp) -> Result<(), StoreError> {
-        let newest = doc! { "$max": { "last_connected_at": date(at) } };
-        self.collection::<Profile>().update_one(doc! { "_id": profile.to_string() }, newest).await?;
         Ok(())
     }
 

@@ -98,6 +98,20 @@ impl Store {
             .collect())
     }
 
+    /// When each of the given profiles began its newest session, of those that ever had one.
+    pub(super) async fn last_connections(
+        &self,
+        profiles: &[ProfileId],
+    ) -> Result<HashMap<ProfileId, Timestamp>, StoreError> {
+        let keys: Vec<String> = profiles.iter().map(ToString::to_string).collect();
+        let presence = self.database().collection::<Document>("presence");
+        let rows: Vec<Document> = presence.find(doc! { "_id": { "$in": keys } }).await?.try_collect().await?;
+        let dated = |row: &Document| {
+            Some((row.get_str("_id").ok()?.parse().ok()?, timestamp(*row.get_datetime("connected_at").ok()?)?))
+        };
+        Ok(rows.iter().filter_map(dated).collect())
+    }
+
     /// Asks the host that carries a session to end it. `false` if no such session is live.
     pub async fn ask_for_end(&self, session: SessionId, reason: EndReason) -> Result<bool, StoreError> {
         let reason = bson::serialize_to_bson(&reason).map_err(mongodb::error::Error::from)?;

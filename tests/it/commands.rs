@@ -22,7 +22,10 @@ pub(crate) struct Installation {
     serve: Option<Child>,
     /// Where the public listener is to be.
     pub(crate) public: u16,
-    ops: u16,
+    /// Where the admin listener is to be.
+    pub(crate) admin: u16,
+    /// Where the ops listener is to be.
+    pub(crate) ops: u16,
 }
 
 impl Installation {
@@ -53,7 +56,7 @@ impl Installation {
         }
         fs::write(folder.path().join("postern.toml"), text).unwrap();
         fs::set_permissions(folder.path().join("postern.toml"), fs::Permissions::from_mode(0o600)).unwrap();
-        Self { folder, serve: None, public, ops }
+        Self { folder, serve: None, public, admin, ops }
     }
 
     /// Where its files are: `postern.toml`, `data`, and `master.key` where it has one.

@@ -16,7 +16,11 @@ use crate::{
     keys::host::HostKey,
     runtime::{backoff::Backoff, lifecycle::Lifecycle, random},
     services::{ServiceError, Services, admission::Admission, hosts::HostFacts, memory::Memory},
-    store::{Bus, StoreError, check::check, error::Outage},
+    store::{
+        Bus, StoreError,
+        check::{check, check_as_host},
+        error::Outage,
+    },
 };
 
 /// A database that needs longer for one attempt is as good as away.
@@ -134,8 +138,12 @@ impl BringUp {
     }
 
     async fn attempt(&self) -> anyhow::Result<HostId> {
-        let facts = check(&self.database.store, &SystemClock).await?;
-        tracing::debug!(?facts, "the database has what Postern needs");
+        if self.services.has_master_key() {
+            let facts = check(&self.database.store, &SystemClock).await?;
+            tracing::debug!(?facts, "the database has what Postern needs");
+        } else {
+            check_as_host(&self.database.store, &SystemClock).await?;
+        }
         self.database.require_current().await?;
         self.services.ensure_authorities().await?;
         let host = self.services.register_host(&self.facts).await?;
