@@ -5,6 +5,7 @@
 
 mod database;
 mod doctor;
+mod join;
 mod migrate;
 mod serve;
 mod token;
@@ -40,6 +41,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make this machine a host of a cluster, with a join token from its console or API.
+    ///
+    /// Looks at the machine first, makes its key, shows the token, writes the configuration and starts the service. Run
+    /// it as root. Repeating it does no harm. Exit code 4 if something stands against it.
+    Join(join::Options),
     /// Show or apply pending database migrations.
     Migrate {
         #[command(subcommand)]
@@ -74,6 +80,7 @@ pub fn main() -> ExitCode {
         match arguments.command {
             Command::Serve { machine } => serve::run(machine).await,
             Command::Doctor { machine, json } => doctor::run(machine, json).await,
+            Command::Join(options) => join::run(options).await,
             Command::Migrate { verb } => migrate::run(verb).await,
             Command::Token { verb } => token::run(verb).await,
             Command::Openapi => {

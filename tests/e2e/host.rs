@@ -77,6 +77,11 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         Self { machine: machine.clone(), config, log, child: None }
     }
 
+    /// A machine whose configuration is there already.
+    pub(crate) fn joined(lab: &Lab, machine: &Machine, config: PathBuf) -> Self {
+        Self { machine: machine.clone(), config, log: lab.log(&machine.name), child: None }
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.machine.name
     }

@@ -26,5 +26,6 @@ mod page;
 mod wait;
 
 mod failover;
+mod join;
 mod layout;
 mod membership;

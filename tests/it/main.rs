@@ -15,6 +15,7 @@ mod daemon;
 mod doctor;
 mod firewall;
 mod host_user;
+mod join;
 mod join_tokens;
 mod keys;
 mod migrate;

@@ -1,23 +1,20 @@
 //! What the database must be and have, and what this machine is in it.
 
-use std::{net::SocketAddr, sync::Arc};
-
-use jiff::SignedDuration;
+use std::sync::Arc;
 
 use super::{
     super::database::{Database, master_key},
     finding::{Finding, Verdict},
     machine,
-    ports::Transport,
 };
 use crate::{
     config::Config,
-    domain::{clock::SystemClock, host::ProcessRole, server::Protocol},
+    domain::{clock::SystemClock, host::ProcessRole, server::Server},
     keys::host::HostKey,
     services::{ServiceError, Services, admission::Admission},
     store::{
         Store, StoreError,
-        check::{ServerFacts, check},
+        check::{ServerFacts, check, check_as_host},
         migrate,
     },
 };
@@ -25,11 +22,6 @@ use crate::{
 const DATABASE: &str = "database";
 const MASTER_KEY: &str = "cluster_key";
 const HOST: &str = "host";
-
-/// Clocks further apart than this make certificates and expiries lie.
-const CLOCK_WARN: SignedDuration = SignedDuration::from_secs(5);
-/// And than this, fresh certificates are refused.
-const CLOCK_FAIL: SignedDuration = SignedDuration::from_mins(5);
 
 /// Looks at the database of this configuration. What it needs for trying, it removes again.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
@@ -68,11 +60,10 @@ fn refused(error: &anyhow::Error) -> Finding {
 }
 
 async fn look_into(config: &Config, database: &Database) -> Vec<Finding> {
-    let facts = match check(&database.store, &SystemClock).await {
-        Ok(facts) => facts,
+    let mut findings = match tried(config, database).await {
+        Ok(findings) => findings,
         Err(error) => return vec![refused(&error.into())],
     };
-    let mut findings = server(&facts, database.is_private());
     let migrations = migrations(&database.store, database.is_private()).await;
     let current = migrations.result != Verdict::Fail;
     findings.push(migrations);
@@ -81,6 +72,16 @@ async fn look_into(config: &Config, database: &Database) -> Vec<Finding> {
         findings.extend(cluster(config, database).await);
     }
     findings
+}
+
+/// What the processes of this configuration rely on. One that only serves VPN may have a database user that can try
+/// nothing out; it relies on what the others have tried.
+async fn tried(config: &Config, database: &Database) -> Result<Vec<Finding>, StoreError> {
+    if config.needs_master_key() {
+        return Ok(server(&check(&database.store, &SystemClock).await?, database.is_private()));
+    }
+    let offset = check_as_host(&database.store, &SystemClock).await?;
+    Ok(vec![Finding::ok(DATABASE, "it answers"), machine::clock("database", offset)])
 }
 
 /// What `check` has tried and measured.
@@ -102,22 +103,13 @@ fn server(facts: &ServerFacts, private: bool) -> Vec<Finding> {
         let fix = "use MongoDB itself rather than a product that speaks its protocol";
         Finding::warn("capped_tailable", format!("{took}: hosts hear of changes late"), fix)
     };
-    vec![database, set, tail, Finding::ok("transactions", "tried: committed"), clock(facts.clock_offset)]
-}
-
-fn clock(offset: SignedDuration) -> Finding {
-    const CHECK: &str = "clock";
-    const FIX: &str = "let both set their clocks: timedatectl set-ntp true (then: timedatectl timesync-status)";
-    let apart = offset.abs();
-    let side = if offset.is_negative() { "behind" } else { "ahead of" };
-    let cause = format!("the database's clock is {:.1} s {side} this machine's", apart.as_secs_f64());
-    if apart > CLOCK_FAIL {
-        Finding::fail(CHECK, cause, FIX)
-    } else if apart > CLOCK_WARN {
-        Finding::warn(CHECK, cause, FIX)
-    } else {
-        Finding::ok(CHECK, format!("{} ms from the database's", apart.as_millis()))
-    }
+    vec![
+        database,
+        set,
+        tail,
+        Finding::ok("transactions", "tried: committed"),
+        machine::clock("database", facts.clock_offset),
+    ]
 }
 
 async fn migrations(store: &Store, private: bool) -> Finding {
@@ -202,19 +194,14 @@ async fn vpn_ports(config: &Config, database: &Database, services: &Services) ->
     admission.refresh().await?;
     let snapshot = admission.snapshot();
     let servers = snapshot.attached_to(host.value.id).map(|(server, _)| server).filter(|server| server.enabled);
-    let finding = |server: &Arc<crate::domain::server::Server>| {
-        let transport = match server.protocol {
-            Protocol::Udp => Transport::Udp,
-            Protocol::Tcp => Transport::Tcp,
-        };
-        let address = SocketAddr::from(([0, 0, 0, 0], server.port.get()));
-        machine::port("vpn_port", &format!("port for server {}", server.name), transport, address, "openvpn")
-    };
+    let finding = |server: &Arc<Server>| machine::vpn_port(server.name.as_str(), server.protocol, server.port);
     Ok(servers.map(finding).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
@@ -222,9 +209,9 @@ mod tests {
         for (seconds, result) in
             [(0, Verdict::Ok), (-5, Verdict::Ok), (6, Verdict::Warn), (-60, Verdict::Warn), (301, Verdict::Fail)]
         {
-            assert_eq!(clock(SignedDuration::from_secs(seconds)).result, result, "{seconds}");
+            assert_eq!(machine::clock("database", SignedDuration::from_secs(seconds)).result, result, "{seconds}");
         }
-        let finding = clock(SignedDuration::from_secs(-7));
+        let finding = machine::clock("database", SignedDuration::from_secs(-7));
         assert_eq!(finding.cause.as_deref(), Some("the database's clock is 7.0 s behind this machine's"));
     }
 }

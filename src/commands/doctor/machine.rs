@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rustix::{
     fs::{Access, access, statvfs},
     thread::{CapabilitySet, capabilities},
@@ -23,6 +23,7 @@ use crate::{
     domain::{
         clock::{Clock, SystemClock},
         host::ProcessRole,
+        server::{self, Protocol},
         text::PublicAddress,
     },
     firewall::{self, Firewall, FirewallError},
@@ -36,6 +37,10 @@ use crate::{
 const ROOM: u64 = 256 * 1024 * 1024;
 /// A certificate that ends within this time is told of.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// Clocks further apart than this make certificates and expiries lie.
+const CLOCK_WARN: SignedDuration = SignedDuration::from_secs(5);
+/// And than this, fresh certificates are refused.
+const CLOCK_FAIL: SignedDuration = SignedDuration::from_mins(5);
 /// How long a name may take to be resolved.
 const RESOLVE: Duration = Duration::from_secs(5);
 
@@ -119,14 +124,18 @@ fn listeners(config: &Config) -> Vec<Finding> {
     wanted.map(|(check, key, address, _)| port(check, key, Transport::Tcp, address, "postern")).collect()
 }
 
+/// The port of a server that runs here, or is to.
+pub(in crate::commands) fn vpn_port(server: &str, protocol: Protocol, port_number: server::Port) -> Finding {
+    let transport = match protocol {
+        Protocol::Udp => Transport::Udp,
+        Protocol::Tcp => Transport::Tcp,
+    };
+    let address = ([0, 0, 0, 0], port_number.get()).into();
+    port("vpn_port", &format!("port for server {server}"), transport, address, "openvpn")
+}
+
 /// A port that `program` of ours needs, or has already.
-pub(super) fn port(
-    check: &'static str,
-    key: &str,
-    transport: Transport,
-    address: std::net::SocketAddr,
-    program: &str,
-) -> Finding {
+fn port(check: &'static str, key: &str, transport: Transport, address: std::net::SocketAddr, program: &str) -> Finding {
     match ports::look(transport, address) {
         Port::Free => Finding::ok(check, format!("{address} is free")),
         Port::Held(Some(holder)) if holder.program == program => {
@@ -245,6 +254,30 @@ async fn nftables() -> Finding {
             format!("{:#}", anyhow::Error::from(error)),
             "modprobe nf_tables; in a container the host's kernel must have it",
         ),
+    }
+}
+
+/// This machine's clock against somebody else's.
+pub(in crate::commands) fn clock_of(whose: &str, theirs: Option<Timestamp>, ours: Timestamp) -> Finding {
+    let Some(theirs) = theirs else {
+        return Finding::warn("clock", format!("the {whose} did not tell its time"), "compare the clocks: date --utc");
+    };
+    clock(whose, theirs.duration_since(ours))
+}
+
+/// By how much somebody's clock is ahead of this machine's.
+pub(super) fn clock(whose: &str, offset: SignedDuration) -> Finding {
+    const CHECK: &str = "clock";
+    const FIX: &str = "let both set their clocks: timedatectl set-ntp true (then: timedatectl timesync-status)";
+    let apart = offset.abs();
+    let side = if offset.is_negative() { "behind" } else { "ahead of" };
+    let cause = format!("the {whose}'s clock is {:.1} s {side} this machine's", apart.as_secs_f64());
+    if apart > CLOCK_FAIL {
+        Finding::fail(CHECK, cause, FIX)
+    } else if apart > CLOCK_WARN {
+        Finding::warn(CHECK, cause, FIX)
+    } else {
+        Finding::ok(CHECK, format!("{} ms from the {whose}'s", apart.as_millis()))
     }
 }
 
