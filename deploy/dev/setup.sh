@@ -2,7 +2,7 @@
 # Brings a Debian or Ubuntu machine that has Rust to the point where `make run` or `make test` works.
 #
 #   setup.sh run     the programs that Postern drives (openvpn, nft, ip), and a mongod under .tools/
-#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager), and npm packages of the tests
+#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy), and npm packages of the tests
 #
 # Safe to repeat; does nothing when nothing is missing. Works as root, or as a user with sudo. Asks nothing.
 set -eu
@@ -98,6 +98,12 @@ missing_for_tests() {
     has chromedriver || missing="$missing chromium-driver"
     has node || missing="$missing nodejs"
     has npm || missing="$missing npm"
+    has systemd-analyze || missing="$missing systemd"
+    if ! has haproxy; then
+        missing="$missing haproxy"
+        # The tests start their own; a service of it would take ports of this machine.
+        [ ! -d /run/systemd/system ] || as_root systemctl mask haproxy.service
+    fi
     has dbus-daemon || missing="$missing dbus"
     if ! has NetworkManager; then
         missing="$missing network-manager"

@@ -110,6 +110,14 @@ impl Installation {
         }
     }
 
+    /// Ends `serve` as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut serve) = self.serve.take() {
+            let _ = serve.kill();
+            let _ = serve.wait();
+        }
+    }
+
     /// Ends `serve` as a service manager would.
     pub(crate) fn stop(&mut self) {
         if let Some(mut serve) = self.serve.take() {
