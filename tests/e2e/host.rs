@@ -82,6 +82,11 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         Self { machine: machine.clone(), config, log: lab.log(&machine.name), child: None }
     }
 
+    /// The file of its configuration.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.machine.name
     }

@@ -20,7 +20,7 @@ use crate::{
     client::remotes,
     cluster::{Cluster, LISTED, id},
     host::Host,
-    lab::Machine,
+    lab::{Lab, Machine},
     wait::{wait_for, wait_until},
 };
 
@@ -85,7 +85,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_third_machine_joins_while_a_client_is_connected() {
-    let mut cluster = Cluster::of_two_hosts();
+    let mut cluster = Cluster::start_in(Lab::new(None).asking(), 2, 1);
     let (client, probe, at) = {
         let early = cluster.user_with_profile("anna");
         cluster.connect(&early)
@@ -144,7 +144,13 @@ fn a_third_machine_joins_while_a_client_is_connected() {
     let only = crate::client::only(&late.text, third.inet());
     let other = crate::client::Client::connect(&cluster.lab, 1, &only);
     cluster.probe(1).wait_via(third.lan(), Instant::now(), LISTED);
+    // Its database user may write nothing else, and that is enough.
+    let session = cluster.wait_session_on(&late, third);
+    assert!(fs::read_to_string(third.config()).unwrap().contains("mongodb://hst_"), "it has a user of its own");
+    let used = cluster.api(0).get(&format!("/profiles/{}", late.id));
+    assert_eq!(used["last_connected_at"], session["connected_at"], "{used}");
     other.stop();
+    wait_until("the end of the session to be recorded", LISTED, || cluster.sessions(&late).is_empty());
     assert_eq!((client.tunnel(), client.connects()), (before, 1), "nobody who was connected noticed");
     probe.wait_via(cluster.hosts[at].lan(), Instant::now(), Duration::from_secs(10));
 }

@@ -60,6 +60,7 @@ pub(crate) struct Lab {
     machines: Vec<Machine>,
     clients: Vec<Arc<Namespace>>,
     portal: Option<String>,
+    auth: bool,
     database: Arc<Namespace>,
     _others: [Arc<Namespace>; 2],
     folder: tempfile::TempDir,
@@ -109,11 +110,18 @@ impl Lab {
             machines,
             clients,
             portal: portal.map(str::to_owned),
+            auth: false,
             database,
             _others: [switch.namespace, private],
             folder: tempfile::Builder::new().prefix("postern-e2e-").tempdir().unwrap(),
             logs: Mutex::default(),
         }
+    }
+
+    /// The database is to ask who one is.
+    pub(crate) fn asking(mut self) -> Self {
+        self.auth = true;
+        self
     }
 
     /// The address under which employees reach a machine's pages.
@@ -125,7 +133,8 @@ impl Lab {
     /// could not elect another primary.
     pub(crate) fn start_database(&mut self, members: usize) {
         let netns = Some(self.database.name().to_owned());
-        self.mongod = Some(Mongod::start(mongod::Options { members, bind: DATABASE.into(), netns, auth: false }));
+        let auth = self.auth;
+        self.mongod = Some(Mongod::start(mongod::Options { members, bind: DATABASE.into(), netns, auth }));
         wait_until("all members of the database to hold the data", Duration::from_mins(1), || {
             let is = |member, what| self.hello(member).is_some_and(|hello| hello.get_bool(what).unwrap_or(false));
             (0..members).all(|member| is(member, "secondary") || is(member, "isWritablePrimary"))
