@@ -122,7 +122,19 @@ impl Mongod {
 
     /// Freezes a member: its sockets stay open and nothing answers.
     pub(crate) fn stop(&self, member: usize) {
-        kill_process(self.pid(member), Signal::STOP).unwrap();
+        let pid = self.pid(member);
+        kill_process(pid, Signal::STOP).unwrap();
+        // Each thread stops when it next runs, which on a busy machine is not at once.
+        let tasks = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("task");
+        let runs = |task: &fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('T'))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while fs::read_dir(&tasks).unwrap().flatten().any(|task| runs(&task)) {
+            assert!(Instant::now() < deadline, "mongod does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Thaws a frozen member.
