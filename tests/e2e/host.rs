@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     net::Ipv4Addr,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -18,6 +18,8 @@ use crate::{
 };
 
 const POSTERN: &str = env!("CARGO_BIN_EXE_postern");
+/// A user who owns nothing.
+const NOBODY: u32 = 65534;
 /// How long a host may take to be ready, on a busy machine.
 const START: Duration = Duration::from_secs(30);
 /// How long `serve` may take to end (contract, section 2), and a little for the busy machine.
@@ -28,6 +30,8 @@ pub(crate) struct Host {
     machine: Machine,
     config: PathBuf,
     log: PathBuf,
+    /// Where the program is, for a host that runs without root.
+    confined: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -74,12 +78,39 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         );
         fs::write(&config, text).unwrap();
         let log = lab.log(&machine.name);
-        Self { machine: machine.clone(), config, log, child: None }
+        Self { machine: machine.clone(), config, log, confined: None, child: None }
     }
 
     /// A machine whose configuration is there already.
     pub(crate) fn joined(lab: &Lab, machine: &Machine, config: PathBuf) -> Self {
-        Self { machine: machine.clone(), config, log: lab.log(&machine.name), child: None }
+        Self { machine: machine.clone(), config, log: lab.log(&machine.name), confined: None, child: None }
+    }
+
+    /// From its next start on it runs as its service unit has it: as a user of its own, with `CAP_NET_ADMIN` and no way
+    /// to more. Its configuration and data lie in one folder of the laboratory.
+    pub(crate) fn confine(&mut self, lab: &Lab) {
+        let folder = self.config.parent().expect("the configuration is in a folder");
+        let program = folder.join("postern");
+        fs::copy(POSTERN, &program).unwrap();
+        fs::set_permissions(lab.folder(), fs::Permissions::from_mode(0o711)).unwrap();
+        let owner = format!("{NOBODY}:{NOBODY}");
+        let status = Command::new("chown").args(["--recursive", &owner]).arg(folder).status().unwrap();
+        assert!(status.success());
+        self.confined = Some(program);
+    }
+
+    /// The processes of the host and, for each, the user that it runs as and what it may do (capabilities(7), a mask).
+    pub(crate) fn privileges(&self) -> Vec<(u32, u64)> {
+        let postern = self.child.as_ref().map(Pid::from_child);
+        let read = |pid: Pid| {
+            let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+                line.split_whitespace().next().unwrap().to_owned()
+            };
+            (field("Uid:").parse().unwrap(), u64::from_str_radix(&field("CapEff:"), 16).unwrap())
+        };
+        self.daemons().into_iter().chain(postern).map(read).collect()
     }
 
     /// The file of its configuration.
@@ -134,7 +165,17 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
     }
 
     fn command(&self, command: &[&str]) -> Command {
-        let mut postern = self.machine.namespace.command(POSTERN);
+        let mut postern = match &self.confined {
+            None => self.machine.namespace.command(POSTERN),
+            Some(program) => {
+                let mut postern = self.machine.namespace.command("setpriv");
+                postern.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
+                postern.args(["--clear-groups", "--no-new-privs"]);
+                let sets = ["--inh-caps", "--ambient-caps", "--bounding-set"];
+                postern.args(sets.map(|set| format!("{set}=-all,+net_admin"))).arg("--").arg(program);
+                postern
+            }
+        };
         postern.args(command).arg("--config").arg(&self.config);
         // The machine that runs the tests must not configure the host.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POSTERN_")) {

@@ -130,11 +130,15 @@ fn a_third_machine_joins_while_a_client_is_connected() {
     assert!(trail.iter().any(|entry| entry["outcome"] == "denied" && entry["object"] == issued["id"]), "{trail:?}");
 
     let mut third = Host::joined(&cluster.lab, &cluster.lab.machines()[2], config);
+    third.confine(&cluster.lab);
     third.start();
     third.wait_ready();
     cluster.hosts.push(third);
     let third = &cluster.hosts[2];
     cluster.wait_running(third);
+    let privileges = third.privileges();
+    assert_eq!(privileges.len(), 2, "Postern and its daemon");
+    assert!(privileges.iter().all(|one| *one == (65534, 1 << 12)), "CAP_NET_ADMIN and nothing else: {privileges:?}");
     eprintln!("join: from the invitation to a running server in {:?}, refusals included", moment.elapsed());
     let state = |id: &str| cluster.api(0).get(&format!("/hosts/{id}"))["state"].clone();
     wait_until("the new host to be online", LISTED, || state(joined["host_id"].as_str().unwrap()) == "online");

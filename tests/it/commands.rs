@@ -14,11 +14,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::mongod::{TestDatabase, binary, random_hex};
 
+const POSTERN: &str = env!("CARGO_BIN_EXE_postern");
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A configured machine. Its `serve` ends with it.
 pub(crate) struct Installation {
     folder: tempfile::TempDir,
+    /// Where the program is, for a machine whose processes run without root.
+    confined: Option<PathBuf>,
     serve: Option<Child>,
     /// Where the public listener is to be.
     pub(crate) public: u16,
@@ -56,7 +59,7 @@ impl Installation {
         }
         fs::write(folder.path().join("postern.toml"), text).unwrap();
         fs::set_permissions(folder.path().join("postern.toml"), fs::Permissions::from_mode(0o600)).unwrap();
-        Self { folder, serve: None, public, admin, ops }
+        Self { folder, confined: None, serve: None, public, admin, ops }
     }
 
     /// Where its files are: `postern.toml`, `data`, and `master.key` where it has one.
@@ -71,7 +74,15 @@ impl Installation {
 
     /// A command of this machine, not yet run.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+        let mut command = match &self.confined {
+            None => Command::new(POSTERN),
+            Some(program) => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+                command.args(["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"]).arg(program);
+                command
+            }
+        };
         command.args(arguments).arg("--config").arg(self.config()).stdin(Stdio::null());
         // What runs the tests must not configure the machine.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POSTERN_")) {
@@ -91,6 +102,26 @@ impl Installation {
         let ran = self.run(arguments);
         assert_eq!(ran.code, Some(0), "postern {arguments:?}: {ran:?}");
         ran.out
+    }
+
+    /// From now on its processes run as its service unit has them: as a user of their own, without any capability. All
+    /// that they need lies in the machine's folder.
+    pub(crate) fn confine(&mut self) {
+        let program = self.folder().join("postern");
+        fs::copy(POSTERN, &program).unwrap();
+        let status = Command::new("chown").args(["--recursive", "65534:65534"]).arg(self.folder()).status().unwrap();
+        assert!(status.success());
+        self.confined = Some(program);
+    }
+
+    /// The user that `serve` runs as, and what it may do (capabilities(7), a mask).
+    pub(crate) fn privileges(&self) -> (u32, u64) {
+        let pid = self.serve.as_ref().unwrap().id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().split_whitespace().next();
+        let capabilities = u64::from_str_radix(field("CapEff:").unwrap(), 16).unwrap();
+        (field("Uid:").unwrap().parse().unwrap(), capabilities)
     }
 
     /// Starts `serve` and waits until it is ready.
