@@ -93,7 +93,7 @@ job "postern" {
         ports           = ["public", "ops"]
         cap_drop        = ["all"]
         readonly_rootfs = true
-        mounts          = [{ type = "tmpfs", target = "/data", readonly = false, tmpfs_options = { mode = 448 } }]
+        mounts          = [{ type = "tmpfs", target = "/data", readonly = false, tmpfs_options = { mode = 1023 } }]
       }
 
       env {
@@ -161,7 +161,7 @@ job "postern" {
         ports           = ["admin", "ops"]
         cap_drop        = ["all"]
         readonly_rootfs = true
-        mounts          = [{ type = "tmpfs", target = "/data", readonly = false, tmpfs_options = { mode = 448 } }]
+        mounts          = [{ type = "tmpfs", target = "/data", readonly = false, tmpfs_options = { mode = 1023 } }]
       }
 
       env {

@@ -143,6 +143,9 @@ fn a_third_machine_joins_while_a_client_is_connected() {
     let state = |id: &str| cluster.api(0).get(&format!("/hosts/{id}"))["state"].clone();
     wait_until("the new host to be online", LISTED, || state(joined["host_id"].as_str().unwrap()) == "online");
 
+    let findings = third.run(&["doctor"]);
+    assert!(findings.contains("checks are ok"), "what it may do is enough for the doctor: {findings}");
+
     let late = cluster.user_with_profile("bert");
     assert_eq!(remotes(&late.text).len(), 3, "new profiles list the new host");
     let only = crate::client::only(&late.text, third.inet());
