@@ -1,17 +1,20 @@
-// Everything works without this. It writes times in the reader's zone, moves to the first error, and keeps the line
-// that waits for a connection fresh.
+// Everything works without this. It writes times in the reader's zone, moves to the first error, and keeps fresh what is
+// shown: the line that waits for a connection, and the parts of the console's pages that the cluster changes.
 (() => {
   "use strict";
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
   const full = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });
   const zone = new Intl.DateTimeFormat("en", { timeZoneName: "longOffset" });
   const offset = (date) => zone.formatToParts(date).find((part) => part.type === "timeZoneName")?.value ?? "";
-  for (const time of document.querySelectorAll("time[datetime]")) {
-    const date = new Date(time.dateTime);
-    if (Number.isNaN(date.getTime())) continue;
-    time.title = `${full.format(date)} ${offset(date)}`;
-    if (time.hasAttribute("data-clock")) time.textContent = clock.format(date);
-  }
+  const localize = (root) => {
+    for (const time of root.querySelectorAll("time[datetime]")) {
+      const date = new Date(time.dateTime);
+      if (Number.isNaN(date.getTime())) continue;
+      time.title = `${full.format(date)} ${offset(date)}`;
+      if (time.hasAttribute("data-clock")) time.textContent = clock.format(date);
+    }
+  };
+  localize(document);
 
   document.querySelector("[data-focus]")?.focus();
 
@@ -39,5 +42,83 @@
       setTimeout(ask, 2000 + Math.random() * 500);
     };
     ask();
+  }
+
+  // The console: a stream says that something changed, and the page asks for itself again and swaps the parts that may
+  // differ. It is parsed as a document of its own, so nothing in it runs.
+  const topics = document.body.dataset.topics?.split(" ");
+  if (topics && "EventSource" in window) {
+    const fresh = document.querySelector("[data-fresh]");
+    const pause = fresh?.querySelector("[data-pause]");
+    let stream = null, paused = false, busy = false, again = false;
+
+    const over = () => {
+      stream?.close();
+      if (fresh) fresh.dataset.fresh = "";
+      document.querySelector("[data-over]")?.removeAttribute("hidden");
+    };
+    // Whoever types in a part or has a menu of it open keeps it until later.
+    const isBusy = (part) => part.contains(document.activeElement?.closest("input, select, textarea")) || part.querySelector("details[open]");
+    const put = (page) => {
+      for (const part of document.querySelectorAll("[data-part]")) {
+        const next = page.getElementById(part.id);
+        if (!next || isBusy(part)) continue;
+        localize(next);
+        if (next.innerHTML === part.innerHTML) continue;
+        const held = part.contains(document.activeElement) ? document.activeElement : null;
+        const same = held && (held.id ? `#${CSS.escape(held.id)}` : held.getAttribute("href") && `a[href="${CSS.escape(held.getAttribute("href"))}"]`);
+        part.replaceWith(document.importNode(next, true));
+        if (same) document.getElementById(next.id).querySelector(same)?.focus();
+      }
+    };
+    const look = () => {
+      busy = true;
+      const ask = new XMLHttpRequest();
+      ask.open("GET", location.href);
+      ask.responseType = "document";
+      ask.setRequestHeader("accept", "text/html");
+      ask.setRequestHeader("x-postern-by-page", "1");
+      ask.onload = () => {
+        if (ask.status === 401) over();
+        else if (ask.status === 200 && ask.responseXML) put(ask.responseXML);
+      };
+      ask.onloadend = () => setTimeout(() => {
+        busy = false;
+        if (again) hear();
+      }, 250);
+      ask.send();
+    };
+    // The first change is shown at once, more of them a few times a second.
+    const hear = () => {
+      if (paused || document.hidden) return;
+      again = busy;
+      if (!busy) look();
+    };
+    const listen = () => {
+      if (stream || paused || document.hidden) return;
+      stream = new EventSource(document.body.dataset.stream);
+      stream.onmessage = (event) => {
+        if (event.data === "hello") {
+          if (fresh) fresh.dataset.fresh = "live";
+          // What happened before we listened.
+          hear();
+        } else if (event.data === "resync" || topics.includes(event.data)) hear();
+      };
+      stream.addEventListener("over", over);
+      stream.onerror = () => { if (fresh) fresh.dataset.fresh = ""; };
+    };
+    const rest = () => { stream?.close(); stream = null; };
+    document.addEventListener("visibilitychange", () => document.hidden ? rest() : listen());
+    addEventListener("pagehide", rest);
+    addEventListener("pageshow", listen);
+    if (pause) {
+      pause.hidden = false;
+      pause.addEventListener("click", () => {
+        paused = !paused;
+        pause.textContent = paused ? "Resume updates" : "Pause updates";
+        if (paused) { rest(); fresh.dataset.fresh = ""; } else listen();
+      });
+    }
+    listen();
   }
 })();

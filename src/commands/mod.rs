@@ -7,6 +7,7 @@ mod database;
 mod doctor;
 mod join;
 mod migrate;
+mod owner_link;
 mod serve;
 mod token;
 
@@ -53,6 +54,11 @@ enum Command {
     },
     /// Print the API's document (OpenAPI 3.1).
     Openapi,
+    /// Print a link that opens the console as owner: it works once, for ten minutes.
+    OwnerLink {
+        #[command(flatten)]
+        machine: Machine,
+    },
     /// Make API tokens.
     Token {
         #[command(subcommand)]
@@ -82,6 +88,7 @@ pub fn main() -> ExitCode {
             Command::Doctor { machine, json } => doctor::run(machine, json).await,
             Command::Join(options) => join::run(options).await,
             Command::Migrate { verb } => migrate::run(verb).await,
+            Command::OwnerLink { machine } => owner_link::run(machine).await,
             Command::Token { verb } => token::run(verb).await,
             Command::Openapi => {
                 print(format_args!("{:#}", crate::web::openapi()));

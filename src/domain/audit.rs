@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     ids::{AuditId, HostId, LoginId, RequestId, TokenId, UserId},
+    login::Who,
     role::{Permission, Role},
 };
 
@@ -26,6 +27,15 @@ pub enum Actor {
         /// By which login.
         login: LoginId,
     },
+    /// A person at the console, about what is everybody's.
+    Admin {
+        /// Who.
+        who: Who,
+        /// By which login.
+        login: LoginId,
+        /// What the person may do, as of this request.
+        role: Role,
+    },
     /// Whoever holds a one-time link for a user.
     Holder(UserId),
     /// A host, about itself.
@@ -40,9 +50,9 @@ impl Actor {
     /// Whether the actor holds a right.
     pub fn may(&self, permission: Permission) -> bool {
         match self {
-            Self::Token { role, .. } => role.may(permission),
+            Self::Token { role, .. } | Self::Admin { role, .. } => role.may(permission),
             Self::Shell(_) => true,
-            // What a person may do to others comes with the console; what is one's own needs no permission.
+            // What is one's own needs no permission, and gives none.
             Self::Person { .. } | Self::Holder(_) | Self::Host(_) | Self::System(_) => false,
         }
     }
@@ -50,7 +60,7 @@ impl Actor {
     /// Whether the actor may move somebody from one role to another.
     pub fn may_change_role(&self, from: Role, to: Role) -> bool {
         match self {
-            Self::Token { role, .. } => role.may_change_role(from, to),
+            Self::Token { role, .. } | Self::Admin { role, .. } => role.may_change_role(from, to),
             Self::Shell(_) => true,
             Self::Person { .. } | Self::Holder(_) | Self::Host(_) | Self::System(_) => false,
         }
@@ -61,7 +71,8 @@ impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Token { id, .. } => id.fmt(f),
-            Self::Person { user: id, .. } | Self::Holder(id) => id.fmt(f),
+            Self::Person { user: id, .. } | Self::Holder(id) | Self::Admin { who: Who::User(id), .. } => id.fmt(f),
+            Self::Admin { who: Who::OwnerLink, login, .. } => write!(f, "owner_link:{login}"),
             Self::Host(id) => id.fmt(f),
             Self::Shell(command) => write!(f, "shell:{command}"),
             Self::System(rule) => write!(f, "system:{rule}"),
@@ -145,6 +156,8 @@ actions! {
     LoginEnd = "login.end";
     /// A one-time link was made.
     TicketCreate = "ticket.create";
+    /// A link that opens the console as owner was made.
+    OwnerLinkCreate = "owner_link.create";
     /// Settings were changed.
     SettingsUpdate = "settings.update";
     /// An authority was made.

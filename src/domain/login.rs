@@ -1,16 +1,57 @@
-//! Browser sign-ins.
+//! Browser sign-ins, to the portal and to the console.
 
 use std::{net::IpAddr, str::FromStr};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::ids::{LoginId, UserId};
 
-/// A login that nobody used for this long is over.
-pub const IDLE: SignedDuration = SignedDuration::from_mins(60);
+/// Which pages a login is for. What was made for one surface opens nothing on the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Surface {
+    /// The public pages, for employees.
+    #[default]
+    Portal,
+    /// The admin pages, for whoever holds a role.
+    Console,
+}
 
-/// A login is over this long after it began, used or not.
-pub const LONGEST: SignedDuration = SignedDuration::from_hours(12);
+impl Surface {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Portal => "portal",
+            Self::Console => "console",
+        }
+    }
+
+    /// A login that nobody used for this long is over.
+    pub fn idle(self) -> SignedDuration {
+        match self {
+            Self::Portal => SignedDuration::from_mins(60),
+            Self::Console => SignedDuration::from_mins(15),
+        }
+    }
+
+    /// A login is over this long after it began, used or not.
+    pub fn longest(self) -> SignedDuration {
+        match self {
+            Self::Portal => SignedDuration::from_hours(12),
+            Self::Console => SignedDuration::from_hours(8),
+        }
+    }
+}
+
+/// Whose login it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// A user, by the account at the identity provider.
+    User(UserId),
+    /// Whoever opened a link that `postern owner-link` printed: an owner without a name.
+    OwnerLink,
+}
 
 /// Somebody signed in with a browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +59,9 @@ pub struct Login {
     /// Its id, which opens nothing.
     pub id: LoginId,
     /// Who signed in.
-    pub user_id: UserId,
+    pub who: Who,
+    /// To which pages.
+    pub surface: Surface,
     /// Which browser: family and major version.
     pub label: String,
     /// From where.
@@ -32,12 +75,13 @@ pub struct Login {
 impl Login {
     /// When it is over unless it is used again.
     pub fn ends_at(&self) -> Timestamp {
-        (self.seen_at + IDLE).min(self.since + LONGEST)
+        (self.seen_at + self.surface.idle()).min(self.since + self.surface.longest())
     }
 }
 
-/// The pages that somebody may be sent to after signing in, by the first part of their path.
-const PAGES: [&str; 6] = ["", "profiles", "sessions", "my-data", "help", "status"];
+/// The pages that somebody may be sent to after signing in, by the first part of their path: those of the portal, then
+/// those of the console.
+const PAGES: &[&str] = &["", "profiles", "sessions", "my-data", "help", "status", "organizations", "servers", "hosts"];
 
 /// Where somebody goes after signing in: a path of ours, and nothing that a browser could read as another site's.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{ServerId, UserId},
+    login::Surface,
     text::Name,
 };
 
@@ -28,6 +29,16 @@ pub struct SignInTicket {
     pub redirect_url: String,
     /// Where to go then.
     pub return_to: String,
+    /// To which pages somebody signs in; the answer counts nowhere else (SEC-OIDC-02).
+    #[serde(default)]
+    pub surface: Surface,
+}
+
+/// A link that signs its opener in to the console as owner, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerLinkTicket {
+    /// Who made it, as the audit trail names actors.
+    pub made_by: String,
 }
 
 /// A profile that somebody may fetch once.

@@ -8,18 +8,24 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Act, SOON, ServiceError, Services};
+use super::{Act, SOON, ServiceError, Services, sign_in::cleaned};
 use crate::{
     domain::{
         audit::{Action, Actor},
         ids::{LoginId, RequestId},
-        login::Login,
-        user::User,
+        login::{Login, Surface, Who},
+        role::Role,
+        secret::Secret,
+        user::{Identity, User},
     },
     keys::token::{OneTimeSecret, SecretHash},
+    store::policy::PolicyChange,
 };
 
-pub use super::sign_in::{CallbackAnswer, SignInFacts, SignInRefusal, SignInStart, SignedIn};
+pub use super::{
+    owner_link::OwnerLink,
+    sign_in::{CallbackAnswer, SignInFacts, SignInRefusal, SignInStart, SignedIn},
+};
 
 /// How exactly the last use of a login is known; more would be a write per page.
 const TOUCH: SignedDuration = SignedDuration::from_mins(1);
@@ -35,15 +41,31 @@ pub struct Browser {
     pub request_id: Option<RequestId>,
 }
 
-/// Somebody who is signed in.
+/// The token that forms carry, bound to the login that they were made for (SEC-CSRF-01).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormToken(pub String);
+
+impl FormToken {
+    fn of(secret: &OneTimeSecret) -> Self {
+        Self(data_encoding::HEXLOWER.encode(secret.hash("form").as_bytes()))
+    }
+
+    /// Whether a form carries it; in constant time.
+    pub fn is(&self, token: &str) -> bool {
+        use subtle::ConstantTimeEq as _;
+        self.0.as_bytes().ct_eq(token.as_bytes()).into()
+    }
+}
+
+/// Somebody who is signed in to the portal.
 #[derive(Debug, Clone)]
 pub struct Person {
     /// Who.
     pub user: User,
     /// By which login.
     pub login: LoginId,
-    /// The token that forms carry, bound to the login (SEC-CSRF-01).
-    pub form_token: String,
+    /// The token that forms carry.
+    pub form_token: FormToken,
     /// In the course of which request, for the trail; whoever answers one sets it.
     pub request_id: Option<RequestId>,
 }
@@ -53,12 +75,39 @@ impl Person {
     pub fn act(&self) -> Act {
         Act { actor: Actor::Person { user: self.user.id, login: self.login }, request_id: self.request_id }
     }
+}
 
-    /// Whether a form was made for this login; in constant time.
-    pub fn is_own_form(&self, token: &str) -> bool {
-        use subtle::ConstantTimeEq as _;
-        self.form_token.as_bytes().ct_eq(token.as_bytes()).into()
+/// Somebody who is signed in to the console.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Who; nobody by name if an owner link was opened.
+    pub user: Option<User>,
+    /// What the person may do, as of this request.
+    pub role: Role,
+    /// By which login.
+    pub login: LoginId,
+    /// The token that forms carry.
+    pub form_token: FormToken,
+    /// In the course of which request, for the trail; whoever answers one sets it.
+    pub request_id: Option<RequestId>,
+}
+
+impl Admin {
+    /// The person as one who acts.
+    pub fn act(&self) -> Act {
+        let who = self.user.as_ref().map_or(Who::OwnerLink, |user| Who::User(user.id));
+        Act { actor: Actor::Admin { who, login: self.login, role: self.role }, request_id: self.request_id }
     }
+}
+
+/// Whether looking a login up counts as using it. What a page does by itself does not: it would keep a login alive that
+/// nobody sits in front of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Somebody opened a page or sent a form.
+    Person,
+    /// A page that is open somewhere asked.
+    Page,
 }
 
 /// A login as its owner sees it.
@@ -80,30 +129,82 @@ pub struct LoginView {
 
 impl LoginView {
     fn new(login: Login, asking: LoginId) -> Self {
-        let Login { id, label, address, since, seen_at, .. } = login;
+        let Login { id, label, address, since, seen_at, surface, .. } = login;
+        let label = match surface {
+            Surface::Portal => label,
+            Surface::Console => format!("{label}, admin console"),
+        };
         Self { id, label, address, since, seen_at, current: id == asking }
     }
 }
 
-/// The hash by which a login cookie is known.
-pub(super) fn login_hash(secret: &OneTimeSecret) -> SecretHash {
-    secret.hash("login")
+/// The hash by which the cookie of a login is known. The surface is part of it, so that no cookie of one is found by
+/// the other.
+pub(super) fn login_hash(surface: Surface, secret: &OneTimeSecret) -> SecretHash {
+    match surface {
+        Surface::Portal => secret.hash("login"),
+        Surface::Console => secret.hash("console_login"),
+    }
 }
 
-fn form_token(secret: &OneTimeSecret) -> String {
-    data_encoding::HEXLOWER.encode(secret.hash("form").as_bytes())
+/// A login that is about to be.
+pub(super) struct NewLogin<'a> {
+    /// To which pages.
+    pub(super) surface: Surface,
+    /// Whose.
+    pub(super) who: Who,
+    /// What that person is to the cluster.
+    pub(super) role: Role,
+    /// By which account.
+    pub(super) identity: Option<&'a Identity>,
+    /// With which browser.
+    pub(super) browser: &'a Browser,
+}
+
+/// A login that is good, with its user, if it has one.
+struct Found {
+    login: Login,
+    user: Option<User>,
+    form_token: FormToken,
 }
 
 impl Services {
-    /// Whose login cookie this is; nobody's if it is over.
+    /// Whose cookie of the portal this is; nobody's if the login is over.
     pub async fn person(&self, cookie: &str) -> Result<Option<Person>, ServiceError> {
-        let Ok(secret) = cookie.parse::<OneTimeSecret>() else { return Ok(None) };
-        let hash = login_hash(&secret);
-        let found = self.store().deadline(SOON, self.store().find_login(hash.as_bytes())).await?;
-        let now = self.now();
-        let Some((login, user)) = found.filter(|(login, user)| login.ends_at() > now && !user.disabled) else {
+        let Some(Found { login, user: Some(user), form_token }) = self.login(Surface::Portal, cookie).await? else {
             return Ok(None);
         };
+        self.note_use(&login).await;
+        Ok(Some(Person { user, login: login.id, form_token, request_id: None }))
+    }
+
+    /// Whose cookie of the console this is; nobody's if the login is over, or if its user administers nothing any more.
+    pub async fn admin(&self, cookie: &str, by: Use) -> Result<Option<Admin>, ServiceError> {
+        let Some(Found { login, user, form_token }) = self.login(Surface::Console, cookie).await? else {
+            return Ok(None);
+        };
+        let role = user.as_ref().map_or(Role::Owner, |user| user.role);
+        if role == Role::User {
+            return Ok(None);
+        }
+        if by == Use::Person {
+            self.note_use(&login).await;
+        }
+        Ok(Some(Admin { user, role, login: login.id, form_token, request_id: None }))
+    }
+
+    async fn login(&self, surface: Surface, cookie: &str) -> Result<Option<Found>, ServiceError> {
+        let Ok(secret) = cookie.parse::<OneTimeSecret>() else { return Ok(None) };
+        let hash = login_hash(surface, &secret);
+        let found = self.store().deadline(SOON, self.store().find_login(hash.as_bytes())).await?;
+        let now = self.now();
+        let is_live = |login: &Login| login.surface == surface && login.ends_at() > now;
+        let live = found.filter(|(login, user)| is_live(login) && user.as_ref().is_none_or(|user| !user.disabled));
+        Ok(live.map(|(login, user)| Found { login, user, form_token: FormToken::of(&secret) }))
+    }
+
+    async fn note_use(&self, login: &Login) {
+        let now = self.now();
         if now.duration_since(login.seen_at) >= TOUCH {
             let seen = Login { seen_at: now, ..login.clone() };
             // That it could not be noted shuts nobody out; the next page notes it.
@@ -111,7 +212,44 @@ impl Services {
                 tracing::debug!(%error, "the use of a login was not noted");
             }
         }
-        Ok(Some(Person { user, login: login.id, form_token: form_token(&secret), request_id: None }))
+    }
+
+    /// Begins a login, in the transaction of what it was opened by; answers the value of its cookie.
+    pub(super) async fn open_login(
+        &self,
+        tx: &PolicyChange,
+        new: &NewLogin<'_>,
+    ) -> Result<Secret<String>, ServiceError> {
+        let NewLogin { surface, who, role, identity, browser } = *new;
+        let (secret, now) = (OneTimeSecret::generate(), self.now());
+        let id: LoginId = self.new_id();
+        let (label, address) = (cleaned(&browser.label), browser.address);
+        let login = Login { id, who, surface, label, address, since: now, seen_at: now };
+        tx.insert_login(&login, identity, login_hash(surface, &secret).as_bytes()).await?;
+        let actor = match (surface, who) {
+            (Surface::Portal, Who::User(user)) => Actor::Person { user, login: id },
+            _ => Actor::Admin { who, login: id, role },
+        };
+        let act = Act { actor, request_id: browser.request_id };
+        let changes = serde_json::json!({
+            "address": [null, login.address], "browser": [null, login.label], "surface": [null, surface],
+        });
+        tx.record(&self.entry(&act, Action::LoginStart, &id, changes)).await?;
+        Ok(secret.to_text())
+    }
+
+    /// Ends the login of the console that asks.
+    pub async fn sign_out_admin(&self, admin: &Admin) -> Result<(), ServiceError> {
+        let entry = &self.entry(&admin.act(), Action::LoginEnd, &admin.login, serde_json::json!({}));
+        self.store()
+            .note(|tx| async move {
+                // Over already: what was wanted.
+                if tx.drop_login(admin.login).await? {
+                    tx.record(entry).await?;
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Ends the login that asks.

@@ -41,13 +41,14 @@ pub(super) fn check_membership(identity: &VerifiedIdentity, oidc: &Oidc) -> Resu
 }
 
 impl Services {
-    /// The user whose account this is; at the first sign-in the one that was prepared for it, or a new one.
+    /// The user whose account this is; at the first sign-in the one that was prepared for it, or a new one of the
+    /// organization that takes newcomers, if one does.
     pub(super) async fn user_of(
         &self,
         identity: &Identity,
         email: &Email,
         account: &VerifiedIdentity,
-        oidc: &Oidc,
+        organization: Option<OrganizationId>,
         browser: &Browser,
     ) -> Result<User, SignInRefusal> {
         let known = self.store().deadline(SOON, self.store().find_user_by_identity(identity)).await?;
@@ -55,7 +56,7 @@ impl Services {
             return Ok(user);
         }
         let name = account.name.clone();
-        let newcomer = &Newcomer { identity, email, name, organization: oidc.default_organization_id, browser };
+        let newcomer = &Newcomer { identity, email, name, organization, browser };
         self.change_or(|tx| async move { self.first_sign_in(&tx, newcomer).await }).await
     }
 

@@ -12,6 +12,7 @@ pub mod audit;
 mod authorities;
 pub mod error;
 pub mod health;
+pub mod history;
 pub mod hosts;
 pub mod joining;
 pub mod limits;
@@ -21,6 +22,7 @@ pub mod memory;
 pub mod my_data;
 pub mod nudges;
 pub mod organizations;
+mod owner_link;
 pub mod profiles;
 pub mod self_service;
 pub mod servers;
@@ -59,12 +61,13 @@ use crate::{
         audit::{Action, Actor, AuditEntry},
         clock::Clock,
         ids::{Id, RequestId},
+        login::Surface,
         role::Permission,
     },
     keys::master::MasterKey,
     oidc::Provider,
     runtime::random,
-    store::{Store, StoreError, events::Emitter, policy::PolicyChange},
+    store::{Bus, Store, StoreError, events::Emitter, policy::PolicyChange},
 };
 
 /// Reads that a page waits for are given up after this, so that it can say so while its reader still waits.
@@ -115,9 +118,10 @@ struct Inner {
     clock: Arc<dyn Clock>,
     master_key: Option<MasterKey>,
     authorities: authorities::Loaded,
-    public_url: OnceLock<Box<str>>,
     join_address: OnceLock<joining::JoinAddress>,
     host_database: OnceLock<joining::HostDatabase>,
+    urls: Urls,
+    bus: OnceLock<Bus>,
     provider: Provider,
     buckets: Buckets<Whose>,
 }
@@ -132,11 +136,36 @@ impl Services {
             clock,
             master_key,
             authorities: authorities::Loaded::default(),
-            public_url: OnceLock::new(),
             join_address: OnceLock::new(),
             host_database: OnceLock::new(),
+            urls: Urls::default(),
+            bus: OnceLock::new(),
             buckets: Buckets::default(),
         }))
+    }
+
+    /// Tells under which URL browsers reach the pages of a surface; the first word counts.
+    pub fn set_url(&self, surface: Surface, url: &str) {
+        drop(self.0.urls.cell(surface).set(url.trim_end_matches('/').into()));
+    }
+
+    /// Whether that is known.
+    pub fn has_url(&self, surface: Surface) -> bool {
+        self.url(surface).is_some()
+    }
+
+    fn url(&self, surface: Surface) -> Option<&str> {
+        self.0.urls.cell(surface).get().map(|url| &**url)
+    }
+
+    /// Gives this process ears; the first bus counts.
+    pub fn set_bus(&self, bus: Bus) {
+        drop(self.0.bus.set(bus));
+    }
+
+    /// What happens in the cluster from now on; nothing for a process without ears.
+    pub fn listen(&self) -> Option<Subscription> {
+        self.0.bus.get().map(Bus::subscribe)
     }
 
     /// The present, by this process's clock.
@@ -201,6 +230,22 @@ impl Services {
             outcome: "success".to_owned(),
             request_id: act.request_id,
             changes,
+        }
+    }
+}
+
+/// Under which URLs browsers reach us, as far as it is configured.
+#[derive(Default)]
+struct Urls {
+    portal: OnceLock<Box<str>>,
+    console: OnceLock<Box<str>>,
+}
+
+impl Urls {
+    fn cell(&self, surface: Surface) -> &OnceLock<Box<str>> {
+        match surface {
+            Surface::Portal => &self.portal,
+            Surface::Console => &self.console,
         }
     }
 }

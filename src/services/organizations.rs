@@ -1,5 +1,7 @@
 //! Organizations: create, rename, delete.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -31,7 +33,45 @@ pub struct OrganizationPatch {
     pub name: Option<Name>,
 }
 
+/// An organization with what belongs to it, counted.
+#[derive(Debug, Clone)]
+pub struct OrganizationRow {
+    /// Which.
+    pub organization: Revised<Organization>,
+    /// How many users it has.
+    pub users: u64,
+    /// How many servers are open to it.
+    pub servers: u64,
+}
+
 impl Services {
+    /// A page of organizations, each with what belongs to it.
+    pub async fn organization_rows(
+        &self,
+        act: &Act,
+        page: &PageRequest,
+    ) -> Result<Page<OrganizationRow>, ServiceError> {
+        let Page { items, next } = self.organizations(act, page).await?;
+        Ok(Page { items: self.counted(items).await?, next })
+    }
+
+    /// One organization with what belongs to it.
+    pub async fn organization_row(&self, act: &Act, id: OrganizationId) -> Result<OrganizationRow, ServiceError> {
+        let found = self.organization(act, id).await?;
+        self.counted(vec![found]).await?.pop().ok_or(ServiceError::NotFound(WHAT))
+    }
+
+    async fn counted(&self, found: Vec<Revised<Organization>>) -> Result<Vec<OrganizationRow>, ServiceError> {
+        let ids: Vec<OrganizationId> = found.iter().map(|organization| organization.value.id).collect();
+        let (users, servers) =
+            tokio::try_join!(self.store().users_by_organization(&ids), self.store().servers_by_organization(&ids))?;
+        let row = |organization: Revised<Organization>| {
+            let count = |counts: &HashMap<_, u64>| counts.get(&organization.value.id).copied().unwrap_or_default();
+            OrganizationRow { users: count(&users), servers: count(&servers), organization }
+        };
+        Ok(found.into_iter().map(row).collect())
+    }
+
     /// A page of organizations.
     pub async fn organizations(
         &self,

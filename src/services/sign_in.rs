@@ -13,19 +13,19 @@ use serde_json::json;
 use super::{
     Act, SOON, ServiceError, Services,
     limits::Limit,
-    logins::{Browser, login_hash},
+    logins::{Browser, NewLogin},
     membership::check_membership,
 };
 use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry},
-        ids::LoginId,
-        login::{Login, ReturnPath},
+        login::{ReturnPath, Surface, Who},
         oidc::Oidc,
+        role::Role,
         secret::Secret,
         text::{Comment, DnsName, Email, Name},
         ticket::{LIFETIME, SignInTicket, Ticket},
-        user::{Identity, User},
+        user::Identity,
     },
     keys::token::{OneTimeSecret, SecretHash},
     oidc::{AuthorizeRequest, OidcError, OidcSettings},
@@ -93,6 +93,12 @@ pub enum SignInRefusal {
         /// Which account.
         account: Option<Email>,
     },
+    /// The user administers nothing, so there is no console for it.
+    #[error("this account has no role in the administration")]
+    NoRole {
+        /// Which account.
+        account: Option<Email>,
+    },
     /// The user is disabled.
     #[error("this account is disabled")]
     Disabled {
@@ -151,6 +157,7 @@ impl SignInRefusal {
             Self::NotVerified { .. } => "not_verified",
             Self::NoHostedDomain { .. } => "no_hosted_domain",
             Self::NotInvited { .. } => "not_invited",
+            Self::NoRole { .. } => "no_role",
             Self::Disabled { .. } => "disabled",
             Self::OtherPerson { .. } => "other_person",
             Self::Expired => "expired",
@@ -186,7 +193,7 @@ fn provider_failed(error: OidcError) -> SignInRefusal {
 }
 
 /// A text from outside, for a page and the trail: short, and plain ASCII.
-fn cleaned(text: &str) -> String {
+pub(super) fn cleaned(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(80).collect()
 }
 
@@ -198,21 +205,11 @@ struct Asked {
 }
 
 impl Services {
-    /// Tells under which URL browsers reach the public pages; the first word counts.
-    pub fn set_public_url(&self, url: &str) {
-        drop(self.0.public_url.set(url.trim_end_matches('/').into()));
-    }
-
-    /// Whether that is known.
-    pub fn has_public_url(&self) -> bool {
-        self.0.public_url.get().is_some()
-    }
-
-    /// What the sign-in page says.
-    pub async fn sign_in_facts(&self) -> Result<SignInFacts, ServiceError> {
+    /// What the sign-in page of a surface says.
+    pub async fn sign_in_facts(&self, surface: Surface) -> Result<SignInFacts, ServiceError> {
         let settings = self.current_settings().await?;
         let oidc = settings.oidc;
-        let is_ready = oidc.is_complete() && self.0.public_url.get().is_some();
+        let is_ready = oidc.is_complete() && self.has_url(surface);
         Ok(SignInFacts {
             company_name: settings.company_name,
             contact: settings.contact,
@@ -222,10 +219,15 @@ impl Services {
         })
     }
 
-    /// Begins a sign-in: writes down what the callback must bring back, and tells where to send the browser.
-    pub async fn start_sign_in(&self, return_to: ReturnPath, browser: &Browser) -> Result<SignInStart, SignInRefusal> {
+    /// Begins a sign-in to a surface: writes down what the callback must bring back, and tells where to send the browser.
+    pub async fn start_sign_in(
+        &self,
+        surface: Surface,
+        return_to: ReturnPath,
+        browser: &Browser,
+    ) -> Result<SignInStart, SignInRefusal> {
         self.limit_address(Limit::SignInStart, browser.address)?;
-        let redirect_url = match self.0.public_url.get() {
+        let redirect_url = match self.url(surface) {
             Some(url) => format!("{url}{CALLBACK}"),
             None => return Err(SignInRefusal::NotConfigured),
         };
@@ -251,6 +253,7 @@ impl Services {
             issuer: settings.issuer,
             redirect_url: settings.redirect_url,
             return_to: return_to.as_str().to_owned(),
+            surface,
         };
         let ticket = Ticket { body, expires_at: self.now() + LIFETIME };
         let inserting = self.store().insert_ticket(hash.as_bytes(), &ticket);
@@ -265,20 +268,21 @@ impl Services {
         Ok(OidcSettings { issuer, client_id: client_id.as_str().to_owned(), client_secret, redirect_url })
     }
 
-    /// Finishes a sign-in; `cookie` is the pre-login cookie. Both outcomes are in the trail.
+    /// Finishes a sign-in to a surface; `cookie` is the pre-login cookie. Both outcomes are in the trail.
     pub async fn complete_sign_in(
         &self,
+        surface: Surface,
         answer: &CallbackAnswer,
         cookie: Option<&str>,
         browser: &Browser,
     ) -> Result<SignedIn, SignInRefusal> {
         self.limit_address(Limit::Callback, browser.address)?;
         let mut asked = Asked::default();
-        let outcome = self.come_back(answer, cookie, browser, &mut asked).await;
+        let outcome = self.come_back(surface, answer, cookie, browser, &mut asked).await;
         if let Err(refusal) = &outcome
             && refusal.is_denial()
         {
-            let entry = self.denial(refusal, &asked, browser);
+            let entry = self.denial(surface, refusal, &asked, browser);
             self.store().write(SOON, self.store().insert_audit(&entry)).await?;
         }
         outcome
@@ -286,12 +290,13 @@ impl Services {
 
     async fn come_back(
         &self,
+        surface: Surface,
         answer: &CallbackAnswer,
         cookie: Option<&str>,
         browser: &Browser,
         asked: &mut Asked,
     ) -> Result<SignedIn, SignInRefusal> {
-        let ticket = self.take_sign_in(answer, cookie).await?.ok_or(SignInRefusal::Expired)?;
+        let ticket = self.take_sign_in(surface, answer, cookie).await?.ok_or(SignInRefusal::Expired)?;
         match answer.error.as_deref() {
             None => {}
             Some("access_denied") => return Err(SignInRefusal::Cancelled),
@@ -311,56 +316,40 @@ impl Services {
         let identity = Identity { iss: settings.issuer, sub: account.subject.clone() };
         asked.identity = Some(identity.clone());
         let email = check_membership(&account, &oidc)?;
-        let user = self.user_of(&identity, &email, &account, &oidc, browser).await?;
+        // Whoever is new is an employee: the console makes no users.
+        let organization = oidc.default_organization_id.filter(|_| surface == Surface::Portal);
+        let user = self.user_of(&identity, &email, &account, organization, browser).await?;
         if user.disabled {
             return Err(SignInRefusal::Disabled { account: Some(email) });
         }
-        let cookie = self.begin_login(&user, &identity, browser).await?;
+        if surface == Surface::Console && user.role == Role::User {
+            return Err(SignInRefusal::NoRole { account: Some(email) });
+        }
+        let (who, identity) = (Who::User(user.id), Some(&identity));
+        let new = &NewLogin { surface, who, role: user.role, identity, browser };
+        let cookie = self.store().note(|tx| async move { self.open_login(&tx, new).await }).await?;
         Ok(SignedIn { cookie, return_to: ticket.return_to.parse().unwrap_or_default() })
     }
 
     async fn take_sign_in(
         &self,
+        surface: Surface,
         answer: &CallbackAnswer,
         cookie: Option<&str>,
     ) -> Result<Option<SignInTicket>, ServiceError> {
         let secret = |text: Option<&str>| text.and_then(|text| text.parse::<OneTimeSecret>().ok());
         let (Some(state), Some(cookie)) = (secret(answer.state.as_deref()), secret(cookie)) else { return Ok(None) };
         let (state, cookie) = (state.hash("sign_in"), cookie_hash(&cookie));
-        let taking = self.store().take_sign_in(state.as_bytes(), cookie.as_bytes(), self.now());
+        let taking = self.store().take_sign_in(surface, state.as_bytes(), cookie.as_bytes(), self.now());
         Ok(self.store().write(SOON, taking).await?)
     }
 
-    async fn begin_login(
-        &self,
-        user: &User,
-        identity: &Identity,
-        browser: &Browser,
-    ) -> Result<Secret<String>, ServiceError> {
-        let (secret, now) = (OneTimeSecret::generate(), self.now());
-        let id: LoginId = self.new_id();
-        let label = cleaned(&browser.label);
-        let login = &Login { id, user_id: user.id, label, address: browser.address, since: now, seen_at: now };
-        let hash = login_hash(&secret);
-        let act = Act { actor: Actor::Person { user: user.id, login: id }, request_id: browser.request_id };
-        let changes = json!({ "address": [null, login.address], "browser": [null, login.label] });
-        let entry = &self.entry(&act, Action::LoginStart, &id, changes);
-        self.store()
-            .note(|tx| async move {
-                tx.insert_login(login, identity, hash.as_bytes()).await?;
-                tx.record(entry).await?;
-                Ok::<_, ServiceError>(())
-            })
-            .await?;
-        Ok(secret.to_text())
-    }
-
     /// The entry of a refused sign-in. Nobody is signed in, so the rule is the actor and the account the object.
-    fn denial(&self, refusal: &SignInRefusal, asked: &Asked, browser: &Browser) -> AuditEntry {
+    fn denial(&self, surface: Surface, refusal: &SignInRefusal, asked: &Asked, browser: &Browser) -> AuditEntry {
         let act = Act { actor: Actor::System("sign_in"), request_id: browser.request_id };
         let object = asked.email.as_ref().map_or_else(|| "sign_in".to_owned(), ToString::to_string);
         let changes = json!({
-            "reason": [null, refusal.as_str()], "address": [null, browser.address],
+            "reason": [null, refusal.as_str()], "surface": [null, surface], "address": [null, browser.address],
             "browser": [null, cleaned(&browser.label)], "identity": [null, asked.identity],
         });
         AuditEntry { outcome: "denied".to_owned(), ..self.entry(&act, Action::LoginStart, &object, changes) }

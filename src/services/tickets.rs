@@ -17,6 +17,7 @@ use crate::{
         access::permits,
         audit::{Action, Actor},
         ids::UserId,
+        login::Surface,
         role::Permission,
         secret::Secret,
         server::Server,
@@ -102,7 +103,7 @@ impl Services {
 
     /// The link of a ticket, if it is known under which URL browsers reach the public pages.
     pub fn ticket_url(&self, ticket: &Ticket) -> Option<Secret<String>> {
-        self.0.public_url.get().map(|url| Secret::new(format!("{url}/p/{}", ticket.secret.expose())))
+        self.url(Surface::Portal).map(|url| Secret::new(format!("{url}/p/{}", ticket.secret.expose())))
     }
 
     /// What a ticket is good for; looking does not spend it.

@@ -3,6 +3,8 @@
 //! A document that does not convert is [`StoreError::Corrupt`] with its collection and id; it is never skipped, since
 //! a skipped revocation would be a door left open.
 
+use std::{collections::HashMap, fmt::Display, hash::Hash, str::FromStr};
+
 use futures_util::TryStreamExt;
 use mongodb::{
     Collection, Cursor,
@@ -18,7 +20,7 @@ pub trait Entity: Sized + Send {
     /// The collection that holds it.
     const COLLECTION: &'static str;
     /// What `_id` holds, in text.
-    type Key: std::fmt::Display + Send;
+    type Key: Display + Send;
     /// The stored form.
     type Doc: Serialize + DeserializeOwned + Send;
 
@@ -77,6 +79,57 @@ impl Store {
     /// All nouns that match.
     pub(super) async fn all<E: Entity>(&self, filter: Document) -> Result<Vec<Revised<E>>, StoreError> {
         decode_all::<E>(self.collection::<E>().find(filter).await?).await
+    }
+
+    /// What some nouns are called, by their ids; those that are not there are absent.
+    pub async fn names<E, N>(&self, ids: &[E::Key]) -> Result<HashMap<E::Key, N>, StoreError>
+    where
+        E: Entity<Key: FromStr + Eq + Hash>,
+        N: FromStr,
+    {
+        let wanted: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let collection = self.database().collection::<Document>(E::COLLECTION);
+        let found = collection.find(doc! { "_id": { "$in": wanted } });
+        let mut rows = found.projection(doc! { "name": 1 }).await?;
+        let mut names = HashMap::new();
+        while let Some(row) = rows.try_next().await? {
+            let (id, name) = (row.get_str("_id").unwrap_or_default(), row.get_str("name").unwrap_or_default());
+            let corrupt = || StoreError::Corrupt { collection: E::COLLECTION, id: id.to_owned() };
+            names.insert(id.parse().map_err(|_other| corrupt())?, name.parse().map_err(|_other| corrupt())?);
+        }
+        Ok(names)
+    }
+
+    /// How many rows of a collection name each of some ids in a field, which holds one or several. Ids that none names
+    /// are absent.
+    pub(super) async fn count_by<I>(
+        &self,
+        collection: &str,
+        field: &str,
+        ids: &[I],
+    ) -> Result<HashMap<I, u64>, StoreError>
+    where
+        I: Display + FromStr + Eq + Hash,
+    {
+        let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let wanted = doc! { field: { "$in": names } };
+        let by = format!("${field}");
+        let pipeline = [
+            doc! { "$match": &wanted },
+            doc! { "$unwind": &by },
+            // Of a row that names several, only those that were asked for.
+            doc! { "$match": &wanted },
+            doc! { "$group": { "_id": &by, "count": { "$sum": 1_i64 } } },
+        ];
+        let mut rows = self.database().collection::<Document>(collection).aggregate(pipeline).await?;
+        let mut counts = HashMap::new();
+        while let Some(row) = rows.try_next().await? {
+            let id = row.get_str("_id").ok().and_then(|id| id.parse().ok());
+            if let (Some(id), Ok(count)) = (id, row.get_i64("count")) {
+                counts.insert(id, count.unsigned_abs());
+            }
+        }
+        Ok(counts)
     }
 
     pub(super) fn collection<E: Entity>(&self) -> Collection<RawDocumentBuf> {

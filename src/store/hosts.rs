@@ -172,9 +172,7 @@ impl Store {
 
     /// The names of hosts.
     pub async fn host_names(&self, hosts: &[HostId]) -> Result<HashMap<HostId, HostName>, StoreError> {
-        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        let found = self.all::<Host>(doc! { "_id": { "$in": hosts } }).await?;
-        Ok(found.into_iter().map(|host| (host.value.id, host.value.name)).collect())
+        self.names::<Host, HostName>(hosts).await
     }
 
     /// Says that a host is alive.

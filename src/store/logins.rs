@@ -19,7 +19,7 @@ use super::{
 };
 use crate::domain::{
     ids::{LoginId, UserId},
-    login::Login,
+    login::{Login, Surface, Who},
     user::{Identity, User},
 };
 
@@ -30,9 +30,14 @@ const COLLECTION: &str = "logins";
 struct LoginDoc {
     #[serde(rename = "_id")]
     id: LoginId,
-    user_id: UserId,
+    /// Absent where an owner link was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user_id: Option<UserId>,
+    #[serde(default)]
+    surface: Surface,
     secret_hash: Binary,
-    identity: Identity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
     label: String,
     address: IpAddr,
     since: DateTime,
@@ -47,7 +52,8 @@ impl LoginDoc {
     fn into_login(self) -> Option<Login> {
         Some(Login {
             id: self.id,
-            user_id: self.user_id,
+            who: self.user_id.map_or(Who::OwnerLink, Who::User),
+            surface: self.surface,
             label: self.label,
             address: self.address,
             since: timestamp(self.since)?,
@@ -57,13 +63,14 @@ impl LoginDoc {
 }
 
 impl Store {
-    /// The login whose cookie has this hash, with its user; nothing if it was made for another account than the user
-    /// signs in with now. Whether it is over and the user enabled is the caller's to judge.
-    pub async fn find_login(&self, secret_hash: &[u8; 32]) -> Result<Option<(Login, User)>, StoreError> {
+    /// The login whose cookie has this hash, with its user, if it has one; nothing if the user is gone, or if it was made
+    /// for another account than the user signs in with now. Whether it is over and the user enabled is the caller's to
+    /// judge.
+    pub async fn find_login(&self, secret_hash: &[u8; 32]) -> Result<Option<(Login, Option<User>)>, StoreError> {
         let pipeline = [
             doc! { "$match": { "secret_hash": binary(secret_hash) } },
             doc! { "$lookup": { "from": User::COLLECTION, "localField": "user_id", "foreignField": "_id", "as": "user" } },
-            doc! { "$unwind": "$user" },
+            doc! { "$unwind": { "path": "$user", "preserveNullAndEmptyArrays": true } },
         ];
         let mut rows = self.logins().aggregate(pipeline).with_type::<RawDocumentBuf>().await?;
         let Some(row) = rows.try_next().await? else { return Ok(None) };
@@ -72,8 +79,13 @@ impl Store {
             id: row.get_str("_id").unwrap_or("without id").to_owned(),
         };
         let mut found: LoginDoc = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
-        let user = found.user.take().and_then(User::from_doc).ok_or_else(corrupt)?.value;
-        if user.identity.as_ref() != Some(&found.identity) {
+        let user = match found.user.take() {
+            Some(user) => Some(User::from_doc(user).ok_or_else(corrupt)?.value),
+            None => None,
+        };
+        let whose = user.as_ref().map(|user| user.id);
+        let account = user.as_ref().and_then(|user| user.identity.as_ref());
+        if whose != found.user_id || account != found.identity.as_ref() {
             return Ok(None);
         }
         Ok(Some((found.into_login().ok_or_else(corrupt)?, user)))
@@ -109,14 +121,18 @@ impl PolicyChange {
     pub async fn insert_login(
         &self,
         login: &Login,
-        identity: &Identity,
+        identity: Option<&Identity>,
         secret_hash: &[u8; 32],
     ) -> Result<(), StoreError> {
         let row = LoginDoc {
             id: login.id,
-            user_id: login.user_id,
+            user_id: match login.who {
+                Who::User(user) => Some(user),
+                Who::OwnerLink => None,
+            },
+            surface: login.surface,
             secret_hash: binary(secret_hash),
-            identity: identity.clone(),
+            identity: identity.cloned(),
             label: login.label.clone(),
             address: login.address,
             since: date(login.since),
@@ -126,6 +142,11 @@ impl PolicyChange {
         };
         let row = bson::serialize_to_raw_document_buf(&row).map_err(mongodb::error::Error::from)?;
         self.insert_into(COLLECTION, row).await
+    }
+
+    /// Ends a login, whoever has it. `false` if there is none.
+    pub async fn drop_login(&self, login: LoginId) -> Result<bool, StoreError> {
+        Ok(self.delete_rows(COLLECTION, doc! { "_id": login.to_string() }).await? > 0)
     }
 
     /// Ends a login of a user. `false` if the user has no such login.

@@ -53,6 +53,7 @@ macro_rules! migrations {
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001-first";
     2 "0002-self-service";
+    3 "0003-console";
 };
 
 /// A migration that the database lacks.

@@ -1,5 +1,7 @@
 //! Organizations.
 
+use std::collections::HashMap;
+
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +10,9 @@ use super::{
     entity::{Entity, Page, PageRequest},
     policy::PolicyChange,
 };
-use crate::domain::{Revised, Revision, ids::OrganizationId, organization::Organization, text::Name, user::User};
+use crate::domain::{
+    Revised, Revision, ids::OrganizationId, organization::Organization, server::Server, text::Name, user::User,
+};
 
 /// The stored form.
 #[derive(Serialize, Deserialize)]
@@ -42,6 +46,22 @@ impl Store {
     pub async fn list_organizations(&self, page: &PageRequest) -> Result<Page<Revised<Organization>>, StoreError> {
         self.page(doc! {}, page).await
     }
+
+    /// How many users some organizations have.
+    pub async fn users_by_organization(
+        &self,
+        ids: &[OrganizationId],
+    ) -> Result<HashMap<OrganizationId, u64>, StoreError> {
+        self.count_by(User::COLLECTION, "organization_id", ids).await
+    }
+
+    /// How many servers are open to some organizations.
+    pub async fn servers_by_organization(
+        &self,
+        ids: &[OrganizationId],
+    ) -> Result<HashMap<OrganizationId, u64>, StoreError> {
+        self.count_by(Server::COLLECTION, "organization_ids", ids).await
+    }
 }
 
 impl PolicyChange {
@@ -54,6 +74,6 @@ impl PolicyChange {
     /// Whether any server is open to the organization.
     pub async fn opens_servers(&self, organization: OrganizationId) -> Result<bool, StoreError> {
         let filter = doc! { "organization_ids": organization.to_string() };
-        Ok(self.count_where::<crate::domain::server::Server>(filter, 1).await? > 0)
+        Ok(self.count_where::<Server>(filter, 1).await? > 0)
     }
 }

@@ -17,7 +17,8 @@ use super::{
 use crate::domain::{
     ids::{JoinTokenId, UserId},
     join::{JoinTicket, MachineCheck},
-    ticket::{ProfileTicket, SignInTicket, Ticket},
+    login::Surface,
+    ticket::{OwnerLinkTicket, ProfileTicket, SignInTicket, Ticket},
 };
 
 const COLLECTION: &str = "tickets";
@@ -38,6 +39,10 @@ impl TicketBody for ProfileTicket {
 
 impl TicketBody for JoinTicket {
     const KIND: &'static str = "join";
+}
+
+impl TicketBody for OwnerLinkTicket {
+    const KIND: &'static str = "owner_link";
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,15 +92,18 @@ impl Store {
         self.tickets().find_one(good::<T>(hash, now)).await?.map(read).transpose()
     }
 
-    /// Spends the ticket of a sign-in. Only whoever also holds its cookie can, so nobody else can spoil it either.
+    /// Spends the ticket of a sign-in to a surface. Only whoever also holds its cookie can, so nobody else can spoil it
+    /// either.
     pub async fn take_sign_in(
         &self,
+        surface: Surface,
         hash: &[u8; 32],
         cookie_hash: &[u8; 32],
         now: Timestamp,
     ) -> Result<Option<SignInTicket>, StoreError> {
         let mut filter = good::<SignInTicket>(hash, now);
         filter.insert("cookie_hash", bson::serialize_to_bson(cookie_hash).map_err(mongodb::error::Error::from)?);
+        filter.insert("surface", surface.as_str());
         let taken = self.tickets().find_one_and_delete(filter).await?;
         Ok(taken.map(read).transpose()?.map(|ticket| ticket.body))
     }

@@ -1,4 +1,5 @@
-//! The cookies of the public site.
+//! The cookies of the sites. Each site has names of its own: two listeners of one machine may share a host name, and
+//! browsers do not tell ports apart.
 //!
 //! Their names begin with `__Host-` where the site is reached by TLS, which makes browsers insist on `Secure`, `Path=/`
 //! and no `Domain` (RFC 6265bis, section 4.1.3.2). Whether it is comes from configuration ([`Site`]), never from the
@@ -7,6 +8,7 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::site::Site;
+use crate::domain::login::Surface;
 
 /// A cookie of the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,11 @@ impl Cookie {
             Self::SignIn => "sign-in",
             Self::Flash => "flash",
         };
-        format!("{}postern-{word}", if site.is_https() { "__Host-" } else { "" })
+        let surface = match site.surface() {
+            Surface::Portal => "",
+            Surface::Console => "console-",
+        };
+        format!("{}postern-{surface}{word}", if site.is_https() { "__Host-" } else { "" })
     }
 
     /// Its value in a request.
@@ -47,17 +53,23 @@ impl Cookie {
             Self::SignIn => "; Max-Age=600",
             Self::Flash => "; Max-Age=60",
         };
-        HeaderValue::try_from(format!("{}={value}{age}{}", self.name(site), attributes(site))).ok()
+        HeaderValue::try_from(format!("{}={value}{age}{}", self.name(site), self.attributes(site))).ok()
     }
 
     /// The header that removes it.
     pub(super) fn clear(self, site: &Site) -> Option<HeaderValue> {
-        HeaderValue::try_from(format!("{}=; Max-Age=0{}", self.name(site), attributes(site))).ok()
+        HeaderValue::try_from(format!("{}=; Max-Age=0{}", self.name(site), self.attributes(site))).ok()
     }
-}
 
-fn attributes(site: &Site) -> &'static str {
-    if site.is_https() { "; Path=/; HttpOnly; SameSite=Lax; Secure" } else { "; Path=/; HttpOnly; SameSite=Lax" }
+    /// No page of another site may so much as open a page of the console in somebody's name (SEC-SESS-01). The cookie
+    /// of a sign-in that was begun must come back from the identity provider.
+    fn attributes(self, site: &Site) -> String {
+        let same_site = match (self, site.surface()) {
+            (Self::Login, Surface::Console) => "Strict",
+            _ => "Lax",
+        };
+        format!("; Path=/; HttpOnly; SameSite={same_site}{}", if site.is_https() { "; Secure" } else { "" })
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +77,16 @@ mod tests {
     use super::*;
 
     fn site(url: &str) -> Site {
-        Site::new(Some(url), "127.0.0.1:1".parse().unwrap(), false)
+        Site::new(Surface::Portal, Some(url), "127.0.0.1:1".parse().unwrap(), false)
+    }
+
+    #[test]
+    fn the_console_has_cookies_of_its_own() {
+        let console = |url| Site::new(Surface::Console, Some(url), "127.0.0.1:1".parse().unwrap(), false);
+        let set = Cookie::Login.set(&console("https://admin.example.com"), "abc").unwrap();
+        assert_eq!(set, "__Host-postern-console-login=abc; Path=/; HttpOnly; SameSite=Strict; Secure");
+        let set = Cookie::SignIn.set(&console("http://127.0.0.1:9443"), "abc").unwrap();
+        assert_eq!(set, "postern-console-sign-in=abc; Max-Age=600; Path=/; HttpOnly; SameSite=Lax");
     }
 
     #[test]

@@ -268,10 +268,21 @@ fn cursor<T: Id>(text: &str) -> Result<String, Problem> {
 }
 
 impl<F> Query<F> {
+    /// Whether it asks for the first page.
+    pub(super) fn is_first(&self) -> bool {
+        self.page.after.is_none()
+    }
+
+    /// The address of the page after `page`, if there is one.
+    pub(super) fn next<R>(&self, page: &Page<R>) -> Option<String> {
+        let cursor = BASE64URL_NOPAD.encode(page.next.as_ref()?.as_bytes());
+        Some(format!("{}&cursor={cursor}", self.base))
+    }
+
     /// The answer that shows `page`, each row as `show` makes it.
     pub(super) fn answer<R, T>(&self, page: Page<R>, show: impl FnMut(R) -> T) -> List<T> {
+        let link = self.next(&page).map(|next| format!("<{next}>; rel=\"next\""));
         let next = page.next.map(|last| BASE64URL_NOPAD.encode(last.as_bytes()));
-        let link = next.as_ref().map(|cursor| format!("<{}&cursor={cursor}>; rel=\"next\"", self.base));
         List { items: page.items.into_iter().map(show).collect(), next_cursor: next, link }
     }
 }

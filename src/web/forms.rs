@@ -14,7 +14,7 @@ use super::{
     problem::{Code, Problem},
     site::Site,
 };
-use crate::services::logins::Person;
+use crate::services::logins::FormToken;
 
 /// A body that has not arrived by then is given up.
 const BODY_TIME: Duration = Duration::from_secs(8);
@@ -34,7 +34,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
         if !is_own(&site, &parts.headers) {
             return Err(Problem::new(Code::ForeignForm, "this form does not come from one of our pages"));
         }
-        let person = parts.extensions.get::<Person>().cloned();
+        let wanted = parts.extensions.get::<FormToken>().cloned();
         let read = Bytes::from_request(Request::from_parts(parts, body), state);
         let bytes = match tokio::time::timeout(BODY_TIME, read).await {
             Ok(Ok(bytes)) => bytes,
@@ -53,7 +53,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
                 rest.append_pair(&name, &value);
             }
         }
-        let is_current = person.is_none_or(|person| matches!(&*tokens, [token] if person.is_own_form(token)));
+        let is_current = wanted.is_none_or(|wanted| matches!(&*tokens, [token] if wanted.is(token)));
         if !is_current {
             return Err(Problem::new(Code::StaleForm, "this form was made for another sign-in"));
         }
@@ -85,10 +85,11 @@ mod tests {
     use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::domain::login::Surface;
 
     #[test]
     fn only_our_own_pages_send_forms() {
-        let site = Site::new(Some("https://vpn.example.com"), "127.0.0.1:1".parse().unwrap(), false);
+        let site = Site::new(Surface::Portal, Some("https://vpn.example.com"), "127.0.0.1:1".parse().unwrap(), false);
         let own = |lines: &[(&'static str, &'static str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in lines {

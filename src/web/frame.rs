@@ -23,6 +23,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use super::{
+    admin::{self, desk::Inside},
     client::{ClientAddress, client_address},
     download::accepts,
     portal::trouble,
@@ -36,6 +37,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// So many requests are answered at the same time by one listener.
 const IN_FLIGHT: usize = 256;
+
+/// Under this is the API, which answers in JSON whoever asks.
+const API: &str = "/api/";
 
 /// The header that carries the id of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -145,7 +149,8 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
     if let Some(site) = &frame.site {
         request.extensions_mut().insert(Arc::clone(site));
     }
-    let pages = frame.site.as_ref().filter(|_| accepts(request.headers(), "text/html")).cloned();
+    let wants_page = accepts(request.headers(), "text/html") && !request.uri().path().starts_with(API);
+    let pages = frame.site.as_ref().filter(|_| wants_page).cloned();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
 
@@ -153,7 +158,12 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log_cause(&problem, id);
         problem.set_headers(response.headers_mut());
-        match pages.map(|site| trouble::page(&site, &problem, id)) {
+        let inside = response.extensions_mut().remove::<Inside>();
+        let page = pages.map(|site| match inside {
+            Some(inside) => admin::trouble(&site, inside, &problem, id, frame.services.now()),
+            None => trouble::page(&site, &problem, id),
+        });
+        match page {
             None => *response.body_mut() = problem.document(id, &path),
             Some(page) => {
                 let (parts, body) = page.into_parts();

@@ -1,6 +1,7 @@
-//! The web: three listeners, three routers, and nothing that stands on two of them.
+//! The web: three listeners, three routers, and none that answers for another.
 //!
-//! *Public* is for employees (role portal), *admin* for the API (role console), *ops* for health and numbers (always).
+//! *Public* is for employees (role portal), *admin* for the console and the API (role console), *ops* for health and
+//! numbers (always). Signing in and the files of pages are the same on both sites; who is signed in is not.
 //! Handlers here extract, call one service and answer; every rule about who may do what is in [`crate::services`].
 //!
 //! # Theory of operation
@@ -10,6 +11,7 @@
 //! `frame`: request id, `Host` check, bounds, deadline, log line, headers. Whatever goes wrong is a `problem` with
 //! a stable code.
 
+mod admin;
 mod answer;
 mod api;
 mod client;
@@ -40,11 +42,11 @@ use self::{
 };
 pub use self::{
     ops::{Check, CheckState, Sample, SampleKind, StatusSource},
-    portal::samples::{PageSample, page_samples},
+    portal::samples::PageSample,
     route::{Access, RouteInfo},
 };
 use crate::{
-    domain::host::ProcessRole,
+    domain::{host::ProcessRole, login::Surface},
     services::{Services, joining::JoinAddress},
 };
 
@@ -53,7 +55,7 @@ use crate::{
 pub struct Settings {
     /// For employees; opened by the role portal.
     pub public: Listener,
-    /// For the API; opened by the role console.
+    /// For the console and the API; opened by the role console.
     pub admin: Listener,
     /// For health and numbers; always open, never TLS.
     pub ops: Listener,
@@ -150,7 +152,7 @@ pub struct RouteTables {
 pub fn routes() -> RouteTables {
     RouteTables {
         public: portal::routes().iter().map(route::Route::info).collect(),
-        admin: api::routes().iter().map(route::Route::info).collect(),
+        admin: admin_routes().iter().map(route::Route::info).collect(),
         ops: ops::routes().iter().map(route::Route::info).collect(),
     }
 }
@@ -158,6 +160,20 @@ pub fn routes() -> RouteTables {
 /// The API's document, as it is served at `/api/v1/openapi.json`.
 pub fn openapi() -> serde_json::Value {
     openapi::document(&api::routes())
+}
+
+fn admin_routes() -> Vec<route::Route<Services>> {
+    let mut routes = api::routes();
+    routes.extend(admin::routes());
+    routes
+}
+
+/// Every page of both sites in every state: once with the names of decent people, once (`hostile-…`) with names that
+/// want out.
+pub fn page_samples() -> Vec<PageSample> {
+    let mut pages = portal::samples::page_samples();
+    pages.extend(admin::samples::page_samples());
+    pages
 }
 
 /// Opens the listeners of this process's roles and answers on them, in tasks of `tracker`, until `stop`. Then nothing
@@ -180,7 +196,7 @@ pub async fn start(
         open.push(opening.open(PUBLIC, public, router).await?);
     }
     if roles.contains(&ProcessRole::Console) {
-        let router = route::router(api::routes(), &services, services.clone());
+        let router = route::router(admin_routes(), &services, services.clone());
         open.push(opening.open(ADMIN, admin, router).await?);
     }
     let plain = Listener { tls: None, ..ops };
@@ -194,10 +210,8 @@ pub async fn start(
     Ok(bound)
 }
 
-/// The name of the listener that has pages.
+/// The names of the listeners that have pages.
 const PUBLIC: &str = "public";
-
-/// The name of the listener that new machines are sent to.
 const ADMIN: &str = "admin";
 
 /// What all listeners are opened with.
@@ -224,9 +238,15 @@ impl Opening<'_> {
         let address = local.map_err(|source| WebError::Bind { name, address: listener.listen, source })?;
         let https = tls.is_some() || url.as_ref().is_some_and(|url| url.scheme_str() == Some("https"));
         let hosts = url.as_ref().and_then(|url| Hosts::new(url, address));
-        let site = (name == PUBLIC).then(|| Arc::new(Site::new(listener.url.as_deref(), address, tls.is_some())));
-        if let (Some(_), Some(url)) = (&site, &listener.url) {
-            self.services.set_public_url(url);
+        let surface = match name {
+            PUBLIC => Some(Surface::Portal),
+            ADMIN => Some(Surface::Console),
+            _ => None,
+        };
+        let url = listener.url.as_deref();
+        let site = surface.map(|surface| Arc::new(Site::new(surface, url, address, tls.is_some())));
+        if let (Some(surface), Some(url)) = (surface, url) {
+            self.services.set_url(surface, url);
         }
         if name == ADMIN {
             self.tell_new_machines(&listener, address);

@@ -1,4 +1,4 @@
-//! Pages of the public site: who looks at one, what surrounds it, and the headers that go with it.
+//! Pages of a site: who looks at one, what surrounds it, and the headers that go with it.
 //!
 //! A page is a struct with a template. It holds a [`Chrome`], which [`Visit`] makes anew for each request, with the
 //! nonce that lets the one script of that very answer run (SEC-HDR-01).
@@ -22,7 +22,7 @@ use super::{
     site::{Site, origin_of},
 };
 use crate::{
-    domain::ids::RequestId,
+    domain::{ids::RequestId, login::Surface},
     runtime::random,
     services::{
         Services,
@@ -33,6 +33,8 @@ use crate::{
 /// What surrounds every page.
 #[derive(Debug, Clone)]
 pub(super) struct Chrome {
+    /// Whose pages they are.
+    pub(super) surface: Surface,
     /// What this answer's script is known by.
     pub(super) nonce: String,
     /// The company, as people read it.
@@ -59,25 +61,42 @@ pub(super) struct Account {
 }
 
 impl Chrome {
-    /// What surrounds a page, with a nonce of its own.
+    /// What surrounds a page of the portal, with a nonce of its own.
     pub(super) fn new(facts: &SignInFacts, person: Option<&Person>, flash: Option<Flash>) -> Self {
+        let account = person.map(|person| Account {
+            label: person.user.email.as_ref().map_or_else(|| person.user.name.to_string(), ToString::to_string),
+            form_token: person.form_token.0.clone(),
+        });
+        Self::on(Surface::Portal, facts, account, flash)
+    }
+
+    /// What surrounds a page of a surface, with a nonce of its own.
+    pub(super) fn on(surface: Surface, facts: &SignInFacts, account: Option<Account>, flash: Option<Flash>) -> Self {
         Self {
+            surface,
             nonce: BASE64URL_NOPAD.encode(&random::bytes::<18>()),
             company: facts.company_name.as_ref().map(ToString::to_string),
             contact: facts.contact.as_ref().map(ToString::to_string),
-            account: person.map(|person| Account {
-                label: person.user.email.as_ref().map_or_else(|| person.user.name.to_string(), ToString::to_string),
-                form_token: person.form_token.clone(),
-            }),
+            account,
             flash,
             here: "",
             issuer_origin: facts.issuer.as_deref().map(origin_of),
         }
     }
 
+    /// Whether the page is one of the console.
+    pub(super) fn is_console(&self) -> bool {
+        self.surface == Surface::Console
+    }
+
     /// Where the stylesheet is.
     pub(super) fn stylesheet() -> &'static str {
         assets::stylesheet()
+    }
+
+    /// Where what the console adds to it is.
+    pub(super) fn console_stylesheet() -> &'static str {
+        assets::console_stylesheet()
     }
 
     /// Where the script is.
@@ -133,7 +152,7 @@ macro_rules! flashes {
                 match self { $(Self::$name => $sentence,)* }
             }
 
-            fn from_word(word: &str) -> Option<Self> {
+            pub(super) fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$name),)* _ => None }
             }
         }
@@ -151,8 +170,16 @@ flashes! {
     LoginEnded = "login-ended", "That browser is signed out.";
     /// The other logins were ended.
     LoginsEnded = "logins-ended", "All other browsers are signed out.";
+    /// Somebody left the console.
+    ConsoleLeft = "console-left", "You are signed out of the console.";
     /// The person left.
     SignedOut = "signed-out", "You are signed out. Your VPN connections go on.";
+    /// An organization was made.
+    OrganizationCreated = "organization-created", "The organization is there. Nobody belongs to it yet.";
+    /// An organization was changed.
+    OrganizationSaved = "organization-saved", "The organization is saved.";
+    /// An organization was deleted.
+    OrganizationDeleted = "organization-deleted", "The organization is deleted.";
     /// A form came from somebody who is not signed in any more.
     SignInAgain = "sign-in-again", "You were signed out in the meantime. Nothing was changed. Please sign in again.";
 }
@@ -189,7 +216,10 @@ impl FromRequestParts<Services> for Visit {
             None => find_person(services, &site, parts).await,
         };
         let flash = Cookie::Flash.read(&site, &parts.headers).and_then(|word| Flash::from_word(&word));
-        let mut chrome = Chrome::new(&facts, person.as_ref().ok().and_then(Option::as_ref), flash);
+        let mut chrome = match site.surface() {
+            Surface::Portal => Chrome::new(&facts, person.as_ref().ok().and_then(Option::as_ref), flash),
+            Surface::Console => Chrome::on(Surface::Console, &facts, None, flash),
+        };
         chrome.here = here(parts.uri.path());
         let browsing = Browsing::of(&parts.headers);
         Ok(Self { site, chrome, facts, facts_known, now: services.now(), browsing, person, request_id, address })
@@ -206,14 +236,17 @@ fn here(path: &str) -> &'static str {
     }
 }
 
-/// The site that a request is for; there always is one on the public listener.
+/// The site that a request is for; there always is one on listeners that have pages.
 pub(super) fn site_of(parts: &Parts) -> Result<Arc<Site>, Problem> {
     let site = parts.extensions.get::<Arc<Site>>().cloned();
     site.ok_or_else(|| Problem::new(Code::Internal, "this listener has no pages"))
 }
 
-/// Who is signed in, by the login cookie and nothing else.
+/// Who is signed in to the portal, by the login cookie and nothing else.
 pub(super) async fn find_person(services: &Services, site: &Site, parts: &Parts) -> Result<Option<Person>, Problem> {
+    if site.surface() != Surface::Portal {
+        return Ok(None);
+    }
     let Some(cookie) = Cookie::Login.read(site, &parts.headers) else { return Ok(None) };
     let mut person = services.person(&cookie).await?;
     if let Some(person) = &mut person {

@@ -12,6 +12,7 @@ use axum::{
 };
 
 use super::{
+    admin,
     extract::authenticate,
     openapi::Documented,
     portal,
@@ -31,6 +32,8 @@ pub enum Access {
     Bearer(Permission),
     /// People who are signed in with a browser, about what is their own.
     SignedIn,
+    /// People who are signed in to the console with a role that has this right.
+    Console(Permission),
 }
 
 /// What a route is, for tests and lists.
@@ -105,6 +108,10 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, se
             Access::Anyone => {}
             Access::Bearer(permission) => {
                 handler = handler.route_layer(middleware::from_fn_with_state((services.clone(), permission), guard));
+            }
+            Access::Console(permission) => {
+                let state = (services.clone(), permission);
+                handler = handler.route_layer(middleware::from_fn_with_state(state, admin::guard));
             }
             Access::SignedIn => {
                 handler = handler.route_layer(middleware::from_fn_with_state(services.clone(), portal::signed_in));

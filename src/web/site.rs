@@ -1,4 +1,4 @@
-//! The public site as configured: under which address browsers know it, and what every page says about the company.
+//! A site, of the portal or of the console, as configured: under which address browsers know it, and what every page says about the company.
 
 use std::{
     net::SocketAddr,
@@ -8,7 +8,10 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::services::{Services, logins::SignInFacts};
+use crate::{
+    domain::login::Surface,
+    services::{Services, logins::SignInFacts},
+};
 
 /// What pages say about the company may be so old.
 const FRESH: SignedDuration = SignedDuration::from_secs(5);
@@ -16,8 +19,9 @@ const FRESH: SignedDuration = SignedDuration::from_secs(5);
 /// A page does not wait longer than this for what it could also say from memory.
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// The public site. Everything here follows from configuration, nothing from a request (SEC-NET-02).
+/// A site. Everything here follows from configuration, nothing from a request (SEC-NET-02).
 pub(super) struct Site {
+    surface: Surface,
     origin: String,
     https: bool,
     facts: Mutex<Option<(Timestamp, SignInFacts)>>,
@@ -25,10 +29,15 @@ pub(super) struct Site {
 
 impl Site {
     /// The site under a configured `url`, or, without one, under the address that it listens on.
-    pub(super) fn new(url: Option<&str>, listen: SocketAddr, tls: bool) -> Self {
+    pub(super) fn new(surface: Surface, url: Option<&str>, listen: SocketAddr, tls: bool) -> Self {
         let scheme = if tls { "https" } else { "http" };
         let origin = url.map_or_else(|| format!("{scheme}://{listen}"), origin_of);
-        Self { https: origin.starts_with("https://"), origin, facts: Mutex::new(None) }
+        Self { surface, https: origin.starts_with("https://"), origin, facts: Mutex::new(None) }
+    }
+
+    /// Whose pages it has.
+    pub(super) fn surface(&self) -> Surface {
+        self.surface
     }
 
     /// Scheme, host and port, as browsers send it in `Origin`.
@@ -55,7 +64,7 @@ impl Site {
         {
             return (facts, true);
         }
-        match tokio::time::timeout(PATIENCE, services.sign_in_facts()).await {
+        match tokio::time::timeout(PATIENCE, services.sign_in_facts(self.surface)).await {
             Ok(Ok(facts)) => {
                 *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, facts.clone()));
                 (facts, true)
@@ -101,8 +110,8 @@ mod tests {
     #[test]
     fn tls_is_decided_by_the_configured_url() {
         let listen = "127.0.0.1:8443".parse().unwrap();
-        assert!(Site::new(Some("https://vpn.example.com"), listen, false).is_https());
-        assert!(!Site::new(Some("http://127.0.0.1:8443"), listen, true).is_https());
-        assert_eq!(Site::new(None, listen, false).origin(), "http://127.0.0.1:8443");
+        assert!(Site::new(Surface::Portal, Some("https://vpn.example.com"), listen, false).is_https());
+        assert!(!Site::new(Surface::Portal, Some("http://127.0.0.1:8443"), listen, true).is_https());
+        assert_eq!(Site::new(Surface::Portal, None, listen, false).origin(), "http://127.0.0.1:8443");
     }
 }

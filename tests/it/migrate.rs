@@ -16,14 +16,15 @@ async fn empty_database_is_refused_with_the_command_that_helps() {
         sentence.contains("0001-first, 0002-self-service") && sentence.contains("postern migrate apply"),
         "{sentence}"
     );
-    assert_eq!(migrate::plan(&store).await.unwrap().len(), 2);
+    assert!(migrate::plan(&store).await.unwrap().len() >= 2);
 }
 
 #[tokio::test]
 async fn applying_twice_does_nothing_the_second_time() {
     let (_database, store) = store().await;
     let began = std::time::Instant::now();
-    assert_eq!(migrate::apply(&store).await.unwrap().len(), 2);
+    let planned = migrate::plan(&store).await.unwrap();
+    assert_eq!(migrate::apply(&store).await.unwrap(), planned);
     eprintln!("applied in {:?}", began.elapsed());
     let cluster = store.database().collection::<Document>("cluster");
     let made = cluster.find_one(doc! { "_id": "cluster", "revision": 0 }).await.unwrap().unwrap();
@@ -37,11 +38,13 @@ async fn applying_twice_does_nothing_the_second_time() {
 #[tokio::test]
 async fn run_that_died_in_the_middle_is_finished_by_the_next() {
     let (_database, store) = store().await;
-    migrate::apply(&store).await.unwrap();
-    // As if it had died before the last steps: some collections missing, nothing recorded.
-    store.database().collection::<Document>("migrations").drop().await.unwrap();
-    store.database().collection::<Document>("audit").drop().await.unwrap();
-    assert_eq!(migrate::apply(&store).await.unwrap().len(), 2);
+    let planned = migrate::plan(&store).await.unwrap();
+    // As if it had died half-way through the first file: some collections are there, nothing is recorded.
+    let first: Vec<Document> = serde_json::from_str(include_str!("../../migrations/0001-first.json")).unwrap();
+    for command in first.into_iter().take(12) {
+        store.database().run_command(command).await.unwrap();
+    }
+    assert_eq!(migrate::apply(&store).await.unwrap(), planned);
     assert!(store.database().list_collection_names().await.unwrap().contains(&"audit".to_owned()));
 }
 
@@ -49,8 +52,9 @@ async fn run_that_died_in_the_middle_is_finished_by_the_next() {
 async fn two_at_once_apply_once() {
     let (database, store) = store().await;
     let other = connect(&database).await;
+    let planned = migrate::plan(&store).await.unwrap().len();
     let (one, two) = tokio::join!(migrate::apply(&store), migrate::apply(&other));
-    assert_eq!(one.unwrap().len() + two.unwrap().len(), 2);
+    assert_eq!(one.unwrap().len() + two.unwrap().len(), planned);
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ fn each_role_alone_serves_its_own_and_a_vpn_host_has_no_master_key() {
     assert_eq!(ask(portal.public, "/sign-in", None), 200);
     assert_eq!(ask(portal.public, "/api/v1/hosts", Some(&token)), 404);
     assert_eq!(ask(console.admin, "/api/v1/hosts", Some(&token)), 200);
-    assert_eq!(ask(console.admin, "/sign-in/start", Some(&token)), 404);
+    assert_eq!(ask(console.admin, "/help", Some(&token)), 404);
 
     let owner = Caller::new(([127, 0, 0, 1], console.admin).into(), Some(&token));
     let hosts = owner.get("/hosts");

@@ -5,6 +5,7 @@ use mongodb::bson::{RawDocumentBuf, doc};
 use postern::{
     domain::{
         ids::{HostId, ProfileId, SessionId},
+        login::Surface,
         retention::DataKind,
         session::Session,
     },
@@ -224,7 +225,7 @@ async fn the_api_makes_links_under_the_public_url_for_who_may_manage_users() {
     let path = format!("/users/{}/profile-links", user.as_str().unwrap());
     let body = json!({ "server_id": server, "name": "Printer" });
     api.expect(409, "POST", &path, Some(&body));
-    rig.services.set_public_url("https://vpn.example.com");
+    rig.services.set_url(Surface::Portal, "https://vpn.example.com");
     let link = api.post(&path, &body);
     let secret = link["url"].as_str().unwrap().strip_prefix("https://vpn.example.com/p/").unwrap();
     assert!(link["expires_at"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
@@ -256,7 +257,7 @@ async fn the_api_makes_links_under_the_public_url_for_who_may_manage_users() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_opens_anything_rests_in_the_database() {
     let rig = Rig::new().await;
-    let start = rig.here().start_sign_in("/".parse().unwrap(), &browser()).await.unwrap();
+    let start = rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap();
     let waiting = rig.issuer.code(&start.redirect, &account("bo"));
     let signed_in = rig.sign_in(&account("ana")).await.unwrap();
     let ana = rig.here().person(signed_in.cookie.expose()).await.unwrap().unwrap();
@@ -269,7 +270,7 @@ async fn nothing_that_opens_anything_rests_in_the_database() {
         waiting.state.as_ref().unwrap(),
         waiting.code.as_ref().unwrap(),
         signed_in.cookie.expose(),
-        &ana.form_token,
+        &ana.form_token.0,
         ticket.secret.expose(),
         key.lines().next().unwrap(),
     ];

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use postern::{
-    domain::clock::SystemClock,
+    domain::{clock::SystemClock, login::Surface},
     services::{ServiceError, Services, limits::Limit},
     store::{Emitter, Settings, Store},
 };
@@ -53,9 +53,9 @@ async fn an_address_that_guesses_tickets_or_begins_many_sign_ins_is_slowed_down(
     assert!(matches!(guess, Err(ServiceError::TooMany { .. })), "{guess:?}");
 
     for _ in 0..Limit::SignInStart.rate().most {
-        rig.here().start_sign_in("/".parse().unwrap(), &browser).await.unwrap();
+        rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser).await.unwrap();
     }
-    let refused = rig.here().start_sign_in("/".parse().unwrap(), &browser).await.unwrap_err();
+    let refused = rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser).await.unwrap_err();
     assert!(refused.to_string().contains("too many"), "{refused}");
 }
 

@@ -14,6 +14,7 @@ use postern::{
         audit::Actor,
         clock::{Clock, SystemClock},
         ids::{HostId, Id, OrganizationId, ServerId},
+        login::Surface,
         role::Role,
     },
     keys::master::MasterKey,
@@ -153,7 +154,7 @@ impl Rig {
         let process = |store: &Store, clock| {
             let emitter = Emitter::start(store, Duration::from_secs(8), &TaskTracker::new(), &stop);
             let services = Services::new(store.clone(), emitter, clock, Some(MasterKey::from_bytes(&[7; 32])));
-            services.set_public_url("https://vpn.example.com/");
+            services.set_url(Surface::Portal, "https://vpn.example.com/");
             services
         };
         let hosts = [process(&store, Arc::clone(&clock)), process(&connect(&database).await, clock)];
@@ -205,9 +206,9 @@ impl Rig {
 
     /// Begins a sign-in on one host and finishes it on another.
     pub(crate) async fn sign_in(&self, account: &Value) -> Result<SignedIn, SignInRefusal> {
-        let start = self.hosts[0].start_sign_in("/profiles".parse().unwrap(), &browser()).await?;
+        let start = self.hosts[0].start_sign_in(Surface::Portal, "/profiles".parse().unwrap(), &browser()).await?;
         let answer = self.issuer.code(&start.redirect, account);
-        self.hosts[1].complete_sign_in(&answer, Some(start.cookie.expose()), &browser()).await
+        self.hosts[1].complete_sign_in(Surface::Portal, &answer, Some(start.cookie.expose()), &browser()).await
     }
 
     /// Somebody who is signed in.

@@ -12,6 +12,7 @@ use postern::{
         audit::AuditEntry,
         clock::{Clock, ManualClock, SystemClock},
         ids::UserId,
+        login::Surface,
     },
     services::{
         AuditFilter, PageRequest, UserFilter,
@@ -67,7 +68,7 @@ async fn a_sign_in_begins_on_one_host_ends_on_another_and_counts_on_both() {
     assert_eq!((started.len(), started[0].outcome.as_str()), (1, "success"));
     assert!(rig.here().person("").await.unwrap().is_none());
     assert!(rig.here().person(&"0".repeat(64)).await.unwrap().is_none());
-    let facts = rig.here().sign_in_facts().await.unwrap();
+    let facts = rig.here().sign_in_facts(Surface::Portal).await.unwrap();
     assert_eq!(facts.contact.unwrap().as_str(), "Ask Bo, room 7.");
     assert_eq!(facts.issuer, Some(rig.issuer.url.clone()));
 }
@@ -161,36 +162,46 @@ async fn who_does_not_belong_is_refused_with_the_reason_and_leaves_an_entry() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_counts_once_and_only_with_the_cookie_of_its_browser() {
     let rig = Rig::new().await;
-    let [mine, theirs] = [rig.hosts[0].start_sign_in("/".parse().unwrap(), &browser()).await.unwrap(), {
-        rig.hosts[1].start_sign_in("/".parse().unwrap(), &browser()).await.unwrap()
-    }];
+    let [mine, theirs] =
+        [rig.hosts[0].start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap(), {
+            rig.hosts[1].start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap()
+        }];
     let answer = rig.issuer.code(&mine.redirect, &account("ana"));
     for cookie in [None, Some(theirs.cookie.expose().as_str()), Some("x"), Some(answer.state.as_ref().unwrap())] {
-        assert_eq!(word(rig.here().complete_sign_in(&answer, cookie, &browser()).await), "expired");
+        assert_eq!(word(rig.here().complete_sign_in(Surface::Portal, &answer, cookie, &browser()).await), "expired");
     }
     // None of these spoiled it.
     let cookie = Some(mine.cookie.expose().as_str());
-    let both =
-        join_all(rig.hosts.iter().map(|host| async { word(host.complete_sign_in(&answer, cookie, &browser()).await) }));
+    let both = join_all(
+        rig.hosts
+            .iter()
+            .map(|host| async { word(host.complete_sign_in(Surface::Portal, &answer, cookie, &browser()).await) }),
+    );
     let words: HashSet<_> = both.await.into_iter().collect();
     assert_eq!(words, HashSet::from(["signed in", "expired"]));
-    assert_eq!(word(rig.here().complete_sign_in(&CallbackAnswer::default(), cookie, &browser()).await), "expired");
+    assert_eq!(
+        word(rig.here().complete_sign_in(Surface::Portal, &CallbackAnswer::default(), cookie, &browser()).await),
+        "expired"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_was_left_lying_or_cancelled_leads_nowhere() {
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let rig = Rig::at(Arc::clone(&clock) as Arc<dyn Clock>).await;
-    let start = rig.here().start_sign_in("/".parse().unwrap(), &browser()).await.unwrap();
+    let start = rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap();
     let answer = rig.issuer.code(&start.redirect, &account("ana"));
     clock.advance(Duration::from_secs(601));
-    let outcome = rig.here().complete_sign_in(&answer, Some(start.cookie.expose()), &browser()).await;
+    let outcome = rig.here().complete_sign_in(Surface::Portal, &answer, Some(start.cookie.expose()), &browser()).await;
     assert_eq!(word(outcome), "expired");
 
-    let start = rig.here().start_sign_in("/".parse().unwrap(), &browser()).await.unwrap();
+    let start = rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap();
     let state = rig.issuer.code(&start.redirect, &account("ana")).state;
     let answer = CallbackAnswer { state, error: Some("access_denied".to_owned()), ..CallbackAnswer::default() };
-    assert_eq!(word(rig.here().complete_sign_in(&answer, Some(start.cookie.expose()), &browser()).await), "cancelled");
+    assert_eq!(
+        word(rig.here().complete_sign_in(Surface::Portal, &answer, Some(start.cookie.expose()), &browser()).await),
+        "cancelled"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,14 +267,20 @@ async fn a_provider_that_is_away_is_said_and_so_is_a_missing_set_up() {
     // Another issuer never gets the secret that was meant for the one before.
     let settings = patch(json!({ "oidc": { "issuer": "http://127.0.0.1:9" } })).await.unwrap().value;
     assert!(settings.oidc.client_secret.is_none());
-    assert_eq!(word(rig.here().start_sign_in("/".parse().unwrap(), &browser()).await), "not_configured");
-    assert_eq!(rig.here().sign_in_facts().await.unwrap().issuer, None);
+    assert_eq!(
+        word(rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await),
+        "not_configured"
+    );
+    assert_eq!(rig.here().sign_in_facts(Surface::Portal).await.unwrap().issuer, None);
 
     patch(json!({ "oidc": { "client_secret": "x" } })).await.unwrap();
     let began = Instant::now();
-    assert_eq!(word(rig.here().start_sign_in("/".parse().unwrap(), &browser()).await), "provider_away");
+    assert_eq!(
+        word(rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await),
+        "provider_away"
+    );
     assert!(began.elapsed() < Duration::from_secs(30));
-    assert!(rig.here().sign_in_facts().await.unwrap().away_since.is_some());
+    assert!(rig.here().sign_in_facts(Surface::Portal).await.unwrap().away_since.is_some());
 
     for bad in [
         json!({ "oidc": { "default_organization_id": "org_01ARZ3NDEKTSV4RRFFQ69G5FAV" } }),

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, ListenerConfig},
-    domain::clock::SystemClock,
+    domain::{clock::SystemClock, login::Surface},
     keys::{host::HostKey, master::MasterKey},
     runtime::lifecycle::{Ending, Lifecycle},
     services::{Services, admission::Admission, hosts::HostFacts, memory::Memory},
@@ -74,8 +74,11 @@ async fn start(
     };
     let bus = Bus::start(&database.store, &BusSettings::default(), tasks, stop);
     let services = Services::new(database.store.clone(), bus.emitter(), Arc::new(SystemClock), master_key);
-    if let Some(url) = &config.public.url {
-        services.set_public_url(url);
+    services.set_bus(bus.clone());
+    for (surface, listener) in [(Surface::Portal, &config.public), (Surface::Console, &config.admin)] {
+        if let Some(url) = &listener.url {
+            services.set_url(surface, url);
+        }
     }
     if let Some(database) = config.host_database() {
         services.set_host_database(database);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::ids::UserId,
+    domain::{ids::UserId, login::Surface},
     services::{Services, profiles::NewProfile},
     web::{
         answer::{Answer, Made},
@@ -32,7 +32,7 @@ pub(super) async fn create(
     At(user): At<UserId>,
     Json(new): Json<NewProfile>,
 ) -> Answer<Made<ProfileLink>> {
-    if !services.has_public_url() {
+    if !services.has_url(Surface::Portal) {
         let detail = "public.url is not set in this process's configuration, so it cannot tell where the link leads";
         return Err(Problem::new(Code::Conflict, detail));
     }

@@ -32,6 +32,8 @@ impl Asset {
 
 static STYLESHEET: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("postern.css", "text/css; charset=utf-8", include_str!("../../../assets/postern.css")));
+static CONSOLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("console.css", "text/css; charset=utf-8", include_str!("../../../assets/console.css")));
 static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("postern.js", "text/javascript; charset=utf-8", include_str!("../../../assets/postern.js"))
 });
@@ -41,6 +43,11 @@ static MARK: LazyLock<Asset> =
 /// The path of the stylesheet.
 pub(in crate::web) fn stylesheet() -> &'static str {
     &STYLESHEET.path
+}
+
+/// The path of what the console adds to it.
+pub(in crate::web) fn console_stylesheet() -> &'static str {
+    &CONSOLE.path
 }
 
 /// The path of the script.
@@ -53,8 +60,8 @@ pub(in crate::web) fn mark() -> &'static str {
     &MARK.path
 }
 
-pub(super) async fn asset(Path((hash, file)): Path<(String, String)>) -> Response {
-    let all = [&*STYLESHEET, &*SCRIPT, &*MARK];
+pub(in crate::web) async fn asset(Path((hash, file)): Path<(String, String)>) -> Response {
+    let all = [&*STYLESHEET, &*CONSOLE, &*SCRIPT, &*MARK];
     let Some(asset) = all.into_iter().find(|asset| asset.file == file) else {
         return Problem::new(Code::NoSuchPath, "there is no such file").into_response();
     };

@@ -19,13 +19,13 @@ pub(super) mod browsing;
 mod help;
 mod live;
 mod my_data;
-mod parts;
+pub(super) mod parts;
 mod profiles;
 mod ready;
-mod refused;
+pub(super) mod refused;
 pub(super) mod samples;
 mod sessions;
-mod sign_in;
+pub(super) mod sign_in;
 mod status;
 mod ticket;
 pub(super) mod trouble;
@@ -88,6 +88,7 @@ pub(super) async fn signed_in(
     let (mut parts, body) = request.into_parts();
     let site = site_of(&parts)?;
     if let Some(person) = find_person(&services, &site, &parts).await? {
+        parts.extensions.insert(person.form_token.clone());
         parts.extensions.insert(person);
         return Ok(next.run(Request::from_parts(parts, body)).await);
     }
@@ -102,7 +103,7 @@ pub(super) async fn signed_in(
 }
 
 /// A sentence of a service as part of a page: with a capital letter, a full stop, and without the name of a field.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let text = match text.split_once(": ") {
         Some((field, rest)) if field.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => rest,
         _ => text,

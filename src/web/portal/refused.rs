@@ -15,7 +15,7 @@ use crate::{
 /// A refusal.
 #[derive(Template)]
 #[template(path = "portal/refused.html")]
-pub(super) struct Refused {
+pub(in crate::web) struct Refused {
     pub(super) chrome: Chrome,
     pub(super) title: &'static str,
     pub(super) reason: String,
@@ -51,7 +51,7 @@ pub(super) fn provider_name(is_google: bool) -> &'static str {
 impl Refused {
     /// The words for a refusal.
     #[expect(clippy::too_many_lines, reason = "one table of words, each row short")]
-    pub(super) fn new(
+    pub(in crate::web) fn new(
         chrome: Chrome,
         provider: &str,
         refusal: SignInRefusal,
@@ -98,6 +98,15 @@ impl Refused {
                 true,
                 OTHER,
                 "PST-AUTH-013",
+            ),
+            SignInRefusal::NoRole { account } => (
+                "There is no console for this account",
+                "Your account is right, but it has no role in the administration of this VPN.".to_owned(),
+                Some("An owner or admin can give you one; then sign in again."),
+                account,
+                true,
+                OTHER,
+                "PST-AUTH-020",
             ),
             SignInRefusal::Disabled { account } => (
                 "Your access is switched off",

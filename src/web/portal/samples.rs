@@ -22,7 +22,7 @@ use super::{
     sign_in::{SignInPage, SignInState},
     status::Status,
     ticket::{Shown, TicketPage},
-    trouble::{MET, Trouble},
+    trouble::{MET, Trouble, Words},
 };
 use crate::{
     domain::{
@@ -38,7 +38,7 @@ use crate::{
     },
     services::{
         health::{ClusterHealth, HostCount},
-        logins::{LoginView, Person, SignInFacts, SignInRefusal},
+        logins::{FormToken, LoginView, Person, SignInFacts, SignInRefusal},
         my_data::{MyData, MyDataKind},
         self_service::{MyProfile, MyProfileStatus, MySession, Outdated},
         tickets::TicketView,
@@ -62,22 +62,22 @@ pub struct PageSample {
 const NOW: i64 = 1_795_442_520;
 
 /// A name that wants out of wherever it is put.
-pub(super) const HOSTILE: &str = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;";
+pub(in crate::web) const HOSTILE: &str = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;";
 
-fn ago(hours: i64) -> Timestamp {
+pub(in crate::web) fn ago(hours: i64) -> Timestamp {
     now() - SignedDuration::from_hours(hours)
 }
 
-fn now() -> Timestamp {
+pub(in crate::web) fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 #[expect(clippy::expect_used, reason = "the texts are constants of this file, and a test renders them all")]
-fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+pub(in crate::web) fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("a sample is well formed")
 }
 
-fn id<T: Id>(number: u128) -> T {
+pub(in crate::web) fn id<T: Id>(number: u128) -> T {
     T::from_parts(now(), number)
 }
 
@@ -94,13 +94,13 @@ fn person(name: &str) -> Person {
             identity: None,
         },
         login: id::<LoginId>(1),
-        form_token: "sample-form-token".to_owned(),
+        form_token: FormToken("sample-form-token".to_owned()),
         request_id: None,
     }
 }
 
 /// Facts about a company with a name.
-fn facts(company: &str) -> SignInFacts {
+pub(in crate::web) fn facts(company: &str) -> SignInFacts {
     SignInFacts {
         company_name: Some(text(company)),
         contact: Some(text("the IT desk, it@example.com")),
@@ -224,7 +224,7 @@ impl Book {
         }
         for (name, code) in MET {
             let problem = Problem::new(*code, "inside");
-            let page = Trouble::new(self.outside(), &problem, request_id());
+            let page = Trouble { chrome: self.outside(), words: Words::of(&problem), request_id: request_id() };
             self.add(&format!("trouble-{name}"), &page);
         }
     }
@@ -370,12 +370,12 @@ impl Book {
     }
 }
 
-fn request_id() -> String {
+pub(in crate::web) fn request_id() -> String {
     id::<RequestId>(1).to_string()
 }
 
-/// Every page in every state: once with the names of decent people, once (`hostile-…`) with names that want out.
-pub fn page_samples() -> Vec<PageSample> {
+/// Every page of the portal in every state, with decent names and with hostile ones.
+pub(in crate::web) fn page_samples() -> Vec<PageSample> {
     let decent = ("Example", "Ana Horvat", "Ana's MacBook", "");
     let hostile = (HOSTILE, HOSTILE, HOSTILE, "hostile-");
     let mut pages = Vec::new();

@@ -1,4 +1,4 @@
-//! Signing in and out.
+//! Signing in, to either site, and out of the portal.
 
 use askama::Template;
 use axum::{
@@ -13,9 +13,10 @@ use super::{
     refused::{self, provider_name},
 };
 use crate::{
-    domain::login::ReturnPath,
+    domain::login::{ReturnPath, Surface},
     services::{Services, logins::CallbackAnswer},
     web::{
+        admin::hop,
         cookies::Cookie,
         forms::Form,
         page::{Chrome, Employee, Flash, Visit, set_cookie},
@@ -26,17 +27,17 @@ use crate::{
 /// The sign-in page.
 #[derive(Template)]
 #[template(path = "portal/sign_in.html")]
-pub(super) struct SignInPage {
-    pub(super) chrome: Chrome,
-    pub(super) state: SignInState,
-    pub(super) provider: &'static str,
-    pub(super) is_google: bool,
-    pub(super) return_to: String,
+pub(in crate::web) struct SignInPage {
+    pub(in crate::web) chrome: Chrome,
+    pub(in crate::web) state: SignInState,
+    pub(in crate::web) provider: &'static str,
+    pub(in crate::web) is_google: bool,
+    pub(in crate::web) return_to: String,
 }
 
 /// Whether people can sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SignInState {
+pub(in crate::web) enum SignInState {
     /// They can; or could, if the provider were not away since then.
     Open(Option<When>),
     /// Nobody has set it up.
@@ -81,7 +82,7 @@ fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
     values.next().filter(|_| values.next().is_none())
 }
 
-pub(super) async fn page(visit: Visit, uri: Uri) -> Response {
+pub(in crate::web) async fn page(visit: Visit, uri: Uri) -> Response {
     let return_to: ReturnPath = parameter(&uri, "return_to").and_then(|path| path.parse().ok()).unwrap_or_default();
     if let Ok(Some(_)) = visit.person() {
         return visit.go(return_to.as_str(), None);
@@ -92,18 +93,18 @@ pub(super) async fn page(visit: Visit, uri: Uri) -> Response {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StartForm {
+pub(in crate::web) struct StartForm {
     #[serde(default)]
     return_to: String,
 }
 
-pub(super) async fn start(
+pub(in crate::web) async fn start(
     State(services): State<Services>,
     visit: Visit,
     Form(form): Form<StartForm>,
 ) -> Result<Response, Problem> {
     let return_to = form.return_to.parse().unwrap_or_default();
-    match services.start_sign_in(return_to, &visit.browser()).await {
+    match services.start_sign_in(visit.site.surface(), return_to, &visit.browser()).await {
         Ok(begun) => {
             let mut response = visit.go(&begun.redirect, None);
             set_cookie(&mut response, Cookie::SignIn.set(&visit.site, begun.cookie.expose()));
@@ -113,7 +114,7 @@ pub(super) async fn start(
     }
 }
 
-pub(super) async fn callback(
+pub(in crate::web) async fn callback(
     State(services): State<Services>,
     visit: Visit,
     uri: Uri,
@@ -126,10 +127,17 @@ pub(super) async fn callback(
         error: parameter(&uri, "error"),
     };
     let cookie = Cookie::SignIn.read(&visit.site, &headers);
-    let mut response = match services.complete_sign_in(&answer, cookie.as_deref(), &visit.browser()).await {
+    let surface = visit.site.surface();
+    let mut response = match services.complete_sign_in(surface, &answer, cookie.as_deref(), &visit.browser()).await {
         Ok(done) => {
-            end_replaced(&services, &visit, &headers).await;
-            let mut response = visit.go(done.return_to.as_str(), None);
+            let mut response = match surface {
+                Surface::Portal => {
+                    end_replaced(&services, &visit, &headers).await;
+                    visit.go(done.return_to.as_str(), None)
+                }
+                // The browser comes from another site, so it would not send the cookie along a redirect.
+                Surface::Console => hop(&visit.chrome, done.return_to.as_str()),
+            };
             set_cookie(&mut response, Cookie::Login.set(&visit.site, done.cookie.expose()));
             response
         }
@@ -156,7 +164,7 @@ async fn end_replaced(services: &Services, visit: &Visit, headers: &HeaderMap) {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Empty {}
+pub(in crate::web) struct Empty {}
 
 pub(super) async fn sign_out(
     State(services): State<Services>,

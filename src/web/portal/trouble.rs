@@ -21,27 +21,36 @@ use crate::{
 #[template(path = "portal/trouble.html")]
 pub(super) struct Trouble {
     pub(super) chrome: Chrome,
-    pub(super) title: &'static str,
-    pub(super) what: String,
-    pub(super) next: String,
-    pub(super) code: &'static str,
+    pub(super) words: Words,
     pub(super) request_id: String,
+}
+
+/// What is said about a problem.
+#[derive(Debug, Clone)]
+pub(in crate::web) struct Words {
+    /// What happened.
+    pub(in crate::web) title: &'static str,
+    /// What it means.
+    pub(in crate::web) what: String,
+    /// What to do next.
+    pub(in crate::web) next: String,
+    /// What to quote.
+    pub(in crate::web) code: &'static str,
+}
+
+impl Words {
+    /// The words for a problem.
+    pub(in crate::web) fn of(problem: &Problem) -> Self {
+        let (title, what, next) = words(problem);
+        Self { title, what, next, code: problem.code().as_str() }
+    }
 }
 
 /// A problem as a page. It asks nobody, since the database may be what is wrong.
 pub(in crate::web) fn page(site: &Site, problem: &Problem, id: RequestId) -> Response {
-    let chrome = Chrome::new(&site.known(), None, None);
-    let page = Trouble::new(chrome, problem, id.to_string());
+    let chrome = Chrome::on(site.surface(), &site.known(), None, None);
+    let page = Trouble { chrome, words: Words::of(problem), request_id: id.to_string() };
     show(&page.chrome, problem.code().status(), &page)
-}
-
-impl Trouble {
-    /// The words for a problem.
-    pub(super) fn new(chrome: Chrome, problem: &Problem, request_id: String) -> Self {
-        let code = problem.code();
-        let (title, what, next) = words(problem);
-        Self { chrome, title, what, next, code: code.as_str(), request_id }
-    }
 }
 
 fn words(problem: &Problem) -> (&'static str, String, String) {
@@ -111,14 +120,18 @@ fn words(problem: &Problem) -> (&'static str, String, String) {
             "It is our fault and has been written down. Your VPN connection is not affected.",
             "Try again. If it happens again, tell your administrator the request below.",
         ),
+        Code::Forbidden => (
+            "Your role does not include this",
+            sentence(problem.detail()),
+            "Ask an owner or an admin of this cluster, who can give you another role.".to_owned(),
+        ),
         Code::NotJson
         | Code::NotAForm
         | Code::BadParameter
         | Code::BadHeader
         | Code::NotDeclaredJson
         | Code::NoToken
-        | Code::BadToken
-        | Code::Forbidden => of(
+        | Code::BadToken => of(
             "This was not understood",
             "What the browser sent is not what this page expects. Nothing was changed.",
             "Go to the start page and try again from there.",

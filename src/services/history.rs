@@ -1,0 +1,72 @@
+//! What happened to one thing, in words for people: the newest entries of the trail about it, with the names of who
+//! acted.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::{Act, SOON, ServiceError, Services};
+use crate::{
+    domain::{audit::AuditEntry, ids::UserId, role::Permission, text::Name, user::User},
+    store::{audit::AuditFilter, entity::PageRequest},
+};
+
+/// So many changes are shown of one thing.
+const SHOWN: u32 = 20;
+
+/// One change of a thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// Who: a name, or what stands in the trail.
+    pub by: String,
+    /// What was done, as the trail names it.
+    pub action: String,
+    /// Whether it succeeded.
+    pub success: bool,
+    /// Which fields it was about.
+    pub fields: Vec<String>,
+}
+
+impl Services {
+    /// The newest changes of a thing, the newest first.
+    pub async fn history(&self, act: &Act, object: &str) -> Result<Vec<Change>, ServiceError> {
+        act.require(Permission::ReadAudit)?;
+        self.changes_of(object, SHOWN).await
+    }
+
+    /// The last change of a thing, for whoever wanted to change it as well.
+    pub async fn last_change(&self, act: &Act, object: &str) -> Result<Option<Change>, ServiceError> {
+        act.require(Permission::Read)?;
+        Ok(self.changes_of(object, 1).await?.pop())
+    }
+
+    async fn changes_of(&self, object: &str, limit: u32) -> Result<Vec<Change>, ServiceError> {
+        let filter = AuditFilter { object: Some(object.to_owned()), ..AuditFilter::default() };
+        let page = PageRequest { limit, after: None };
+        let entries = self.store().deadline(SOON, self.store().list_audit(&filter, &page)).await?.items;
+        let names = self.names_of(&entries).await?;
+        Ok(entries.into_iter().map(|entry| change(entry, &names)).collect())
+    }
+
+    async fn names_of(&self, entries: &[AuditEntry]) -> Result<HashMap<UserId, Name>, ServiceError> {
+        let mut ids: Vec<UserId> = entries.iter().filter_map(|entry| entry.actor.parse().ok()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(self.store().deadline(SOON, self.store().names::<User, Name>(&ids)).await?)
+    }
+}
+
+fn change(entry: AuditEntry, names: &HashMap<UserId, Name>) -> Change {
+    let AuditEntry { at, actor, action, outcome, changes, .. } = entry;
+    let name = actor.parse().ok().and_then(|id: UserId| names.get(&id)).map(ToString::to_string);
+    let by = name.unwrap_or_else(|| match actor.split_once(':') {
+        Some(("owner_link", _)) => "An owner link".to_owned(),
+        Some(("shell", command)) => format!("postern {command}"),
+        Some(("system", _)) => "Postern".to_owned(),
+        _ => actor.clone(),
+    });
+    let fields = changes.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
+    Change { at, by, action, success: outcome == "success", fields }
+}

@@ -1,0 +1,175 @@
+//! The fields of a form, read into typed values; what cannot be read is said at its field, and what was typed is kept.
+
+use std::{fmt::Display, str::FromStr};
+
+use axum::{
+    extract::{FromRequest, Request},
+    http::StatusCode,
+};
+
+use crate::{
+    domain::Revision,
+    services::ServiceError,
+    web::{
+        forms::Form,
+        portal::sentence,
+        problem::{Code, Problem},
+    },
+};
+
+/// What is wrong with a form, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FieldError {
+    /// The id of the field on the page; empty for the form as a whole.
+    pub(super) field: String,
+    /// What is wrong, as a sentence.
+    pub(super) text: String,
+}
+
+impl FieldError {
+    /// Something wrong with the form as a whole.
+    pub(super) fn whole(text: impl Into<String>) -> Self {
+        Self { field: String::new(), text: text.into() }
+    }
+}
+
+/// What is wrong with a field, if something is.
+pub(super) fn error_of<'a>(errors: &'a [FieldError], field: &str) -> Option<&'a str> {
+    errors.iter().find(|error| error.field == field).map(|error| error.text.as_str())
+}
+
+/// A form that one of our own pages sent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fields {
+    values: Vec<(String, String)>,
+    /// What is wrong so far.
+    pub(super) errors: Vec<FieldError>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Form(values) = Form::<Vec<(String, String)>>::from_request(request, state).await?;
+        Ok(Self { values, errors: Vec::new() })
+    }
+}
+
+#[allow(dead_code, reason = "the forms with lists and boxes come with their nouns")]
+impl Fields {
+    /// What was typed into a field; empty if it was not sent.
+    pub(super) fn text(&self, field: &str) -> &str {
+        let mut found = self.values.iter().filter(|(name, _)| name == field);
+        found.next().map_or("", |(_, value)| value.trim())
+    }
+
+    /// All values of a field that may be there several times: ticked boxes.
+    pub(super) fn all<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
+        self.values.iter().filter(move |(name, _)| name == field).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a box is ticked.
+    pub(super) fn is_ticked(&self, field: &str) -> bool {
+        !self.text(field).is_empty()
+    }
+
+    /// A field that must hold a value; nothing, and an error at the field, if it does not.
+    /// `subject` begins the sentence that the error ends: "The name".
+    pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, field: &str, subject: &str) -> Option<T> {
+        match self.text(field).parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.wrong(field, &format!("{subject} {error}"));
+                None
+            }
+        }
+    }
+
+    /// A field that may be empty.
+    pub(super) fn parse_optional<T: FromStr<Err: Display>>(&mut self, field: &str, subject: &str) -> Option<T> {
+        if self.text(field).is_empty() { None } else { self.parse(field, subject) }
+    }
+
+    /// A field with a value on each line, or between commas; empty ones are passed over.
+    pub(super) fn parse_list<T: FromStr<Err: Display>>(&mut self, field: &str) -> Vec<T> {
+        let typed = self.text(field).to_owned();
+        let mut values = Vec::new();
+        for part in typed.split(['\n', ',']).map(str::trim).filter(|part| !part.is_empty()) {
+            match part.parse() {
+                Ok(value) => values.push(value),
+                Err(error) => self.wrong(field, &format!("“{part}” {error}")),
+            }
+        }
+        values
+    }
+
+    /// The revision that the form was filled from.
+    ///
+    /// # Errors
+    /// A form without it is none of ours.
+    pub(super) fn revision(&self) -> Result<Revision, Problem> {
+        let revision = self.text("revision").parse().map(Revision);
+        revision.map_err(|_other| Problem::new(Code::NotAForm, "the form lacks the revision that it was filled from"))
+    }
+
+    /// Notes what is wrong with a field.
+    pub(super) fn wrong(&mut self, field: &str, text: &str) {
+        self.errors.push(FieldError { field: field.to_owned(), text: sentence(text) });
+    }
+
+    /// Notes a refusal of a service at the field that it names, and gives the status that goes with it. Refusals that are
+    /// about no form are handed back.
+    pub(super) fn refused(&mut self, error: ServiceError) -> Result<StatusCode, Problem> {
+        match &error {
+            ServiceError::Invalid { field, reason } => {
+                // A pointer into a list points into the field that holds the list.
+                let field = field.split('/').next().unwrap_or_default().to_owned();
+                self.wrong(&field, reason);
+                Ok(StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            ServiceError::Conflict(text) => {
+                match text.split_once(": ") {
+                    Some((field, rest)) if self.values.iter().any(|(name, _)| name == field) => self.wrong(field, rest),
+                    _ => self.errors.push(FieldError::whole(sentence(text))),
+                }
+                Ok(StatusCode::CONFLICT)
+            }
+            _ => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::text::Name;
+
+    fn fields(values: &[(&str, &str)]) -> Fields {
+        let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Fields { values: pairs.collect(), errors: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_at_its_field() {
+        let mut form = fields(&[("name", " "), ("ports", "1, x\n2"), ("comment", "")]);
+        assert_eq!(form.parse::<Name>("name", "The name"), None);
+        assert_eq!(form.parse_list::<u16>("ports"), [1, 2]);
+        assert_eq!(form.parse_optional::<Name>("comment", "The comment"), None);
+        let places: Vec<_> = form.errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(places, ["name", "ports"]);
+        assert!(form.errors.iter().all(|error| error.text.ends_with('.')), "{:?}", form.errors);
+    }
+
+    #[test]
+    fn refusals_of_services_find_their_field() {
+        let mut form = fields(&[("name", "a"), ("routes", "b")]);
+        assert_eq!(form.refused(ServiceError::Conflict("name: taken".into())).ok(), Some(StatusCode::CONFLICT));
+        assert_eq!(form.refused(ServiceError::Conflict("it has users".into())).ok(), Some(StatusCode::CONFLICT));
+        let inside = ServiceError::invalid("routes/0/network", "overlaps");
+        assert_eq!(form.refused(inside).ok(), Some(StatusCode::UNPROCESSABLE_ENTITY));
+        let expected = [("name", "Taken."), ("", "It has users."), ("routes", "Overlaps.")];
+        let found: Vec<_> = form.errors.iter().map(|error| (error.field.as_str(), error.text.as_str())).collect();
+        assert_eq!(found, expected);
+        assert!(form.refused(ServiceError::NotFound("user")).is_err());
+    }
+}

@@ -1,0 +1,52 @@
+//! What happened to one thing, at the foot of its page.
+
+use super::desk::Desk;
+use crate::{
+    domain::role::Permission,
+    services::{Services, history::Change},
+    web::{portal::parts::When, problem::Problem},
+};
+
+/// One change.
+#[derive(Debug, Clone)]
+pub(super) struct HistoryRow {
+    /// When.
+    pub(super) at: When,
+    /// Who.
+    pub(super) by: String,
+    /// What was done.
+    pub(super) what: String,
+    /// Whether it was refused.
+    pub(super) denied: bool,
+}
+
+/// The newest changes; nothing for roles that may not read the trail.
+pub(super) async fn history<T: ToString>(services: &Services, desk: &Desk, id: &T) -> Result<Vec<HistoryRow>, Problem> {
+    if !desk.may(Permission::ReadAudit) {
+        return Ok(Vec::new());
+    }
+    let changes = services.history(&desk.act, &id.to_string()).await?;
+    Ok(rows(&changes, desk))
+}
+
+/// The changes as rows.
+pub(super) fn rows(changes: &[Change], desk: &Desk) -> Vec<HistoryRow> {
+    changes.iter().map(|change| row(change, desk)).collect()
+}
+
+fn row(change: &Change, desk: &Desk) -> HistoryRow {
+    let verb = change.action.split_once('.').map_or(change.action.as_str(), |(_, verb)| verb);
+    let is_edit = verb == "update" && !change.fields.is_empty();
+    let what = if is_edit { format!("Changed {}", change.fields.join(", ").replace('_', " ")) } else { done(verb) };
+    HistoryRow { at: When::new(change.at, desk.now), by: change.by.clone(), what, denied: !change.success }
+}
+
+/// "create" as "Created".
+fn done(verb: &str) -> String {
+    let past = match verb.strip_suffix('e') {
+        Some(stem) => format!("{stem}ed"),
+        None => format!("{verb}ed"),
+    };
+    let mut letters = past.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,60 @@
+//! Links, made from ids: a page cannot lead to something that is none of ours.
+
+use std::fmt::{self, Display, Formatter};
+
+use askama::filters::HtmlSafe;
+
+use crate::domain::ids::{HostId, OrganizationId, ServerId, UserId};
+
+/// A path of the console. Paths are made of our words and of ids, which need no escaping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link(String);
+
+/// An id whose noun has a page.
+pub(super) trait Linked: Display {
+    /// Where the list of its kind is.
+    const LIST: &'static str;
+}
+
+macro_rules! linked {
+    ($($id:ty => $list:literal;)*) => {
+        $(impl Linked for $id { const LIST: &'static str = $list; })*
+    };
+}
+
+linked! {
+    OrganizationId => "/organizations";
+    UserId => "/users";
+    ServerId => "/servers";
+    HostId => "/hosts";
+}
+
+impl Link {
+    /// To the page of one thing.
+    pub(super) fn to<T: Linked>(id: &T) -> Self {
+        Self(format!("{}/{id}", T::LIST))
+    }
+
+    /// To the list of a kind of things.
+    pub(super) fn list<T: Linked>() -> Self {
+        Self(T::LIST.to_owned())
+    }
+
+    /// To what is under the page of one thing, or under a list.
+    pub(super) fn and(&self, part: &'static str) -> Self {
+        Self(format!("{}/{part}", self.0))
+    }
+
+    /// The path.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Display for Link {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl HtmlSafe for Link {}

@@ -1,0 +1,79 @@
+//! The console: pages for whoever runs the cluster, on the admin listener beside the API.
+//!
+//! # How to add a page
+//! A noun has one file here (`organizations.rs` is the pattern) and its templates in `templates/admin`.
+//!
+//! 1. **Service.** A page says nothing that the API could not say: ask a verb of [`crate::services`], with `&desk.act`.
+//!    A list costs a number of queries that does not depend on its rows.
+//! 2. **Page.** A struct with its template. It borrows the [`Desk`] (`desk: &'a Desk`), which is what surrounds it, and
+//!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`]. The template extends
+//!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`.
+//! 3. **Handlers.** Take `Desk`, `At(id)`, `Query<…>` as the API does, and [`Fields`] for a form: it reads typed values
+//!    and gathers what is wrong by field; the page is then shown again with status 422 and everything that was typed.
+//!    What was done answers with `desk.go(&link, Flash::…)`. A stale edit shows both versions ([`conflict`]), and what
+//!    the person typed stays in the form: nothing is ever overwritten unseen.
+//! 4. **Routes.** One line each in [`routes`], with the permission that it takes: the guard asks nothing else. A POST to
+//!    `/things` makes, to `/things/{id}` changes, to `/things/{id}/delete` deletes. The walk over every route and role
+//!    in `tests/it/console_access.rs` finds new ones by itself; give it a body there if the form needs one.
+//! 5. **Navigation.** One line in [`desk::NAV`], and the first part of the path in `domain/login.rs`, `PAGES`.
+//! 6. **Live.** What should keep itself fresh stands in `<div id="…" data-part>`, and the page says what it depends on:
+//!    `desk.live = &[Topic::Policy]`. The script then asks for the page again when the bus tells of such a change and
+//!    swaps these parts. Without script there is the link "Refresh".
+//! 7. **Samples.** Every state of the page in `samples.rs` (or a file beside it): they are checked for HTML, for
+//!    accessibility in light and dark, and for narrow screens, with decent names and with hostile ones.
+//!
+//! # Theory of operation
+//! [`guard::guard`] reads the login's cookie, and with it, in the same round trip, the user and the role as they are at
+//! this moment (SEC-SESS-05). It leaves the act, the token that forms must carry and who it is for the extractors. The
+//! cookie is `SameSite=Strict`, so a link from elsewhere arrives without it; the answer to that is a page that leads
+//! on to the same address, which then counts as ours ([`hop`]). Problems are shown inside of the frame as well.
+//!
+//! [`Chip`]: super::portal::parts::Chip
+//! [`When`]: super::portal::parts::When
+//! [`Link`]: links::Link
+//! [`Fields`]: fields::Fields
+
+mod conflict;
+pub(super) mod desk;
+mod fields;
+mod guard;
+mod history;
+mod links;
+mod live;
+mod organizations;
+mod owner_link;
+pub(super) mod samples;
+mod trouble;
+
+pub(super) use self::{
+    guard::{guard, hop},
+    trouble::page as trouble,
+};
+use super::{
+    portal::{assets, sign_in},
+    route::{Access, Route},
+};
+use crate::{domain::role::Permission, services::Services};
+
+/// The routes of the console.
+pub(super) fn routes() -> Vec<Route<Services>> {
+    use Permission as P;
+    let to = Access::Console;
+    vec![
+        Route::get("/sign-in", Access::Anyone, sign_in::page),
+        Route::post("/sign-in/start", Access::Anyone, sign_in::start),
+        Route::get("/oauth/callback", Access::Anyone, sign_in::callback),
+        Route::get("/owner-link/{secret}", Access::Anyone, owner_link::look),
+        Route::post("/owner-link/{secret}", Access::Anyone, owner_link::redeem),
+        Route::get("/assets/{hash}/{file}", Access::Anyone, assets::asset),
+        Route::post("/sign-out", to(P::Read), guard::sign_out),
+        Route::get("/live", to(P::Read), live::stream),
+        Route::get("/", to(P::Read), organizations::home),
+        Route::get("/organizations", to(P::Read), organizations::list),
+        Route::post("/organizations", to(P::ManageOrganizations), organizations::create),
+        Route::get("/organizations/new", to(P::ManageOrganizations), organizations::new),
+        Route::get("/organizations/{id}", to(P::Read), organizations::show),
+        Route::post("/organizations/{id}", to(P::ManageOrganizations), organizations::update),
+        Route::post("/organizations/{id}/delete", to(P::ManageOrganizations), organizations::delete),
+    ]
+}

@@ -1,0 +1,87 @@
+//! The page of an owner link: a GET shows it, a POST from it spends the link. Whoever looks ahead spends nothing.
+
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+
+use crate::{
+    domain::secret::Secret,
+    services::{ServiceError, Services, logins::Use},
+    web::{
+        cookies::Cookie,
+        forms::Form,
+        page::{Chrome, Visit, set_cookie},
+        portal::{
+            parts::{Icon, When},
+            sign_in::Empty,
+        },
+        problem::Problem,
+    },
+};
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/owner_link.html")]
+pub(super) struct OwnerLinkPage {
+    pub(super) chrome: Chrome,
+    /// What the link ends in and until when it is good; nothing if it is not.
+    pub(super) link: Option<(String, When)>,
+}
+
+impl OwnerLinkPage {
+    fn gone(visit: &Visit) -> Response {
+        visit.show_as(StatusCode::NOT_FOUND, &Self { chrome: visit.chrome.clone(), link: None })
+    }
+}
+
+pub(super) async fn look(
+    State(services): State<Services>,
+    visit: Visit,
+    Path(secret): Path<String>,
+) -> Result<Response, Problem> {
+    let secret = Secret::new(secret);
+    let response = match services.look_at_owner_link(secret.expose(), &visit.browser()).await {
+        Ok(until) => {
+            let link = Some((secret.expose().clone(), When::new(until, visit.now)));
+            visit.show(&OwnerLinkPage { chrome: visit.chrome.clone(), link })
+        }
+        Err(ServiceError::NotFound(_)) => OwnerLinkPage::gone(&visit),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(unreferred(response))
+}
+
+pub(super) async fn redeem(
+    State(services): State<Services>,
+    visit: Visit,
+    Path(secret): Path<String>,
+    headers: HeaderMap,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    let secret = Secret::new(secret);
+    let response = match services.redeem_owner_link(secret.expose(), &visit.browser()).await {
+        Ok(cookie) => {
+            // The login that this browser had until now is over: nobody holds two of one browser.
+            if let Some(before) = Cookie::Login.read(&visit.site, &headers)
+                && let Some(admin) = services.admin(&before, Use::Page).await?
+            {
+                services.sign_out_admin(&admin).await?;
+            }
+            let mut response = visit.go("/", None);
+            set_cookie(&mut response, Cookie::Login.set(&visit.site, cookie.expose()));
+            response
+        }
+        Err(ServiceError::NotFound(_)) => OwnerLinkPage::gone(&visit),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(unreferred(response))
+}
+
+/// The secret stands in this address, so it is told to nobody.
+fn unreferred(mut response: Response) -> Response {
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}

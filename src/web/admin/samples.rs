@@ -1,0 +1,186 @@
+//! Every page of the console in every state, from sample data.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use askama::Template;
+
+use super::{
+    conflict::Conflict,
+    desk::{Desk, account},
+    fields::FieldError,
+    history,
+    live::Topic,
+    organizations::{OrganizationPage, Organizations},
+    owner_link::OwnerLinkPage,
+    trouble::TroublePage,
+};
+use crate::{
+    domain::{
+        Revised, Revision,
+        ids::{LoginId, OrganizationId, UserId},
+        login::Surface,
+        organization::Organization,
+        role::Role,
+        user::User,
+    },
+    services::{
+        Page,
+        health::{ClusterHealth, HostCount},
+        history::Change,
+        logins::{Admin, FormToken, SignInRefusal},
+        organizations::OrganizationRow,
+    },
+    web::{
+        page::{Chrome, Flash},
+        portal::{
+            parts::When,
+            refused::Refused,
+            samples::{HOSTILE, PageSample, ago, facts, id, now, request_id, text},
+            sign_in::{SignInPage, SignInState},
+            trouble::Words,
+        },
+        problem::{Code, Problem},
+        site::Site,
+    },
+};
+
+/// The samples of one set of names.
+struct Book {
+    /// What things and people are called.
+    name: &'static str,
+    /// The company.
+    company: &'static str,
+    prefix: &'static str,
+    pages: Vec<PageSample>,
+}
+
+impl Book {
+    fn add(&mut self, name: &str, page: &impl Template) {
+        let html = page.render().unwrap_or_else(|error| format!("not written: {error}"));
+        self.pages.push(PageSample { name: format!("{}console-{name}", self.prefix), html });
+    }
+
+    fn outside(&self) -> Chrome {
+        Chrome::on(Surface::Console, &facts(self.company), None, None)
+    }
+
+    fn admin(&self, role: Role) -> Admin {
+        let user = User {
+            id: id::<UserId>(1),
+            organization_id: id::<OrganizationId>(1),
+            name: text(self.name),
+            email: Some(text("bo@example.com")),
+            groups: std::collections::BTreeSet::new(),
+            role,
+            disabled: false,
+            identity: None,
+        };
+        let form_token = FormToken("sample-form-token".to_owned());
+        Admin { user: Some(user), role, login: id::<LoginId>(1), form_token, request_id: None }
+    }
+
+    /// A desk of somebody with a role, at a page.
+    fn desk_of(&self, role: Role, path: &str) -> Desk {
+        let site = Site::new(Surface::Console, None, (Ipv4Addr::LOCALHOST, 9443).into(), false);
+        let admin = self.admin(role);
+        let chrome = Chrome::on(Surface::Console, &facts(self.company), Some(account(&admin)), None);
+        let health = ClusterHealth { hosts: Some(HostCount { online: 3, total: 3 }), database: true };
+        Desk::new(Arc::new(site), admin, chrome, path, now()).with_health(health)
+    }
+
+    fn desk(&self, path: &str) -> Desk {
+        self.desk_of(Role::Owner, path)
+    }
+
+    fn outer(&mut self) {
+        let page = |chrome: Chrome, state| SignInPage {
+            chrome,
+            state,
+            is_google: true,
+            provider: "Google",
+            return_to: "/".to_owned(),
+        };
+        self.add("sign-in", &page(self.outside(), SignInState::Open(None)));
+        self.add("sign-in-not-set-up", &page(self.outside(), SignInState::NotSetUp));
+        let left = Chrome { flash: Some(Flash::ConsoleLeft), ..self.outside() };
+        self.add("sign-in-left", &page(left, SignInState::Open(None)));
+        let account = Some(text("ana@example.com"));
+        if let Ok(page) = Refused::new(self.outside(), "Google", SignInRefusal::NoRole { account }, request_id()) {
+            self.add("refused-no-role", &page);
+        }
+        let link = Some(("k3Zx9".repeat(9), When::new(ago(-1), now())));
+        self.add("owner-link", &OwnerLinkPage { chrome: self.outside(), link });
+        self.add("owner-link-used", &OwnerLinkPage { chrome: self.outside(), link: None });
+        for (name, code) in
+            [("forbidden", Code::Forbidden), ("not-found", Code::NotFound), ("away", Code::DatabaseAway)]
+        {
+            let problem = Problem::new(code, "this needs a role that may manage organizations");
+            let desk = &self.desk_of(Role::Auditor, "/organizations");
+            self.add(
+                &format!("trouble-{name}"),
+                &TroublePage { desk, words: Words::of(&problem), request_id: request_id() },
+            );
+        }
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        let change = |hours, action: &str, fields: &[&str], success| Change {
+            at: ago(hours),
+            by: self.name.to_owned(),
+            action: action.to_owned(),
+            success,
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+        };
+        vec![
+            change(2, "organization.update", &["name"], true),
+            change(30, "organization.delete", &[], false),
+            change(24 * 12, "organization.create", &["name"], true),
+        ]
+    }
+
+    fn organizations(&mut self) {
+        let row = |number: u128, name: &str, users, servers| {
+            let value = Organization { id: id::<OrganizationId>(number), name: text(name) };
+            OrganizationRow { organization: Revised { rev: Revision(7), value }, users, servers }
+        };
+        let page = |items| Page { items, next: None };
+        let mut desk = self.desk("/organizations");
+        desk.live = &[Topic::Policy];
+        let rows = || vec![row(1, self.name, 214, 3), row(2, "Contractors", 12, 1), row(3, "Build machines", 1, 0)];
+        let next = "/organizations?limit=50&cursor=x";
+        let list = Organizations::new(&desk, page(rows()), false, Some(next.to_owned()));
+        self.add("organizations", &list);
+        desk.chrome.flash = Some(Flash::OrganizationDeleted);
+        self.add("organizations-empty", &Organizations::new(&desk, page(Vec::new()), true, None));
+        let auditor = self.desk_of(Role::Auditor, "/organizations");
+        self.add("organizations-auditor", &Organizations::new(&auditor, page(rows()), true, None));
+
+        let desk = self.desk("/organizations/new");
+        self.add("organization-new", &OrganizationPage::empty(&desk));
+        let wrong = vec![FieldError { field: "name".to_owned(), text: "The name must not be empty.".to_owned() }];
+        self.add("organization-new-refused", &OrganizationPage { errors: wrong, ..OrganizationPage::empty(&desk) });
+        let changes = self.changes();
+        let of = |desk| OrganizationPage::of(desk, row(1, self.name, 214, 3), history::rows(&changes, desk));
+        self.add("organization", &of(&desk));
+        let used = vec![FieldError::whole("The organization still has users; delete or move them first.")];
+        self.add("organization-in-use", &OrganizationPage { errors: used, ..of(&desk) });
+        let versions = [("Name", "Contractors of ours".to_owned(), self.name.to_owned())];
+        let conflict = Some(Conflict::of(changes.first(), &versions, &desk));
+        let name = "Contractors of ours".to_owned();
+        self.add("organization-conflict", &OrganizationPage { name, conflict, ..of(&desk) });
+        let auditor = self.desk_of(Role::Auditor, "/organizations");
+        self.add("organization-auditor", &of(&auditor));
+    }
+}
+
+/// Every page of the console in every state, with decent names and with hostile ones.
+pub(in crate::web) fn page_samples() -> Vec<PageSample> {
+    let mut pages = Vec::new();
+    for (company, name, prefix) in [("Example", "Bo Lind", ""), (HOSTILE, HOSTILE, "hostile-")] {
+        let mut book = Book { name, company, prefix, pages: Vec::new() };
+        book.outer();
+        book.organizations();
+        pages.append(&mut book.pages);
+    }
+    pages
+}

@@ -1,0 +1,41 @@
+//! What went wrong, as a page inside of the frame: who is signed in keeps the way to everything else.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::response::Response;
+use jiff::Timestamp;
+
+use super::desk::{Desk, Inside, account};
+use crate::{
+    domain::{ids::RequestId, login::Surface},
+    web::{
+        page::{Chrome, show},
+        portal::trouble::Words,
+        problem::Problem,
+        site::Site,
+    },
+};
+
+/// A problem for people who are signed in.
+#[derive(Template)]
+#[template(path = "admin/trouble.html")]
+pub(super) struct TroublePage<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) words: Words,
+    pub(super) request_id: String,
+}
+
+/// A problem as a page. It asks nobody, since the database may be what is wrong.
+pub(in crate::web) fn page(
+    site: &Arc<Site>,
+    inside: Inside,
+    problem: &Problem,
+    id: RequestId,
+    now: Timestamp,
+) -> Response {
+    let chrome = Chrome::on(Surface::Console, &site.known(), Some(account(&inside.admin)), None);
+    let desk = &Desk::new(Arc::clone(site), inside.admin, chrome, &inside.path, now);
+    let page = TroublePage { desk, words: Words::of(problem), request_id: id.to_string() };
+    show(&desk.chrome, problem.code().status(), &page)
+}
