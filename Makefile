@@ -19,7 +19,7 @@ RUN_AS := $(if $(AS_ROOT),$(shell sudo -n true 2>/dev/null && echo 'sudo -E'))
 STATE := $(CURDIR)/.postern
 MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 
-.PHONY: help setup run test check fmt clippy build unit e2e doc deny openapi bench
+.PHONY: help setup run test check fmt clippy build unit e2e doc openapi reference deny bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
@@ -83,6 +83,9 @@ browser: ## the pages in a real browser, on the same hosts; BROWSER="name --noca
 
 doc: ## documentation without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+reference: ## writes docs/cli.md anew, after a change of the command line
+	@text=$$(cargo run --quiet --locked -- reference) && printf '%s\n' "$$text" >docs/cli.md
 
 deny: ## licences, banned crates and sources (when cargo-deny is there; works without network)
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \

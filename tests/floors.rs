@@ -58,6 +58,7 @@ const NAMED_BY: &[(&str, &[&str])] = &[
     ("oauth2", &["oidc"]),
     ("axum", &["web"]),
     ("anyhow", &["config", "telemetry", "commands", "main"]),
+    ("ureq", &["commands/client"]),
     ("std::process::Command", SPAWNERS),
     ("std::process::Child", SPAWNERS),
     ("tokio::process", SPAWNERS),

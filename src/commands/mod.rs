@@ -1,13 +1,16 @@
 //! The command line: one file per subcommand.
 //!
-//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 usage, 4 conflict
-//! or precondition, 6 unreachable, 8 differences found.
+//! Some work on the database of the configuration; the nouns of [`client`] ask the API. Results go to standard output,
+//! everything else to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or precondition,
+//! 5 not signed in or forbidden, 6 unreachable or timed out, 7 partly done, 8 differences found.
 
+mod client;
 mod database;
 mod doctor;
 mod join;
 mod migrate;
 mod owner_link;
+mod reference;
 mod serve;
 mod token;
 
@@ -64,6 +67,22 @@ enum Command {
         #[command(subcommand)]
         verb: token::Verb,
     },
+    #[command(flatten)]
+    Client(Box<client::Noun>),
+    /// Print the completions of a shell.
+    #[command(after_help = "Example:\n  postern completions bash > /etc/bash_completion.d/postern")]
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages, one for each command.
+    Man {
+        /// The folder that they go to.
+        folder: PathBuf,
+    },
+    /// Print the reference of all commands, in Markdown.
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Which machine's configuration to use.
@@ -94,6 +113,13 @@ pub fn main() -> ExitCode {
                 print(format_args!("{:#}", crate::web::openapi()));
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Client(noun) => client::run(*noun),
+            Command::Completions { shell } => Ok(reference::completions(shell)),
+            Command::Man { folder } => reference::man(&folder),
+            Command::Reference => {
+                print(reference::reference().trim_end());
+                Ok(ExitCode::SUCCESS)
+            }
         }
     });
     // Whatever still runs has had its time; a blocked thread must not keep the process.
@@ -112,6 +138,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<client::ClientError>() {
+            return ExitCode::from(error.code());
+        }
         match cause.downcast_ref::<ServiceError>() {
             Some(ServiceError::Invalid { .. }) => return ExitCode::from(2),
             Some(ServiceError::Conflict(_) | ServiceError::Stale { .. }) => return ExitCode::from(4),

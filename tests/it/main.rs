@@ -10,6 +10,7 @@ mod api_input;
 mod api_profiles;
 mod api_rig;
 mod bus;
+mod cli;
 mod commands;
 mod console;
 mod console_access;

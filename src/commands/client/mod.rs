@@ -1,0 +1,131 @@
+//! The command line as a client of the API: one file per noun, each a list of verbs.
+//!
+//! A verb turns arguments into one request (names into ids first, where people gave names) and shows the answer. It
+//! knows no rule: what is allowed and what is sound the API says. `--json` prints the body of the answer as it is, so
+//! scripts can go from one to the other; everything that is not the result goes to standard error.
+
+mod api;
+mod ask;
+mod audit;
+mod body;
+mod error;
+mod file;
+mod hosts;
+mod import;
+mod options;
+mod organizations;
+mod output;
+mod paging;
+mod profiles;
+mod refs;
+mod servers;
+mod sessions;
+mod settings;
+mod table;
+mod users;
+mod wait;
+
+use std::{cell::RefCell, collections::BTreeMap, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+pub(super) use self::error::ClientError;
+use self::{
+    api::{Answer, Api, Ask},
+    options::Options,
+    output::{Output, View},
+};
+
+/// The nouns of the API.
+#[derive(Debug, Subcommand)]
+pub(super) enum Noun {
+    /// Organizations: sets of users that servers are opened to.
+    #[command(name = "org", visible_alias = "organization")]
+    Organization(Asked<organizations::Verb>),
+    /// Users: people, and machines that connect on their own.
+    User(Asked<users::Verb>),
+    /// Profiles: one for each device of a user.
+    Profile(Asked<profiles::Verb>),
+    /// Servers: networks that people connect to.
+    Server(Asked<servers::Verb>),
+    /// Hosts: machines that run Postern.
+    Host(Asked<hosts::Verb>),
+    /// Live VPN sessions.
+    Session(Asked<sessions::Verb>),
+    /// The audit trail.
+    Audit(Asked<audit::Verb>),
+    /// The settings of the cluster.
+    Settings(Asked<settings::Verb>),
+}
+
+/// A verb, and where and how it is asked.
+#[derive(Debug, Args)]
+pub(super) struct Asked<V: Subcommand> {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: V,
+}
+
+/// A verb of a noun.
+pub(super) trait Run: Subcommand {
+    /// Asks, and shows the answer.
+    fn run(self, client: &Client) -> Result<(), ClientError>;
+}
+
+impl<V: Run> Asked<V> {
+    fn run(self) -> Result<(), ClientError> {
+        self.verb.run(&Client::new(&self.options)?)
+    }
+}
+
+/// Runs a client command.
+pub(super) fn run(noun: Noun) -> anyhow::Result<ExitCode> {
+    let done = match noun {
+        Noun::Organization(asked) => asked.run(),
+        Noun::User(asked) => asked.run(),
+        Noun::Profile(asked) => asked.run(),
+        Noun::Server(asked) => asked.run(),
+        Noun::Host(asked) => asked.run(),
+        Noun::Session(asked) => asked.run(),
+        Noun::Audit(asked) => asked.run(),
+        Noun::Settings(asked) => asked.run(),
+    };
+    match done {
+        // Whoever read the result has seen enough, as `head` does.
+        Err(error) if error.reader_left() => Ok(ExitCode::SUCCESS),
+        done => Ok(done.map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+/// What a verb works with.
+pub(super) struct Client {
+    api: Api,
+    out: Output,
+    yes: bool,
+    names: RefCell<BTreeMap<String, String>>,
+}
+
+impl Client {
+    fn new(options: &Options) -> Result<Self, ClientError> {
+        Ok(Self { api: Api::new(options)?, out: Output::new(options), yes: options.yes, names: RefCell::default() })
+    }
+
+    /// Asks, and shows the one object that is the answer.
+    fn show(&self, ask: &Ask<'_>, view: &View) -> Result<(), ClientError> {
+        self.object(&self.api.send(ask)?.json()?, view)
+    }
+
+    /// Shows one object.
+    fn object(&self, object: &Value, view: &View) -> Result<(), ClientError> {
+        self.out.object(object, view, |kind, id| self.name_of(kind, id))
+    }
+
+    /// Asks for something whose answer has nothing to show, and says that it is done.
+    fn done(&self, ask: &Ask<'_>, sentence: &str) -> Result<Answer, ClientError> {
+        let answer = self.api.send(ask)?;
+        self.out.remark(sentence);
+        Ok(answer)
+    }
+}

@@ -1,0 +1,153 @@
+//! `postern profile`.
+
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{
+    Client, Run,
+    api::Ask,
+    error::ClientError,
+    file::PrivateFile,
+    output::{Column, Look, View, at},
+    paging::Paging,
+    refs::Kind,
+};
+
+const VIEW: View = View {
+    key: "id",
+    columns: &[
+        Column("ID", "id", Look::Plain),
+        Column("NAME", "name", Look::Plain),
+        Column("USER", "user_id", Look::NameOf(Kind::User)),
+        Column("SERVER", "server_id", Look::NameOf(Kind::Server)),
+        Column("ADDRESS", "address", Look::Plain),
+        Column("STATE", "state", Look::Plain),
+        Column("EXPIRES", "expires_at", Look::Plain),
+        Column("LAST CONNECTED", "last_connected_at", Look::Plain),
+    ],
+};
+
+/// A one-time link has no id; its address is what there is.
+const LINK: View =
+    View { key: "url", columns: &[Column("URL", "url", Look::Plain), Column("EXPIRES", "expires_at", Look::Plain)] };
+
+#[derive(Debug, Subcommand)]
+pub(in super::super) enum Verb {
+    /// List profiles.
+    List {
+        /// Those of this user.
+        #[arg(long)]
+        user: Option<String>,
+        /// Those for this server.
+        #[arg(long)]
+        server: Option<String>,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Show one.
+    Show(Which),
+    /// Make one and write its file, which is the only copy of its private key.
+    #[command(after_help = "Example:\n  postern profile issue ana@example.com --server main --name laptop -o ana.ovpn")]
+    Issue {
+        #[command(flatten)]
+        new: New,
+        /// Where the file goes, readable by its owner only; `-` for standard output.
+        #[arg(short = 'o', long = "out", value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Make a one-time link, by which somebody who cannot sign in gets a profile.
+    Link(New),
+    /// Take one back for good: its session ends at once.
+    Revoke(Which),
+}
+
+/// A profile to be.
+#[derive(Debug, clap::Args)]
+pub(in super::super) struct New {
+    /// For whom: id, name or e-mail address.
+    user: String,
+    /// For which server.
+    #[arg(long)]
+    server: String,
+    /// The device, as its owner calls it.
+    #[arg(long)]
+    name: String,
+}
+
+/// One profile.
+#[derive(Debug, clap::Args)]
+pub(in super::super) struct Which {
+    /// Its id; or its name, together with --user.
+    profile: String,
+    /// Whose it is.
+    #[arg(long)]
+    user: Option<String>,
+}
+
+impl Which {
+    fn path(&self, client: &Client) -> Result<String, ClientError> {
+        let user = client.find_given(Kind::User, self.user.as_deref())?;
+        let query: Vec<_> = user.map(|id| ("user_id", id)).into_iter().collect();
+        Ok(format!("/profiles/{}", client.find_among(Kind::Profile, &self.profile, &query)?))
+    }
+}
+
+impl Run for Verb {
+    fn run(self, client: &Client) -> Result<(), ClientError> {
+        match self {
+            Self::List { user, server, paging } => {
+                let user = client.find_given(Kind::User, user.as_deref())?;
+                let server = client.find_given(Kind::Server, server.as_deref())?;
+                let filters = [("user_id", user), ("server_id", server)];
+                let query: Vec<_> = filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+                client.list("/profiles", &query, &paging, &VIEW)
+            }
+            Self::Show(which) => client.show(&Ask::get(&which.path(client)?), &VIEW),
+            Self::Issue { new, out } => new.issue(client, out.as_deref()),
+            Self::Link(new) => {
+                let (user, body) = new.request(client)?;
+                client.show(&Ask::post(&format!("/users/{user}/profile-links")).body(&body), &LINK)
+            }
+            Self::Revoke(which) => {
+                let path = which.path(client)?;
+                client.confirm(&format!("revoke profile {}", which.profile))?;
+                client.show(&Ask::post(&format!("{path}/revoke")), &VIEW)
+            }
+        }
+    }
+}
+
+impl New {
+    fn request(&self, client: &Client) -> Result<(String, serde_json::Value), ClientError> {
+        let user = client.find(Kind::User, &self.user)?;
+        Ok((user, json!({ "server_id": client.find(Kind::Server, &self.server)?, "name": self.name })))
+    }
+
+    /// The file goes where it was asked to; with JSON and no file it is in the answer, as the API gives it.
+    fn issue(&self, client: &Client, out: Option<&Path>) -> Result<(), ClientError> {
+        let whole_answer = out.is_none() && !client.out.is_for_people();
+        if out.is_none() && !whole_answer && std::io::stdout().is_terminal() {
+            return Err(ClientError::usage("the profile needs a file: give -o FILE, or -o - to see it here"));
+        }
+        let file = out.filter(|out| out.as_os_str() != "-");
+        let file = file.map(|file| PrivateFile::open(file, client.yes)).transpose()?;
+        let (user, body) = self.request(client)?;
+        let path = format!("/users/{user}/profiles");
+        let ask = Ask::post(&path).body(&body);
+        if whole_answer {
+            return client.out.json(&client.api.send(&ask)?.json()?);
+        }
+        let Some(file) = file else {
+            let answer = client.api.send(&ask.accept("application/x-openvpn-profile"))?;
+            return client.out.text(&answer.body);
+        };
+        let issued = client.api.send(&ask)?.json()?;
+        file.finish(at(&issued, "config").as_str().unwrap_or_default().as_bytes())?;
+        client.object(at(&issued, "profile"), &VIEW)
+    }
+}

@@ -1,0 +1,112 @@
+//! `postern session`.
+
+use clap::Subcommand;
+
+use super::{
+    Client, Run,
+    api::Ask,
+    error::{ClientError, exit},
+    output::{Column, Look, View, at},
+    paging::Paging,
+    refs::Kind,
+};
+
+const VIEW: View = View {
+    key: "id",
+    columns: &[
+        Column("ID", "id", Look::Plain),
+        Column("USER", "user_id", Look::NameOf(Kind::User)),
+        Column("PROFILE", "profile_id", Look::NameOf(Kind::Profile)),
+        Column("SERVER", "server_id", Look::NameOf(Kind::Server)),
+        Column("HOST", "host_id", Look::NameOf(Kind::Host)),
+        Column("ADDRESS", "address", Look::Plain),
+        Column("FROM", "remote_address", Look::Plain),
+        Column("SINCE", "connected_at", Look::Plain),
+        Column("RECEIVED", "bytes_received", Look::Bytes),
+        Column("SENT", "bytes_sent", Look::Bytes),
+    ],
+};
+
+#[derive(Debug, Subcommand)]
+pub(in super::super) enum Verb {
+    /// List live sessions.
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// End one; or, with a filter, all that it lets through. Whoever may still connect can come back.
+    End {
+        /// Its id.
+        #[arg(required_unless_present_any = ["user", "server", "host"], conflicts_with_all = ["user", "server", "host"])]
+        session: Option<String>,
+        #[command(flatten)]
+        filter: Filter,
+    },
+}
+
+/// Which sessions.
+#[derive(Debug, clap::Args)]
+pub(in super::super) struct Filter {
+    /// Those of this user.
+    #[arg(long)]
+    user: Option<String>,
+    /// Those on this server.
+    #[arg(long)]
+    server: Option<String>,
+    /// Those through this host.
+    #[arg(long)]
+    host: Option<String>,
+}
+
+impl Filter {
+    fn query(&self, client: &Client) -> Result<Vec<(&'static str, String)>, ClientError> {
+        let filters = [
+            ("user_id", client.find_given(Kind::User, self.user.as_deref())?),
+            ("server_id", client.find_given(Kind::Server, self.server.as_deref())?),
+            ("host_id", client.find_given(Kind::Host, self.host.as_deref())?),
+        ];
+        Ok(filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+    }
+}
+
+impl Run for Verb {
+    fn run(self, client: &Client) -> Result<(), ClientError> {
+        match self {
+            Self::List { filter, paging } => client.list("/sessions", &filter.query(client)?, &paging, &VIEW),
+            Self::End { session: Some(session), .. } => {
+                let id = client.find(Kind::Session, &session)?;
+                client.done(&Ask::post(&format!("/sessions/{id}/end")), &format!("session {id} is ending")).map(drop)
+            }
+            Self::End { session: None, filter } => end_all(client, &filter),
+        }
+    }
+}
+
+fn end_all(client: &Client, filter: &Filter) -> Result<(), ClientError> {
+    let mut ids = Vec::new();
+    client.each_page("/sessions", &filter.query(client)?, None, None, |items, _next| {
+        ids.extend(items.iter().filter_map(|item| at(item, "id").as_str().map(str::to_owned)));
+        Ok(())
+    })?;
+    if ids.is_empty() {
+        client.out.remark("there is no such session");
+        return Ok(());
+    }
+    client.confirm(&format!("end {} sessions", ids.len()))?;
+    let mut failed = Vec::new();
+    for id in &ids {
+        match client.api.send(&Ask::post(&format!("/sessions/{id}/end"))) {
+            // One that ended by itself meanwhile is one that ended.
+            Err(error) if error.code() != exit::NOT_FOUND => failed.push(format!("{id}: {}", error.sentence())),
+            _ => {}
+        }
+    }
+    client.out.remark(&format!("{} sessions are ending", ids.len() - failed.len()));
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let code = if failed.len() == ids.len() { exit::FAILED } else { exit::PARTLY };
+    Err(ClientError::new(code, format!("{} sessions could not be ended", failed.len())).with(failed))
+}
