@@ -3,7 +3,10 @@
 //! It seals the authorities' keys and the other secrets of the cluster. The roles portal, console and jobs need it; a
 //! host that only serves VPN must not have it. The file's key is never used itself, only keys derived from it.
 
-use std::path::Path;
+use std::{
+    io::{self, Read, Write},
+    path::Path,
+};
 
 use zeroize::Zeroizing;
 
@@ -12,6 +15,7 @@ use super::{
     keyfile::KEY_LENGTH,
     seal::{Context, Fingerprint, Sealed, SealingKey},
     secret::Secret,
+    stream::{Opener, Preface, Sealer, StreamError},
 };
 
 /// The master key, ready to seal and open.
@@ -19,6 +23,7 @@ use super::{
 pub struct MasterKey {
     seal: SealingKey,
     passwords: SealingKey,
+    files: SealingKey,
 }
 
 impl MasterKey {
@@ -40,7 +45,8 @@ impl MasterKey {
 
     /// The key whose file holds `bytes`.
     pub fn from_bytes(bytes: &[u8; KEY_LENGTH]) -> Self {
-        Self { seal: SealingKey::derive(bytes, "master"), passwords: SealingKey::derive(bytes, "master passwords") }
+        let derive = |purpose| SealingKey::derive(bytes, purpose);
+        Self { seal: derive("master"), passwords: derive("master passwords"), files: derive("master files") }
     }
 
     /// Seals `plaintext` for the place `context`.
@@ -56,6 +62,22 @@ impl MasterKey {
     /// The password that belongs to a place: the same whenever it is asked for, and stored nowhere.
     pub fn password(&self, context: &Context<'_>) -> Secret<String> {
         self.passwords.password(context)
+    }
+
+    /// Seals a file. `head` is what may be read without the key.
+    ///
+    /// # Errors
+    /// Those of the writer below.
+    pub fn seal_stream<W: Write>(&self, head: &[u8], to: W) -> io::Result<Sealer<W>> {
+        Sealer::begin(&self.files, self.fingerprint(), head, to)
+    }
+
+    /// Opens a sealed file, of which the preface has been read.
+    ///
+    /// # Errors
+    /// [`KeyError::OtherKey`] names the key that is needed.
+    pub fn open_stream<R: Read>(&self, preface: Preface, from: R) -> Result<Opener<R>, StreamError> {
+        Opener::begin(&self.files, self.fingerprint(), preface, from)
     }
 
     /// The name of this key, to be stored beside the data and compared at start.

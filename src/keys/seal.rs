@@ -60,6 +60,16 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+impl Fingerprint {
+    pub(super) fn from_bytes(bytes: [u8; FINGERPRINT_LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; FINGERPRINT_LENGTH] {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -172,7 +182,7 @@ impl SealingKey {
         self.fingerprint
     }
 
-    fn cipher(&self) -> XChaCha20Poly1305 {
+    pub(super) fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new((&*self.key).into())
     }
 }

@@ -21,6 +21,7 @@ pub mod authorities;
 pub mod bus;
 pub mod check;
 pub mod connect;
+pub mod dump;
 pub mod entity;
 pub mod error;
 pub mod events;
