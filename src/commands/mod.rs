@@ -4,12 +4,14 @@
 //! everything else to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or precondition,
 //! 5 not signed in or forbidden, 6 unreachable or timed out, 7 partly done, 8 differences found.
 
+mod backup;
 mod client;
 mod database;
 mod doctor;
 mod join;
 mod migrate;
 mod owner_link;
+mod pause;
 mod reference;
 mod serve;
 mod token;
@@ -18,7 +20,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{services::ServiceError, store::StoreError};
+use crate::{
+    services::{ServiceError, backup::BackupError},
+    store::{StoreError, backup::CopyError},
+};
 
 /// A self-hosted company VPN with replicated hosts.
 #[derive(Debug, Parser)]
@@ -50,6 +55,29 @@ enum Command {
     /// Looks at the machine first, makes its key, shows the token, writes the configuration and starts the service. Run
     /// it as root. Repeating it does no harm. Exit code 4 if something stands against it.
     Join(join::Options),
+    /// Make, check and restore sealed copies of the cluster.
+    Backup {
+        #[command(subcommand)]
+        verb: backup::Verb,
+    },
+    /// Make the cluster read-only, for a move of its database. The VPN goes on.
+    ///
+    /// Returns when every host has confirmed that it writes nothing more about sessions; exit code 7 if some have not.
+    Pause {
+        #[command(flatten)]
+        machine: Machine,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End the pause: the cluster can be changed again.
+    Resume {
+        #[command(flatten)]
+        machine: Machine,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show or apply pending database migrations.
     Migrate {
         #[command(subcommand)]
@@ -106,6 +134,9 @@ pub fn main() -> ExitCode {
             Command::Serve { machine } => serve::run(machine).await,
             Command::Doctor { machine, json } => doctor::run(machine, json).await,
             Command::Join(options) => join::run(options).await,
+            Command::Backup { verb } => backup::run(verb).await,
+            Command::Pause { machine, json } => pause::pause(machine, json).await,
+            Command::Resume { machine, json } => pause::resume(machine, json).await,
             Command::Migrate { verb } => migrate::run(verb).await,
             Command::OwnerLink { machine } => owner_link::run(machine).await,
             Command::Token { verb } => token::run(verb).await,
@@ -129,10 +160,7 @@ pub fn main() -> ExitCode {
 
 /// Says what went wrong in one line, and finds the exit code.
 fn failed(error: &anyhow::Error) -> ExitCode {
-    #[expect(clippy::print_stderr, reason = "the one line that says why a command failed")]
-    {
-        eprintln!("postern: {error:#}");
-    }
+    tell(format_args!("postern: {error:#}"));
     exit_code(error)
 }
 
@@ -141,9 +169,20 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         if let Some(error) = cause.downcast_ref::<client::ClientError>() {
             return ExitCode::from(error.code());
         }
+        let cause = match cause.downcast_ref::<BackupError>() {
+            Some(BackupError::Service(inner)) => inner,
+            Some(
+                BackupError::OtherKey { .. } | BackupError::HostsRun(_) | BackupError::Copy(CopyError::NotEmpty { .. }),
+            ) => {
+                return ExitCode::from(4);
+            }
+            _ => cause,
+        };
         match cause.downcast_ref::<ServiceError>() {
             Some(ServiceError::Invalid { .. }) => return ExitCode::from(2),
-            Some(ServiceError::Conflict(_) | ServiceError::Stale { .. }) => return ExitCode::from(4),
+            Some(ServiceError::Conflict(_) | ServiceError::Stale { .. } | ServiceError::Paused) => {
+                return ExitCode::from(4);
+            }
             Some(ServiceError::Unavailable(_)) => return ExitCode::from(6),
             _ => {}
         }
@@ -154,6 +193,12 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         }
     }
     ExitCode::FAILURE
+}
+
+/// Says something that is not the result.
+#[expect(clippy::print_stderr, reason = "what is not the result goes to standard error")]
+fn tell(line: impl std::fmt::Display) {
+    eprintln!("{line}");
 }
 
 /// Prints a result.

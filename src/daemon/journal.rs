@@ -120,6 +120,11 @@ impl Journal {
         self.queue().records.len()
     }
 
+    /// Whether the database may be writing a step at this moment.
+    pub(super) fn is_writing(&self) -> bool {
+        self.queue().writing
+    }
+
     fn front(&self) -> Option<SessionRecord> {
         let mut queue = self.queue();
         let front = queue.records.front().cloned();
@@ -218,7 +223,12 @@ impl Writer {
     }
 
     /// Whether the step is settled. One that the database refuses for good must not hold up the others.
+    /// While the cluster is paused, nothing is. The front one is marked as being written before the pause is looked at,
+    /// so that whoever sees the pause sees the mark too.
     async fn write(&self, record: &SessionRecord) -> bool {
+        if self.here.admission.paused().is_some() {
+            return false;
+        }
         match within(WRITE_LIMIT, self.here.services.record_session(record)).await {
             Ok(()) => true,
             Err(Unanswered::Late | Unanswered::Refused(ServiceError::Unavailable(_))) => false,

@@ -97,6 +97,11 @@ impl DaemonsHandle {
         self.0.journal.waiting()
     }
 
+    /// Whether a step of a session is being written to the database at this moment.
+    pub fn is_recording(&self) -> bool {
+        self.0.journal.is_writing()
+    }
+
     /// How many steps of sessions were lost for good, because too many waited or the database refused them.
     pub fn lost(&self) -> u64 {
         self.0.journal.dropped()

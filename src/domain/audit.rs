@@ -100,6 +100,14 @@ macro_rules! actions {
 }
 
 actions! {
+    /// A copy of the database was begun.
+    BackupCreate = "backup.create";
+    /// The database was restored from a copy.
+    BackupRestore = "backup.restore";
+    /// The cluster was made read-only.
+    ClusterPause = "cluster.pause";
+    /// The cluster may be changed again.
+    ClusterResume = "cluster.resume";
     /// An organization was made.
     OrganizationCreate = "organization.create";
     /// An organization was changed.

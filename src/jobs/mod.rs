@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::ids::HostId,
+    domain::{Revision, ids::HostId},
     services::{BusMessage, Nudge, Services, Subscription},
 };
 
@@ -14,6 +15,9 @@ const BEAT: Duration = Duration::from_secs(10);
 
 /// The limit of one sign of life.
 const BEAT_LIMIT: Duration = Duration::from_secs(5);
+
+/// After how long a pause that could not be confirmed is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// How often open requests are looked for without a nudge.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -50,6 +54,42 @@ pub async fn heartbeat(
         // Unsaid, it is found out by silence.
         drop(tokio::time::timeout(Duration::from_secs(1), services.beat_last(host)).await);
     }
+}
+
+/// Confirms each pause of the cluster for this host, once it is `quiet`, until `stop`.
+pub async fn confirm_pauses(
+    services: Services,
+    host: HostId,
+    mut paused: watch::Receiver<Option<Revision>>,
+    quiet: impl Fn() -> bool + Send + 'static,
+    stop: CancellationToken,
+) {
+    loop {
+        let pause = *paused.borrow_and_update();
+        if let Some(pause) = pause
+            && !confirm_pause(&services, host, pause, &quiet).await
+        {
+            if stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+                return;
+            }
+            paused.mark_changed();
+        }
+        match stop.run_until_cancelled(paused.changed()).await {
+            Some(Ok(())) => {}
+            _ => return,
+        }
+    }
+}
+
+async fn confirm_pause(services: &Services, host: HostId, pause: Revision, quiet: &impl Fn() -> bool) -> bool {
+    let confirmed = quiet() && {
+        let confirming = tokio::time::timeout(BEAT_LIMIT, services.confirm_pause(host, pause));
+        matches!(confirming.await, Ok(Ok(())))
+    };
+    if confirmed {
+        tracing::info!("the cluster is paused: what happens to sessions is kept on this host");
+    }
+    confirmed
 }
 
 /// Gives back what processes that died left reserved, until `stop`. Any process may do so; twice does no harm.

@@ -39,13 +39,23 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 pub struct Admission {
     services: Services,
     snapshot: Arc<watch::Sender<Arc<Snapshot>>>,
-    confirmed: Arc<RwLock<Option<Instant>>>,
+    known: Arc<RwLock<Known>>,
+    paused: Arc<watch::Sender<Option<Revision>>>,
+}
+
+/// What is known of the snapshot.
+#[derive(Default)]
+struct Known {
+    /// When it was last found to be the newest.
+    confirmed: Option<Instant>,
+    /// Of which timeline it is; unknown for one from the disk.
+    timeline: Option<String>,
 }
 
 impl Admission {
     /// An empty snapshot, which admits nobody.
     pub fn new(services: Services) -> Self {
-        Self { services, snapshot: Arc::new(watch::Sender::default()), confirmed: Arc::default() }
+        Self { services, snapshot: Arc::default(), known: Arc::default(), paused: Arc::default() }
     }
 
     /// The snapshot as it is now.
@@ -60,14 +70,14 @@ impl Admission {
 
     /// How long ago the snapshot was last known to be the newest; `None` if it never was.
     pub fn age(&self) -> Option<Duration> {
-        self.confirmed.read().unwrap_or_else(std::sync::PoisonError::into_inner).map(|at| at.elapsed())
+        self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).confirmed.map(|at| at.elapsed())
     }
 
     /// Puts a remembered snapshot in place of an empty one; `age` ago it was known to be the newest.
     pub fn restore(&self, snapshot: Snapshot, age: Duration) {
         self.snapshot.send_replace(Arc::new(snapshot));
         let confirmed = Instant::now().checked_sub(age);
-        *self.confirmed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = confirmed;
+        self.learn(Known { confirmed, timeline: None });
     }
 
     /// Whether the profile with this certificate may connect to `server` through `host`.
@@ -92,15 +102,38 @@ impl Admission {
     /// Brings the snapshot up to date.
     pub async fn refresh(&self) -> Result<(), ServiceError> {
         let before = self.snapshot();
-        let since = if self.age().is_some_and(|age| age < DELTA_REACH) { before.revision } else { Revision(0) };
+        let timeline = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).timeline.clone();
+        let recent = timeline.is_some() && self.age().is_some_and(|age| age < DELTA_REACH);
+        let mut since = if recent { before.revision } else { Revision(0) };
         let asked = Instant::now();
-        let delta = self.services.store().deadline(READ_LIMIT, self.services.store().changes_since(since)).await?;
+        let store = self.services.store();
+        let mut delta = store.deadline(READ_LIMIT, store.changes_since(since)).await?;
+        if since > Revision(0) && timeline.as_ref() != Some(&delta.timeline) {
+            tracing::warn!("the database was restored from a backup; reading all policy anew");
+            since = Revision(0);
+            delta = store.deadline(READ_LIMIT, store.changes_since(since)).await?;
+        }
+        self.paused.send_if_modified(|paused| std::mem::replace(paused, delta.paused) != delta.paused);
         let base = if since == Revision(0) { Snapshot::default() } else { Snapshot::clone(&before) };
         if delta.revision != before.revision || since == Revision(0) {
             self.snapshot.send_replace(Arc::new(base.with(delta.revision, delta.changes)));
         }
-        *self.confirmed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(asked);
+        self.learn(Known { confirmed: Some(asked), timeline: Some(delta.timeline) });
         Ok(())
+    }
+
+    fn learn(&self, known: Known) {
+        *self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
+    }
+
+    /// The revision with which the cluster was paused, as far as this process knows; `None` while it is not.
+    pub fn paused(&self) -> Option<Revision> {
+        *self.paused.borrow()
+    }
+
+    /// Wakes whoever acts on a pause.
+    pub fn watch_paused(&self) -> watch::Receiver<Option<Revision>> {
+        self.paused.subscribe()
     }
 
     /// Follows the bus until `stop`.

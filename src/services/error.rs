@@ -46,6 +46,12 @@ pub enum ServiceError {
     /// Not now: the database is away. A change may or may not have happened.
     #[error("Postern cannot reach its database right now; VPN connections are not affected")]
     Unavailable(#[source] StoreError),
+    /// Not now: the database is being moved; nothing was changed.
+    #[error(
+        "Postern is paused while its database is being moved: nothing can be changed until that is done; VPN connections \
+         are not affected"
+    )]
+    Paused,
     /// This process has no master key, so it cannot issue or change secrets.
     #[error("this process has no master key; ask one with the role console or portal")]
     NoMasterKey,
@@ -71,7 +77,11 @@ impl ServiceError {
 
 impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
-        if error.is_unavailable() { Self::Unavailable(error) } else { Self::Internal(Box::new(error)) }
+        match error {
+            StoreError::Paused => Self::Paused,
+            error if error.is_unavailable() => Self::Unavailable(error),
+            error => Self::Internal(Box::new(error)),
+        }
     }
 }
 

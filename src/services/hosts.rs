@@ -172,7 +172,7 @@ impl Services {
     /// and only while its holder is silent: that is a machine that was set up anew.
     ///
     /// A host that is known as it is needs no change, and so no right to change policy: that is how one which has
-    /// joined starts.
+    /// joined starts, and how any does while the cluster is paused.
     ///
     /// # Errors
     /// [`ServiceError::Conflict`] if the name belongs to somebody else, or if there is something to change and this

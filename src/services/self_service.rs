@@ -222,6 +222,7 @@ impl Services {
 
     /// Ends one of them; the host that carries it obeys within a moment.
     pub async fn end_own_session(&self, person: &Person, id: SessionId) -> Result<(), ServiceError> {
+        self.require_writable().await?;
         if !self.store().write(SOON, self.store().ask_for_end_of(person.user.id, id)).await? {
             return Err(ServiceError::NotFound("live session"));
         }

@@ -50,6 +50,7 @@ impl Services {
     /// Asks for the end of a session; the host that carries it obeys within a moment.
     pub async fn end_session(&self, act: &Act, id: SessionId) -> Result<(), ServiceError> {
         act.require(Permission::EndSessions)?;
+        self.require_writable().await?;
         if !self.store().ask_for_end(id, EndReason::Requested).await? {
             return Err(ServiceError::NotFound("live session"));
         }

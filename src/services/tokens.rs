@@ -35,6 +35,7 @@ impl Services {
         if expires_in <= SignedDuration::ZERO || expires_in > LONGEST_LIFE {
             return Err(ServiceError::invalid("expires_in", "must be more than nothing and at most 366 days"));
         }
+        self.require_writable().await?;
         let id: TokenId = self.new_id();
         let token = Token::generate(id);
         let expires_at = self.now() + expires_in;

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::{
     Store, StoreError,
+    cluster::pause,
     entity::{Entity, decode, timestamp},
     profiles::state_from,
     servers::AttachmentKey,
@@ -38,6 +39,10 @@ pub const DELTA_REACH: Duration = Duration::from_hours(7 * 24);
 pub struct Delta {
     /// The revision up to which it is complete.
     pub revision: Revision,
+    /// The timeline that the revision is of; each restore begins another.
+    pub timeline: String,
+    /// The revision with which the cluster was paused, if it is.
+    pub paused: Option<Revision>,
     /// The documents, each in its newest form.
     pub changes: Vec<Change>,
 }
@@ -68,8 +73,10 @@ impl Store {
         let user = doc! { "organization_id": 1, "groups": 1, "disabled": 1 };
         let profile =
             doc! { "user_id": 1, "server_id": 1, "address": 1, "state": 1, "expires_at": 1, "fingerprint": 1 };
-        let mut pipeline =
-            vec![doc! { "$match": { "_id": "cluster" } }, doc! { "$project": { "revision": 1, "_kind": "cluster" } }];
+        let mut pipeline = vec![
+            doc! { "$match": { "_id": "cluster" } },
+            doc! { "$project": { "revision": 1, "timeline": 1, "paused": 1, "_kind": "cluster" } },
+        ];
         for (collection, projection) in [
             ("users", Some(user)),
             ("profiles", Some(profile)),
@@ -92,9 +99,9 @@ impl Store {
             .batch_size(5_000)
             .with_type::<RawDocumentBuf>()
             .await?;
-        let mut delta = Delta { revision: Revision(-1), changes: Vec::new() };
+        let mut delta = Delta { revision: Revision(-1), timeline: String::new(), paused: None, changes: Vec::new() };
         while let Some(row) = rows.try_next().await? {
-            if let Some(change) = change(&row, &mut delta.revision)? {
+            if let Some(change) = change(&row, &mut delta)? {
                 delta.changes.push(change);
             }
         }
@@ -126,10 +133,12 @@ struct ProfileRow {
     fingerprint: Binary,
 }
 
-fn change(row: &RawDocumentBuf, revision: &mut Revision) -> Result<Option<Change>, StoreError> {
+fn change(row: &RawDocumentBuf, delta: &mut Delta) -> Result<Option<Change>, StoreError> {
     Ok(Some(match row.get_str("_kind").unwrap_or_default() {
         "cluster" => {
-            *revision = Revision(row.get_i64("revision").unwrap_or(-1));
+            delta.revision = Revision(row.get_i64("revision").unwrap_or(-1));
+            row.get_str("timeline").unwrap_or_default().clone_into(&mut delta.timeline);
+            delta.paused = pause(row).map(|pause| pause.rev);
             return Ok(None);
         }
         "users" => {

@@ -33,7 +33,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// MongoDB 5.0, the first with every expression and command that is used.
 const OLDEST_WIRE: i32 = 13;
 const DAY: SignedDuration = SignedDuration::from_hours(24);
-const PREFIX: &str = "selfcheck_";
+pub(super) const PREFIX: &str = "selfcheck_";
 const SUPPORTED: &str = "Postern needs MongoDB 6.0 or later as a replica set, of one member or more";
 
 /// What the check found out about a database that passed.

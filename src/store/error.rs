@@ -26,6 +26,9 @@ pub enum StoreError {
         /// What the driver or the deadline said.
         source: Cause,
     },
+    /// The cluster is paused: nothing may change until it is resumed.
+    #[error("the cluster is paused")]
+    Paused,
     /// A stored document is not what this release can read.
     #[error("the document {id} of {collection} cannot be read")]
     Corrupt {

@@ -253,6 +253,13 @@ async fn ensure_capped(database: &Database) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// 128 random bits as text.
+pub(super) fn random_hex() -> Result<String, StoreError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(StoreError::unexpected)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
 /// Scatters the pauses of processes.
 pub(super) fn random() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX)

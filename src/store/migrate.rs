@@ -25,6 +25,7 @@ use super::{
     Store, StoreError,
     connect::{BACKGROUND, REQUEST},
     error::code,
+    events::random_hex,
     lease::Lease,
 };
 
@@ -139,6 +140,11 @@ pub async fn is_current(store: &Store) -> Result<Vec<String>, StoreError> {
 
 async fn applied(store: &Store) -> Result<HashMap<u32, AppliedDoc>, StoreError> {
     use futures_util::TryStreamExt as _;
+    if store.is_half_restored().await? {
+        return Err(StoreError::misconfigured(
+            "a restore of this database was interrupted; run `postern backup restore` again",
+        ));
+    }
     let migrations = store.database().collection::<AppliedDoc>("migrations");
     let documents: Vec<AppliedDoc> =
         store.deadline(REQUEST, async { migrations.find(doc! {}).await?.try_collect::<Vec<_>>().await }).await?;
@@ -267,12 +273,6 @@ async fn ensure_cluster(store: &Store) -> Result<(), StoreError> {
     let cluster = store.database().collection::<Document>("cluster");
     store.write(REQUEST, cluster.update_one(doc! { "_id": "cluster" }, update).upsert(true)).await?;
     Ok(())
-}
-
-fn random_hex() -> Result<String, StoreError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(StoreError::unexpected)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 #[cfg(test)]

@@ -18,8 +18,10 @@
 pub mod access;
 pub mod audit;
 pub mod authorities;
+pub mod backup;
 pub mod bus;
 pub mod check;
+pub mod cluster;
 pub mod connect;
 pub mod dump;
 pub mod entity;

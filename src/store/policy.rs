@@ -25,12 +25,22 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{
     Store, StoreError,
     audit::AuditDoc,
+    cluster::pause,
     entity::{Entity, date, decode, encode},
 };
 use crate::domain::{Revised, Revision, audit::AuditEntry};
 
 /// How long a change may try before the database counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a transaction does before anything else.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    /// It raises the revision, and so is alone.
+    raises: bool,
+    /// It is not refused while the cluster is paused.
+    though_paused: bool,
+}
 
 /// An open change of policy. A handle: clones speak to the same transaction.
 #[derive(Clone)]
@@ -58,7 +68,34 @@ impl Store {
         E: From<StoreError>,
     {
         let _turn = self.policy_turn().lock().await;
-        self.transact(true, change).await
+        self.transact(Rules { raises: true, though_paused: false }, change).await
+    }
+
+    /// Like [`Self::change`], while the cluster is paused too: for what begins and ends a pause.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub async fn change_though_paused<T, E, F, Fut>(&self, change: F) -> Result<(T, Option<Revision>), E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
+        let _turn = self.policy_turn().lock().await;
+        self.transact(Rules { raises: true, though_paused: true }, change).await
+    }
+
+    /// Like [`Self::note`], while the cluster is paused too: for the trail of its upkeep.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub async fn upkeep<E, F, Fut>(&self, change: F) -> Result<(), E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+        E: From<StoreError>,
+    {
+        self.transact(Rules { raises: false, though_paused: true }, change).await.map(drop)
     }
 
     /// Like [`Self::change`], for what is not policy and yet must stand or fall with its audit entry: no revision is
@@ -72,10 +109,10 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        Ok(self.transact(false, change).await?.0)
+        Ok(self.transact(Rules { raises: false, though_paused: false }, change).await?.0)
     }
 
-    async fn transact<T, E, F, Fut>(&self, raises: bool, change: F) -> Result<(T, Option<Revision>), E>
+    async fn transact<T, E, F, Fut>(&self, rules: Rules, change: F) -> Result<(T, Option<Revision>), E>
     where
         F: Fn(PolicyChange) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -83,7 +120,7 @@ impl Store {
     {
         let began = Instant::now();
         loop {
-            let tx = self.begin(raises, began).await?;
+            let tx = self.begin(rules, began).await?;
             let result = change(tx.clone()).await;
             if tx.0.conflicted.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
                 tx.abort().await;
@@ -104,13 +141,16 @@ impl Store {
         }
     }
 
-    async fn begin(&self, raises: bool, began: Instant) -> Result<PolicyChange, StoreError> {
+    async fn begin(&self, rules: Rules, began: Instant) -> Result<PolicyChange, StoreError> {
         loop {
             let mut session = self.database().client().start_session().await?;
             session.start_transaction().await?;
-            let revision = if raises { self.raise_revision(&mut session).await } else { Ok(Revision(0)) };
-            match revision {
-                Ok(rev) => {
+            match self.enter(rules, &mut session).await {
+                Ok((_, true)) if !rules.though_paused => {
+                    drop(session.abort_transaction().await);
+                    return Err(StoreError::Paused);
+                }
+                Ok((rev, _)) => {
                     return Ok(PolicyChange(Arc::new(Inner {
                         store: self.clone(),
                         session: Mutex::new(session),
@@ -129,18 +169,20 @@ impl Store {
         }
     }
 
-    async fn raise_revision(&self, session: &mut ClientSession) -> Result<Revision, Error> {
-        let after = self
-            .database()
-            .collection::<Document>("cluster")
-            .find_one_and_update(doc! { "_id": "cluster" }, doc! { "$inc": { "revision": 1_i64 } })
-            .return_document(mongodb::options::ReturnDocument::After)
-            .session(session)
-            .await?;
-        let revision = after.as_ref().and_then(|cluster| cluster.get_i64("revision").ok());
-        revision
-            .map(Revision)
-            .ok_or_else(|| Error::custom("the cluster document is missing: run `postern migrate apply`"))
+    /// The revision that the transaction has from now on, and whether the cluster is paused.
+    async fn enter(&self, rules: Rules, session: &mut ClientSession) -> Result<(Revision, bool), Error> {
+        let cluster = self.database().collection::<RawDocumentBuf>("cluster");
+        let which = doc! { "_id": "cluster" };
+        let found = if rules.raises {
+            let raise = cluster.find_one_and_update(which, doc! { "$inc": { "revision": 1_i64 } });
+            raise.return_document(mongodb::options::ReturnDocument::After).session(session).await?
+        } else {
+            cluster.find_one(which).session(session).await?
+        };
+        let revision = |found: &RawDocumentBuf| found.get_i64("revision").ok().map(Revision);
+        let missing = || Error::custom("the cluster document is missing: run `postern migrate apply`");
+        let found = found.as_ref().and_then(|found| Some((revision(found)?, pause(found).is_some())));
+        found.ok_or_else(missing)
     }
 }
 
@@ -243,6 +285,14 @@ impl PolicyChange {
         let collection = self.0.store.database().collection::<RawDocumentBuf>(collection);
         let deleted = collection.delete_many(filter).session(&mut *session).await;
         Ok(self.written(deleted)?.deleted_count)
+    }
+
+    /// Changes the cluster's own document.
+    pub(super) async fn update_cluster(&self, update: Document) -> Result<(), StoreError> {
+        let mut session = self.session().await;
+        let cluster = self.0.store.database().collection::<Document>("cluster");
+        let updated = cluster.update_one(doc! { "_id": "cluster" }, update).session(&mut *session).await;
+        self.written(updated).map(drop)
     }
 
     async fn session(&self) -> MutexGuard<'_, ClientSession> {

@@ -109,6 +109,8 @@ codes! {
     Deadline = "PST-SYS-003", SERVICE_UNAVAILABLE, true;
     /// Too many requests are being answered already.
     Busy = "PST-SYS-004", SERVICE_UNAVAILABLE, true;
+    /// The cluster is paused.
+    Paused = "PST-SYS-006", SERVICE_UNAVAILABLE, true;
     /// Our fault.
     Internal = "PST-SYS-005", INTERNAL_SERVER_ERROR, false;
 }
@@ -166,6 +168,9 @@ pub(super) struct Document<'a> {
 
 /// After how many seconds a retry is worth it.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("2");
+
+/// A move of the database takes minutes.
+const PAUSE: Duration = Duration::from_secs(30);
 
 impl Problem {
     /// A problem in words for the one who asked.
@@ -285,6 +290,7 @@ impl From<ServiceError> for Problem {
             ServiceError::Forbidden(_) => Self::new(Code::Forbidden, detail),
             ServiceError::Unauthenticated => Self::new(Code::BadToken, detail),
             ServiceError::TooMany { after } => Self { after: Some(after), ..Self::new(Code::TooMany, detail) },
+            ServiceError::Paused => Self { after: Some(PAUSE), ..Self::new(Code::Paused, detail) },
             ServiceError::NoMasterKey => Self::new(Code::NoMasterKey, detail),
             ServiceError::Unavailable(_) => {
                 Self { cause: Some(Arc::new(error)), ..Self::new(Code::DatabaseAway, detail) }

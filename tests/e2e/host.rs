@@ -118,6 +118,13 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         &self.config
     }
 
+    /// Writes another database into the configuration; a Postern that runs goes on with the one before.
+    pub(crate) fn point_at(&self, uri: &str) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        let change = |line: &str| if line.starts_with("uri = ") { format!("uri = \"{uri}\"") } else { line.to_owned() };
+        fs::write(&self.config, text.lines().map(|line| change(line) + "\n").collect::<String>()).unwrap();
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.machine.name
     }

@@ -141,6 +141,13 @@ impl Lab {
         });
     }
 
+    /// Starts another database in the place of the first; answers the first, which runs on until it is dropped.
+    pub(crate) fn start_another_database(&mut self, members: usize) -> Mongod {
+        let first = self.mongod.take().expect("start_database was called");
+        self.start_database(members);
+        first
+    }
+
     /// The database, which has been started.
     pub(crate) fn mongod(&self) -> &Mongod {
         self.mongod.as_ref().expect("start_database was called")

@@ -29,3 +29,4 @@ mod failover;
 mod join;
 mod layout;
 mod membership;
+mod moving;

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What the user may do: find, insert, update, remove. What is not named here, it may not touch at all.
-const MAY: [(&str, &str); 14] = [
+const MAY: [(&str, &str); 15] = [
     ("attachments", "f"),
     ("cluster", "f"),
     ("daemon_status", "fiur"),
@@ -31,6 +31,7 @@ const MAY: [(&str, &str); 14] = [
     ("migrations", "f"),
     ("presence", "fiu"),
     ("profiles", "f"),
+    ("restoring", "f"),
     ("servers", "f"),
     ("sessions", "fiu"),
     ("settings", "f"),

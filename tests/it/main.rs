@@ -9,6 +9,7 @@ mod api_access;
 mod api_input;
 mod api_profiles;
 mod api_rig;
+mod backup;
 mod bus;
 mod cli;
 mod commands;

@@ -132,7 +132,7 @@ async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
     // Where the key cannot be used, the check of the machine says why.
     let key = master_key(config).unwrap_or_default();
     let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), key);
-    let mut findings = Vec::new();
+    let mut findings = vec![pause(&services).await];
     if services.has_master_key() {
         findings.push(cluster_key(&services).await);
     }
@@ -147,6 +147,18 @@ async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
         }
     }
     findings
+}
+
+async fn pause(services: &Services) -> Finding {
+    const CHECK: &str = "pause";
+    match services.paused().await {
+        Ok(None) => Finding::ok(CHECK, "the cluster can be changed"),
+        Ok(Some(pause)) => {
+            let cause = format!("the cluster has been paused since {}: nothing can be changed", pause.since);
+            Finding::warn(CHECK, cause, "when its database has been moved: postern resume")
+        }
+        Err(error) => Finding::fail(CHECK, error.to_string(), "see the check of the database"),
+    }
 }
 
 async fn cluster_key(services: &Services) -> Finding {

@@ -69,6 +69,9 @@ impl BringUp {
         let status = Arc::clone(&self.status);
         let sessions = move || status.session_count();
         self.lifecycle.spawn(jobs::heartbeat(self.services.clone(), host, sessions, stop.clone()));
+        let (paused, quiet) = (self.admission.watch_paused(), Arc::clone(&self.status));
+        let quiet = move || quiet.records_nothing();
+        self.lifecycle.spawn(jobs::confirm_pauses(self.services.clone(), host, paused, quiet, stop.clone()));
         if self.facts.roles.contains(&ProcessRole::Jobs) {
             self.lifecycle.spawn(jobs::sweep(self.services.clone(), stop.clone()));
         }
@@ -167,6 +170,6 @@ impl BringUp {
 fn is_passing(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Unavailable { .. }))
-            || matches!(cause.downcast_ref::<ServiceError>(), Some(ServiceError::Unavailable(_)))
+            || matches!(cause.downcast_ref::<ServiceError>(), Some(ServiceError::Unavailable(_) | ServiceError::Paused))
     })
 }

@@ -56,6 +56,11 @@ impl Status {
         self.daemons.get().map_or(0, DaemonsHandle::session_count)
     }
 
+    /// Whether no step of a session is being written down.
+    pub(super) fn records_nothing(&self) -> bool {
+        self.daemons.get().is_none_or(|daemons| !daemons.is_recording())
+    }
+
     /// Whether the process runs daemons.
     pub(super) fn has_daemons(&self) -> bool {
         self.daemons.get().is_some()
@@ -79,10 +84,12 @@ impl StatusSource for Status {
             detail: (!good).then(|| detail.to_owned()),
         };
         let missing = self.missing.get().map(|missing| missing.join("; ")).unwrap_or_default();
+        let writable = self.admission.paused().is_none();
         vec![
             check("vpn", missing.is_empty(), CheckState::Degraded, &missing),
             check("started", started, CheckState::Failed, "still starting"),
             check("database", database, CheckState::Degraded, "no primary is known"),
+            check("writable", writable, CheckState::Degraded, "paused for a move of the database: `postern resume`"),
             check("snapshot", fresh, CheckState::Degraded, "policy has not been confirmed for a while"),
         ]
     }

@@ -27,7 +27,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{StoreError, events::random};
+use super::{
+    StoreError,
+    events::{random, random_hex},
+};
 use crate::runtime::backoff::Backoff;
 use process::ServerProcess;
 
@@ -205,12 +208,6 @@ pub fn find_mongod(named: Option<&Path>) -> Result<PathBuf, StoreError> {
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
-}
-
-fn random_hex() -> Result<String, StoreError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(StoreError::unexpected)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// Whether the owner of the value went away within `time`.

@@ -95,6 +95,11 @@ fn words(problem: &Problem) -> (&'static str, String, String) {
             "Postern cannot reach its database right now. Your VPN connection is not affected.",
             "Try again in a minute. If you sent a form, go back: what you typed is still there.",
         ),
+        Code::Paused => of(
+            "Not for some minutes",
+            "Postern's database is being moved, so nothing can be changed now. Your VPN connection is not affected.",
+            "Try again in a few minutes.",
+        ),
         Code::Busy | Code::TooSlow => of(
             "Very busy",
             "Too many requests at the same time. Your VPN connection is not affected.",
@@ -148,6 +153,7 @@ pub(super) const MET: &[(&str, Code)] = &[
     ("too-large", Code::TooLarge),
     ("too-many", Code::TooMany),
     ("database-away", Code::DatabaseAway),
+    ("paused", Code::Paused),
     ("busy", Code::Busy),
     ("internal", Code::Internal),
 ];
