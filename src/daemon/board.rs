@@ -8,6 +8,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
 use super::conversation::Order;
@@ -64,6 +65,10 @@ struct State {
     orders: HashMap<ServerId, mpsc::Sender<Order>>,
     settled: BTreeSet<ServerId>,
     sessions: HashMap<SessionId, Carried>,
+    /// How many other hosts can take over the clients of each server; known while this host leaves service.
+    takers: BTreeMap<ServerId, usize>,
+    /// How many newcomers were turned away since the order of this moment to leave service.
+    turned_away: Option<(Timestamp, u64)>,
 }
 
 impl Board {
@@ -185,6 +190,39 @@ impl Board {
         self.state().sessions.iter().map(|(id, carried)| (*id, *carried)).collect()
     }
 
+    /// Notes how many other hosts can take over the clients of each server.
+    pub(super) fn know_takers(&self, takers: BTreeMap<ServerId, usize>) {
+        self.state().takers = takers;
+    }
+
+    /// Nothing is known about other hosts any more.
+    pub(super) fn forget_takers(&self) {
+        self.state().takers.clear();
+    }
+
+    /// How many other hosts can take over the clients of a server, if it is known.
+    pub(super) fn takers(&self, server: ServerId) -> Option<usize> {
+        self.state().takers.get(&server).copied()
+    }
+
+    /// Whether a live session has nowhere to go.
+    pub(super) fn is_held(&self) -> bool {
+        let state = self.state();
+        state.sessions.values().any(|carried| state.takers.get(&carried.server_id) == Some(&0))
+    }
+
+    /// Notes that a newcomer was turned away because of an order to leave service.
+    pub(super) fn turn_away(&self, order: Timestamp) {
+        let mut state = self.state();
+        let before = state.turned_away.filter(|(of, _)| *of == order).map_or(0, |(_, count)| count);
+        state.turned_away = Some((order, before + 1));
+    }
+
+    /// How many newcomers were turned away because of an order.
+    pub(super) fn turned_away(&self, order: Timestamp) -> u64 {
+        self.state().turned_away.filter(|(of, _)| *of == order).map_or(0, |(_, count)| count)
+    }
+
     /// How many sessions are alive.
     pub(super) fn session_count(&self) -> usize {
         self.state().sessions.len()
@@ -193,8 +231,6 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::domain::ids::Id;
 
@@ -229,5 +265,28 @@ mod tests {
         assert_eq!(board.unwritten(), [Report::Gone(running.key)]);
         board.written(&Report::Gone(running.key));
         assert!(board.unwritten().is_empty());
+    }
+
+    #[test]
+    fn refusals_count_for_one_order_only() {
+        let board = Board::default();
+        let (first, second) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(9));
+        board.turn_away(first);
+        board.turn_away(first);
+        assert_eq!((board.turned_away(first), board.turned_away(second)), (2, 0));
+        board.turn_away(second);
+        assert_eq!((board.turned_away(first), board.turned_away(second)), (0, 1));
+    }
+
+    #[test]
+    fn sessions_are_held_only_where_it_is_known_that_nobody_takes_them_over() {
+        let board = Board::default();
+        let session = crate::daemon::samples::session(1);
+        board.carry(&session);
+        assert!(!board.is_held());
+        board.know_takers(BTreeMap::from([(session.server_id, 0)]));
+        assert!(board.is_held());
+        board.put_down(session.id);
+        assert!(!board.is_held());
     }
 }

@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     Here, gatekeeper,
     keepsake::Keepsake,
+    moves::{Move, Moves},
     reaper,
     roster::{Client, Roster, real_address},
 };
@@ -40,15 +41,13 @@ use crate::{
         },
         process::Running,
     },
-    services::sessions::SessionRecord,
+    services::{admission::Admission, sessions::SessionRecord},
 };
 
 /// How long a look at the policy may take for a client that is not known.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// Between the two steps of a kill: time for the message to arrive.
 const KILL_STEP: Duration = Duration::from_millis(100);
-/// Between two clients that are moved while the daemon runs on.
-const MOVE_STEP: Duration = Duration::from_millis(200);
 /// How long questions of clients may be on their way to us after a status that lists them.
 const QUESTION_LAG: Duration = Duration::from_millis(300);
 /// How often live sessions are held against the policy without a change of it.
@@ -119,18 +118,8 @@ pub(super) struct Conversation {
     doubtful: Vec<Question>,
     looking: Option<(Boxed<bool>, Vec<Question>)>,
     kills: VecDeque<(Instant, Cid)>,
-    moves: VecDeque<(Cid, Move)>,
-    next_move: Instant,
+    moves: Moves,
     next_look: Instant,
-}
-
-/// Why a client is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Move {
-    /// To fetch what changed.
-    Refresh,
-    /// Because this host is leaving service.
-    Away,
 }
 
 impl Conversation {
@@ -164,8 +153,7 @@ impl Conversation {
             doubtful: Vec::new(),
             looking: None,
             kills: VecDeque::new(),
-            moves: VecDeque::new(),
-            next_move: now,
+            moves: Moves::new(now),
             next_look: now,
         })
     }
@@ -231,10 +219,9 @@ impl Conversation {
     }
 
     fn next_due(&self) -> Instant {
-        let moves = (!self.moves.is_empty()).then_some(self.next_move);
         let kill = self.kills.front().map(|(at, _)| *at);
         let unanswered = self.unanswered.as_ref().map(|(at, _)| *at);
-        let others = [moves, kill, unanswered, self.keepsake.due()];
+        let others = [self.moves.due(), kill, unanswered, self.keepsake.due()];
         others.into_iter().flatten().fold(self.next_look, Instant::min)
     }
 
@@ -251,10 +238,8 @@ impl Conversation {
                 self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
             }
         }
-        if self.next_move <= now
-            && let Some((cid, why)) = self.moves.pop_front()
-        {
-            self.next_move = now + MOVE_STEP;
+        let (why, cids) = self.moves.take(&self.roster, self.takers(), now, self.here.services.now());
+        for cid in cids {
             self.move_client(cid, why).await?;
         }
         Ok(())
@@ -316,11 +301,10 @@ impl Conversation {
     async fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
         let Question { cid, kid, peer, renewal } = &question;
         let now = self.here.services.now();
-        let verdict = peer
-            .fingerprint
-            .map(Fingerprint)
-            .ok_or(Denial::UnknownProfile)
-            .and_then(|fingerprint| self.here.admission.admit(self.here.host, self.server, fingerprint, now));
+        let verdict = peer.fingerprint.map(Fingerprint).ok_or(Denial::UnknownProfile).and_then(|fingerprint| {
+            let ask = if *renewal { Admission::renew } else { Admission::admit };
+            ask(&self.here.admission, self.here.host, self.server, fingerprint, now)
+        });
         let verdict = match (verdict, look) {
             (Err(Denial::UnknownProfile), Look::None) if peer.fingerprint.is_some() => {
                 self.doubtful.push(question);
@@ -333,7 +317,8 @@ impl Conversation {
         };
         let snapshot = self.here.admission.snapshot();
         let server = snapshot.server(self.server).map(AsRef::as_ref);
-        let command = gatekeeper::answer(*cid, *kid, peer, server, verdict.as_ref().map_err(|denial| *denial));
+        let others = snapshot.others(self.here.host, self.server);
+        let command = gatekeeper::answer(*cid, *kid, peer, server, others, verdict.as_ref().map_err(|denial| *denial));
         match (&verdict, server) {
             (Ok(profile), Some(server)) if !renewal => {
                 let session = self.session(profile, peer, now);
@@ -343,6 +328,9 @@ impl Conversation {
             }
             (Err(denial), _) => {
                 self.roster.leaving(*cid, EndReason::Refused);
+                if let (Denial::HostLeaving, Some(drain)) = (*denial, snapshot.drain_of(self.here.host)) {
+                    self.here.board.turn_away(drain.started_at);
+                }
                 let address = peer.address.map(|address| address.ip().to_string()).unwrap_or_default();
                 tracing::info!(server.id = %self.server, profile.id = peer.common_name, client.address = address,
                     reason = denial.as_str(), "client refused");
@@ -463,27 +451,28 @@ impl Conversation {
             let farewell = gatekeeper::farewell(denial, client.dialect());
             self.end(cid, farewell, EndReason::Refused).await?;
         }
-        let draining = snapshot.host(self.here.host).is_some_and(|host| host.draining);
         let Some(server) = snapshot.server(self.server) else { return Ok(()) };
         let mark = gatekeeper::pushed(server);
-        self.moves.clear();
-        for (cid, client) in self.roster.iter().filter(|(_, client)| client.leaving.is_none()) {
-            if draining {
-                self.moves.push_back((cid, Move::Away));
-            } else if client.pushed != mark {
-                self.moves.push_back((cid, Move::Refresh));
-            }
-        }
+        let stale = |(_, client): &(Cid, &Client)| client.stays() && client.pushed != mark;
+        let outdated = self.roster.iter().filter(stale).map(|(cid, _)| cid);
+        self.moves.plan(snapshot.drain_of(self.here.host), outdated, Instant::now());
         Ok(())
+    }
+
+    /// How many other hosts can take clients over: what they say themselves, or what the policy wants of them.
+    fn takers(&self) -> usize {
+        let wanted = || self.here.admission.snapshot().others(self.here.host, self.server);
+        self.here.board.takers(self.server).unwrap_or_else(wanted)
     }
 
     async fn move_client(&mut self, cid: Cid, why: Move) -> Result<(), AskError> {
         let Some(client) = self.roster.get(cid) else { return Ok(()) };
-        let farewell = match why {
-            Move::Refresh => Farewell::Restart,
-            Move::Away => gatekeeper::farewell(Denial::HostLeaving, client.dialect()),
+        let (farewell, reason) = match why {
+            Move::Refresh => (Farewell::Restart, EndReason::Disconnected),
+            Move::Away => (gatekeeper::farewell(Denial::HostLeaving, client.dialect()), EndReason::Moved),
         };
-        self.roster.leaving(cid, EndReason::Disconnected);
+        self.roster.leaving(cid, reason);
+        self.keepsake.touch();
         self.link.send(Command::Kill { cid, farewell }).await
     }
 
@@ -497,7 +486,7 @@ impl Conversation {
 
     /// Ends a session in two steps: a message, and a moment later the removal, for clients that do not obey.
     async fn end(&mut self, cid: Cid, farewell: Farewell, reason: EndReason) -> Result<(), AskError> {
-        if self.roster.get(cid).is_none_or(|client| client.leaving.is_some()) {
+        if self.roster.get(cid).is_none_or(|client| !client.stays()) {
             return Ok(());
         }
         self.roster.leaving(cid, reason);

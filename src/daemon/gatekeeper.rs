@@ -17,26 +17,30 @@ use crate::{
 /// How long clients wait when no host may know better, in seconds.
 const PATIENCE: u16 = 5;
 
-/// The answer to a client that waits.
+/// The answer to a client that waits; `others` hosts may let it in where this one does not.
 pub(super) fn answer(
     cid: Cid,
     kid: Kid,
     peer: &Peer,
     server: Option<&Server>,
+    others: usize,
     verdict: Result<&ProfileAccess, Denial>,
 ) -> Command {
     let verdict = verdict.and_then(|profile| Ok((profile, server.ok_or(Denial::HostLeaving)?)));
     match verdict {
         Ok((profile, server)) => Command::Admit { cid, kid, config: config(profile, server, peer) },
-        Err(denial) => Command::Refuse { cid, kid, refusal: refusal(denial, peer.dialect(), server) },
+        Err(denial) => {
+            // A server that is off is off on every host: nobody does better elsewhere.
+            let elsewhere = others > 0 && server.is_some_and(|server| server.enabled);
+            Command::Refuse { cid, kid, refusal: refusal(denial, peer.dialect(), elsewhere) }
+        }
     }
 }
 
-fn refusal(denial: Denial, dialect: Dialect, server: Option<&Server>) -> Refusal {
+fn refusal(denial: Denial, dialect: Dialect, elsewhere: bool) -> Refusal {
     let text = words(denial);
     match denial {
-        // A server that is off is off on every host: nobody does better elsewhere.
-        Denial::HostLeaving if server.is_some_and(|server| server.enabled) => Refusal::elsewhere(dialect, text),
+        Denial::HostLeaving if elsewhere => Refusal::elsewhere(dialect, text),
         Denial::HostLeaving | Denial::NotKnown => Refusal::later(dialect, PATIENCE, text),
         Denial::UnknownProfile
         | Denial::ProfileRevoked
@@ -102,8 +106,8 @@ mod tests {
         Peer { iv_ver: version.to_owned(), iv_proto, ..Peer::default() }
     }
 
-    fn refused(denial: Denial, peer: &Peer, server: &Server) -> Refusal {
-        match answer(Cid(4), Kid(1), peer, Some(server), Err(denial)) {
+    fn refused(denial: Denial, peer: &Peer, server: &Server, others: usize) -> Refusal {
+        match answer(Cid(4), Kid(1), peer, Some(server), others, Err(denial)) {
             Command::Refuse { cid: Cid(4), kid: Kid(1), refusal } => refusal,
             other => panic!("not a refusal: {other:?}"),
         }
@@ -113,7 +117,7 @@ mod tests {
     fn an_admitted_client_gets_its_address_routes_and_resolvers() {
         let server = samples::server();
         let profile = samples::profile();
-        let command = answer(Cid(4), Kid(1), &peer(TWO, 990), Some(&server), Ok(&profile));
+        let command = answer(Cid(4), Kid(1), &peer(TWO, 990), Some(&server), 1, Ok(&profile));
         let Command::Admit { cid: Cid(4), kid: Kid(1), config } = command else { panic!("{command:?}") };
         assert_eq!(
             config.lines(),
@@ -139,7 +143,7 @@ mod tests {
         ];
         for (denial, text) in finals {
             for client in [peer(TWO, 990), peer(THREE, 8094), peer("", 0)] {
-                assert_eq!(refused(denial, &client, &samples::server()), Refusal::Final(plain(text)));
+                assert_eq!(refused(denial, &client, &samples::server(), 1), Refusal::Final(plain(text)));
             }
         }
     }
@@ -149,26 +153,29 @@ mod tests {
         let server = samples::server();
         let off = Server { enabled: false, ..samples::server() };
         let cases = [
-            (Denial::HostLeaving, &server, peer(TWO, 990), Some(0)),
-            (Denial::HostLeaving, &server, peer(THREE, 8094), Some(1)),
-            (Denial::HostLeaving, &server, peer("2.4.0", 2), None),
-            (Denial::HostLeaving, &off, peer(TWO, 990), Some(5)),
-            (Denial::NotKnown, &server, peer(TWO, 990), Some(5)),
-            (Denial::NotKnown, &server, peer(THREE, 8094), Some(5)),
-            (Denial::NotKnown, &server, peer("", 0), None),
+            (Denial::HostLeaving, &server, 1, peer(TWO, 990), Some(0)),
+            (Denial::HostLeaving, &server, 2, peer(THREE, 8094), Some(1)),
+            (Denial::HostLeaving, &server, 1, peer("2.4.0", 2), None),
+            // The last host of all: clients must not turn in circles.
+            (Denial::HostLeaving, &server, 0, peer(TWO, 990), Some(5)),
+            (Denial::HostLeaving, &server, 0, peer(THREE, 8094), Some(5)),
+            (Denial::HostLeaving, &off, 1, peer(TWO, 990), Some(5)),
+            (Denial::NotKnown, &server, 1, peer(TWO, 990), Some(5)),
+            (Denial::NotKnown, &server, 1, peer(THREE, 8094), Some(5)),
+            (Denial::NotKnown, &server, 1, peer("", 0), None),
         ];
-        for (denial, server, client, wait) in cases {
+        for (denial, server, others, client, wait) in cases {
             let expected = match wait {
                 Some(backoff) => Refusal::Temporary { backoff, text: words(denial) },
                 None => Refusal::Restart,
             };
-            assert_eq!(refused(denial, &client, server), expected, "{denial:?} {client:?}");
+            assert_eq!(refused(denial, &client, server, others), expected, "{denial:?} {client:?}");
         }
     }
 
     #[test]
     fn a_server_that_vanished_refuses_for_now() {
-        let command = answer(Cid(1), Kid(1), &peer(TWO, 990), None, Ok(&samples::profile()));
+        let command = answer(Cid(1), Kid(1), &peer(TWO, 990), None, 1, Ok(&samples::profile()));
         assert!(
             matches!(command, Command::Refuse { refusal: Refusal::Temporary { backoff: 5, .. }, .. }),
             "{command:?}"

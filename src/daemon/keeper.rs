@@ -242,7 +242,7 @@ impl Keeper {
         if conversation.is_settled() {
             self.here.board.settle(self.key.server_id);
         }
-        let draining = snapshot.host(self.here.host).is_some_and(|host| host.draining);
+        let draining = snapshot.drain_of(self.here.host).is_some();
         let state = match (conversation.is_serving(), draining) {
             (false, _) => DaemonState::Starting,
             (true, true) => DaemonState::Draining,

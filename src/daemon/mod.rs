@@ -6,7 +6,8 @@
 //! is wanted of its daemon, from the key and the certificate to the running process, and starts over whenever the
 //! process ends or its command line must change. While the process runs, the keeper leads the `conversation` with it:
 //! one loop that owns the `roster` of clients, asks the `gatekeeper` about each that connects, and ends sessions
-//! that the `reaper` names. Nothing in that loop waits for the database.
+//! that the `reaper` names. Nothing in that loop waits for the database. When this host is to leave service, each daemon
+//! sends its clients to other hosts at the pace of its own `moves`; `drain` tells the cluster how far they have come.
 //!
 //! What the cluster is to know leaves by queues: sessions through the `journal`, states and counters through the
 //! `reports`. They write when the database is there.
@@ -17,10 +18,12 @@
 
 mod board;
 mod conversation;
+mod drain;
 mod gatekeeper;
 mod journal;
 mod keeper;
 mod keepsake;
+mod moves;
 mod plan;
 mod preflight;
 mod reaper;
@@ -132,7 +135,8 @@ pub fn start(
     // What writes down goes on until nothing is left that reports.
     let silent = CancellationToken::new();
     tracker.spawn(supervisor::run(Arc::clone(&here), silent.clone()));
-    tracker.spawn(reaper::run(Arc::clone(&here), bus, stop));
+    tracker.spawn(reaper::run(Arc::clone(&here), bus, stop.clone()));
+    tracker.spawn(drain::run(Arc::clone(&here), stop));
     tracker.spawn(Writer::new(Arc::clone(&here)).run(silent.clone()));
     tracker.spawn(reports::count(Arc::clone(&here), silent.clone()));
     tracker.spawn(reports::report(Arc::clone(&here), silent));

@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub(super) fn doomed(roster: &Roster, snapshot: &Snapshot, now: Timestamp) -> Vec<(Cid, Denial)> {
     roster
         .iter()
-        .filter(|(_, client)| client.leaving.is_none())
+        .filter(|(_, client)| client.stays())
         .filter_map(|(cid, client)| {
             let session = &client.session;
             Some((cid, snapshot.must_end(session.server_id, session.profile_id, now)?))

@@ -33,14 +33,27 @@ pub(super) struct Client {
     pub pushed: String,
     /// Whether the daemon has said that it is up; its session began then.
     pub up: bool,
-    /// Why we asked it to go, if we did.
+    /// Why it was asked to go, if it was.
     pub leaving: Option<EndReason>,
+    /// Whether this Postern asked. One that was before us may have died over it, so who is still there is asked again.
+    #[serde(skip)]
+    asked: bool,
 }
 
 impl Client {
     /// A client that is let in now.
     pub(super) fn admitted(session: Session, common_name: String, pushed: String) -> Self {
-        Self { session, common_name, pushed, up: false, leaving: None }
+        Self { session, common_name, pushed, up: false, leaving: None, asked: false }
+    }
+
+    /// Whether it stays, as far as we know.
+    pub(super) fn stays(&self) -> bool {
+        !self.asked
+    }
+
+    fn ask(&mut self, reason: EndReason) {
+        self.leaving.get_or_insert(reason);
+        self.asked = true;
     }
 
     /// How its engine is talked to.
@@ -90,7 +103,7 @@ impl Roster {
         let mut roster = Self { reconciling: true, ..Self::default() };
         for (cid, client) in clients {
             roster.unconfirmed.insert(Cid(cid));
-            roster.insert(Cid(cid), client);
+            roster.insert(Cid(cid), Client { asked: false, ..client });
         }
         roster
     }
@@ -116,7 +129,7 @@ impl Roster {
     pub(super) fn admitted(&mut self, cid: Cid, client: Client) {
         let profile = client.session.profile_id;
         for older in self.clients.values_mut().filter(|older| older.session.profile_id == profile) {
-            older.leaving.get_or_insert(EndReason::Superseded);
+            older.ask(EndReason::Superseded);
         }
         self.insert(cid, client);
     }
@@ -144,7 +157,7 @@ impl Roster {
     /// We asked a client to go; the first reason stands.
     pub(super) fn leaving(&mut self, cid: Cid, reason: EndReason) {
         if let Some(client) = self.clients.get_mut(&cid) {
-            client.leaving.get_or_insert(reason);
+            client.ask(reason);
         }
     }
 
@@ -347,6 +360,22 @@ mod tests {
         assert_eq!(roster.find(samples::session(1).id), Some(Cid(1)), "the session keeps its id");
         assert_eq!(roster.get(Cid(1)).unwrap().session.bytes_received, 10);
         assert!(roster.get(Cid(2)).is_none() && roster.get(Cid(4)).is_none());
+    }
+
+    #[test]
+    fn whoever_was_to_go_and_is_still_there_is_asked_again() {
+        let mut before = Roster::default();
+        for n in [1, 2] {
+            up(&mut before, n, u128::from(n));
+            before.leaving(Cid(n), EndReason::Moved);
+        }
+        let mut roster = Roster::remembered(before.to_saved());
+        let result = roster.reconcile(&[row(1, Some("10.9.0.7"))], NOW, |_| None);
+        let [SessionRecord::Ended { reason: EndReason::Moved, .. }] = result.records.as_slice() else {
+            panic!("{result:?}");
+        };
+        assert!(!before.get(Cid(1)).unwrap().stays() && roster.get(Cid(1)).unwrap().stays());
+        assert_eq!(reason(roster.disconnected(Cid(1), 0, 0, NOW)).unwrap().0, EndReason::Moved);
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(super) fn snapshot() -> Snapshot {
         public_addresses: vec!["203.0.113.10".parse().unwrap()],
         roles: BTreeSet::new(),
         public_key: [0; 32],
-        draining: false,
+        drain: None,
     };
     let attachment = Attachment { server_id: server().id, host_id: host.id, credentials: None };
     Snapshot::default().with(

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Revision,
+    drain::Drain,
     host::Host,
     ids::{HostId, OrganizationId, ProfileId, ServerId, UserId},
     profile::{Fingerprint, ProfileState},
@@ -186,7 +187,25 @@ impl Snapshot {
         fingerprint: Fingerprint,
         now: Timestamp,
     ) -> Result<&ProfileAccess, Denial> {
-        if !self.serves(host, server) {
+        if self.drain_of(host).is_some() {
+            return Err(Denial::HostLeaving);
+        }
+        self.renew(host, server, fingerprint, now)
+    }
+
+    /// The same for a client that is connected already and negotiates new keys: a draining host keeps it until it is
+    /// moved.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn renew(
+        &self,
+        host: HostId,
+        server: ServerId,
+        fingerprint: Fingerprint,
+        now: Timestamp,
+    ) -> Result<&ProfileAccess, Denial> {
+        if !self.runs(host, server) {
             return Err(Denial::HostLeaving);
         }
         let id = self.by_fingerprint.get(&(server, fingerprint)).ok_or(Denial::UnknownProfile)?;
@@ -222,11 +241,21 @@ impl Snapshot {
         Ok(())
     }
 
-    fn serves(&self, host: HostId, server: ServerId) -> bool {
+    fn runs(&self, host: HostId, server: ServerId) -> bool {
         let attached = self.attachments.contains_key(&(server, host));
-        let enabled = self.servers.get(&server).is_some_and(|server| server.enabled);
-        let draining = self.hosts.get(&host).is_some_and(|host| host.draining);
-        attached && enabled && !draining
+        attached && self.servers.get(&server).is_some_and(|server| server.enabled)
+    }
+
+    /// The order to take a host out of service, while it stands.
+    pub fn drain_of(&self, host: HostId) -> Option<Drain> {
+        self.hosts.get(&host)?.drain
+    }
+
+    /// How many hosts other than `host` are to run a server and are not draining. Whether they are alive is not known
+    /// here.
+    pub fn others(&self, host: HostId, server: ServerId) -> usize {
+        let stays = |other: HostId| other != host && self.drain_of(other).is_none();
+        self.attachments.keys().filter(|(of, other)| *of == server && stays(*other)).count()
     }
 
     /// Everything it knows, as the changes that would make it from nothing.
@@ -340,7 +369,7 @@ mod tests {
                 public_addresses: vec!["203.0.113.10".parse().unwrap()],
                 roles: BTreeSet::new(),
                 public_key: [0; 32],
-                draining: false,
+                drain: None,
             },
         }
     }
@@ -408,13 +437,32 @@ mod tests {
     #[test]
     fn a_leaving_host_refuses_newcomers_for_now_but_keeps_its_sessions() {
         let mut world = world();
-        world.host.draining = true;
+        world.host.drain = Some(Drain { started_at: NOW, ends_at: NOW, forced: false });
         assert_eq!(world.admit(), Err(Denial::HostLeaving));
         assert!(Denial::HostLeaving.is_temporary());
         assert_eq!(world.must_end(), None);
-        world.host.draining = false;
+        let renewed = world.snapshot();
+        assert!(renewed.renew(world.host.id, world.server.id, world.profile.fingerprint, NOW).is_ok());
+        world.host.drain = None;
         world.server.enabled = false;
         assert_eq!(world.admit(), Err(Denial::HostLeaving));
+    }
+
+    #[test]
+    fn only_attached_hosts_that_stay_take_clients_over() {
+        let world = world();
+        let drain = Some(Drain { started_at: NOW, ends_at: NOW, forced: false });
+        let (stays, leaves) =
+            (Host { id: id(7), ..world.host.clone() }, Host { id: id(8), drain, ..world.host.clone() });
+        let attach = |server_id, host: &Host| {
+            Change::Attachment(Box::new(Attachment { server_id, host_id: host.id, credentials: None }))
+        };
+        let snapshot = world.snapshot();
+        assert_eq!(snapshot.others(world.host.id, world.server.id), 0);
+        let changes = [attach(world.server.id, &leaves), attach(id(77), &stays), attach(world.server.id, &stays)];
+        let hosts = [Change::Host(Box::new(stays)), Change::Host(Box::new(leaves))];
+        let snapshot = snapshot.with(Revision(2), hosts.into_iter().chain(changes));
+        assert_eq!(snapshot.others(world.host.id, world.server.id), 1);
     }
 
     #[test]

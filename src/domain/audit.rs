@@ -152,6 +152,10 @@ actions! {
     HostJoin = "host.join";
     /// A host was changed.
     HostUpdate = "host.update";
+    /// A host was ordered out of service.
+    HostDrain = "host.drain";
+    /// A host was taken back into service.
+    HostResume = "host.resume";
     /// A host was removed.
     HostDelete = "host.delete";
     /// Somebody asked for the end of a session.

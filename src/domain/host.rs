@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    drain::Drain,
     ids::HostId,
     text::{HostName, PublicAddress},
 };
@@ -37,8 +38,16 @@ pub struct Host {
     pub roles: BTreeSet<ProcessRole>,
     /// The public half of its key (X25519): what is sealed to it, only it can open.
     pub public_key: [u8; 32],
-    /// A draining host is in no new profile and admits nobody.
-    pub draining: bool,
+    /// The order to take it out of service, while it stands: the host is in no new profile and admits nobody.
+    #[serde(default)]
+    pub drain: Option<Drain>,
+}
+
+impl Host {
+    /// Whether it is to leave service.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
 }
 
 /// Whether a host is of use right now.

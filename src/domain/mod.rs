@@ -9,6 +9,7 @@ pub mod access;
 pub mod audit;
 pub mod authority;
 pub mod clock;
+pub mod drain;
 pub mod host;
 pub mod ids;
 pub mod join;

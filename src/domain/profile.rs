@@ -109,7 +109,7 @@ pub struct Outdated {
 impl WrittenFor {
     /// What a file of now names: the hosts that are not draining.
     pub fn now(server: &Server, attached: &[Host]) -> Self {
-        let in_service = attached.iter().filter(|host| !host.draining);
+        let in_service = attached.iter().filter(|host| !host.is_draining());
         let hosts = in_service.map(|host| WrittenHost {
             id: host.id,
             name: host.name.clone(),

@@ -51,6 +51,8 @@ pub enum EndReason {
     Superseded,
     /// Somebody asked for it.
     Requested,
+    /// Its host leaves service, and sent it to another one.
+    Moved,
     /// Its daemon ended.
     DaemonEnded,
 }

@@ -91,12 +91,31 @@ impl Admission {
         fingerprint: Fingerprint,
         now: Timestamp,
     ) -> Result<ProfileAccess, Denial> {
+        self.decidable()?.admit(host, server, fingerprint, now).copied()
+    }
+
+    /// Whether it may go on with new keys, being connected.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn renew(
+        &self,
+        host: HostId,
+        server: ServerId,
+        fingerprint: Fingerprint,
+        now: Timestamp,
+    ) -> Result<ProfileAccess, Denial> {
+        self.decidable()?.renew(host, server, fingerprint, now).copied()
+    }
+
+    /// The snapshot, if it is fresh enough to decide by.
+    fn decidable(&self) -> Result<Arc<Snapshot>, Denial> {
         let snapshot = self.snapshot();
         let limit = Duration::from_hours(u64::from(snapshot.settings().outage_admission_hours.get())).max(2 * PERIOD);
         if self.age().is_none_or(|age| age > limit) {
             return Err(Denial::NotKnown);
         }
-        snapshot.admit(host, server, fingerprint, now).copied()
+        Ok(snapshot)
     }
 
     /// Brings the snapshot up to date.

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Act, Nudge, ServiceError, Services, check_revision, given};
+use super::{Act, Nudge, ServiceError, Services, check_revision, drain::DrainView, given};
 use crate::{
     domain::{
         Revised, Revision,
         audit::{Action, Actor},
+        drain::Drain,
         host::{Host, HostState, ProcessRole},
         ids::HostId,
         role::Permission,
@@ -25,7 +26,7 @@ use crate::{
     },
 };
 
-const WHAT: &str = "host";
+pub(super) const WHAT: &str = "host";
 
 /// A host, as the API shows it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -49,12 +50,14 @@ pub struct HostView {
     pub roles: BTreeSet<ProcessRole>,
     /// How many sessions it carries.
     pub sessions: u64,
+    /// How far it has come with leaving service, while it is to.
+    pub drain: Option<DrainView>,
 }
 
 impl HostView {
-    fn new(host: Host, status: Option<&HostStatus>) -> Self {
+    fn new(host: Host, status: Option<&HostStatus>, drain: Option<DrainView>) -> Self {
         let state = match status {
-            Some(status) if status.online && host.draining => HostState::Draining,
+            Some(status) if status.online && host.is_draining() => HostState::Draining,
             Some(status) if status.online => HostState::Online,
             _ => HostState::Offline,
         };
@@ -70,6 +73,7 @@ impl HostView {
             version: status.map(|status| status.version.clone()),
             roles: host.roles,
             sessions: status.map_or(0, |status| status.sessions),
+            drain,
         }
     }
 }
@@ -104,11 +108,13 @@ impl Services {
         let page = self.store().list_hosts(page).await?;
         let ids: Vec<HostId> = page.items.iter().map(|host| host.value.id).collect();
         let statuses = self.store().host_statuses(Some(&ids)).await?;
-        let view = |host: Revised<Host>| {
+        let mut items = Vec::with_capacity(page.items.len());
+        for host in page.items {
             let status = statuses.get(&host.value.id);
-            Revised { rev: host.rev, value: HostView::new(host.value, status) }
-        };
-        Ok(Page { items: page.items.into_iter().map(view).collect(), next: page.next })
+            let drain = self.drain_view(&host.value, status).await?;
+            items.push(Revised { rev: host.rev, value: HostView::new(host.value, status, drain) });
+        }
+        Ok(Page { items, next: page.next })
     }
 
     /// One host.
@@ -116,7 +122,9 @@ impl Services {
         act.require(Permission::Read)?;
         let found = self.store().find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
         let statuses = self.store().host_statuses(Some(&[id])).await?;
-        Ok(Revised { rev: found.rev, value: HostView::new(found.value, statuses.get(&id)) })
+        let status = statuses.get(&id);
+        let drain = self.drain_view(&found.value, status).await?;
+        Ok(Revised { rev: found.rev, value: HostView::new(found.value, status, drain) })
     }
 
     /// Changes a host.
@@ -179,7 +187,7 @@ impl Services {
     /// process's database user may not.
     pub async fn register_host(&self, facts: &HostFacts) -> Result<HostId, ServiceError> {
         let known = self.store().find_host_by_name(&facts.name).await?.map(|found| found.value);
-        if let Some(known) = known.filter(|known| facts.host(known.id, known.draining) == *known) {
+        if let Some(known) = known.filter(|known| facts.host(known.id, known.drain) == *known) {
             self.nudge(&Nudge::HostChange(known.id));
             return Ok(known.id);
         }
@@ -197,7 +205,7 @@ impl Services {
         let id = self
             .change(|tx| async move {
                 let Some(found) = tx.host_by_name(&facts.name).await? else {
-                    let host = facts.host(fresh, false);
+                    let host = facts.host(fresh, None);
                     tx.insert(&host).await?;
                     tx.record(&self.entry(&Act::of(Actor::Host(fresh)), Action::HostRegister, &fresh, facts.changes()))
                         .await?;
@@ -211,7 +219,7 @@ impl Services {
                         return Err(ServiceError::Conflict(name_taken(&facts.name, alive)));
                     }
                 }
-                let host = facts.host(id, known.draining);
+                let host = facts.host(id, known.drain);
                 if host == known {
                     return Ok(id);
                 }
@@ -259,14 +267,14 @@ fn name_taken(name: &HostName, alive: bool) -> String {
 }
 
 impl HostFacts {
-    fn host(&self, id: HostId, draining: bool) -> Host {
+    fn host(&self, id: HostId, drain: Option<Drain>) -> Host {
         Host {
             id,
             name: self.name.clone(),
             public_addresses: self.public_addresses.clone(),
             roles: self.roles.clone(),
             public_key: self.public_key,
-            draining,
+            drain,
         }
     }
 

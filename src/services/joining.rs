@@ -475,7 +475,7 @@ impl Services {
             public_addresses: request.public_addresses.clone(),
             roles: BTreeSet::from([ProcessRole::Vpn]),
             public_key: *request.shown.public_key.as_bytes(),
-            draining: known.as_ref().is_some_and(|known| known.draining),
+            drain: known.as_ref().and_then(|known| known.drain),
         };
         match known {
             None => tx.insert(&host).await?,

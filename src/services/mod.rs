@@ -11,6 +11,7 @@ pub mod attachments;
 pub mod audit;
 mod authorities;
 pub mod backup;
+pub mod drain;
 pub mod error;
 pub mod health;
 pub mod history;

@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Store, StoreError,
-    entity::{Entity, Page, PageRequest, binary, timestamp},
+    entity::{Entity, Page, PageRequest, binary, date, timestamp},
     policy::PolicyChange,
     servers::AttachmentKey,
 };
 use crate::domain::{
     Revised, Revision,
+    drain::{Drain, DrainProgress},
     host::{Host, ProcessRole},
     ids::{HostId, ServerId},
     server::{Attachment, DaemonState},
@@ -38,8 +39,32 @@ pub struct HostDoc {
     public_addresses: Vec<PublicAddress>,
     roles: BTreeSet<ProcessRole>,
     public_key: Binary,
+    /// For the release before, which knows no more than this.
     draining: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drain: Option<DrainDoc>,
 }
+
+#[derive(Serialize, Deserialize)]
+struct DrainDoc {
+    started_at: DateTime,
+    ends_at: DateTime,
+    forced: bool,
+}
+
+impl DrainDoc {
+    fn new(drain: &Drain) -> Self {
+        Self { started_at: date(drain.started_at), ends_at: date(drain.ends_at), forced: drain.forced }
+    }
+
+    fn read(&self) -> Option<Drain> {
+        let (started_at, ends_at) = (timestamp(self.started_at)?, timestamp(self.ends_at)?);
+        Some(Drain { started_at, ends_at, forced: self.forced })
+    }
+}
+
+/// What stands for an order whose terms are lost: the release before drops them when its host registers again.
+const OVER: Drain = Drain { started_at: Timestamp::UNIX_EPOCH, ends_at: Timestamp::UNIX_EPOCH, forced: false };
 
 impl Entity for Host {
     const COLLECTION: &'static str = "hosts";
@@ -58,18 +83,24 @@ impl Entity for Host {
             public_addresses: self.public_addresses.clone(),
             roles: self.roles.clone(),
             public_key: binary(&self.public_key),
-            draining: self.draining,
+            draining: self.drain.is_some(),
+            drain: self.drain.as_ref().map(DrainDoc::new),
         }
     }
 
     fn from_doc(doc: HostDoc) -> Option<Revised<Self>> {
+        let drain = match (doc.draining, doc.drain) {
+            (false, _) => None,
+            (true, None) => Some(OVER),
+            (true, Some(order)) => Some(order.read()?),
+        };
         let value = Self {
             id: doc.id,
             name: doc.name,
             public_addresses: doc.public_addresses,
             roles: doc.roles,
             public_key: doc.public_key.bytes.try_into().ok()?,
-            draining: doc.draining,
+            drain,
         };
         Some(Revised { rev: Revision(doc.rev), value })
     }
@@ -86,6 +117,8 @@ pub struct HostStatus {
     pub version: String,
     /// How many sessions it carries.
     pub sessions: u64,
+    /// How far it has come with leaving service, the last time that it was to.
+    pub drain: Option<DrainProgress>,
 }
 
 /// What a host said last of one of its daemons.
@@ -110,6 +143,45 @@ struct HostStatusDoc {
     sessions: i64,
     #[serde(default)]
     online: bool,
+    #[serde(default)]
+    drain: Option<ProgressDoc>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProgressDoc {
+    order: DateTime,
+    taken_up_at: DateTime,
+    remaining: i64,
+    refused: i64,
+    held: bool,
+    drained_at: Option<DateTime>,
+}
+
+impl ProgressDoc {
+    fn new(progress: &DrainProgress) -> Self {
+        Self {
+            order: date(progress.order),
+            taken_up_at: date(progress.taken_up_at),
+            remaining: i64::try_from(progress.remaining).unwrap_or(i64::MAX),
+            refused: i64::try_from(progress.refused).unwrap_or(i64::MAX),
+            held: progress.held,
+            drained_at: progress.drained_at.map(date),
+        }
+    }
+
+    fn read(&self) -> Option<DrainProgress> {
+        Some(DrainProgress {
+            order: timestamp(self.order)?,
+            taken_up_at: timestamp(self.taken_up_at)?,
+            remaining: u64::try_from(self.remaining).ok()?,
+            refused: u64::try_from(self.refused).ok()?,
+            held: self.held,
+            drained_at: match self.drained_at {
+                None => None,
+                Some(at) => Some(timestamp(at)?),
+            },
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -193,6 +265,16 @@ impl Store {
         Ok(())
     }
 
+    /// Says how far a host has come with leaving service. `false` if it has not said yet that it is alive.
+    pub async fn report_drain(&self, host: HostId, progress: &DrainProgress) -> Result<bool, StoreError> {
+        let progress = ProgressDoc::new(progress);
+        let sessions = progress.remaining;
+        let progress = bson::serialize_to_document(&progress).map_err(mongodb::error::Error::from)?;
+        let told = doc! { "$set": { "drain": progress, "sessions": sessions } };
+        let told = self.host_status().update_one(doc! { "_id": host.to_string() }, told).await?;
+        Ok(told.matched_count > 0)
+    }
+
     /// The status of the given hosts, or of all.
     pub async fn host_statuses(&self, hosts: Option<&[HostId]>) -> Result<HashMap<HostId, HostStatus>, StoreError> {
         let filter = match hosts {
@@ -200,7 +282,7 @@ impl Store {
             None => doc! {},
         };
         let recent = doc! { "$gt": ["$last_seen_at", { "$subtract": ["$$NOW", SILENCE_MS] }] };
-        let fields = doc! { "last_seen_at": 1, "version": 1, "sessions": 1, "online": recent };
+        let fields = doc! { "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "online": recent };
         let rows = self.host_status().find(filter).projection(fields).await?;
         let rows: Vec<Document> = rows.try_collect().await?;
         rows.into_iter()
@@ -208,11 +290,13 @@ impl Store {
                 let id = row.get_str("_id").unwrap_or_default().to_owned();
                 let corrupt = || StoreError::Corrupt { collection: "host_status", id: id.clone() };
                 let doc: HostStatusDoc = bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
+                let drain = doc.drain.map(|progress| progress.read().ok_or_else(corrupt)).transpose()?;
                 let status = HostStatus {
                     last_seen_at: timestamp(doc.last_seen_at).ok_or_else(corrupt)?,
                     online: doc.online,
                     version: doc.version,
                     sessions: u64::try_from(doc.sessions).unwrap_or(0),
+                    drain,
                 };
                 Ok((doc.id, status))
             })
@@ -243,6 +327,12 @@ impl Store {
     /// What the hosts of a server say of its daemons.
     pub async fn daemons_of(&self, server: ServerId) -> Result<Vec<DaemonStatus>, StoreError> {
         self.daemons(doc! { "server_id": server.to_string() }).await
+    }
+
+    /// What the hosts say of the daemons of all the given servers.
+    pub async fn daemons_of_all(&self, servers: &[ServerId]) -> Result<Vec<DaemonStatus>, StoreError> {
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        self.daemons(doc! { "server_id": { "$in": servers } }).await
     }
 
     /// The daemons that ask for a certificate.

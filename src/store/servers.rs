@@ -196,6 +196,11 @@ impl Store {
     pub async fn attachments_of(&self, server: ServerId) -> Result<Vec<Revised<Attachment>>, StoreError> {
         self.all(doc! { "server_id": server.to_string() }).await
     }
+
+    /// All attachments of a host.
+    pub async fn attachments_on(&self, host: HostId) -> Result<Vec<Revised<Attachment>>, StoreError> {
+        self.all(doc! { "host_id": host.to_string() }).await
+    }
 }
 
 impl PolicyChange {

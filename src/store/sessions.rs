@@ -182,6 +182,13 @@ impl Store {
         Ok(self.sessions().update_many(filter, end).await?.modified_count)
     }
 
+    /// How many sessions a host has sent to other hosts since a moment of its own clock.
+    pub async fn count_moved(&self, host: HostId, since: Timestamp) -> Result<u64, StoreError> {
+        let reason = bson::serialize_to_bson(&EndReason::Moved).map_err(mongodb::error::Error::from)?;
+        let filter = doc! { "host_id": host.to_string(), "ended_at": { "$gte": date(since) }, "end_reason": reason };
+        Ok(self.sessions().count_documents(filter).await?)
+    }
+
     /// One session, live or ended.
     pub async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.sessions().find_one(doc! { "_id": id.to_string() }).await?.map(session).transpose()

@@ -111,6 +111,19 @@ impl IntoResponse for Accepted {
     }
 }
 
+/// It was written down and a host will do it; the object says how far it has come.
+pub(super) struct Ordered<T>(pub(super) Revised<T>);
+
+impl<T: Serialize> IntoResponse for Ordered<T> {
+    fn into_response(self) -> Response {
+        let mut response = Single(self.0).into_response();
+        if response.status().is_success() {
+            *response.status_mut() = StatusCode::ACCEPTED;
+        }
+        response
+    }
+}
+
 /// A page of a list.
 #[derive(Serialize)]
 pub(super) struct List<T> {

@@ -34,6 +34,17 @@ pub(crate) struct Client {
 impl Client {
     /// Starts it on a client machine, 0 to 2, with the profile as it was downloaded.
     pub(crate) fn start(lab: &Lab, machine: usize, profile: &str) -> Self {
+        Self::launch(lab, machine, profile, &[])
+    }
+
+    /// One of many: it connects like any other, but has no device and sets no routes.
+    pub(crate) fn start_without_device(lab: &Lab, machine: usize, profile: &str) -> Self {
+        // Without the filter it would end at the pushed MTU.
+        let nothing = ["--dev", "null", "--ifconfig-noexec", "--route-noexec", "--pull-filter", "ignore", "tun-mtu"];
+        Self::launch(lab, machine, profile, &nothing)
+    }
+
+    fn launch(lab: &Lab, machine: usize, profile: &str, options: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("client{}-c{}", NUMBER.fetch_add(1, Ordering::Relaxed), machine + 1);
         let path = lab.folder().join(format!("{name}.ovpn"));
@@ -49,6 +60,7 @@ impl Client {
             .arg(&log)
             // Without the farewell, the port may be dealt out again while the server still knows the old client.
             .args(["--explicit-exit-notify", "1"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -25,6 +25,7 @@ mod lab;
 mod page;
 mod wait;
 
+mod drain;
 mod failover;
 mod join;
 mod layout;

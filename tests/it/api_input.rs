@@ -54,6 +54,7 @@ impl World {
             ("POST", "/servers".to_owned(), other.clone()),
             ("PATCH", format!("/servers/{made}"), other),
             ("PATCH", format!("/hosts/{host}"), json!({ "name": "vpn-9" })),
+            ("POST", format!("/hosts/{host}/drain"), json!({ "budget_seconds": 60, "force": true })),
             ("PATCH", "/settings".to_owned(), settings),
         ];
         Self { rig, owner, organization, user, server: made, routes }

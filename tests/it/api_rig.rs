@@ -85,6 +85,8 @@ impl Caller {
             .proxy(None)
             .http_status_as_error(false)
             .max_redirects(0)
+            // Who refuses without reading the body closes the connection; it must not be found in a pool.
+            .max_idle_connections(0)
             .timeout_global(Some(Duration::from_mins(1)))
             .build()
             .new_agent();

@@ -20,6 +20,7 @@ mod console_rig;
 mod daemon;
 mod deploy;
 mod doctor;
+mod drain;
 mod firewall;
 mod haproxy;
 mod host_user;

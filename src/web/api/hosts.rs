@@ -6,10 +6,11 @@ use crate::{
     domain::ids::HostId,
     services::{
         Services,
+        drain::DrainOrder,
         hosts::{HostPatch, HostView},
     },
     web::{
-        answer::{Answer, List, NoContent, Single},
+        answer::{Answer, List, NoContent, Ordered, Single},
         extract::{All, At, Caller, IfMatch, Json, Query},
     },
 };
@@ -49,4 +50,21 @@ pub(super) async fn delete(
 ) -> Answer<NoContent> {
     services.delete_host(&act, id, expected).await?;
     Ok(NoContent)
+}
+
+pub(super) async fn drain(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<HostId>,
+    Json(order): Json<DrainOrder>,
+) -> Answer<Ordered<HostView>> {
+    Ok(Ordered(services.drain_host(&act, id, order).await?))
+}
+
+pub(super) async fn resume(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<HostId>,
+) -> Answer<Single<HostView>> {
+    Ok(Single(services.resume_host(&act, id).await?))
 }

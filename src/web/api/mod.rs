@@ -106,6 +106,13 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         get("/api/v1/hosts/{id}", to(P::Read), hosts::show, "Show a host"),
         patch("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::update, "Change a host"),
         delete("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::delete, "Remove a host"),
+        post(
+            "/api/v1/hosts/{id}/drain",
+            to(P::ManageHosts),
+            hosts::drain,
+            "Take a host out of service within a time budget",
+        ),
+        post("/api/v1/hosts/{id}/resume", to(P::ManageHosts), hosts::resume, "Take a host back into service"),
         get("/api/v1/join-tokens", to(P::Read), join_tokens::list, "List join tokens"),
         post("/api/v1/join-tokens", to(P::ManageHosts), join_tokens::create, "Invite a machine to become a host"),
         get("/api/v1/join-tokens/{id}", to(P::Read), join_tokens::show, "Show a join token and what came of it"),

@@ -7,7 +7,7 @@ use utoipa::{
 };
 
 use super::{Draft, header};
-use crate::web::answer::{Accepted, Created, List, Made, NoContent, Placed, Plain, Single};
+use crate::web::answer::{Accepted, Created, List, Made, NoContent, Ordered, Placed, Plain, Single};
 
 /// A good answer that says what it is.
 pub(in crate::web) trait Gives {
@@ -94,6 +94,12 @@ impl<T: ToSchema> Gives for List<T> {
 impl Gives for NoContent {
     fn give(draft: &mut Draft) {
         draft.answer(StatusCode::NO_CONTENT, "It is done.");
+    }
+}
+
+impl<T: ToSchema> Gives for Ordered<T> {
+    fn give(draft: &mut Draft) {
+        draft.gives::<T>(StatusCode::ACCEPTED, "It was written down; the object tells how far it has come.", &[ETAG]);
     }
 }
 
