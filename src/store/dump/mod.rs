@@ -4,7 +4,7 @@
 //! finds out which and gives one document after the other. Nothing is loaded as a whole, and no length that stands in
 //! a file is believed before so many bytes have arrived, so a hostile dump costs no more memory than one document.
 //!
-//! Formats: BSON (bsonspec.org); folders as `mongodump --out` writes them; archives as described in [`archive`].
+//! Formats: BSON (bsonspec.org); folders as `mongodump --out` writes them; archives as described in `archive`.
 
 mod archive;
 mod folder;

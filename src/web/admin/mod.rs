@@ -5,7 +5,7 @@
 //!
 //! 1. **Service.** A page says nothing that the API could not say: ask a verb of [`crate::services`], with `&desk.act`.
 //!    A list costs a number of queries that does not depend on its rows.
-//! 2. **Page.** A struct with its template. It borrows the [`Desk`] (`desk: &'a Desk`), which is what surrounds it, and
+//! 2. **Page.** A struct with its template. It borrows the [`desk::Desk`] (`desk: &'a Desk`), which is what surrounds it, and
 //!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`]. The template extends
 //!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`.
 //! 3. **Handlers.** Take `Desk`, `At(id)`, `Query<…>` as the API does, and [`Fields`] for a form: it reads typed values

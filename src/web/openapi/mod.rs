@@ -8,7 +8,7 @@
 //! # Theory of operation
 //! [`Described`] holds for every handler whose arguments are `Takes` and whose result is `Gives`; the constructors of
 //! the API's table ask for it, so an undocumented route of the API does not compile. Each route keeps a function that
-//! fills a [`Draft`]; [`document`] runs them all and adds what holds for every operation. The document is also
+//! fills a [`Draft`]; [`mod@document`] runs them all and adds what holds for every operation. The document is also
 //! committed, so that a change of the API is seen in a review; a test compares.
 
 mod document;
