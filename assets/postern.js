@@ -18,6 +18,20 @@
 
   document.querySelector("[data-focus]")?.focus();
 
+  // Where the browser lets a page write to the clipboard; elsewhere a click into the field selects all of it.
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    const field = document.getElementById(button.dataset.copy);
+    field?.addEventListener("focus", () => field.select?.());
+    if (!field || !navigator.clipboard) continue;
+    const words = button.textContent;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(field.value ?? field.textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = words; }, 3000);
+    });
+  }
+
   // Ten minutes at most, only while somebody looks; each answer is a state and the moment of it, never markup.
   const live = document.querySelector("[data-live]");
   if (live) {

@@ -1,14 +1,20 @@
-//! `postern token create`.
+//! `postern token`. The first token is made on a machine of the cluster, over the database; what is there is listed and
+//! revoked over the API.
 
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Subcommand;
 use jiff::SignedDuration;
 
-use super::{Machine, database::Database, print};
+use super::{
+    Machine,
+    client::{self, Options, Paging},
+    database::Database,
+    print,
+};
 use crate::{
-    domain::{audit::Actor, clock::SystemClock, role::Role, text::Name},
-    services::{Act, Services},
+    domain::{audit::Actor, clock::SystemClock, role::Role, text::Name, token::TokenLifetime},
+    services::{Act, Services, tokens::NewToken},
 };
 
 #[derive(Debug, Subcommand)]
@@ -24,24 +30,50 @@ pub(super) enum Verb {
         #[arg(long)]
         role: Role,
         /// How long it is valid: a number and d, h or m.
-        #[arg(long, default_value = "30d", value_parser = duration)]
-        expires_in: SignedDuration,
+        #[arg(long, default_value = "30d", value_parser = lifetime)]
+        expires_in: TokenLifetime,
+    },
+    /// List the API tokens that are good.
+    List {
+        #[command(flatten)]
+        options: Box<Options>,
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Revoke an API token: the next request with it is refused.
+    Revoke {
+        #[command(flatten)]
+        options: Box<Options>,
+        /// Its id or name.
+        token: String,
     },
 }
 
 pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let Verb::Create { machine, name, role, expires_in } = verb;
-    let database = Database::open(&machine).await?;
+    match verb {
+        Verb::Create { machine, name, role, expires_in } => create(&machine, name, role, expires_in).await,
+        Verb::List { options, paging } => client::ask(&options, |client| client.list_tokens(&paging)),
+        Verb::Revoke { options, token } => client::ask(&options, |client| client.revoke_token(&token)),
+    }
+}
+
+async fn create(
+    machine: &Machine,
+    name: Name,
+    role: Role,
+    expires_in_seconds: TokenLifetime,
+) -> anyhow::Result<ExitCode> {
+    let database = Database::open(machine).await?;
     database.require_current().await?;
     let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), None);
     let act = Act::of(Actor::Shell("token create"));
-    let token = services.create_token(&act, name, role, expires_in).await?;
-    print(token.expose());
+    let issued = services.create_token(&act, NewToken { name, role, expires_in_seconds }).await?;
+    print(issued.text.expose());
     database.close().await;
     Ok(ExitCode::SUCCESS)
 }
 
-fn duration(text: &str) -> Result<SignedDuration, String> {
+fn lifetime(text: &str) -> Result<TokenLifetime, String> {
     let wrong = || "must be a number and d, h or m, such as 30d".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let number: i64 = text.strip_suffix(unit).unwrap_or_default().parse().map_err(|_other| wrong())?;
@@ -51,8 +83,8 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
         'm' => 1,
         _ => return Err(wrong()),
     };
-    let minutes = number.checked_mul(minutes).filter(|minutes| (1..=366 * 24 * 60).contains(minutes));
-    minutes.map(SignedDuration::from_mins).ok_or_else(|| "must be between 1m and 366d".to_owned())
+    let life = number.checked_mul(minutes).and_then(SignedDuration::try_from_mins);
+    life.and_then(|life| life.try_into().ok()).ok_or_else(|| "must be between 1m and 366d".to_owned())
 }
 
 #[cfg(test)]
@@ -61,10 +93,11 @@ mod tests {
 
     #[test]
     fn lives_of_tokens_are_bounded() {
-        assert_eq!(duration("30d"), Ok(SignedDuration::from_hours(720)));
-        assert_eq!(duration("90m"), Ok(SignedDuration::from_mins(90)));
+        let seconds = |text| lifetime(text).map(u32::from);
+        assert_eq!(seconds("30d"), Ok(30 * 86_400));
+        assert_eq!(seconds("90m"), Ok(90 * 60));
         for bad in ["", "d", "30", "30s", "-1d", "0d", "367d", "9999999999999999d", "1.5h", "3é"] {
-            assert!(duration(bad).is_err(), "{bad}");
+            assert!(lifetime(bad).is_err(), "{bad}");
         }
     }
 }

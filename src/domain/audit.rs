@@ -67,6 +67,17 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// Whether the actor may make and revoke API tokens of a role.
+    pub fn may_grant(&self, role: Role) -> bool {
+        match self {
+            Self::Token { role: own, .. } | Self::Admin { role: own, .. } => own.may_grant(role),
+            Self::Shell(_) => true,
+            Self::Person { .. } | Self::Holder(_) | Self::Host(_) | Self::System(_) => false,
+        }
+    }
+}
+
 impl std::fmt::Display for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -176,6 +187,8 @@ actions! {
     AuthorityCreate = "authority.create";
     /// An API token was made.
     TokenCreate = "token.create";
+    /// An API token was revoked.
+    TokenRevoke = "token.revoke";
 }
 
 /// One entry of the trail.

@@ -1,9 +1,10 @@
 //! The certificate authorities of the cluster.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Which side of a tunnel an authority vouches for. They are two roots, so that no client can pose as a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthorityKind {
     /// Signs the certificates in profiles.
@@ -23,7 +24,7 @@ impl AuthorityKind {
 }
 
 /// What an authority is still used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthorityState {
     /// Signs what is new; one per kind.

@@ -81,7 +81,20 @@ impl Login {
 
 /// The pages that somebody may be sent to after signing in, by the first part of their path: those of the portal, then
 /// those of the console.
-const PAGES: &[&str] = &["", "profiles", "sessions", "my-data", "help", "status", "organizations", "servers", "hosts"];
+const PAGES: &[&str] = &[
+    "",
+    "profiles",
+    "sessions",
+    "my-data",
+    "help",
+    "status",
+    "organizations",
+    "servers",
+    "hosts",
+    "tokens",
+    "authorities",
+    "migrations",
+];
 
 /// Where somebody goes after signing in: a path of ours, and nothing that a browser could read as another site's.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,6 +27,7 @@ pub mod session;
 pub mod settings;
 pub mod text;
 pub mod ticket;
+pub mod token;
 pub mod user;
 
 /// The cluster-wide number that every change of policy increases by one.

@@ -41,11 +41,13 @@ pub enum Permission {
     EndSessions,
     /// Read and change the cluster's settings.
     ManageSettings,
+    /// Make and revoke API tokens that can do no more than oneself.
+    ManageTokens,
 }
 
 impl Permission {
     /// All of them, for tests that walk the matrix.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Read,
         Self::ReadAudit,
         Self::ManageOrganizations,
@@ -54,6 +56,7 @@ impl Permission {
         Self::ManageHosts,
         Self::EndSessions,
         Self::ManageSettings,
+        Self::ManageTokens,
     ];
 }
 
@@ -77,6 +80,12 @@ impl Role {
     /// between roles that can do strictly less than they can, so nobody raises anybody to their own level.
     pub fn may_change_role(self, from: Self, to: Self) -> bool {
         self == Self::Owner || (from.is_below(self) && to.is_below(self))
+    }
+
+    /// Whether the holder of this role may hand `role` to a program, and take it back: nobody makes a token mightier than
+    /// themselves.
+    pub fn may_grant(self, role: Self) -> bool {
+        self == role || self.may_change_role(role, role)
     }
 
     fn is_below(self, other: Self) -> bool {
@@ -122,6 +131,18 @@ mod tests {
         assert!(Role::Admin.may_change_role(Role::User, Role::Helpdesk));
         assert!(!Role::Admin.may_change_role(Role::Owner, Role::User));
         assert!(!Role::Helpdesk.may_change_role(Role::User, Role::Auditor));
+    }
+
+    #[test]
+    fn nobody_grants_more_than_their_own() {
+        for actor in Role::ALL {
+            for role in Role::ALL.into_iter().filter(|role| actor.may_grant(*role)) {
+                assert!(Permission::ALL.iter().all(|p| !role.may(*p) || actor.may(*p)), "{actor:?} {role:?}");
+                assert!(role != Role::Owner || actor == Role::Owner, "{actor:?}");
+            }
+            assert!(actor.may_grant(actor));
+        }
+        assert!(Role::Admin.may_grant(Role::Auditor));
     }
 
     #[test]

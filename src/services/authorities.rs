@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use serde::Serialize;
 use tokio::sync::RwLock;
+use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services};
 use crate::{
@@ -10,6 +14,7 @@ use crate::{
         audit::{Action, Actor},
         authority::{AuthorityKind, AuthorityState},
         ids::AuthorityId,
+        role::Permission,
         text::{DnsName, TextError},
     },
     keys::{
@@ -17,7 +22,10 @@ use crate::{
         seal::{Context, Sealed},
         tls_crypt::ServerKey,
     },
-    pki::authority::{Authority, ROOT_LIFETIME},
+    pki::{
+        authority::{Authority, ROOT_LIFETIME},
+        read::read_certificate,
+    },
     store::authorities::StoredAuthority,
 };
 
@@ -41,7 +49,53 @@ pub(super) struct Authorities {
 #[derive(Default)]
 pub(super) struct Loaded(RwLock<Option<Arc<Authorities>>>);
 
+/// An authority as everybody may see it: the certificate is public, the key is nowhere in here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Authority)]
+pub struct AuthorityView {
+    /// Its id.
+    pub id: AuthorityId,
+    /// Which side it vouches for.
+    pub kind: AuthorityKind,
+    /// What it is still used for.
+    pub state: AuthorityState,
+    /// The common name of its certificate.
+    #[schema(example = "Postern client root aut_01KAS00000000000000000000A")]
+    pub subject: Option<String>,
+    /// SHA-256 over the DER form of its certificate, hexadecimal.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    pub fingerprint: String,
+    /// From when its certificate is valid.
+    pub not_before: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+}
+
+impl AuthorityView {
+    fn new(stored: &StoredAuthority) -> Result<Self, ServiceError> {
+        let facts = read_certificate(&stored.certificate)?;
+        Ok(Self {
+            id: stored.id,
+            kind: stored.kind,
+            state: stored.state,
+            subject: facts.common_name,
+            fingerprint: HEXLOWER.encode(&facts.fingerprint),
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+        })
+    }
+}
+
 impl Services {
+    /// All authorities, the oldest first.
+    pub async fn authority_views(&self, act: &Act) -> Result<Vec<AuthorityView>, ServiceError> {
+        act.require(Permission::Read)?;
+        let mut views: Vec<_> =
+            self.store().authorities().await?.iter().map(AuthorityView::new).collect::<Result<_, _>>()?;
+        views.sort_by_key(|view| view.id);
+        Ok(views)
+    }
+
     /// Makes the cluster's authorities if it has none, and proves that the master key is the one they are sealed
     /// under. Does nothing without a master key.
     ///

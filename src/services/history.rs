@@ -46,12 +46,16 @@ impl Services {
         let filter = AuditFilter { object: Some(object.to_owned()), ..AuditFilter::default() };
         let page = PageRequest { limit, after: None };
         let entries = self.store().deadline(SOON, self.store().list_audit(&filter, &page)).await?.items;
-        let names = self.names_of(&entries).await?;
+        let names = self.names_of(entries.iter().map(|entry| entry.actor.as_str())).await?;
         Ok(entries.into_iter().map(|entry| change(entry, &names)).collect())
     }
 
-    async fn names_of(&self, entries: &[AuditEntry]) -> Result<HashMap<UserId, Name>, ServiceError> {
-        let mut ids: Vec<UserId> = entries.iter().filter_map(|entry| entry.actor.parse().ok()).collect();
+    /// The names of those actors that are users.
+    pub(super) async fn names_of<'a>(
+        &self,
+        actors: impl Iterator<Item = &'a str>,
+    ) -> Result<HashMap<UserId, Name>, ServiceError> {
+        let mut ids: Vec<UserId> = actors.filter_map(|actor| actor.parse().ok()).collect();
         ids.sort_unstable();
         ids.dedup();
         Ok(self.store().deadline(SOON, self.store().names::<User, Name>(&ids)).await?)
@@ -60,13 +64,18 @@ impl Services {
 
 fn change(entry: AuditEntry, names: &HashMap<UserId, Name>) -> Change {
     let AuditEntry { at, actor, action, outcome, changes, .. } = entry;
+    let by = in_words(&actor, names);
+    let fields = changes.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
+    Change { at, by, action, success: outcome == "success", fields }
+}
+
+/// An actor as people call it.
+pub(super) fn in_words(actor: &str, names: &HashMap<UserId, Name>) -> String {
     let name = actor.parse().ok().and_then(|id: UserId| names.get(&id)).map(ToString::to_string);
-    let by = name.unwrap_or_else(|| match actor.split_once(':') {
+    name.unwrap_or_else(|| match actor.split_once(':') {
         Some(("owner_link", _)) => "An owner link".to_owned(),
         Some(("shell", command)) => format!("postern {command}"),
         Some(("system", _)) => "Postern".to_owned(),
-        _ => actor.clone(),
-    });
-    let fields = changes.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
-    Change { at, by, action, success: outcome == "success", fields }
+        _ => actor.to_owned(),
+    })
 }

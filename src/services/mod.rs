@@ -9,7 +9,7 @@
 pub mod admission;
 pub mod attachments;
 pub mod audit;
-mod authorities;
+pub mod authorities;
 pub mod backup;
 pub mod drain;
 pub mod error;
@@ -21,10 +21,12 @@ pub mod limits;
 pub mod logins;
 mod membership;
 pub mod memory;
+pub mod migrations;
 pub mod my_data;
 pub mod nudges;
 pub mod organizations;
 mod owner_link;
+mod owners;
 pub mod pause;
 pub mod profiles;
 pub mod self_service;
@@ -108,6 +110,7 @@ pub fn described(permission: Permission) -> &'static str {
         Permission::ManageHosts => "manage hosts",
         Permission::EndSessions => "end sessions",
         Permission::ManageSettings => "manage settings",
+        Permission::ManageTokens => "manage API tokens",
     }
 }
 

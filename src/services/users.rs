@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Act, Removable, ServiceError, Services, check_revision, difference, given};
+use super::{
+    Act, Removable, ServiceError, Services, check_revision, difference, given,
+    owners::{keep_an_owner, spare_oneself},
+};
 use crate::{
     domain::{
         Revised, Revision,
@@ -163,6 +166,8 @@ impl Services {
             }
             // Whoever is of one's own level or above is not one's to change in any way.
             check_role(act, before.role, after.role)?;
+            spare_oneself(act, before, Some(&after))?;
+            keep_an_owner(&tx, before, Some(&after)).await?;
             if after.organization_id != before.organization_id {
                 check_organization(&tx, after.organization_id).await?;
             }
@@ -189,6 +194,8 @@ impl Services {
             let found = tx.find::<User>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             check_role(act, found.value.role, Role::User)?;
+            spare_oneself(act, &found.value, None)?;
+            keep_an_owner(&tx, &found.value, None).await?;
             for profile in tx.profiles_of(id).await? {
                 tx.free_address(profile.value.id).await?;
                 tx.delete::<Profile>(&profile.value.id, self.now()).await?;

@@ -24,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Store, StoreError,
     connect::{BACKGROUND, REQUEST},
+    entity::timestamp,
     error::code,
     events::random_hex,
     lease::Lease,
@@ -68,6 +69,19 @@ pub struct Pending {
     pub commands: usize,
 }
 
+/// A migration, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its place in the order, from 1.
+    pub number: u32,
+    /// The name of its file without the ending.
+    pub name: String,
+    /// When it was applied; `None` if the database lacks it.
+    pub applied_at: Option<jiff::Timestamp>,
+    /// Whether it belongs to a newer release than this binary.
+    pub newer: bool,
+}
+
 /// What is written down about an applied migration.
 #[derive(Debug, Serialize, Deserialize)]
 struct AppliedDoc {
@@ -105,6 +119,31 @@ pub async fn plan(store: &Store) -> Result<Vec<Pending>, StoreError> {
             Ok(Pending { number: migration.number, name: migration.name, commands })
         })
         .collect()
+}
+
+/// All migrations that this binary or the database knows, in order.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn overview(store: &Store) -> Result<Vec<Known>, StoreError> {
+    let applied = applied(store).await?;
+    let lacking = missing(&applied)?;
+    let is_ours = |number: u32| MIGRATIONS.iter().any(|migration| migration.number == number);
+    let done = applied.into_values().map(|doc| Known {
+        number: doc.number,
+        newer: !is_ours(doc.number),
+        applied_at: timestamp(doc.at),
+        name: doc.name,
+    });
+    let pending = lacking.into_iter().map(|migration| Known {
+        number: migration.number,
+        name: migration.name.to_owned(),
+        applied_at: None,
+        newer: false,
+    });
+    let mut known: Vec<_> = done.chain(pending).collect();
+    known.sort_by_key(|migration| migration.number);
+    Ok(known)
 }
 
 /// Runs what is missing and answers what it ran. Safe to run anywhere, at any time, by many at once.

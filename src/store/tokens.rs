@@ -1,27 +1,29 @@
 //! API tokens: only a hash of the secret rests here.
 
-use mongodb::bson::{Binary, DateTime, Document, doc};
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+use mongodb::{
+    Collection,
+    bson::{self, Binary, DateTime, RawDocumentBuf, doc},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Store, StoreError,
-    entity::{binary, date, timestamp},
+    entity::{Page, PageRequest, binary, date, timestamp},
+    policy::PolicyChange,
 };
-use crate::domain::{ids::TokenId, role::Role, text::Name};
+use crate::domain::{ids::TokenId, role::Role, text::Name, token::ApiToken};
+
+const COLLECTION: &str = "tokens";
 
 /// A token as it rests.
 #[derive(Debug, Clone)]
 pub struct StoredToken {
-    /// Its id, which is part of the token.
-    pub id: TokenId,
-    /// What it is for.
-    pub name: Name,
-    /// What it may do.
-    pub role: Role,
+    /// What is known of it.
+    pub token: ApiToken,
     /// The hash of its secret.
     pub secret_hash: Vec<u8>,
-    /// When it ends; the database removes it some time after.
-    pub expires_at: jiff::Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,37 +33,94 @@ struct TokenDoc {
     name: Name,
     role: Role,
     secret_hash: Binary,
+    /// The database removes it some time after.
     expires_at: DateTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_at: Option<DateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<DateTime>,
 }
 
-impl Store {
-    /// Adds a token.
-    pub async fn insert_token(&self, token: &StoredToken) -> Result<(), StoreError> {
-        let row = TokenDoc {
+impl From<&StoredToken> for TokenDoc {
+    fn from(StoredToken { token, secret_hash }: &StoredToken) -> Self {
+        Self {
             id: token.id,
             name: token.name.clone(),
             role: token.role,
-            secret_hash: binary(&token.secret_hash),
+            secret_hash: binary(secret_hash),
             expires_at: date(token.expires_at),
+            created_by: token.created_by.clone(),
+            created_at: token.created_at.map(date),
+            last_used_at: token.last_used_at.map(date),
+        }
+    }
+}
+
+impl TokenDoc {
+    fn into_token(self) -> Option<StoredToken> {
+        let token = ApiToken {
+            id: self.id,
+            name: self.name,
+            role: self.role,
+            created_by: self.created_by,
+            created_at: self.created_at.and_then(timestamp),
+            expires_at: timestamp(self.expires_at)?,
+            last_used_at: self.last_used_at.and_then(timestamp),
         };
-        self.database().collection("tokens").insert_one(row).await?;
+        Some(StoredToken { token, secret_hash: self.secret_hash.bytes })
+    }
+}
+
+fn read(row: &RawDocumentBuf) -> Result<StoredToken, StoreError> {
+    let read = bson::deserialize_from_slice::<TokenDoc>(row.as_bytes()).ok().and_then(TokenDoc::into_token);
+    let id = || row.get_str("_id").unwrap_or("without id").to_owned();
+    read.ok_or_else(|| StoreError::Corrupt { collection: COLLECTION, id: id() })
+}
+
+impl Store {
+    /// The token with this id; whether it is still valid is the caller's to judge.
+    pub async fn find_token(&self, id: TokenId) -> Result<Option<StoredToken>, StoreError> {
+        self.tokens().find_one(doc! { "_id": id.to_string() }).await?.as_ref().map(read).transpose()
+    }
+
+    /// A page of the tokens that are not over.
+    pub async fn list_tokens(&self, now: Timestamp, page: &PageRequest) -> Result<Page<ApiToken>, StoreError> {
+        let mut filter = doc! { "expires_at": { "$gt": date(now) } };
+        if let Some(after) = &page.after {
+            filter.insert("_id", doc! { "$gt": after });
+        }
+        let rows = self.tokens().find(filter).sort(doc! { "_id": 1 }).limit(i64::from(page.limit) + 1).await?;
+        let mut rows: Vec<RawDocumentBuf> = rows.try_collect().await?;
+        let more = rows.len() > page.limit as usize;
+        rows.truncate(page.limit as usize);
+        let items: Vec<_> = rows.iter().map(|row| Ok(read(row)?.token)).collect::<Result<_, StoreError>>()?;
+        let next = items.last().filter(|_| more).map(|last| last.id.to_string());
+        Ok(Page { items, next })
+    }
+
+    /// Notes that a token is in use.
+    pub async fn touch_token(&self, id: TokenId, now: Timestamp) -> Result<(), StoreError> {
+        let used = doc! { "$max": { "last_used_at": date(now) } };
+        self.tokens().update_one(doc! { "_id": id.to_string() }, used).await?;
         Ok(())
     }
 
-    /// The token with this id; whether it is still valid is the caller's to judge.
-    pub async fn find_token(&self, id: TokenId) -> Result<Option<StoredToken>, StoreError> {
-        let tokens = self.database().collection::<Document>("tokens");
-        let Some(row) = tokens.find_one(doc! { "_id": id.to_string() }).await? else {
-            return Ok(None);
-        };
-        let corrupt = || StoreError::Corrupt { collection: "tokens", id: id.to_string() };
-        let found: TokenDoc = mongodb::bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
-        Ok(Some(StoredToken {
-            id: found.id,
-            name: found.name,
-            role: found.role,
-            secret_hash: found.secret_hash.bytes,
-            expires_at: timestamp(found.expires_at).ok_or_else(corrupt)?,
-        }))
+    fn tokens(&self) -> Collection<RawDocumentBuf> {
+        self.database().collection(COLLECTION)
+    }
+}
+
+impl PolicyChange {
+    /// Adds a token.
+    pub async fn insert_token(&self, token: &StoredToken) -> Result<(), StoreError> {
+        let row = bson::serialize_to_raw_document_buf(&TokenDoc::from(token)).map_err(mongodb::error::Error::from)?;
+        self.insert_into(COLLECTION, row).await
+    }
+
+    /// Removes a token. `false` if there is none.
+    pub async fn drop_token(&self, id: TokenId) -> Result<bool, StoreError> {
+        Ok(self.delete_rows(COLLECTION, doc! { "_id": id.to_string() }).await? > 0)
     }
 }

@@ -132,6 +132,12 @@ impl PolicyChange {
         self.find_where::<User>(by_identity(identity)).await
     }
 
+    /// Whether an enabled owner is there besides this user.
+    pub async fn has_another_owner(&self, user: UserId) -> Result<bool, StoreError> {
+        let filter = doc! { "role": Role::Owner.as_str(), "disabled": false, "_id": { "$ne": user.to_string() } };
+        Ok(self.count_where::<User>(filter, 1).await? > 0)
+    }
+
     /// The user with this address.
     pub async fn user_by_email(&self, email: &Email) -> Result<Option<Revised<User>>, StoreError> {
         self.find_where::<User>(doc! { "email": email.as_str() }).await

@@ -180,6 +180,8 @@ flashes! {
     OrganizationSaved = "organization-saved", "The organization is saved.";
     /// An organization was deleted.
     OrganizationDeleted = "organization-deleted", "The organization is deleted.";
+    /// An API token was revoked.
+    TokenRevoked = "token-revoked", "The API token is revoked. The next request with it is refused.";
     /// A form came from somebody who is not signed in any more.
     SignInAgain = "sign-in-again", "You were signed out in the meantime. Nothing was changed. Please sign in again.";
 }

@@ -2,7 +2,7 @@
 
 use postern::{
     domain::{
-        ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, UserId},
+        ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
         role::Role,
     },
     web::{self, Access, RouteInfo},
@@ -25,6 +25,7 @@ fn path_of(route: &RouteInfo) -> String {
         "hosts" => nobody::<HostId>().to_string(),
         "join-tokens" => nobody::<JoinTokenId>().to_string(),
         "sessions" => nobody::<SessionId>().to_string(),
+        "tokens" => nobody::<TokenId>().to_string(),
         _ => "none".to_owned(),
     };
     route.path.replace("{id}", &id).replace("{host_id}", &nobody::<HostId>().to_string())
@@ -47,6 +48,7 @@ fn body_of(route: &RouteInfo, mark: &str) -> Option<Value> {
         })),
         ("POST", "/api/v1/join-tokens") => Some(json!({ "host_name": mark })),
         ("POST", "/api/v1/users/{id}/profiles") => Some(json!({ "name": "a", "server_id": nobody::<ServerId>() })),
+        ("POST", "/api/v1/tokens") => Some(json!({ "name": mark, "role": "user" })),
         ("POST", "/api/v1/hosts/{id}/drain") => Some(json!({ "budget_seconds": 60 })),
         ("PATCH", _) => Some(json!({})),
         _ => None,

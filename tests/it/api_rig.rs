@@ -12,10 +12,11 @@ use postern::{
         host::ProcessRole,
         ids::{HostId, Id, TokenId},
         role::Role,
+        token::ApiToken,
     },
     keys::{master::MasterKey, token::Token},
     runtime::random,
-    services::{Act, Services, hosts::HostFacts},
+    services::{Act, Services, hosts::HostFacts, tokens::NewToken},
     store::{Emitter, Store, migrate, tokens::StoredToken},
     web::{self, BoundAddresses, Check, CheckState, Listener, Sample, SampleKind, StatusSource},
 };
@@ -223,8 +224,9 @@ impl Rig {
         let mut tokens = BTreeMap::new();
         for role in Role::ALL {
             let act = Act::of(Actor::Shell("test"));
-            let token = services.create_token(&act, name("test"), role, SignedDuration::from_hours(1)).await.unwrap();
-            tokens.insert(role.as_str(), token.expose().clone());
+            let new = NewToken { name: name("test"), role, expires_in_seconds: 3600.try_into().unwrap() };
+            let issued = services.create_token(&act, new).await.unwrap();
+            tokens.insert(role.as_str(), issued.text.expose().clone());
         }
         let addresses = web::start(settings, services.clone(), Arc::new(Well), &tasks, stop.clone()).await.unwrap();
         let guard = stop.clone().drop_guard();
@@ -246,8 +248,17 @@ impl Rig {
         let token = Token::generate(id);
         let expires_at = SystemClock.now() - SignedDuration::from_secs(1);
         let secret_hash = token.hash().as_bytes().to_vec();
-        let stored = StoredToken { id, name: name("over"), role: Role::Owner, secret_hash, expires_at };
-        self.store.insert_token(&stored).await.unwrap();
+        let over = ApiToken {
+            id,
+            name: name("over"),
+            role: Role::Owner,
+            created_by: None,
+            created_at: None,
+            expires_at,
+            last_used_at: None,
+        };
+        let stored = &StoredToken { token: over, secret_hash };
+        self.store.note(|tx| async move { tx.insert_token(stored).await }).await.unwrap();
         token.to_text().expose().clone()
     }
 

@@ -363,3 +363,19 @@ fn shells_and_man_learn_every_noun() {
     let page = fs::read_to_string(folder.path().join("postern-profile-issue.1")).unwrap();
     assert!(page.contains("private key"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_authorities_are_listed_and_tokens_revoked() {
+    let rig = Rig::new().await;
+    let (cli, api) = (Cli::new(&rig, Role::Owner), rig.owner());
+    let made = api.post("/tokens", &json!({ "name": "nightly", "role": "auditor" }));
+    let listed = cli.run("token list --json").json();
+    assert!(listed["items"].as_array().unwrap().iter().any(|item| item["id"] == made["id"]), "{listed}");
+    assert!(!listed.to_string().contains("pst_"), "{listed}");
+    cli.run("token revoke nightly").refused(2, "--yes");
+    cli.run("token revoke nightly --yes").ok();
+    cli.run("token revoke nightly --yes").refused(3, "there is no API token called nightly");
+    Cli::new(&rig, Role::Operator).run("token revoke test --yes").refused(2, "6 API tokens are called test");
+    let authorities = cli.run("authority list").ok();
+    assert!(authorities.contains("client") && authorities.contains("server"), "{authorities}");
+}

@@ -2,7 +2,7 @@
 
 use postern::{
     domain::{
-        ids::{HostId, OrganizationId, ServerId, SessionId, UserId},
+        ids::{HostId, OrganizationId, ServerId, SessionId, TokenId, UserId},
         role::Role,
     },
     web::{self, Access, RouteInfo},
@@ -29,6 +29,7 @@ fn path_of(route: &RouteInfo) -> String {
         "servers" => nobody::<ServerId>().to_string(),
         "hosts" => nobody::<HostId>().to_string(),
         "sessions" => nobody::<SessionId>().to_string(),
+        "tokens" => nobody::<TokenId>().to_string(),
         _ => nobody::<OrganizationId>().to_string(),
     };
     route.path.replace("{id}", &id).replace("{host_id}", &nobody::<HostId>().to_string())

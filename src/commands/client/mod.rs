@@ -7,6 +7,7 @@
 mod api;
 mod ask;
 mod audit;
+mod authorities;
 mod body;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ mod servers;
 mod sessions;
 mod settings;
 mod table;
+mod tokens;
 mod users;
 mod wait;
 
@@ -30,12 +32,11 @@ use std::{cell::RefCell, collections::BTreeMap, process::ExitCode};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-pub(super) use self::error::ClientError;
 use self::{
     api::{Answer, Api, Ask},
-    options::Options,
     output::{Output, View},
 };
+pub(super) use self::{error::ClientError, options::Options, paging::Paging};
 
 /// The nouns of the API.
 #[derive(Debug, Subcommand)]
@@ -53,6 +54,8 @@ pub(super) enum Noun {
     Host(Asked<hosts::Verb>),
     /// Live VPN sessions.
     Session(Asked<sessions::Verb>),
+    /// The certificate authorities.
+    Authority(Asked<authorities::Verb>),
     /// The audit trail.
     Audit(Asked<audit::Verb>),
     /// The settings of the cluster.
@@ -89,9 +92,19 @@ pub(super) fn run(noun: Noun) -> anyhow::Result<ExitCode> {
         Noun::Server(asked) => asked.run(),
         Noun::Host(asked) => asked.run(),
         Noun::Session(asked) => asked.run(),
+        Noun::Authority(asked) => asked.run(),
         Noun::Audit(asked) => asked.run(),
         Noun::Settings(asked) => asked.run(),
     };
+    ended(done)
+}
+
+/// Runs a client command of a noun that also has others.
+pub(super) fn ask(options: &Options, run: impl FnOnce(&Client) -> Result<(), ClientError>) -> anyhow::Result<ExitCode> {
+    ended(Client::new(options).and_then(|client| run(&client)))
+}
+
+fn ended(done: Result<(), ClientError>) -> anyhow::Result<ExitCode> {
     match done {
         // Whoever read the result has seen enough, as `head` does.
         Err(error) if error.reader_left() => Ok(ExitCode::SUCCESS),

@@ -11,7 +11,7 @@ use crate::domain::secret::Secret;
 /// Where the API is, who asks, and what the answer looks like.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct Options {
+pub(in super::super) struct Options {
     /// Where the API is, such as `https://vpn-admin.example.com`.
     #[arg(long, global = true, value_name = "URL", env = "POSTERN_URL", hide_env_values = true, help_heading = HEADING)]
     pub url: Option<String>,
@@ -55,7 +55,7 @@ const HEADING: &str = "Client options";
 
 /// How results are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(in super::super) enum Format {
     /// For people.
     #[default]
     Table,

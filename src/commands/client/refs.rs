@@ -8,7 +8,7 @@ use super::{
     output::at,
 };
 use crate::domain::{
-    ids::{HostId, OrganizationId, ProfileId, ServerId, SessionId, UserId},
+    ids::{HostId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
     text::Email,
 };
 
@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Server,
     Host,
     Session,
+    Token,
 }
 
 impl Kind {
@@ -33,6 +34,7 @@ impl Kind {
             Self::Server => "server",
             Self::Host => "host",
             Self::Session => "session",
+            Self::Token => "API token",
         }
     }
 
@@ -45,6 +47,7 @@ impl Kind {
             Self::Server => "/servers",
             Self::Host => "/hosts",
             Self::Session => "/sessions",
+            Self::Token => "/tokens",
         }
     }
 
@@ -56,6 +59,7 @@ impl Kind {
             Self::Server => text.parse::<ServerId>().is_ok(),
             Self::Host => text.parse::<HostId>().is_ok(),
             Self::Session => text.parse::<SessionId>().is_ok(),
+            Self::Token => text.parse::<TokenId>().is_ok(),
         }
     }
 }

@@ -44,7 +44,12 @@ const fn entry(group: &'static str, path: &'static str, label: &'static str, nee
 const GROUPS: [&str; 5] = ["", "People", "Network", "Evidence", "System"];
 
 /// The navigation: each page has a line here.
-pub(super) const NAV: &[NavEntry] = &[entry("People", "/organizations", "Organizations", Permission::Read)];
+pub(super) const NAV: &[NavEntry] = &[
+    entry("People", "/organizations", "Organizations", Permission::Read),
+    entry("System", "/tokens", "API tokens", Permission::Read),
+    entry("System", "/authorities", "Authorities", Permission::Read),
+    entry("System", "/migrations", "Migrations", Permission::Read),
+];
 
 /// A heading of the navigation and what stands under it.
 pub(super) struct NavGroup {

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use askama::filters::HtmlSafe;
 
-use crate::domain::ids::{HostId, OrganizationId, ServerId, UserId};
+use crate::domain::ids::{HostId, OrganizationId, ServerId, TokenId, UserId};
 
 /// A path of the console. Paths are made of our words and of ids, which need no escaping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,7 @@ linked! {
     UserId => "/users";
     ServerId => "/servers";
     HostId => "/hosts";
+    TokenId => "/tokens";
 }
 
 impl Link {

@@ -33,6 +33,7 @@
 //! [`Link`]: links::Link
 //! [`Fields`]: fields::Fields
 
+mod authorities;
 mod conflict;
 pub(super) mod desk;
 mod fields;
@@ -40,9 +41,12 @@ mod guard;
 mod history;
 mod links;
 mod live;
+mod migrations;
 mod organizations;
 mod owner_link;
 pub(super) mod samples;
+mod samples_system;
+mod tokens;
 mod trouble;
 
 pub(super) use self::{
@@ -75,5 +79,11 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::get("/organizations/{id}", to(P::Read), organizations::show),
         Route::post("/organizations/{id}", to(P::ManageOrganizations), organizations::update),
         Route::post("/organizations/{id}/delete", to(P::ManageOrganizations), organizations::delete),
+        Route::get("/tokens", to(P::Read), tokens::list),
+        Route::post("/tokens", to(P::ManageTokens), tokens::create),
+        Route::get("/tokens/new", to(P::ManageTokens), tokens::new),
+        Route::post("/tokens/{id}/revoke", to(P::ManageTokens), tokens::revoke),
+        Route::get("/authorities", to(P::Read), authorities::list),
+        Route::get("/migrations", to(P::Read), migrations::list),
     ]
 }

@@ -45,9 +45,9 @@ use crate::{
 };
 
 /// The samples of one set of names.
-struct Book {
+pub(super) struct Book {
     /// What things and people are called.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// The company.
     company: &'static str,
     prefix: &'static str,
@@ -55,7 +55,7 @@ struct Book {
 }
 
 impl Book {
-    fn add(&mut self, name: &str, page: &impl Template) {
+    pub(super) fn add(&mut self, name: &str, page: &impl Template) {
         let html = page.render().unwrap_or_else(|error| format!("not written: {error}"));
         self.pages.push(PageSample { name: format!("{}console-{name}", self.prefix), html });
     }
@@ -80,7 +80,7 @@ impl Book {
     }
 
     /// A desk of somebody with a role, at a page.
-    fn desk_of(&self, role: Role, path: &str) -> Desk {
+    pub(super) fn desk_of(&self, role: Role, path: &str) -> Desk {
         let site = Site::new(Surface::Console, None, (Ipv4Addr::LOCALHOST, 9443).into(), false);
         let admin = self.admin(role);
         let chrome = Chrome::on(Surface::Console, &facts(self.company), Some(account(&admin)), None);
@@ -88,7 +88,7 @@ impl Book {
         Desk::new(Arc::new(site), admin, chrome, path, now()).with_health(health)
     }
 
-    fn desk(&self, path: &str) -> Desk {
+    pub(super) fn desk(&self, path: &str) -> Desk {
         self.desk_of(Role::Owner, path)
     }
 
@@ -180,6 +180,7 @@ pub(in crate::web) fn page_samples() -> Vec<PageSample> {
         let mut book = Book { name, company, prefix, pages: Vec::new() };
         book.outer();
         book.organizations();
+        book.system();
         pages.append(&mut book.pages);
     }
     pages

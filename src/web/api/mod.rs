@@ -8,15 +8,18 @@
 //! `tests/it/api_access.rs` a sound body for the route, and say what changed in `CHANGELOG.md`.
 
 mod audit;
+mod authorities;
 mod hosts;
 mod join;
 mod join_tokens;
+mod migrations;
 mod organizations;
 mod profile_links;
 mod profiles;
 mod servers;
 mod sessions;
 mod settings;
+mod tokens;
 mod users;
 
 use axum::handler::Handler;
@@ -123,6 +126,17 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         get("/api/v1/sessions", to(P::Read), sessions::list, "List live sessions"),
         post("/api/v1/sessions/{id}/end", to(P::EndSessions), sessions::end, "End a session"),
         get("/api/v1/audit", to(P::ReadAudit), audit::list, "Read the audit trail"),
+        get("/api/v1/tokens", to(P::Read), tokens::list, "List API tokens"),
+        post(
+            "/api/v1/tokens",
+            to(P::ManageTokens),
+            tokens::create,
+            "Make an API token; the answer holds its only copy",
+        ),
+        get("/api/v1/tokens/{id}", to(P::Read), tokens::show, "Show an API token"),
+        delete("/api/v1/tokens/{id}", to(P::ManageTokens), tokens::revoke, "Revoke an API token"),
+        get("/api/v1/authorities", to(P::Read), authorities::list, "List the certificate authorities"),
+        get("/api/v1/migrations", to(P::Read), migrations::list, "List the migrations of the database"),
         get("/api/v1/settings", to(P::ManageSettings), settings::show, "Show the settings"),
         patch("/api/v1/settings", to(P::ManageSettings), settings::update, "Change the settings"),
     ]

@@ -1,0 +1,59 @@
+//! In which shape the database is: what was applied and when, and what waits.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+
+use super::desk::Desk;
+use crate::{
+    services::{
+        Services,
+        migrations::{MigrationState, MigrationView},
+    },
+    web::{
+        extract::NoQuery,
+        portal::parts::{Chip, Icon, Tone, When},
+        problem::Problem,
+    },
+};
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/migrations.html")]
+pub(super) struct Migrations<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) rows: Vec<Row>,
+    /// How many wait.
+    pub(super) pending: usize,
+    /// Whether a newer release has been at work.
+    pub(super) newer: bool,
+}
+
+/// One migration.
+pub(super) struct Row {
+    name: String,
+    state: Chip,
+    at: Option<When>,
+}
+
+impl<'a> Migrations<'a> {
+    /// The page of some migrations, the newest first.
+    pub(super) fn new(desk: &'a Desk, views: Vec<MigrationView>) -> Self {
+        let pending = views.iter().filter(|view| view.state == MigrationState::Pending).count();
+        let newer = views.iter().any(|view| view.state == MigrationState::Newer);
+        let row = |view: MigrationView| Row {
+            name: view.name,
+            state: match view.state {
+                MigrationState::Applied => Chip::new(Tone::Good, Icon::Check, "Applied"),
+                MigrationState::Pending => Chip::new(Tone::Warn, Icon::Clock, "Pending"),
+                MigrationState::Newer => Chip::new(Tone::Info, Icon::Up, "Of a newer release"),
+            },
+            at: view.applied_at.map(|at| When::new(at, desk.now)),
+        };
+        Self { desk, rows: views.into_iter().rev().map(row).collect(), pending, newer }
+    }
+}
+
+pub(super) async fn list(State(services): State<Services>, desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+    let views = services.migrations(&desk.act).await?;
+    Ok(desk.show(&Migrations::new(&desk, views)))
+}

@@ -1,0 +1,132 @@
+//! The pages about the cluster itself, in every state, from sample data.
+
+use super::{
+    authorities::Authorities,
+    fields::FieldError,
+    migrations::Migrations,
+    samples::Book,
+    tokens::{TokenForm, TokenMade, Tokens},
+};
+use crate::{
+    domain::{
+        authority::{AuthorityKind, AuthorityState},
+        ids::{AuthorityId, TokenId},
+        role::Role,
+        secret::Secret,
+        token::ApiToken,
+    },
+    services::{
+        Page,
+        authorities::AuthorityView,
+        migrations::{MigrationState, MigrationView},
+        tokens::IssuedToken,
+    },
+    web::{
+        page::Flash,
+        portal::samples::{ago, id, text},
+    },
+};
+
+fn token(name: &str, number: u128, role: Role, hours_left: i64, used: Option<i64>) -> ApiToken {
+    ApiToken {
+        id: id::<TokenId>(number),
+        name: text(name),
+        role,
+        created_by: None,
+        created_at: Some(ago(500)),
+        expires_at: ago(-hours_left),
+        last_used_at: used.map(ago),
+    }
+}
+
+impl Book {
+    /// All of them.
+    pub(super) fn system(&mut self) {
+        self.tokens();
+        self.token_forms();
+        self.authorities();
+        self.migrations();
+    }
+
+    fn tokens(&mut self) {
+        let name = self.name;
+        let rows = || {
+            vec![
+                token(name, 1, Role::Owner, 24 * 200, Some(0)),
+                token(name, 2, Role::Auditor, 24 * 3, Some(30)),
+                token(name, 3, Role::Helpdesk, 24 * 25, None),
+            ]
+        };
+        let makers = || vec![Some(name.to_owned()), Some("postern token create".to_owned()), None];
+        let page = |items| Page { items, next: None };
+        let next = || Some("/tokens?limit=50&cursor=x".to_owned());
+        let mut desk = self.desk("/tokens");
+        let list = Tokens::new(&desk, page(rows()), makers(), false, next());
+        self.add("tokens", &list);
+        desk.chrome.flash = Some(Flash::TokenRevoked);
+        self.add("tokens-empty", &Tokens::new(&desk, page(Vec::new()), Vec::new(), true, None));
+        for role in [Role::Admin, Role::Auditor] {
+            let desk = self.desk_of(role, "/tokens");
+            let list = Tokens::new(&desk, page(rows()), makers(), true, None);
+            self.add(&format!("tokens-{}", role.as_str()), &list);
+        }
+    }
+
+    fn token_forms(&mut self) {
+        let desk = self.desk_of(Role::Admin, "/tokens/new");
+        self.add("token-new", &TokenForm::empty(&desk));
+        let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
+        let errors = vec![
+            wrong("name", "The name must not be empty."),
+            wrong("role", "The role must be one of those below."),
+            wrong("days", "The life must be between 1 and 366 days."),
+        ];
+        self.add("token-new-refused", &TokenForm { errors, ..TokenForm::empty(&desk) });
+        let secret = format!("pst_{}_{}", id::<TokenId>(1), "9f2c".repeat(16));
+        let issued =
+            IssuedToken { token: token(self.name, 1, Role::Operator, 24 * 30, None), text: Secret::new(secret) };
+        self.add("token-made", &TokenMade::new(&desk, &issued));
+    }
+
+    fn authorities(&mut self) {
+        let view = |number: u128, kind, state, hours_left: i64| {
+            let id = id::<AuthorityId>(number);
+            AuthorityView {
+                id,
+                kind,
+                state,
+                subject: Some(format!("Postern {} root {id}", kind.as_str())),
+                fingerprint: "9f86d081884c7d65".repeat(4),
+                not_before: ago(24 * 900),
+                not_after: ago(-hours_left),
+            }
+        };
+        let mut desk = self.desk("/authorities");
+        desk.live = &[super::live::Topic::Policy];
+        let views = vec![
+            view(1, AuthorityKind::Client, AuthorityState::Retired, -24),
+            view(2, AuthorityKind::Client, AuthorityState::Trusted, 24 * 90),
+            view(3, AuthorityKind::Client, AuthorityState::Issuing, 24 * 3000),
+            view(4, AuthorityKind::Server, AuthorityState::Issuing, 24 * 3000),
+        ];
+        self.add("authorities", &Authorities::new(&desk, views));
+        self.add("authorities-empty", &Authorities::new(&desk, Vec::new()));
+    }
+
+    fn migrations(&mut self) {
+        let view = |number: u32, name: &str, state, hours: Option<i64>| MigrationView {
+            number,
+            name: name.to_owned(),
+            state,
+            applied_at: hours.map(ago),
+        };
+        let first = || view(1, "0001-first", MigrationState::Applied, Some(24 * 40));
+        let desk = self.desk("/migrations");
+        let second = view(2, "0002-self-service", MigrationState::Applied, Some(3));
+        self.add("migrations", &Migrations::new(&desk, vec![first(), second]));
+        let pending = view(2, "0002-self-service", MigrationState::Pending, None);
+        self.add("migrations-pending", &Migrations::new(&desk, vec![first(), pending]));
+        let newer = view(9, "0009-of-tomorrow", MigrationState::Newer, Some(1));
+        self.add("migrations-newer", &Migrations::new(&desk, vec![first(), newer]));
+    }
+}

@@ -1,0 +1,20 @@
+//! `/authorities`: what vouches for profiles and daemons, without the private halves.
+
+use axum::extract::State;
+
+use crate::{
+    services::{Services, authorities::AuthorityView},
+    web::{
+        answer::{Answer, List},
+        extract::{Caller, NoQuery},
+    },
+};
+
+/// All of them; they are few, so there is one page.
+pub(super) async fn list(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    _: NoQuery,
+) -> Answer<List<AuthorityView>> {
+    Ok(List { items: services.authority_views(&act).await?, next_cursor: None, link: None })
+}

@@ -1,0 +1,20 @@
+//! `/migrations`: in which shape the database is.
+
+use axum::extract::State;
+
+use crate::{
+    services::{Services, migrations::MigrationView},
+    web::{
+        answer::{Answer, List},
+        extract::{Caller, NoQuery},
+    },
+};
+
+/// All of them, the first one first; they are few, so there is one page.
+pub(super) async fn list(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    _: NoQuery,
+) -> Answer<List<MigrationView>> {
+    Ok(List { items: services.migrations(&act).await?, next_cursor: None, link: None })
+}

@@ -1,0 +1,61 @@
+//! `/tokens`.
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    domain::{ids::TokenId, token::ApiToken},
+    services::{Services, tokens::NewToken},
+    web::{
+        answer::{Answer, List, NoContent, Placed, Plain},
+        extract::{All, At, Caller, Json, Query},
+    },
+};
+
+/// An API token that was just made. What it is shown with is in this answer only.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NewlyMadeToken)]
+pub(super) struct Issued {
+    #[serde(flatten)]
+    view: ApiToken,
+    /// What to send as `Authorization: Bearer …`.
+    #[schema(example = "pst_tok_01KAS00000000000000000000A_…")]
+    token: String,
+}
+
+pub(super) async fn create(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    Json(new): Json<NewToken>,
+) -> Answer<Placed<Issued>> {
+    let issued = services.create_token(&act, new).await?;
+    let location = format!("/api/v1/tokens/{}", issued.token.id);
+    Ok(Placed { location, body: Issued { token: issued.text.expose().clone(), view: issued.token } })
+}
+
+pub(super) async fn list(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    query: Query<All<TokenId>>,
+) -> Answer<List<ApiToken>> {
+    let page = services.tokens(&act, &query.page).await?;
+    Ok(query.answer(page, |token| token))
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<TokenId>,
+) -> Answer<Plain<ApiToken>> {
+    Ok(Plain(services.token(&act, id).await?))
+}
+
+pub(super) async fn revoke(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<TokenId>,
+) -> Answer<NoContent> {
+    services.revoke_token(&act, id).await?;
+    Ok(NoContent)
+}
