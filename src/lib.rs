@@ -2,7 +2,8 @@
 //!
 //! The folders are floors; each may only use the ones below it (`tests/floors.rs` enforces the table).
 //!
-//! - Floor 0: [`domain`] holds the nouns and the pure rules, [`runtime`] the tokio plumbing without VPN words.
+//! - Floor 0: [`domain`] holds the nouns and the pure rules, [`runtime`] the tokio plumbing without VPN words,
+//!   [`metrics`] the numbers about this process.
 //! - Floor 1: [`store`] is MongoDB, [`keys`] seals secrets, [`pki`] is X.509, [`openvpn`] is what we know about
 //!   OpenVPN, [`firewall`] is nftables and forwarding, [`oidc`] is sign-in at an identity provider. They do not know
 //!   each other.
@@ -18,6 +19,7 @@ pub mod domain;
 pub mod firewall;
 pub mod jobs;
 pub mod keys;
+pub mod metrics;
 pub mod oidc;
 pub mod openvpn;
 pub mod pki;

@@ -15,26 +15,28 @@ use std::{
 const FLOORS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("runtime", &[]),
+    ("metrics", &[]),
     ("store", GROUND),
     ("pki", GROUND),
     ("keys", GROUND),
     ("openvpn", GROUND),
     ("firewall", GROUND),
     ("oidc", GROUND),
-    ("services", &["domain", "runtime", "store", "pki", "keys", "openvpn", "firewall", "oidc"]),
-    ("web", &["domain", "runtime", "services"]),
-    ("daemon", &["domain", "runtime", "services", "openvpn", "firewall"]),
-    ("jobs", &["domain", "runtime", "services"]),
+    ("services", &["domain", "runtime", "metrics", "store", "pki", "keys", "openvpn", "firewall", "oidc"]),
+    ("web", &["domain", "runtime", "metrics", "services"]),
+    ("daemon", &["domain", "runtime", "metrics", "services", "openvpn", "firewall"]),
+    ("jobs", &["domain", "runtime", "metrics", "services"]),
     ("config", ALL),
     ("telemetry", ALL),
     ("commands", ALL),
     ("main", ALL),
     ("lib", ALL),
 ];
-const GROUND: &[&str] = &["domain", "runtime"];
+const GROUND: &[&str] = &["domain", "runtime", "metrics"];
 const ALL: &[&str] = &[
     "domain",
     "runtime",
+    "metrics",
     "store",
     "pki",
     "keys",
@@ -53,6 +55,7 @@ const ALL: &[&str] = &[
 /// Foreign paths, and the only places under `src/` that may name them.
 const NAMED_BY: &[(&str, &[&str])] = &[
     ("mongodb", &["store"]),
+    ("prometheus_client", &["metrics"]),
     ("rcgen", &["pki"]),
     ("openidconnect", &["oidc"]),
     ("oauth2", &["oidc"]),

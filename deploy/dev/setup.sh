@@ -2,7 +2,7 @@
 # Brings a Debian or Ubuntu machine that has Rust to the point where `make run` or `make test` works.
 #
 #   setup.sh run     the programs that Postern drives (openvpn, nft, ip), and a mongod under .tools/
-#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy), and npm packages of the tests
+#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy, promtool), and npm packages of the tests
 #
 # Safe to repeat; does nothing when nothing is missing. Works as root, or as a user with sudo. Asks nothing.
 set -eu
@@ -103,6 +103,11 @@ missing_for_tests() {
         missing="$missing haproxy"
         # The tests start their own; a service of it would take ports of this machine.
         [ ! -d /run/systemd/system ] || as_root systemctl mask haproxy.service
+    fi
+    if ! has promtool; then
+        missing="$missing prometheus"
+        # The tests need the tool that reads rules; nothing here is to be watched by a service of it.
+        [ ! -d /run/systemd/system ] || as_root systemctl mask prometheus.service
     fi
     has dbus-daemon || missing="$missing dbus"
     if ! has NetworkManager; then

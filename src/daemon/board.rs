@@ -65,6 +65,8 @@ struct State {
     orders: HashMap<ServerId, mpsc::Sender<Order>>,
     settled: BTreeSet<ServerId>,
     sessions: HashMap<SessionId, Carried>,
+    /// What the clients of each server sent and got while this process watched.
+    traffic: BTreeMap<ServerId, (u64, u64)>,
     /// How many other hosts can take over the clients of each server; known while this host leaves service.
     takers: BTreeMap<ServerId, usize>,
     /// How many newcomers were turned away since the order of this moment to leave service.
@@ -86,8 +88,10 @@ impl Board {
         if let Report::Status(status) = &report {
             let detail = status.detail.as_deref().unwrap_or_default();
             match status.state {
-                DaemonState::Failed => tracing::warn!(server.id = %server, detail, "daemon failed"),
-                other => tracing::info!(server.id = %server, state = ?other, detail, "daemon changed state"),
+                DaemonState::Failed => tracing::warn!(server.id = %server, detail,
+                    "daemon failed"),
+                other => tracing::info!(server.id = %server, state = ?other, detail,
+                    "daemon changed state"),
             }
         }
         state.reports.insert(server, (report, false));
@@ -164,7 +168,7 @@ impl Board {
         }
     }
 
-    /// Notes a session, or its counters.
+    /// Notes a session, or its counters. What it had transferred when it was first seen is not this process's traffic.
     pub(super) fn carry(&self, session: &Session) {
         let carried = Carried {
             server_id: session.server_id,
@@ -172,12 +176,23 @@ impl Board {
             received: session.bytes_received,
             sent: session.bytes_sent,
         };
-        self.state().sessions.insert(session.id, carried);
+        let mut state = self.state();
+        if let Some(before) = state.sessions.insert(session.id, carried) {
+            let (received, sent) = state.traffic.entry(session.server_id).or_default();
+            *received += carried.received.saturating_sub(before.received);
+            *sent += carried.sent.saturating_sub(before.sent);
+        }
     }
 
-    /// Notes that a session is over.
-    pub(super) fn put_down(&self, session: SessionId) {
-        self.state().sessions.remove(&session);
+    /// Notes that a session is over, with its last counters.
+    pub(super) fn put_down(&self, session: &Session) {
+        self.carry(session);
+        self.state().sessions.remove(&session.id);
+    }
+
+    /// The bytes from and to the clients of each server.
+    pub(super) fn traffic(&self) -> BTreeMap<ServerId, (u64, u64)> {
+        self.state().traffic.clone()
     }
 
     /// Whether a session is alive here.
@@ -286,7 +301,21 @@ mod tests {
         assert!(!board.is_held());
         board.know_takers(BTreeMap::from([(session.server_id, 0)]));
         assert!(board.is_held());
-        board.put_down(session.id);
+        board.put_down(&session);
         assert!(!board.is_held());
+    }
+
+    #[test]
+    fn traffic_is_counted_from_where_a_session_was_first_seen() {
+        let board = Board::default();
+        let mut session = crate::daemon::samples::session(1);
+        (session.bytes_received, session.bytes_sent) = (1000, 2000);
+        board.carry(&session);
+        assert!(board.traffic().is_empty());
+        session.bytes_received += 7;
+        board.carry(&session);
+        session.bytes_sent += 9;
+        board.put_down(&session);
+        assert_eq!(board.traffic(), BTreeMap::from([(session.server_id, (7, 9))]));
     }
 }

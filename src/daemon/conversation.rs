@@ -33,6 +33,7 @@ use crate::{
         profile::Fingerprint,
         session::{EndReason, Session},
     },
+    metrics::catalogue::VPN_CONNECT_SECONDS,
     openvpn::{
         management::{
             Cid, ClientRow, Command, DaemonState, Event, Farewell, Kid, Peer, Reply, Text,
@@ -183,7 +184,8 @@ impl Conversation {
                 () = stop.cancelled() => return Pause::Stop,
                 gone = running.gone() => {
                     if let Err(error) = gone {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the end of a daemon was not seen well");
+                        tracing::warn!(error = &error as &dyn std::error::Error,
+                            "the end of a daemon was not seen well");
                     }
                     return Pause::Died;
                 }
@@ -256,7 +258,8 @@ impl Conversation {
             }
             Event::Established { cid } => self.established(cid),
             Event::Address { cid, address, primary: true } if !self.roster.addressed(cid, address) => {
-                tracing::error!(server.id = %self.server, %address, "a client was given another address than its own");
+                tracing::error!(server.id = %self.server, %address,
+                    "a client was given another address than its own");
                 self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
             }
             Event::Disconnect { cid, bytes_received, bytes_sent, .. } => {
@@ -276,7 +279,8 @@ impl Conversation {
             }
             Event::Hold => self.link.send(Command::HoldRelease).await?,
             Event::State { state, detail } => self.state(&state, &detail),
-            Event::Fatal(text) => tracing::warn!(server.id = %self.server, text, "the daemon gives up"),
+            Event::Fatal(text) => tracing::warn!(server.id = %self.server, text,
+                "the daemon gives up"),
             Event::Address { .. } | Event::Log(_) | Event::Info(_) => {}
             Event::Unknown(line) => tracing::debug!(server.id = %self.server, line, "the daemon said something new"),
         }
@@ -287,7 +291,8 @@ impl Conversation {
         self.serving = match state {
             DaemonState::Connected => {
                 if detail != "SUCCESS" {
-                    tracing::warn!(server.id = %self.server, detail, "the daemon started with errors");
+                    tracing::warn!(server.id = %self.server, detail,
+                        "the daemon started with errors");
                 }
                 true
             }
@@ -331,11 +336,11 @@ impl Conversation {
                 if let (Denial::HostLeaving, Some(drain)) = (*denial, snapshot.drain_of(self.here.host)) {
                     self.here.board.turn_away(drain.started_at);
                 }
-                let address = peer.address.map(|address| address.ip().to_string()).unwrap_or_default();
-                tracing::info!(server.id = %self.server, profile.id = peer.common_name, client.address = address,
-                    reason = denial.as_str(), "client refused");
             }
             _ => {}
+        }
+        if !renewal || verdict.is_err() {
+            self.here.tell_attempt(self.server, peer, verdict.as_ref().map_err(|denial| *denial));
         }
         self.link.send(command).await
     }
@@ -378,6 +383,8 @@ impl Conversation {
 
     fn established(&mut self, cid: Cid) {
         if let Some(session) = self.roster.established(cid) {
+            let took = self.here.services.now().duration_since(session.connected_at);
+            self.here.services.metrics().observe(&VPN_CONNECT_SECONDS, [], took.as_secs_f64());
             let record = SessionRecord::Began(session.clone());
             self.keepsake.touch();
             self.write_down(Some(record));
@@ -394,7 +401,7 @@ impl Conversation {
                         server.id = %session.server_id, client.version = session.client_version, "session began");
                 }
                 SessionRecord::Ended { session, reason, .. } => {
-                    self.here.board.put_down(session.id);
+                    self.here.board.put_down(session);
                     tracing::info!(session.id = %session.id, user.id = %session.user_id, server.id = %session.server_id,
                         reason = ?reason, "session ended");
                 }
@@ -415,7 +422,10 @@ impl Conversation {
             Reply::Success(_) | Reply::Error(_) => Ok(Vec::new()),
         };
         let rows = rows.unwrap_or_else(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "the status of a daemon cannot be read");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the status of a daemon cannot be read"
+            );
             Vec::new()
         });
         let now = self.here.services.now();
@@ -428,7 +438,8 @@ impl Conversation {
         };
         let result = self.roster.reconcile(&rows, now, adopt);
         if !rows.is_empty() {
-            tracing::info!(server.id = %self.server, clients = rows.len(), "adopted the clients of a running daemon");
+            tracing::info!(server.id = %self.server, clients = rows.len(),
+                "adopted the clients of a running daemon");
         }
         for (_, client) in self.roster.iter().filter(|(_, client)| client.up) {
             self.here.board.carry(&client.session);

@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -120,6 +121,14 @@ impl Journal {
         self.queue().records.len()
     }
 
+    /// When the step that waits longest took place.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.queue().records.front().map(|record| match record {
+            SessionRecord::Began(session) => session.connected_at,
+            SessionRecord::Ended { at, .. } => *at,
+        })
+    }
+
     /// Whether the database may be writing a step at this moment.
     pub(super) fn is_writing(&self) -> bool {
         self.queue().writing
@@ -156,7 +165,10 @@ impl Writer {
         match writer.spool.load() {
             Ok(records) if records.is_empty() => {}
             Ok(records) => {
-                tracing::info!(records = records.len(), "sessions of an earlier run are still to be written down");
+                tracing::info!(
+                    records = records.len(),
+                    "sessions of an earlier run are still to be written down"
+                );
                 let mut queue = writer.journal.queue();
                 for record in records {
                     queue.push(record);
@@ -165,7 +177,10 @@ impl Writer {
                 drop(queue);
                 writer.spool.in_use = true;
             }
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot be read"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the spool cannot be read"
+            ),
         }
         writer
     }
@@ -249,7 +264,10 @@ impl Writer {
         }
         match self.spool.append(queue.records.iter().skip(queue.spooled)) {
             Ok(()) => queue.spooled = queue.records.len(),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot be written"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the spool cannot be written"
+            ),
         }
     }
 
@@ -293,7 +311,10 @@ impl Spool {
     fn remove(&mut self) {
         match remove_if_there(&self.path) {
             Ok(()) => self.in_use = false,
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the spool cannot be removed"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the spool cannot be removed"
+            ),
         }
     }
 }
@@ -308,8 +329,6 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-
-    use jiff::Timestamp;
 
     use super::*;
     use crate::{daemon::samples, domain::session::EndReason};

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     domain::{access::Snapshot, ids::ServerId, server::DaemonState},
+    metrics::catalogue::OPENVPN_RESTARTS,
     openvpn::{
         RuntimeDir,
         management::{Event, link::Link, link::LinkHandle},
@@ -135,6 +136,8 @@ impl Keeper {
     async fn mind(&mut self, trouble: Trouble) {
         self.failures = self.failures.saturating_add(1);
         self.settle_if_idle();
+        let reason = if matches!(trouble, Trouble::Ended(_)) { "ended" } else { "missing" };
+        self.here.services.metrics().count(&OPENVPN_RESTARTS, [reason]);
         let (state, detail) = match trouble {
             // Once is an accident.
             Trouble::Ended(detail) if self.failures < 2 => (DaemonState::Starting, detail),
@@ -190,6 +193,7 @@ impl Keeper {
             match pause {
                 Pause::Look | Pause::State => {
                     if !self.look(&mut conversation, run).await {
+                        self.here.services.metrics().count(&OPENVPN_RESTARTS, ["settings"]);
                         self.report(
                             DaemonState::Stopped,
                             Some("it ends, or starts anew with other settings".to_owned()),
@@ -209,7 +213,8 @@ impl Keeper {
                     return Ok(Next::Stop);
                 }
                 Pause::LinkLost => {
-                    tracing::warn!(server.id = %self.key.server_id, "the link to a daemon was lost");
+                    tracing::warn!(server.id = %self.key.server_id,
+                        "the link to a daemon was lost");
                     conversation.leave();
                     self.pause(PAUSES.0).await;
                     return Ok(Next::Look);
@@ -235,7 +240,8 @@ impl Keeper {
             // It goes on with what it has.
             Ok(Plan::Certificate(request)) => Some(request),
             Err(error) => {
-                tracing::warn!(server.id = %self.key.server_id, error = &error as &dyn std::error::Error, "no plan");
+                tracing::warn!(server.id = %self.key.server_id, error = &error as &dyn std::error::Error,
+                    "no plan");
                 None
             }
         };
@@ -282,7 +288,8 @@ impl Keeper {
         }
         write_secrets(&self.dir, &run.secrets).map_err(|error| Trouble::missing(&error))?;
         let running = openvpn.start(&self.dir, &run.config).map_err(|error| Trouble::missing(&error))?;
-        tracing::info!(server.id = %self.key.server_id, pid = running.pid(), openvpn = %openvpn.version(), "daemon started");
+        tracing::info!(server.id = %self.key.server_id, pid = running.pid(), openvpn = %openvpn.version(),
+            "daemon started");
         Ok(running)
     }
 
@@ -352,10 +359,16 @@ impl Keeper {
         match Running::adopt(&self.dir) {
             Ok(Some(running)) => self.finish_unattended(running).await,
             Ok(None) => {}
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a daemon could not be looked for"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a daemon could not be looked for"
+            ),
         }
         if let Err(error) = std::fs::remove_dir_all(self.dir.path()) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the files of a daemon could not be removed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the files of a daemon could not be removed"
+            );
         }
         self.here.board.settle(self.key.server_id);
         self.here.board.report(Report::Gone(self.key));

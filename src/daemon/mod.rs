@@ -16,6 +16,7 @@
 //! sessions: the configuration they run, the clients they carry and what was promised to each lie in
 //! `DATA_DIR/daemons/SERVER/`. Should the files be lost, clients reconnect; nothing else is lost with them.
 
+mod attempts;
 mod board;
 mod conversation;
 mod drain;
@@ -23,6 +24,7 @@ mod gatekeeper;
 mod journal;
 mod keeper;
 mod keepsake;
+mod measure;
 mod moves;
 mod plan;
 mod preflight;

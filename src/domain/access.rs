@@ -297,6 +297,11 @@ impl Snapshot {
         &self.settings
     }
 
+    /// All profiles.
+    pub fn profiles(&self) -> impl Iterator<Item = &ProfileAccess> {
+        self.profiles.values().map(AsRef::as_ref)
+    }
+
     /// How many profiles it knows.
     pub fn profile_count(&self) -> usize {
         self.profiles.len()

@@ -154,6 +154,12 @@ impl Services {
         })
     }
 
+    /// When the authority that ends first will end; `None` before they were first used here.
+    pub fn authorities_end(&self) -> Option<Timestamp> {
+        let loaded = self.0.authorities.0.try_read().ok()?;
+        loaded.as_ref().map(|authorities| authorities.client.not_after().min(authorities.server.not_after()))
+    }
+
     /// The authorities, opened at the first use.
     pub(super) async fn authorities(&self) -> Result<Arc<Authorities>, ServiceError> {
         if let Some(loaded) = self.0.authorities.0.read().await.as_ref() {

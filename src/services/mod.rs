@@ -70,6 +70,7 @@ use crate::{
         role::Permission,
     },
     keys::master::MasterKey,
+    metrics::Metrics,
     oidc::Provider,
     runtime::random,
     store::{Bus, Store, StoreError, events::Emitter, policy::PolicyChange},
@@ -182,6 +183,11 @@ impl Services {
     /// Whether this process can issue and change secrets.
     pub fn has_master_key(&self) -> bool {
         self.0.master_key.is_some()
+    }
+
+    /// What is counted in this process.
+    pub fn metrics(&self) -> &Metrics {
+        self.store().metrics()
     }
 
     fn store(&self) -> &Store {

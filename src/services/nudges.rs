@@ -76,7 +76,9 @@ mod tests {
             Nudge::DaemonChange(key),
             Nudge::HostChange(host),
         ] {
-            assert_eq!(Nudge::read(&(&nudge).into()), Some(nudge));
+            let event = events::Nudge::from(&nudge);
+            assert_eq!(Nudge::read(&event), Some(nudge));
+            assert!(events::KINDS.contains(&event.kind.as_str()), "{event:?} is not counted under its name");
         }
     }
 

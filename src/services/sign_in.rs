@@ -28,6 +28,7 @@ use crate::{
         user::Identity,
     },
     keys::token::{OneTimeSecret, SecretHash},
+    metrics::catalogue::OIDC_LOGINS,
     oidc::{AuthorizeRequest, OidcError, OidcSettings},
     store::StoreError,
 };
@@ -183,7 +184,10 @@ impl From<StoreError> for SignInRefusal {
 
 /// What the provider's failure means for the person; the cause is told to the log, here and only here.
 fn provider_failed(error: OidcError) -> SignInRefusal {
-    tracing::warn!(error = &error as &dyn std::error::Error, "the identity provider let nobody in");
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        "the identity provider let nobody in"
+    );
     match error {
         OidcError::Away { since, .. } => SignInRefusal::ProviderAway { since },
         OidcError::Refused(code) => SignInRefusal::Provider(cleaned(&code)),
@@ -221,6 +225,17 @@ impl Services {
 
     /// Begins a sign-in to a surface: writes down what the callback must bring back, and tells where to send the browser.
     pub async fn start_sign_in(
+        &self,
+        surface: Surface,
+        return_to: ReturnPath,
+        browser: &Browser,
+    ) -> Result<SignInStart, SignInRefusal> {
+        let started = self.leave_for_provider(surface, return_to, browser).await;
+        // One that starts well is counted when it comes back.
+        started.inspect_err(|refusal| self.count_sign_in(surface, Some(refusal)))
+    }
+
+    async fn leave_for_provider(
         &self,
         surface: Surface,
         return_to: ReturnPath,
@@ -279,6 +294,7 @@ impl Services {
         self.limit_address(Limit::Callback, browser.address)?;
         let mut asked = Asked::default();
         let outcome = self.come_back(surface, answer, cookie, browser, &mut asked).await;
+        self.count_sign_in(surface, outcome.as_ref().err());
         if let Err(refusal) = &outcome
             && refusal.is_denial()
         {
@@ -286,6 +302,15 @@ impl Services {
             self.store().write(SOON, self.store().insert_audit(&entry)).await?;
         }
         outcome
+    }
+
+    fn count_sign_in(&self, surface: Surface, refusal: Option<&SignInRefusal>) {
+        let (result, reason) = match refusal {
+            None => ("success", "none"),
+            Some(refusal) if refusal.is_denial() => ("denied", refusal.as_str()),
+            Some(refusal) => ("failed", refusal.as_str()),
+        };
+        self.metrics().count(&OIDC_LOGINS, [surface.as_str(), result, reason]);
     }
 
     async fn come_back(

@@ -40,9 +40,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Store, StoreError,
     error::Outage,
-    events::{EVENTS, EmitCounters, Emitter, Nudge, SEED, ensure_collection, random},
+    events::{EVENTS, EmitCounters, Emitter, KINDS, Nudge, SEED, ensure_collection, random},
 };
-use crate::runtime::backoff::Backoff;
+use crate::{
+    metrics::catalogue::{BUS_EVENTS, BUS_RESYNCS},
+    runtime::backoff::Backoff,
+};
 
 const BEAT: &str = "beat";
 const SCAN_BATCH: u32 = 20_000;
@@ -323,11 +326,12 @@ impl Listener {
         self.counters.opens.fetch_add(1, Ordering::Relaxed);
         let opened = Instant::now();
         *lock(&self.counters.listening) = Some(opened);
-        let gap = self.first || self.suspect || self.seen.has_gap(&scan);
+        let gap = self.gap(&scan);
         let mut last_beat = opened;
         self.pass_on(scan);
         (self.first, self.suspect) = (false, false);
-        if gap {
+        if let Some(reason) = gap {
+            self.store.metrics().count(&BUS_RESYNCS, [reason]);
             self.counters.resyncs.fetch_add(1, Ordering::Relaxed);
             let _ = self.messages.send(BusMessage::Resync);
         }
@@ -343,6 +347,15 @@ impl Listener {
                 self.suspect = true;
                 return Ok(());
             }
+        }
+    }
+
+    /// Why nudges may have been missed before this scan, if they may.
+    fn gap(&self, scan: &[Event]) -> Option<&'static str> {
+        match self {
+            Self { first: true, .. } => Some("start"),
+            Self { suspect: true, .. } => Some("deaf"),
+            _ => self.seen.has_gap(scan).then_some("gap"),
         }
     }
 
@@ -394,6 +407,8 @@ impl Listener {
                 continue;
             }
             self.counters.heard.fetch_add(1, Ordering::Relaxed);
+            let kind = KINDS.into_iter().find(|kind| *kind == nudge.kind).unwrap_or("other");
+            self.store.metrics().count(&BUS_EVENTS, [kind]);
             let _ = self.messages.send(BusMessage::Nudge(nudge)); // nobody listens: fine
         }
         beat

@@ -62,9 +62,10 @@ pub async fn check(store: &Store, clock: &dyn Clock) -> Result<ServerFacts, Stor
     require_primary_and_version(&hello)?;
     let scratch = Scratch::new(store, clock.now())?;
     let tried = store
-        .deadline(REQUEST, async {
-            tokio::try_join!(version(store), scratch.capped_and_tailable(), scratch.transaction())
-        })
+        .deadline(
+            REQUEST,
+            Box::pin(async { tokio::try_join!(version(store), scratch.capped_and_tailable(), scratch.transaction()) }),
+        )
         .await;
     let swept = store.deadline(REQUEST, scratch.sweep()).await;
     let (version, nudge_delay, ()) = tried?;

@@ -30,6 +30,10 @@ use mongodb::{
 use tokio::sync::Semaphore;
 
 use super::error::{Outage, StoreError, message};
+use crate::metrics::{
+    Metrics,
+    catalogue::{MONGO_ERRORS, MONGO_OP_SECONDS},
+};
 
 /// Deadline of a call that a person or a request waits for.
 pub const REQUEST: Duration = Duration::from_secs(10);
@@ -67,6 +71,8 @@ struct Inner {
     writes: Semaphore,
     policy_turn: tokio::sync::Mutex<()>,
     primary: Arc<PrimaryWatch>,
+    metrics: Metrics,
+    trouble: Mutex<Option<&'static str>>,
 }
 
 impl fmt::Debug for Store {
@@ -99,6 +105,8 @@ impl Store {
             writes: Semaphore::new(write_permits(pool)),
             policy_turn: tokio::sync::Mutex::new(()),
             primary,
+            metrics: Metrics::default(),
+            trouble: Mutex::default(),
         })))
     }
 
@@ -117,6 +125,29 @@ impl Store {
         &self.0.policy_turn
     }
 
+    /// What is counted in this process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The class of the last failure of a call, as in [`StoreError::class`]; `None` if none has failed.
+    pub fn last_trouble(&self) -> Option<&'static str> {
+        *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call that failed; what is merely a refusal is none.
+    pub(super) fn note_trouble(&self, error: &StoreError) {
+        if let Some(class) = error.class() {
+            self.0.metrics.count(&MONGO_ERRORS, [class]);
+            *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(class);
+        }
+    }
+
+    /// Notes how long an operation took that began at `began`.
+    pub(super) fn note_duration(&self, op: &'static str, began: Instant) {
+        self.0.metrics.observe(&MONGO_OP_SECONDS, [op], began.elapsed().as_secs_f64());
+    }
+
     /// How long no primary has been known; `None` while there is one.
     pub fn without_primary(&self) -> Option<Duration> {
         self.0.primary.seen().lost.map(|since| since.elapsed())
@@ -131,21 +162,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when `limit` passes, or at once when no primary has been known for [`ABSENCE`].
-    pub async fn deadline<T, E>(
+    pub fn deadline<T, E>(
         &self,
         limit: Duration,
         call: impl IntoFuture<Output = Result<T, E>>,
-    ) -> Result<T, StoreError>
+    ) -> impl Future<Output = Result<T, StoreError>>
     where
         E: Into<StoreError>,
     {
-        if let Some(absent) = self.without_primary().filter(|absent| *absent > ABSENCE) {
-            return Err(Outage::NoPrimary(absent).into());
-        }
-        match tokio::time::timeout(limit, call.into_future()).await {
-            Ok(answer) => answer.map_err(Into::into),
-            Err(_) => Err(Outage::Deadline(limit).into()),
-        }
+        self.watched("read", limit, call)
     }
 
     /// Runs a writing call with a limit, which covers the wait for one of the permits that keep connections free for
@@ -153,19 +178,40 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::deadline`].
-    pub async fn write<T, E>(
+    pub fn write<T, E>(
         &self,
+        limit: Duration,
+        call: impl IntoFuture<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, StoreError>>
+    where
+        E: Into<StoreError>,
+    {
+        let permitted = async move {
+            let _permit = self.0.writes.acquire().await.map_err(|_closed| Outage::Stopping)?;
+            call.into_future().await.map_err(Into::into)
+        };
+        self.watched("write", limit, permitted)
+    }
+
+    async fn watched<T, E>(
+        &self,
+        op: &'static str,
         limit: Duration,
         call: impl IntoFuture<Output = Result<T, E>>,
     ) -> Result<T, StoreError>
     where
         E: Into<StoreError>,
     {
-        let permitted = async {
-            let _permit = self.0.writes.acquire().await.map_err(|_closed| Outage::Stopping)?;
-            call.into_future().await.map_err(Into::into)
+        let began = Instant::now();
+        let answer = match self.without_primary().filter(|absent| *absent > ABSENCE) {
+            Some(absent) => Err(Outage::NoPrimary(absent).into()),
+            None => match tokio::time::timeout(limit, call.into_future()).await {
+                Ok(answer) => answer.map_err(Into::into),
+                Err(_) => Err(Outage::Deadline(limit).into()),
+            },
         };
-        self.deadline(limit, permitted).await
+        self.note_duration(op, began);
+        answer.inspect_err(|error| self.note_trouble(error))
     }
 }
 

@@ -79,6 +79,22 @@ impl StoreError {
         Self::Unexpected { source: source.into() }
     }
 
+    /// The word for metrics and health; `None` for what is an answer rather than a failure.
+    pub fn class(&self) -> Option<&'static str> {
+        match self {
+            Self::Conflict { .. } | Self::Paused => None,
+            Self::Unavailable { source } => Some(match source.downcast_ref() {
+                Some(Outage::Deadline(_)) => "timeout",
+                Some(Outage::NoPrimary(_) | Outage::Unreachable(_)) => "no_primary",
+                Some(Outage::Stopping) => return None,
+                None => "connection",
+            }),
+            Self::Corrupt { .. } => Some("corrupt"),
+            Self::Misconfigured { .. } => Some("misconfigured"),
+            Self::Unexpected { .. } => Some("unexpected"),
+        }
+    }
+
     /// Whether trying again later can help.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })

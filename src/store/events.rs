@@ -45,6 +45,10 @@ const BATCH: usize = 500;
 /// How long a stopping process still tries to send what is queued.
 const FLUSH: Duration = Duration::from_secs(2);
 
+/// The kinds of nudges that this release sends, beats aside.
+pub const KINDS: [&str; 6] =
+    ["policy", "session.end", "session.change", "certificate.request", "daemon.change", "host.change"];
+
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Nudge {
@@ -174,7 +178,11 @@ impl Sender {
             match outcome {
                 Ok(()) => self.counters.sent.fetch_add(count, Ordering::Relaxed),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, count, "nudges were not sent");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        count,
+                        "nudges were not sent"
+                    );
                     self.counters.dropped.fetch_add(count, Ordering::Relaxed)
                 }
             };

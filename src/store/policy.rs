@@ -119,6 +119,22 @@ impl Store {
         E: From<StoreError>,
     {
         let began = Instant::now();
+        let outcome = self.transact_from(began, rules, change).await;
+        self.note_duration("transaction", began);
+        outcome
+    }
+
+    async fn transact_from<T, E, F, Fut>(
+        &self,
+        began: Instant,
+        rules: Rules,
+        change: F,
+    ) -> Result<(T, Option<Revision>), E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
         loop {
             let tx = self.begin(rules, began).await?;
             let result = change(tx.clone()).await;
@@ -136,7 +152,11 @@ impl Store {
             match tx.commit(began).await {
                 Ok(()) => return Ok((value, Some(tx.0.rev))),
                 Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) && began.elapsed() < PATIENCE => {}
-                Err(error) => return Err(StoreError::from(error).into()),
+                Err(error) => {
+                    let error = StoreError::from(error);
+                    self.note_trouble(&error);
+                    return Err(error.into());
+                }
             }
         }
     }
@@ -307,10 +327,14 @@ impl PolicyChange {
     /// Remembers that the server gave the transaction up, so that the change runs again.
     fn noted<T>(&self, result: Result<T, Error>) -> Result<T, StoreError> {
         result.map_err(|error| {
-            if error.contains_label(TRANSIENT_TRANSACTION_ERROR) {
+            let passing = error.contains_label(TRANSIENT_TRANSACTION_ERROR);
+            let error = StoreError::from(error);
+            if passing {
                 self.0.conflicted.store(true, Ordering::Relaxed);
+            } else {
+                self.0.store.note_trouble(&error);
             }
-            error.into()
+            error
         })
     }
 

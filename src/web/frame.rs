@@ -14,7 +14,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::Authority},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -30,13 +30,21 @@ use super::{
     problem::{Code, Problem, chain},
     site::Site,
 };
-use crate::{domain::ids::RequestId, services::Services};
+use crate::{
+    domain::ids::RequestId,
+    metrics::catalogue::{HTTP_REQUESTS, HTTP_SECONDS},
+    services::Services,
+};
 
 /// An answer takes no longer than this.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// So many requests are answered at the same time by one listener.
 const IN_FLIGHT: usize = 256;
+
+/// The methods that are counted by name.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// Under this is the API, which answers in JSON whoever asks.
 const API: &str = "/api/";
@@ -108,6 +116,21 @@ impl Frame {
         }
     }
 
+    fn count(&self, method: &Method, route: &str, status: StatusCode, took: Duration) {
+        let surface = self.site.as_ref().map_or("ops", |site| site.surface().as_str());
+        // Whoever asks may invent a method.
+        let method = METHODS.iter().find(|known| *known == method).map_or("other", Method::as_str);
+        let class = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.services.metrics().count(&HTTP_REQUESTS, [surface, route, method, class]);
+        self.services.metrics().observe(&HTTP_SECONDS, [surface, route], took.as_secs_f64());
+    }
+
     fn check_host(&self, request: &Request) -> Result<(), Problem> {
         let Some(hosts) = &self.hosts else { return Ok(()) };
         let mut named = request.headers().get_all(header::HOST).iter();
@@ -173,6 +196,7 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
         }
     }
     set_headers(response.headers_mut(), id, frame.https);
+    frame.count(&method, &route, response.status(), began.elapsed());
     tracing::info!(
         %method,
         route,
@@ -191,8 +215,10 @@ fn given_id(headers: &HeaderMap) -> Option<RequestId> {
 
 fn log_cause(problem: &Problem, id: RequestId) {
     match (problem.cause(), problem.code()) {
-        (Some(cause), Code::Internal) => tracing::error!(request_id = %id, error = chain(cause), "a request failed"),
-        (Some(cause), _) => tracing::warn!(request_id = %id, error = chain(cause), "a request was put off"),
+        (Some(cause), Code::Internal) => tracing::error!(request_id = %id, error = chain(cause),
+            "a request failed"),
+        (Some(cause), _) => tracing::warn!(request_id = %id, error = chain(cause),
+            "a request was put off"),
         (None, Code::Internal) => tracing::error!(request_id = %id, "a handler panicked"),
         (None, _) => {}
     }

@@ -5,6 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, path::Path, pin::pin, sync::Arc,
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -58,6 +59,13 @@ pub(super) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, WebError> {
         .map_err(|error| wrong(&files.certificate_file, Box::new(error)))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// When the certificate that a listener shows ends; `None` for one that cannot be read.
+pub(super) fn certificate_end(files: &TlsFiles) -> Option<Timestamp> {
+    let shown = CertificateDer::pem_file_iter(&files.certificate_file).ok()?.next()?.ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&shown).ok()?;
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 /// Answers connections until `stop`; then lets the requests at hand finish for a moment.

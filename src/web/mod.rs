@@ -34,14 +34,16 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{Router, http::Uri, middleware};
 use ipnet::IpNet;
+use jiff::Timestamp;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     frame::{Frame, Hosts},
+    ops::Ops,
     site::Site,
 };
 pub use self::{
-    ops::{Check, CheckState, Sample, SampleKind, StatusSource},
+    ops::{Check, CheckState, StatusSource},
     portal::samples::PageSample,
     route::{Access, RouteInfo},
 };
@@ -200,7 +202,9 @@ pub async fn start(
         open.push(opening.open(ADMIN, admin, router).await?);
     }
     let plain = Listener { tls: None, ..ops };
-    let ops = opening.open("ops", plain, route::router(ops::routes(), &services, status)).await?;
+    let certificates_end = open.iter().filter_map(|opened| opened.certificate_end).min();
+    let state = Ops { source: status, metrics: services.metrics().clone(), certificates_end };
+    let ops = opening.open("ops", plain, route::router(ops::routes(), &services, state)).await?;
 
     let address_of = |name| open.iter().find(|opened| opened.name == name).map(|opened| opened.address);
     let bound = BoundAddresses { public: address_of(PUBLIC), admin: address_of(ADMIN), ops: ops.address };
@@ -226,11 +230,13 @@ struct Opened {
     address: SocketAddr,
     socket: tokio::net::TcpListener,
     tls: Option<tokio_rustls::TlsAcceptor>,
+    certificate_end: Option<Timestamp>,
     router: Router,
 }
 
 impl Opening<'_> {
     async fn open(&self, name: &'static str, listener: Listener, router: Router) -> Result<Opened, WebError> {
+        let certificate_end = listener.tls.as_ref().and_then(listen::certificate_end);
         let tls = listener.tls.as_ref().map(listen::tls).transpose()?;
         let url = listener.url.as_deref().map(|url| parse_url(name, url)).transpose()?;
         let socket = listen::bind(name, listener.listen).await?;
@@ -254,7 +260,7 @@ impl Opening<'_> {
         let trusted_proxies = Arc::clone(&self.trusted_proxies);
         let frame = Arc::new(Frame::new(self.services.clone(), trusted_proxies, hosts, https, site));
         let router = router.layer(middleware::from_fn_with_state(frame, frame::frame));
-        Ok(Opened { name, address, socket, tls, router })
+        Ok(Opened { name, address, socket, tls, certificate_end, router })
     }
 }
 

@@ -1,38 +1,65 @@
 //! The ops listener: whether this process lives, whether it is of use, and its numbers. It needs no login and tells no
-//! secret.
+//! secret. All health pages answer with the same JSON.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::route::{Access, Route};
+use crate::metrics::{MEDIA_TYPE, Metrics, catalogue::CERT_EXPIRY};
 
 /// Where health and numbers come from.
 pub trait StatusSource: Send + Sync {
+    /// Whether the process has finished starting.
+    fn is_started(&self) -> bool;
     /// What this process needs, and how each of it is.
     fn checks(&self) -> Vec<Check>;
-    /// Its numbers as they are now; samples of one name share their help and kind.
-    fn samples(&self) -> Vec<Sample>;
+    /// Measures into `now` what is not counted where it happens.
+    fn measure(&self, now: &Metrics);
 }
 
 /// One thing that this process needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Its name, such as `database`.
+    /// Its name, such as `mongo`.
     pub name: &'static str,
     /// How it is.
     pub state: CheckState,
-    /// Why, in words for the operator; never a secret.
+    /// How many seconds ago that was found, or since when it has been so; `None` where neither is known.
+    pub age_seconds: Option<u64>,
+    /// What kind of thing went wrong last, even if all is well again.
+    pub last_error: Option<&'static str>,
+    /// Why it is not as it should be, in words for the operator; never a secret.
     pub detail: Option<String>,
 }
 
+impl Check {
+    /// A check of which nothing else is known.
+    pub fn new(name: &'static str, state: CheckState) -> Self {
+        Self { name, state, age_seconds: None, last_error: None, detail: None }
+    }
+
+    /// The same with the reason.
+    #[must_use]
+    pub fn because(self, detail: &str) -> Self {
+        Self { detail: Some(detail.to_owned()), ..self }
+    }
+
+    /// The same with its age.
+    #[must_use]
+    pub fn aged(self, age: Duration) -> Self {
+        Self { age_seconds: Some(age.as_secs()), ..self }
+    }
+}
+
 /// How something is that this process needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckState {
     /// As it should be.
@@ -43,121 +70,103 @@ pub enum CheckState {
     Failed,
 }
 
-/// One number.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// The name of the metric, such as `postern_sessions`.
-    pub name: &'static str,
-    /// What it counts or measures, one sentence.
-    pub help: &'static str,
-    /// How it behaves.
-    pub kind: SampleKind,
-    /// Labels and their values.
-    pub labels: Vec<(&'static str, String)>,
-    /// The number, in base units (seconds, bytes).
-    pub value: f64,
+/// What the routes of this listener know.
+#[derive(Clone)]
+pub(super) struct Ops {
+    /// How the process is.
+    pub source: Arc<dyn StatusSource>,
+    /// What was counted.
+    pub metrics: Metrics,
+    /// When the certificate of a listener ends first.
+    pub certificates_end: Option<Timestamp>,
 }
-
-/// How a metric behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SampleKind {
-    /// It only grows, from zero at start.
-    Counter,
-    /// It goes up and down.
-    Gauge,
-}
-
-type Source = Arc<dyn StatusSource>;
 
 /// The routes of the ops listener.
-pub(super) fn routes() -> Vec<Route<Source>> {
+pub(super) fn routes() -> Vec<Route<Ops>> {
     vec![
         Route::get("/healthz", Access::Anyone, healthz),
         Route::get("/readyz", Access::Anyone, readyz),
+        Route::get("/startupz", Access::Anyone, startupz),
         Route::get("/metrics", Access::Anyone, metrics),
     ]
 }
 
-async fn healthz() -> Response {
-    axum::Json(serde_json::json!({ "status": "ok" })).into_response()
-}
-
+/// The answer of every health page.
 #[derive(Serialize)]
-struct Readiness {
+struct Health {
     status: CheckState,
     degraded: Vec<&'static str>,
-    checks: Vec<Check>,
+    failed: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Vec<Check>>,
 }
 
-async fn readyz(State(source): State<Source>) -> Response {
-    let checks = source.checks();
-    let any = |state| checks.iter().any(|check| check.state == state);
-    let (code, status) = if any(CheckState::Failed) {
-        (StatusCode::SERVICE_UNAVAILABLE, CheckState::Failed)
-    } else if any(CheckState::Degraded) {
-        (StatusCode::OK, CheckState::Degraded)
-    } else {
-        (StatusCode::OK, CheckState::Ok)
-    };
-    let degraded = checks.iter().filter(|check| check.state == CheckState::Degraded);
-    let degraded = degraded.map(|check| check.name).collect();
-    (code, axum::Json(Readiness { status, degraded, checks })).into_response()
-}
+impl Health {
+    /// That of nothing but one word.
+    fn plain(status: CheckState) -> Self {
+        Self { status, degraded: Vec::new(), failed: Vec::new(), checks: None }
+    }
 
-async fn metrics(State(source): State<Source>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], exposition(&source.samples())).into_response()
-}
-
-/// The Prometheus text format, version 0.0.4.
-fn exposition(samples: &[Sample]) -> String {
-    let mut sorted: Vec<&Sample> = samples.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(b.name));
-    let mut text = String::new();
-    for family in sorted.chunk_by(|a, b| a.name == b.name) {
-        let Some(first) = family.first() else { continue };
-        let help = first.help.replace('\\', "\\\\").replace('\n', "\\n");
-        let kind = match first.kind {
-            SampleKind::Counter => "counter",
-            SampleKind::Gauge => "gauge",
-        };
-        let _ = writeln!(text, "# HELP {0} {help}\n# TYPE {0} {kind}", first.name);
-        for sample in family {
-            let _ = writeln!(text, "{}{} {}", sample.name, labels(&sample.labels), number(sample.value));
+    /// The worst of `checks`, each of them told if `verbose`.
+    fn of(checks: Vec<Check>, verbose: bool) -> Self {
+        let named = |state| checks.iter().filter(|check| check.state == state).map(|check| check.name).collect();
+        Self {
+            status: checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Ok),
+            degraded: named(CheckState::Degraded),
+            failed: named(CheckState::Failed),
+            checks: verbose.then_some(checks),
         }
     }
-    text
 }
 
-fn labels(labels: &[(&'static str, String)]) -> String {
-    if labels.is_empty() {
-        return String::new();
+impl IntoResponse for Health {
+    fn into_response(self) -> Response {
+        let failed = self.status == CheckState::Failed;
+        let code = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        (code, axum::Json(self)).into_response()
     }
-    let escaped = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-    format!("{{{}}}", pairs.join(","))
 }
 
-fn number(value: f64) -> String {
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
+/// Asks nobody: a process whose database is away is not to be restarted.
+async fn healthz() -> Health {
+    Health::plain(CheckState::Ok)
+}
+
+async fn startupz(State(ops): State<Ops>) -> Health {
+    Health::plain(if ops.source.is_started() { CheckState::Ok } else { CheckState::Failed })
+}
+
+async fn readyz(State(ops): State<Ops>, uri: Uri) -> Health {
+    let mut query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    Health::of(ops.source.checks(), query.any(|(key, _)| key == "verbose"))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating point; seconds stay far below 2^52")]
+async fn metrics(State(ops): State<Ops>) -> Response {
+    let now = Metrics::default();
+    ops.source.measure(&now);
+    if let Some(end) = ops.certificates_end {
+        now.set(&CERT_EXPIRY, ["listener"], end.as_second() as f64);
     }
-    value.to_string()
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], ops.metrics.exposition(&now)).into_response()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sample(name: &'static str, label: &str, value: f64) -> Sample {
-        let labels = if label.is_empty() { Vec::new() } else { vec![("of", label.to_owned())] };
-        Sample { name, help: "What it is.", kind: SampleKind::Gauge, labels, value }
-    }
-
     #[test]
-    fn samples_of_one_name_stand_together() {
-        let text = exposition(&[sample("b", "x", 1.0), sample("a", "", f64::INFINITY), sample("b", "y\"\n", 0.5)]);
-        let expected = "# HELP a What it is.\n# TYPE a gauge\na +Inf\n\
-            # HELP b What it is.\n# TYPE b gauge\nb{of=\"x\"} 1\nb{of=\"y\\\"\\n\"} 0.5\n";
-        assert_eq!(text, expected);
+    fn the_worst_check_is_the_state_of_all() {
+        let (good, odd, bad) = (
+            Check::new("a", CheckState::Ok),
+            Check::new("b", CheckState::Degraded),
+            Check::new("c", CheckState::Failed),
+        );
+        let all = Health::of(vec![good.clone(), odd.clone(), bad], true);
+        assert_eq!((all.status, all.degraded, all.failed), (CheckState::Failed, vec!["b"], vec!["c"]));
+        assert_eq!(all.checks.map(|checks| checks.len()), Some(3));
+        let fair = Health::of(vec![good, odd], false);
+        assert_eq!(fair.status, CheckState::Degraded);
+        assert_eq!(fair.into_response().status(), StatusCode::OK);
     }
 }

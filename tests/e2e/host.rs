@@ -210,15 +210,15 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         self.child.is_some()
     }
 
-    /// Waits until the host says that it is ready.
+    /// Waits until the host says that it has started; one that is draining does not call itself ready.
     #[track_caller]
     pub(crate) fn wait_ready(&mut self) {
         let name = self.machine.name.clone();
-        wait_until(&format!("{name} to answer /readyz with 200"), START, || {
+        wait_until(&format!("{name} to answer /startupz with 200"), START, || {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
                 panic!("`postern serve` on {name} ended: {status} (log below)");
             }
-            status_of(&self.machine.namespace, "http://127.0.0.1:9600/readyz") == Some(200)
+            status_of(&self.machine.namespace, "http://127.0.0.1:9600/startupz") == Some(200)
         });
     }
 

@@ -166,12 +166,20 @@ async fn writes_are_in_the_trail_once_and_refusals_are_not() {
 async fn health_and_numbers_are_told() {
     let rig = Rig::new().await;
     let ops = Caller::new(rig.addresses.ops, None);
-    assert_eq!(ops.send("GET", "/healthz", &[], None).json(), json!({ "status": "ok" }));
+    let health = |status: &str| json!({ "status": status, "degraded": [], "failed": [] });
+    assert_eq!(ops.send("GET", "/healthz", &[], None).json(), health("ok"));
+    let starting = ops.send("GET", "/startupz", &[], None);
+    assert_eq!((starting.status, starting.json()), (503, health("failed")));
     let ready = ops.send("GET", "/readyz", &[], None);
-    assert_eq!((ready.status, &ready.json()["degraded"]), (200, &json!(["database"])));
+    let expected = json!({ "status": "degraded", "degraded": ["mongo"], "failed": [] });
+    assert_eq!((ready.status, ready.json()), (200, expected));
+    let verbose = ops.send("GET", "/readyz?verbose", &[], None).json();
+    let mongo =
+        json!({ "name": "mongo", "state": "degraded", "age_seconds": null, "last_error": null, "detail": "away" });
+    assert_eq!(verbose["checks"], json!([mongo]));
     let metrics = ops.send("GET", "/metrics", &[], None);
-    assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4");
-    assert!(metrics.body.contains("\npostern_build_info{version=\"1\"} 1\n"), "{}", metrics.body);
+    assert_eq!(metrics.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(metrics.body.contains("\npostern_build_info{version=\"1\"} 1.0\n"), "{}", metrics.body);
 
     let page = Caller::new(rig.addresses.public.unwrap(), None).send("GET", "/", &[], None);
     assert_eq!((page.checked(), page.header("content-type")), (200, "text/html; charset=utf-8"));

@@ -15,10 +15,11 @@ use postern::{
         token::ApiToken,
     },
     keys::{master::MasterKey, token::Token},
+    metrics::{Metrics, catalogue::BUILD_INFO},
     runtime::random,
     services::{Act, Services, hosts::HostFacts, tokens::NewToken},
     store::{Emitter, Store, migrate, tokens::StoredToken},
-    web::{self, BoundAddresses, Check, CheckState, Listener, Sample, SampleKind, StatusSource},
+    web::{self, BoundAddresses, Check, CheckState, Listener, StatusSource},
 };
 use serde_json::Value;
 use tokio_util::{
@@ -166,13 +167,16 @@ fn read(mut answer: Response<ureq::Body>) -> Answer {
 pub(crate) struct Well;
 
 impl StatusSource for Well {
-    fn checks(&self) -> Vec<Check> {
-        vec![Check { name: "database", state: CheckState::Degraded, detail: Some("away".to_owned()) }]
+    fn is_started(&self) -> bool {
+        false
     }
 
-    fn samples(&self) -> Vec<Sample> {
-        let labels = vec![("version", "1".to_owned())];
-        vec![Sample { name: "postern_build_info", help: "The release.", kind: SampleKind::Gauge, labels, value: 1.0 }]
+    fn checks(&self) -> Vec<Check> {
+        vec![Check::new("mongo", CheckState::Degraded).because("away")]
+    }
+
+    fn measure(&self, now: &Metrics) {
+        now.set(&BUILD_INFO, ["1"], 1.0);
     }
 }
 

@@ -84,7 +84,7 @@ impl BringUp {
             let (services, admission) = (self.services.clone(), self.admission.clone());
             self.lifecycle.spawn(self.memory.clone().keep(services, admission, host, stop));
         }
-        self.status.ready();
+        self.status.ready(host);
         let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(host.id = %host, host.name = %self.facts.name, duration_ms, "ready");
         Ok(())
@@ -129,7 +129,10 @@ impl BringUp {
                 Err(error) if is_passing(&error) => {
                     if !told {
                         told = true;
-                        tracing::warn!(error = format!("{error:#}"), "the database is away; trying until it is there");
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            "the database is away; trying until it is there"
+                        );
                         self.go_on_from_memory();
                     }
                     let pause = backoff.pause(u32::from_be_bytes(random::bytes()));
@@ -160,7 +163,11 @@ impl BringUp {
         }
         if let Some(remembered) = self.memory.read(self.services.now()) {
             let age_s = remembered.age.as_secs();
-            tracing::warn!(age_s, revision = remembered.snapshot.revision.0, "admitting by the policy of the last run");
+            tracing::warn!(
+                age_s,
+                revision = remembered.snapshot.revision.0,
+                "admitting by the policy of the last run"
+            );
             self.admission.restore(remembered.snapshot, remembered.age);
             self.start_daemons(remembered.host_id);
         }

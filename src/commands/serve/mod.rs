@@ -84,7 +84,8 @@ async fn start(
         services.set_host_database(database);
     }
     let admission = Admission::new(services.clone());
-    let status = Arc::new(Status::new(database.store.clone(), bus.clone(), admission.clone()));
+    let status =
+        Arc::new(Status::new(database.store.clone(), bus.clone(), services.clone(), admission.clone(), stop.clone()));
     let listeners = web::start(web_settings(config), services.clone(), status.clone(), tasks, stop.clone()).await?;
     tracing::info!(?listeners, "listening");
 

@@ -1,49 +1,73 @@
-//! The state of this process, for its health page and its metrics.
+//! The state of this process, for its health pages and its metrics.
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    collections::BTreeMap,
+    sync::OnceLock,
+    time::{Duration, Instant},
 };
+
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     daemon::DaemonsHandle,
-    services::admission::Admission,
+    domain::{drain::Drain, ids::HostId, profile::ProfileState},
+    metrics::{
+        Metrics,
+        catalogue::{
+            BUILD_INFO, BUS_LAG, CERT_EXPIRY, HOST_STATE, MONGO_UP, PROFILES, SNAPSHOT_AGE, SNAPSHOT_REVISION,
+        },
+    },
+    services::{Services, admission::Admission},
     store::{Bus, Store},
     telemetry::VERSION,
-    web::{Check, CheckState, Sample, SampleKind, StatusSource},
+    web::{Check, CheckState, StatusSource},
 };
 
 /// A snapshot that has not been confirmed for this long is told of.
 const STALE: Duration = Duration::from_secs(15);
 
+/// The states of a process, as metrics name them.
+const STATES: [&str; 4] = ["starting", "online", "draining", "stopping"];
+
 /// What the parts of this process say of themselves.
 pub(super) struct Status {
     store: Store,
     bus: Bus,
+    services: Services,
     admission: Admission,
-    ready: AtomicBool,
+    stop: CancellationToken,
+    ready: OnceLock<Instant>,
+    host: OnceLock<HostId>,
     daemons: OnceLock<DaemonsHandle>,
     missing: OnceLock<Vec<String>>,
 }
 
 impl Status {
-    pub(super) fn new(store: Store, bus: Bus, admission: Admission) -> Self {
+    /// Of a process that ends when `stop` is cancelled.
+    pub(super) fn new(
+        store: Store,
+        bus: Bus,
+        services: Services,
+        admission: Admission,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             store,
             bus,
+            services,
             admission,
-            ready: AtomicBool::new(false),
+            stop,
+            ready: OnceLock::new(),
+            host: OnceLock::new(),
             daemons: OnceLock::new(),
             missing: OnceLock::new(),
         }
     }
 
-    /// The process is of use from now on.
-    pub(super) fn ready(&self) {
-        self.ready.store(true, Ordering::Release);
+    /// The process is of use from now on, as this host.
+    pub(super) fn ready(&self, host: HostId) {
+        let _ = self.host.set(host);
+        let _ = self.ready.set(Instant::now());
     }
 
     /// What this machine lacks for daemons.
@@ -70,83 +94,109 @@ impl Status {
     pub(super) fn carries(&self, daemons: DaemonsHandle) {
         drop(self.daemons.set(daemons));
     }
+
+    /// The order to leave service, while it stands.
+    fn drain(&self) -> Option<Drain> {
+        self.admission.snapshot().drain_of(*self.host.get()?)
+    }
+
+    fn state(&self) -> &'static str {
+        match () {
+            () if self.stop.is_cancelled() => "stopping",
+            () if !self.is_started() => "starting",
+            () if self.drain().is_some() => "draining",
+            () => "online",
+        }
+    }
+
+    /// Whether new traffic should go elsewhere.
+    fn in_service(&self) -> Check {
+        if self.stop.is_cancelled() {
+            return Check::new("in_service", CheckState::Failed).because("this process is ending");
+        }
+        let Some(drain) = self.drain() else { return Check::new("in_service", CheckState::Ok) };
+        let since = self.services.now().duration_since(drain.started_at).unsigned_abs();
+        let why = "this host was ordered out of service; it stays so until it is resumed";
+        Check::new("in_service", CheckState::Failed).because(why).aged(since)
+    }
+
+    fn mongo(&self) -> Check {
+        let mongo = match self.store.without_primary() {
+            None => Check::new("mongo", CheckState::Ok),
+            Some(away) => Check::new("mongo", CheckState::Degraded).because("no primary is known").aged(away),
+        };
+        Check { last_error: self.store.last_trouble(), ..mongo }
+    }
+
+    fn snapshot(&self) -> Check {
+        match self.admission.age() {
+            None => Check::new("snapshot", CheckState::Degraded).because("policy was never read"),
+            Some(age) if age < STALE => Check::new("snapshot", CheckState::Ok).aged(age),
+            Some(age) => {
+                let why = "policy has not been confirmed for a while";
+                Check::new("snapshot", CheckState::Degraded).because(why).aged(age)
+            }
+        }
+    }
 }
 
 impl StatusSource for Status {
+    fn is_started(&self) -> bool {
+        self.ready.get().is_some()
+    }
+
     fn checks(&self) -> Vec<Check> {
-        let started = self.ready.load(Ordering::Acquire);
-        let age = self.admission.age();
-        let fresh = age.is_some_and(|age| age < STALE);
-        let database = self.store.without_primary().is_none();
-        let check = |name, good, state, detail: &str| Check {
-            name,
-            state: if good { CheckState::Ok } else { state },
-            detail: (!good).then(|| detail.to_owned()),
+        let started = match self.ready.get() {
+            Some(since) => Check::new("started", CheckState::Ok).aged(since.elapsed()),
+            None => Check::new("started", CheckState::Failed).because("still starting"),
         };
-        let missing = self.missing.get().map(|missing| missing.join("; ")).unwrap_or_default();
-        let writable = self.admission.paused().is_none();
-        vec![
-            check("vpn", missing.is_empty(), CheckState::Degraded, &missing),
-            check("started", started, CheckState::Failed, "still starting"),
-            check("database", database, CheckState::Degraded, "no primary is known"),
-            check("writable", writable, CheckState::Degraded, "paused for a move of the database: `postern resume`"),
-            check("snapshot", fresh, CheckState::Degraded, "policy has not been confirmed for a while"),
-        ]
+        let vpn = match self.missing.get().map(|missing| missing.join("; ")).filter(|missing| !missing.is_empty()) {
+            Some(missing) => Check::new("vpn", CheckState::Degraded).because(&missing),
+            None => Check::new("vpn", CheckState::Ok),
+        };
+        let writable = match self.admission.paused() {
+            Some(_) => {
+                let why = "paused for a move of the database: `postern resume`";
+                Check::new("writable", CheckState::Degraded).because(why)
+            }
+            None => Check::new("writable", CheckState::Ok),
+        };
+        vec![started, self.in_service(), self.mongo(), writable, self.snapshot(), vpn]
     }
 
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]
-    fn samples(&self) -> Vec<Sample> {
-        let counters = self.bus.counters();
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed) as f64;
-        let plain = |name, help, kind, value| Sample { name, help, kind, labels: Vec::new(), value };
-        let snapshot = self.admission.snapshot();
-        let mut samples = vec![
-            Sample {
-                name: "postern_build_info",
-                help: "The release of Postern.",
-                kind: SampleKind::Gauge,
-                labels: vec![("version", VERSION.to_owned())],
-                value: 1.0,
-            },
-            plain("postern_bus_events_total", "Nudges heard.", SampleKind::Counter, count(&counters.heard)),
-            plain(
-                "postern_bus_resyncs_total",
-                "Gaps in what was heard.",
-                SampleKind::Counter,
-                count(&counters.resyncs),
-            ),
-            plain("postern_bus_deaf_total", "Times that no beat came.", SampleKind::Counter, count(&counters.deaf)),
-            plain(
-                "postern_snapshot_revision",
-                "The revision of the policy in memory.",
-                SampleKind::Gauge,
-                snapshot.revision.0 as f64,
-            ),
-            plain(
-                "postern_snapshot_profiles",
-                "Profiles in memory.",
-                SampleKind::Gauge,
-                snapshot.profile_count() as f64,
-            ),
-            plain(
-                "postern_mongo_up",
-                "Whether a primary is known.",
-                SampleKind::Gauge,
-                f64::from(u8::from(self.store.without_primary().is_none())),
-            ),
-        ];
-        if let Some(age) = self.admission.age() {
-            let help = "Seconds since the policy in memory was last known to be the newest.";
-            samples.push(plain("postern_snapshot_age_seconds", help, SampleKind::Gauge, age.as_secs_f64()));
+    fn measure(&self, now: &Metrics) {
+        now.set(&BUILD_INFO, [VERSION], 1.0);
+        for state in STATES {
+            now.set(&HOST_STATE, [state], f64::from(u8::from(state == self.state())));
         }
-        if let Some(lag) = counters.lag() {
-            let help = "Seconds that this process's last beat took to come back to it.";
-            samples.push(plain("postern_bus_lag_seconds", help, SampleKind::Gauge, lag.as_secs_f64()));
+        now.set(&MONGO_UP, [], f64::from(u8::from(self.store.without_primary().is_none())));
+        if let Some(lag) = self.bus.counters().lag() {
+            now.set(&BUS_LAG, [], lag.as_secs_f64());
+        }
+        if let Some(age) = self.admission.age() {
+            now.set(&SNAPSHOT_AGE, [], age.as_secs_f64());
+        }
+        let snapshot = self.admission.snapshot();
+        now.set(&SNAPSHOT_REVISION, [], snapshot.revision.0 as f64);
+        let mut profiles = BTreeMap::from([("active", 0), ("expired", 0), ("revoked", 0)]);
+        let present = self.services.now();
+        for profile in snapshot.profiles() {
+            let state = match profile.state {
+                ProfileState::Revoked => "revoked",
+                ProfileState::Active if profile.expires_at <= present => "expired",
+                ProfileState::Active => "active",
+            };
+            *profiles.entry(state).or_default() += 1;
+        }
+        for (state, count) in profiles {
+            now.set(&PROFILES, [state], f64::from(count));
+        }
+        if let Some(end) = self.services.authorities_end() {
+            now.set(&CERT_EXPIRY, ["authority"], end.as_second() as f64);
         }
         if let Some(daemons) = self.daemons.get() {
-            let sessions = daemons.session_count() as f64;
-            samples.push(plain("postern_vpn_sessions", "Live sessions of this host.", SampleKind::Gauge, sessions));
+            daemons.measure(now);
         }
-        samples
     }
 }

@@ -1,0 +1,59 @@
+//! The numbers of this host's daemons as they are at the moment of asking.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::DaemonsHandle;
+use crate::{
+    domain::{ids::ServerId, server::DaemonState},
+    metrics::{
+        Metrics,
+        catalogue::{CERT_EXPIRY, OPENVPN_UP, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES, VPN_SESSIONS},
+    },
+    services::attachments::wanted,
+};
+
+impl DaemonsHandle {
+    /// Measures into `now`.
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]
+    pub fn measure(&self, now: &Metrics) {
+        let here = &self.0;
+        let snapshot = here.admission.snapshot();
+        // A server that is to run and does not is a zero, not a gap.
+        let servers = wanted(&snapshot, here.host).map(|(server, _)| (server.id, 0));
+        let mut sessions: BTreeMap<ServerId, usize> = servers.collect();
+        let mut running: BTreeMap<ServerId, bool> = sessions.keys().map(|server| (*server, false)).collect();
+        for (_, carried) in here.board.sessions() {
+            *sessions.entry(carried.server_id).or_default() += 1;
+        }
+        for status in here.board.statuses() {
+            let up = matches!(status.state, DaemonState::Running | DaemonState::Draining);
+            running.insert(status.key.server_id, up);
+        }
+        for (server, count) in sessions {
+            now.set(&VPN_SESSIONS, [&here.label(server)], count as f64);
+        }
+        for (server, up) in running {
+            now.set(&OPENVPN_UP, [&here.label(server)], f64::from(u8::from(up)));
+        }
+        for (server, (received, sent)) in here.board.traffic() {
+            now.add(&VPN_BYTES, [&here.label(server), "received"], received);
+            now.add(&VPN_BYTES, [&here.label(server), "sent"], sent);
+        }
+        self.measure_spool(now);
+        let ends = snapshot.attached_to(here.host).filter_map(|(_, attachment)| attachment.credentials.as_ref());
+        if let Some(end) = ends.map(|credentials| credentials.not_after).min() {
+            now.set(&CERT_EXPIRY, ["daemon"], end.as_second() as f64);
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]
+    fn measure_spool(&self, now: &Metrics) {
+        let journal = &self.0.journal;
+        let waited = |since: Timestamp| self.0.services.now().duration_since(since).as_secs_f64().max(0.0);
+        now.set(&SPOOL_EVENTS, [], journal.waiting() as f64);
+        now.set(&SPOOL_OLDEST, [], journal.oldest().map_or(0.0, waited));
+        now.add(&SPOOL_DROPPED, [], journal.dropped());
+    }
+}

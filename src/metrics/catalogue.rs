@@ -1,0 +1,98 @@
+//! Every metric there is. What is not here cannot be recorded, and dashboards and alerts may name nothing else.
+//!
+//! Names have base units (`_seconds`, `_bytes`), counters end in `_total`. Labels are of [`LABELS`], and their values come
+//! from closed sets: words of this program, templates of routes, names of servers. Never a user, a profile, an address or
+//! the id of a request: a label's values are kept for months, and each makes a series.
+
+use std::marker::PhantomData;
+
+use super::{About, Counter, Gauge, Histogram, Kind, Metric};
+
+/// The labels that metrics may have.
+pub const LABELS: &[&str] = &[
+    "action_class",
+    "direction",
+    "job",
+    "kind",
+    "method",
+    "op",
+    "reason",
+    "result",
+    "route",
+    "server",
+    "state",
+    "status",
+    "surface",
+    "version",
+];
+
+/// Of requests, in seconds; 50 ms is what lists and searches promise.
+const REQUEST: &[f64] = &[0.01, 0.05, 0.25, 1.0, 5.0];
+/// Of calls to the database, in seconds.
+const CALL: &[f64] = &[0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
+/// Of connecting clients, in seconds.
+const CONNECT: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+macro_rules! catalogue {
+    ($($constant:ident: $kind:ident $(($buckets:ident))? = $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric<$kind, { <[&str]>::len(&[$($label),*]) }> = Metric {
+                about: About {
+                    name: $name,
+                    kind: Kind::$kind,
+                    help: $help,
+                    labels: &[$($label),*],
+                    buckets: catalogue!(@buckets $($buckets)?),
+                },
+                kind: PhantomData,
+            };
+        )*
+
+        /// All of them.
+        pub const CATALOGUE: &[About] = &[$($constant.about),*];
+    };
+    (@buckets $buckets:ident) => { $buckets };
+    (@buckets) => { &[] };
+}
+
+catalogue! {
+    BUILD_INFO: Gauge = "postern_build_info" ["version"] "The release of Postern, always 1";
+
+    HTTP_REQUESTS: Counter = "postern_http_requests_total" ["surface", "route", "method", "status"]
+        "Requests that were answered, by route and class of status";
+    HTTP_SECONDS: Histogram(REQUEST) = "postern_http_request_duration_seconds" ["surface", "route"]
+        "How long answers took";
+    OIDC_LOGINS: Counter = "postern_oidc_logins_total" ["surface", "result", "reason"]
+        "Sign-ins at the identity provider that came to an end";
+
+    VPN_SESSIONS: Gauge = "postern_vpn_sessions" ["server"] "Live VPN sessions of this host";
+    VPN_CONNECTS: Counter = "postern_vpn_connects_total" ["server", "result", "reason"]
+        "Answers to clients that connected";
+    VPN_CONNECT_SECONDS: Histogram(CONNECT) = "postern_vpn_connect_duration_seconds" []
+        "From a client's question to its session";
+    VPN_BYTES: Counter = "postern_vpn_bytes_total" ["server", "direction"]
+        "Traffic of clients since this process started, as the host sees it";
+    OPENVPN_UP: Gauge = "postern_openvpn_up" ["server"] "Whether the daemon of a server that is to run here serves clients";
+    OPENVPN_RESTARTS: Counter = "postern_openvpn_restarts_total" ["reason"]
+        "Daemons that ended by themselves, could not be started, or were started anew with other settings";
+
+    HOST_STATE: Gauge = "postern_host_state" ["state"] "The state of this host's process; 1 for the present one";
+    BUS_EVENTS: Counter = "postern_bus_events_total" ["kind"] "Nudges that were heard";
+    BUS_LAG: Gauge = "postern_bus_lag_seconds" []
+        "How long this process's last beat took to come back to it; absent while another process beats";
+    BUS_RESYNCS: Counter = "postern_bus_resyncs_total" ["reason"]
+        "Times that nudges may have been missed, so that all was compared";
+    MONGO_UP: Gauge = "postern_mongo_up" [] "Whether a primary of the database is known";
+    MONGO_OP_SECONDS: Histogram(CALL) = "postern_mongo_op_duration_seconds" ["op"] "How long calls to the database took";
+    MONGO_ERRORS: Counter = "postern_mongo_errors_total" ["reason"] "Calls to the database that failed";
+    SPOOL_EVENTS: Gauge = "postern_spool_events" [] "Steps of sessions that wait to be written to the database";
+    SPOOL_OLDEST: Gauge = "postern_spool_oldest_seconds" [] "How long the oldest of them has waited";
+    SPOOL_DROPPED: Counter = "postern_spool_dropped_total" [] "Steps of sessions that were lost for good";
+    SNAPSHOT_AGE: Gauge = "postern_snapshot_age_seconds" []
+        "Since when the policy in memory is not known to be the newest";
+    SNAPSHOT_REVISION: Gauge = "postern_snapshot_revision" [] "The revision of the policy in memory";
+    PROFILES: Gauge = "postern_profiles" ["state"] "Profiles in the cluster, as the policy in memory has them";
+    CERT_EXPIRY: Gauge = "postern_cert_expiry_timestamp_seconds" ["kind"]
+        "When the certificate of this kind that ends first will end";
+}
