@@ -133,6 +133,9 @@ fn check(name: &str, source: &str) -> Vec<Offence> {
     if module.ends_with("/tests") {
         return offences;
     }
+    offences.extend(nameless_events(source).into_iter().map(|line| {
+        offence(line, "a line of the log begins with `event = \"…\"`, a word that stays what it is".to_owned())
+    }));
     for import in imports(source) {
         if let Some(target) = target_in_crate(&import.path, module)
             && target != part
@@ -160,6 +163,26 @@ fn check(name: &str, source: &str) -> Vec<Offence> {
     }
     offences.dedup();
     offences
+}
+
+/// Where something is logged for people without a stable name; what is for debugging needs none.
+fn nameless_events(source: &str) -> Vec<usize> {
+    let tokens = without_tests(&tokens(&blank(source)));
+    let begins = |at: usize, words: &[&str]| {
+        tokens[at.min(tokens.len())..]
+            .iter()
+            .map(|token| token.text.as_str())
+            .take(words.len())
+            .eq(words.iter().copied())
+    };
+    let logs =
+        |at: usize| ["info", "warn", "error"].iter().any(|level| begins(at, &["tracing", "::", level, "!", "("]));
+    let named = |at: usize| {
+        // The name of a target is a literal, and so blank here.
+        let at = if begins(at, &["target", ":", ","]) { at + 3 } else { at };
+        begins(at, &["event", "="])
+    };
+    (0..tokens.len()).filter(|at| logs(*at) && !named(*at + 5)).map(|at| tokens[at].line).collect()
 }
 
 /// The part of the crate that a path leads to, if it is one of the crate. `super` counts when it climbs to the root.
@@ -469,4 +492,19 @@ fn a_file_that_is_too_long_and_a_folder_without_a_floor_are_found() {
     assert_eq!(offences("domain/user.rs", &"\n".repeat(LINES)), [""; 0]);
     assert_eq!(offences("domain/user.rs", &"\n".repeat(LINES + 1)).len(), 1);
     assert_eq!(offences("attic/mod.rs", ""), ["`attic` is on no floor: give it one in tests/floors.rs"]);
+}
+
+#[test]
+fn a_log_line_without_a_stable_name_is_found() {
+    let nameless = "fn f() { tracing::warn!(%error, \"it failed\"); tracing::debug!(\"x\"); }";
+    assert_eq!(
+        offences("jobs/mod.rs", nameless),
+        ["a line of the log begins with `event = \"…\"`, a word that stays what it is"]
+    );
+    for named in [
+        "fn f() { tracing::info!(event = \"a.b\", %error, \"it failed\"); }",
+        "fn f() { tracing::info!(target: \"audit\", event = \"a.b\", \"it failed\"); }",
+    ] {
+        assert_eq!(offences("jobs/mod.rs", named), [""; 0], "{named}");
+    }
 }

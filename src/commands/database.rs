@@ -61,7 +61,8 @@ impl Database {
         } else {
             let newer = migrate::is_current(&self.store).await?;
             if !newer.is_empty() {
-                tracing::info!(migrations = ?newer, "the database has been migrated by a later release; going on");
+                tracing::info!(event = "migrations.newer", migrations = ?newer,
+                    "the database has been migrated by a later release; going on");
             }
             Ok(())
         }

@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     services::{ServiceError, backup::BackupError},
     store::{StoreError, backup::CopyError},
+    telemetry::{Logs, Output},
 };
 
 /// A self-hosted company VPN with replicated hosts.
@@ -124,14 +125,15 @@ struct Machine {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    crate::telemetry::start();
+    let output = if matches!(arguments.command, Command::Serve { .. }) { Output::Stdout } else { Output::Stderr };
+    let logs = Logs::start(output);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error).context("the runtime did not start")),
     };
     let outcome = runtime.block_on(async {
         match arguments.command {
-            Command::Serve { machine } => serve::run(machine).await,
+            Command::Serve { machine } => serve::run(machine, &logs).await,
             Command::Doctor { machine, json } => doctor::run(machine, json).await,
             Command::Join(options) => join::run(options).await,
             Command::Backup { verb } => backup::run(verb).await,

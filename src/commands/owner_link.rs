@@ -16,7 +16,8 @@ pub(super) async fn run(machine: Machine) -> anyhow::Result<ExitCode> {
     let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), None);
     let link = services.make_owner_link(&Act::of(Actor::Shell("owner-link"))).await?;
     print(format_args!("{}/owner-link/{}", base(&config), link.secret.expose()));
-    tracing::info!(until = %link.expires_at, "this link opens the console as owner, once; do not pass it on");
+    tracing::info!(event = "owner_link.made", until = %link.expires_at,
+        "this link opens the console as owner, once; do not pass it on");
     database.close().await;
     Ok(ExitCode::SUCCESS)
 }

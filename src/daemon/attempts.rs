@@ -27,6 +27,7 @@ impl Here {
         self.services.metrics().count(&VPN_CONNECTS, [&self.label(server), result, reason]);
         let profile = verdict.ok();
         tracing::info!(
+            event = "vpn.connect",
             server.id = %server,
             // Of a stranger there is only what its certificate claims.
             profile.id = profile.map_or_else(|| peer.common_name.clone(), |profile| profile.id.to_string()),

@@ -88,9 +88,9 @@ impl Board {
         if let Report::Status(status) = &report {
             let detail = status.detail.as_deref().unwrap_or_default();
             match status.state {
-                DaemonState::Failed => tracing::warn!(server.id = %server, detail,
+                DaemonState::Failed => tracing::warn!(event = "daemon.failed", server.id = %server, detail,
                     "daemon failed"),
-                other => tracing::info!(server.id = %server, state = ?other, detail,
+                other => tracing::info!(event = "daemon.state", server.id = %server, state = ?other, detail,
                     "daemon changed state"),
             }
         }

@@ -184,7 +184,7 @@ impl Conversation {
                 () = stop.cancelled() => return Pause::Stop,
                 gone = running.gone() => {
                     if let Err(error) = gone {
-                        tracing::warn!(error = &error as &dyn std::error::Error,
+                        tracing::warn!(event = "daemon.end_unseen", error = &error as &dyn std::error::Error,
                             "the end of a daemon was not seen well");
                     }
                     return Pause::Died;
@@ -258,7 +258,7 @@ impl Conversation {
             }
             Event::Established { cid } => self.established(cid),
             Event::Address { cid, address, primary: true } if !self.roster.addressed(cid, address) => {
-                tracing::error!(server.id = %self.server, %address,
+                tracing::error!(event = "vpn.wrong_address", server.id = %self.server, %address,
                     "a client was given another address than its own");
                 self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
             }
@@ -279,7 +279,7 @@ impl Conversation {
             }
             Event::Hold => self.link.send(Command::HoldRelease).await?,
             Event::State { state, detail } => self.state(&state, &detail),
-            Event::Fatal(text) => tracing::warn!(server.id = %self.server, text,
+            Event::Fatal(text) => tracing::warn!(event = "daemon.fatal", server.id = %self.server, text,
                 "the daemon gives up"),
             Event::Address { .. } | Event::Log(_) | Event::Info(_) => {}
             Event::Unknown(line) => tracing::debug!(server.id = %self.server, line, "the daemon said something new"),
@@ -291,7 +291,7 @@ impl Conversation {
         self.serving = match state {
             DaemonState::Connected => {
                 if detail != "SUCCESS" {
-                    tracing::warn!(server.id = %self.server, detail,
+                    tracing::warn!(event = "daemon.started_with_errors", server.id = %self.server, detail,
                         "the daemon started with errors");
                 }
                 true
@@ -397,12 +397,14 @@ impl Conversation {
             match &record {
                 SessionRecord::Began(session) => {
                     self.here.board.carry(session);
-                    tracing::info!(session.id = %session.id, user.id = %session.user_id, profile.id = %session.profile_id,
+                    tracing::info!(event = "session.began",
+                        session.id = %session.id, user.id = %session.user_id, profile.id = %session.profile_id,
                         server.id = %session.server_id, client.version = session.client_version, "session began");
                 }
                 SessionRecord::Ended { session, reason, .. } => {
                     self.here.board.put_down(session);
-                    tracing::info!(session.id = %session.id, user.id = %session.user_id, server.id = %session.server_id,
+                    tracing::info!(event = "session.ended",
+                        session.id = %session.id, user.id = %session.user_id, server.id = %session.server_id,
                         reason = ?reason, "session ended");
                 }
             }
@@ -423,6 +425,7 @@ impl Conversation {
         };
         let rows = rows.unwrap_or_else(|error| {
             tracing::error!(
+                event = "daemon.status_unreadable",
                 error = &error as &dyn std::error::Error,
                 "the status of a daemon cannot be read"
             );
@@ -438,7 +441,7 @@ impl Conversation {
         };
         let result = self.roster.reconcile(&rows, now, adopt);
         if !rows.is_empty() {
-            tracing::info!(server.id = %self.server, clients = rows.len(),
+            tracing::info!(event = "daemon.clients_adopted", server.id = %self.server, clients = rows.len(),
                 "adopted the clients of a running daemon");
         }
         for (_, client) in self.roster.iter().filter(|(_, client)| client.up) {
@@ -457,7 +460,8 @@ impl Conversation {
     pub(super) async fn policy(&mut self, snapshot: &Snapshot) -> Result<(), AskError> {
         for (cid, denial) in reaper::doomed(&self.roster, snapshot, self.here.services.now()) {
             let Some(client) = self.roster.get(cid) else { continue };
-            tracing::info!(session.id = %client.session.id, user.id = %client.session.user_id, reason = denial.as_str(),
+            tracing::info!(event = "session.ended_by_policy",
+                session.id = %client.session.id, user.id = %client.session.user_id, reason = denial.as_str(),
                 "session is ended by the policy");
             let farewell = gatekeeper::farewell(denial, client.dialect());
             self.end(cid, farewell, EndReason::Refused).await?;

@@ -99,7 +99,7 @@ impl Journal {
     pub(super) fn record(&self, record: SessionRecord) {
         let lost = self.queue().push(record);
         if lost > 0 && self.0.dropped.fetch_add(lost, Ordering::Relaxed) == 0 {
-            tracing::error!("the journal of sessions is full; its oldest entries are lost");
+            tracing::error!(event = "spool.full", "the journal of sessions is full; its oldest entries are lost");
         }
         self.0.news.notify_one();
     }
@@ -166,6 +166,7 @@ impl Writer {
             Ok(records) if records.is_empty() => {}
             Ok(records) => {
                 tracing::info!(
+                    event = "spool.found",
                     records = records.len(),
                     "sessions of an earlier run are still to be written down"
                 );
@@ -178,6 +179,7 @@ impl Writer {
                 writer.spool.in_use = true;
             }
             Err(error) => tracing::warn!(
+                event = "spool.unreadable",
                 error = &error as &dyn std::error::Error,
                 "the spool cannot be read"
             ),
@@ -249,7 +251,8 @@ impl Writer {
             Err(Unanswered::Late | Unanswered::Refused(ServiceError::Unavailable(_))) => false,
             Err(error) => {
                 self.journal.0.dropped.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(session.id = %session_of(record), error = &error as &dyn std::error::Error,
+                tracing::error!(event = "session.unwritten",
+                    session.id = %session_of(record), error = &error as &dyn std::error::Error,
                     "a session could not be written down");
                 true
             }
@@ -265,6 +268,7 @@ impl Writer {
         match self.spool.append(queue.records.iter().skip(queue.spooled)) {
             Ok(()) => queue.spooled = queue.records.len(),
             Err(error) => tracing::warn!(
+                event = "spool.unwritten",
                 error = &error as &dyn std::error::Error,
                 "the spool cannot be written"
             ),
@@ -312,6 +316,7 @@ impl Spool {
         match remove_if_there(&self.path) {
             Ok(()) => self.in_use = false,
             Err(error) => tracing::warn!(
+                event = "spool.kept",
                 error = &error as &dyn std::error::Error,
                 "the spool cannot be removed"
             ),

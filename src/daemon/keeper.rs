@@ -213,7 +213,7 @@ impl Keeper {
                     return Ok(Next::Stop);
                 }
                 Pause::LinkLost => {
-                    tracing::warn!(server.id = %self.key.server_id,
+                    tracing::warn!(event = "daemon.link_lost", server.id = %self.key.server_id,
                         "the link to a daemon was lost");
                     conversation.leave();
                     self.pause(PAUSES.0).await;
@@ -240,7 +240,8 @@ impl Keeper {
             // It goes on with what it has.
             Ok(Plan::Certificate(request)) => Some(request),
             Err(error) => {
-                tracing::warn!(server.id = %self.key.server_id, error = &error as &dyn std::error::Error,
+                tracing::warn!(event = "daemon.no_plan",
+                    server.id = %self.key.server_id, error = &error as &dyn std::error::Error,
                     "no plan");
                 None
             }
@@ -288,7 +289,8 @@ impl Keeper {
         }
         write_secrets(&self.dir, &run.secrets).map_err(|error| Trouble::missing(&error))?;
         let running = openvpn.start(&self.dir, &run.config).map_err(|error| Trouble::missing(&error))?;
-        tracing::info!(server.id = %self.key.server_id, pid = running.pid(), openvpn = %openvpn.version(),
+        tracing::info!(event = "daemon.started",
+            server.id = %self.key.server_id, pid = running.pid(), openvpn = %openvpn.version(),
             "daemon started");
         Ok(running)
     }
@@ -348,8 +350,9 @@ impl Keeper {
             }
         };
         match hearing.await {
-            Ok(()) => tracing::info!(server.id = %self.key.server_id, "daemon ended"),
-            Err(error) => tracing::error!(server.id = %self.key.server_id, error = &error as &dyn std::error::Error,
+            Ok(()) => tracing::info!(event = "daemon.ended", server.id = %self.key.server_id, "daemon ended"),
+            Err(error) => tracing::error!(event = "daemon.unended",
+                server.id = %self.key.server_id, error = &error as &dyn std::error::Error,
                 "a daemon could not be ended"),
         }
     }
@@ -360,12 +363,14 @@ impl Keeper {
             Ok(Some(running)) => self.finish_unattended(running).await,
             Ok(None) => {}
             Err(error) => tracing::warn!(
+                event = "daemon.unseen",
                 error = &error as &dyn std::error::Error,
                 "a daemon could not be looked for"
             ),
         }
         if let Err(error) = std::fs::remove_dir_all(self.dir.path()) {
             tracing::warn!(
+                event = "daemon.files_kept",
                 error = &error as &dyn std::error::Error,
                 "the files of a daemon could not be removed"
             );

@@ -53,7 +53,11 @@ impl Keepsake {
             .map_err(|error| error.to_string())
             .and_then(|text| self.dir.write(FILE, &text).map_err(|error| error.to_string()));
         if let Err(error) = written {
-            tracing::warn!(error, "the roster of a daemon cannot be written; a restart will have to guess");
+            tracing::warn!(
+                event = "daemon.roster_unwritten",
+                error,
+                "the roster of a daemon cannot be written; a restart will have to guess"
+            );
         }
     }
 }

@@ -151,7 +151,7 @@ impl Supervisor {
                 let trouble = trouble::chain(&error);
                 // Told once, though it is tried again and again.
                 if self.walls.borrow().trouble.as_ref() != Some(&trouble) {
-                    tracing::warn!(error = trouble, "the firewall's rules are not in place");
+                    tracing::warn!(event = "firewall.failed", error = trouble, "the firewall's rules are not in place");
                 }
                 self.applied = None;
                 self.walls.send_modify(|walls| walls.trouble = Some(trouble));
@@ -163,13 +163,17 @@ impl Supervisor {
     async fn close(self) {
         for kept in self.keepers.into_values() {
             if let Err(error) = kept.task.await {
-                tracing::error!(%error, "the keeper of a daemon ended badly");
+                tracing::error!(event = "daemon.keeper_crashed", %error, "the keeper of a daemon ended badly");
             }
         }
         if self.here.settings.stop_with_postern
             && let Err(error) = apply(&[]).await
         {
-            tracing::warn!(error = trouble::chain(&error), "the firewall's rules were not removed");
+            tracing::warn!(
+                event = "firewall.kept",
+                error = trouble::chain(&error),
+                "the firewall's rules were not removed"
+            );
         }
     }
 }

@@ -44,7 +44,7 @@ pub async fn heartbeat(
         match stop.run_until_cancelled(beat).await {
             Some(Ok(Ok(()))) => heard = true,
             Some(Ok(Err(error))) if heard => {
-                tracing::warn!(%error, "the cluster does not hear this host");
+                tracing::warn!(event = "host.unheard", %error, "the cluster does not hear this host");
                 heard = false;
             }
             _ => {}
@@ -87,7 +87,10 @@ async fn confirm_pause(services: &Services, host: HostId, pause: Revision, quiet
         matches!(confirming.await, Ok(Ok(())))
     };
     if confirmed {
-        tracing::info!("the cluster is paused: what happens to sessions is kept on this host");
+        tracing::info!(
+            event = "cluster.pause_confirmed",
+            "the cluster is paused: what happens to sessions is kept on this host"
+        );
     }
     confirmed
 }
@@ -97,9 +100,12 @@ pub async fn sweep(services: Services, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
         match tokio::time::timeout(LIMIT, services.sweep_addresses()).await {
             Ok(Ok(0)) => {}
-            Ok(Ok(addresses)) => tracing::info!(addresses, "gave back addresses that no profile came of"),
-            Ok(Err(error)) => tracing::warn!(%error, "reserved addresses were not looked at"),
-            Err(_elapsed) => tracing::warn!("looking at reserved addresses takes too long"),
+            Ok(Ok(addresses)) => {
+                tracing::info!(event = "job.sweep", addresses, "gave back addresses that no profile came of");
+            }
+            Ok(Err(error)) => tracing::warn!(event = "job.sweep_failed", %error,
+                "reserved addresses were not looked at"),
+            Err(_elapsed) => tracing::warn!(event = "job.sweep_failed", "looking at reserved addresses takes too long"),
         }
     }
 }
@@ -121,9 +127,11 @@ pub async fn certify(services: Services, mut bus: Subscription, stop: Cancellati
         }
         match tokio::time::timeout(LIMIT, services.certify()).await {
             Ok(Ok(0)) => {}
-            Ok(Ok(answered)) => tracing::info!(answered, "signed certificates of daemons"),
-            Ok(Err(error)) => tracing::warn!(%error, "certificate requests wait"),
-            Err(_elapsed) => tracing::warn!("answering certificate requests takes too long"),
+            Ok(Ok(answered)) => tracing::info!(event = "job.certify", answered, "signed certificates of daemons"),
+            Ok(Err(error)) => tracing::warn!(event = "job.certify_failed", %error, "certificate requests wait"),
+            Err(_elapsed) => {
+                tracing::warn!(event = "job.certify_failed", "answering certificate requests takes too long");
+            }
         }
     }
 }

@@ -92,15 +92,16 @@ impl Lifecycle {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("told to stop by SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("told to stop by SIGINT"),
+            _ = terminate.recv() => tracing::info!(event = "process.stop_requested", "told to stop by SIGTERM"),
+            _ = interrupt.recv() => tracing::info!(event = "process.stop_requested", "told to stop by SIGINT"),
             () = self.soft.cancelled() => {}
         }
         self.soft.cancel();
         self.tasks.close();
         tokio::select! {
             () = self.tasks.wait() => {}
-            () = tokio::time::sleep(self.grace) => tracing::warn!("some tasks take too long to finish, cutting them off"),
+            () = tokio::time::sleep(self.grace) => tracing::warn!(event = "process.stop_late",
+                "some tasks take too long to finish, cutting them off"),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

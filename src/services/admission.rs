@@ -128,7 +128,10 @@ impl Admission {
         let store = self.services.store();
         let mut delta = store.deadline(READ_LIMIT, store.changes_since(since)).await?;
         if since > Revision(0) && timeline.as_ref() != Some(&delta.timeline) {
-            tracing::warn!("the database was restored from a backup; reading all policy anew");
+            tracing::warn!(
+                event = "policy.restored",
+                "the database was restored from a backup; reading all policy anew"
+            );
             since = Revision(0);
             delta = store.deadline(READ_LIMIT, store.changes_since(since)).await?;
         }
@@ -173,12 +176,13 @@ impl Admission {
             match self.refresh().await {
                 Ok(()) if !reachable => {
                     reachable = true;
-                    tracing::info!("policy can be read again");
+                    tracing::info!(event = "policy.readable", "policy can be read again");
                 }
                 Ok(()) => {}
                 Err(error) if reachable => {
                     reachable = false;
-                    tracing::warn!(%error, "policy cannot be read; admission goes on from what is known");
+                    tracing::warn!(event = "policy.unreadable", %error,
+                        "policy cannot be read; admission goes on from what is known");
                 }
                 Err(_still) => {}
             }

@@ -146,7 +146,8 @@ impl Services {
                 Ok(false) => {}
                 Err(error @ ServiceError::Unavailable(_)) => return Err(error),
                 // One bad request must not keep the others waiting.
-                Err(error) => tracing::warn!(attachment = %status.key, %error, "a certificate request was refused"),
+                Err(error) => tracing::warn!(event = "daemon.certificate_refused", attachment = %status.key, %error,
+                    "a certificate request was refused"),
             }
         }
         Ok(answered)

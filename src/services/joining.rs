@@ -527,7 +527,8 @@ impl Services {
         let (user, key) = (user_of(host), key.to_string());
         let password = self.master_key()?.password(&Context { collection: "hosts", id: &user, field: &key });
         if !self.store().make_host_user(&user, password.expose()).await? {
-            tracing::warn!(host.id = %host, "this process may not make database users, so the host shares its own");
+            tracing::warn!(event = "host_user.not_allowed", host.id = %host,
+                "this process may not make database users, so the host shares its own");
             return Ok(own());
         }
         let uri = uri_of_user(database.uri.expose(), &user, password.expose(), &database.name);
@@ -538,9 +539,11 @@ impl Services {
     /// Takes the way to the database from a host that is gone. What cannot be done is told, since somebody has to.
     pub(super) async fn drop_host_user(&self, host: HostId) {
         match self.store().drop_host_user(&user_of(host)).await {
-            Ok(true) => tracing::info!(host.id = %host, "removed the host's database user"),
+            Ok(true) => tracing::info!(event = "host_user.removed", host.id = %host,
+                "removed the host's database user"),
             Ok(false) => {}
-            Err(error) => tracing::warn!(host.id = %host, %error, "the host's database user is still there"),
+            Err(error) => tracing::warn!(event = "host_user.kept", host.id = %host, %error,
+                "the host's database user is still there"),
         }
     }
 

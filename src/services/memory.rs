@@ -74,7 +74,8 @@ impl Memory {
         let written: Written = match opened {
             Ok(bytes) => serde_json::from_slice(&bytes).ok()?,
             Err(error) => {
-                tracing::warn!(%error, "the remembered policy cannot be opened, going on without it");
+                tracing::warn!(event = "memory.unreadable", %error,
+                    "the remembered policy cannot be opened, going on without it");
                 return None;
             }
         };
@@ -111,8 +112,10 @@ impl Memory {
                 };
                 match tokio::task::spawn_blocking(write).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(%error, "the policy could not be remembered on disk"),
-                    Err(error) => tracing::error!(%error, "remembering the policy ended early"),
+                    Ok(Err(error)) => tracing::warn!(event = "memory.unwritten", %error,
+                        "the policy could not be remembered on disk"),
+                    Err(error) => tracing::error!(event = "memory.crashed", %error,
+                        "remembering the policy ended early"),
                 }
             }
             if last {

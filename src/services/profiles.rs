@@ -157,7 +157,8 @@ impl Services {
             Err(unknown @ ServiceError::Unavailable(_)) => return Err(unknown),
             Err(refused) => {
                 if let Err(error) = self.store().release_address(id).await {
-                    tracing::warn!(profile.id = %id, %error, "an address stays reserved for a profile that was not made");
+                    tracing::warn!(event = "profile.address_kept", profile.id = %id, %error,
+                        "an address stays reserved for a profile that was not made");
                 }
                 return Err(refused);
             }

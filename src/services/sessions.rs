@@ -109,7 +109,11 @@ impl Services {
     pub async fn close_other_sessions(&self, host: HostId, carried: &[SessionId]) -> Result<(), ServiceError> {
         let closed = self.store().end_other_sessions(host, carried).await?;
         if closed > 0 {
-            tracing::info!(sessions = closed, "closed the records of sessions that ended while nobody looked");
+            tracing::info!(
+                event = "session.tidied",
+                sessions = closed,
+                "closed the records of sessions that ended while nobody looked"
+            );
         }
         Ok(())
     }

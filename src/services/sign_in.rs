@@ -185,6 +185,7 @@ impl From<StoreError> for SignInRefusal {
 /// What the provider's failure means for the person; the cause is told to the log, here and only here.
 fn provider_failed(error: OidcError) -> SignInRefusal {
     tracing::warn!(
+        event = "oidc.failed",
         error = &error as &dyn std::error::Error,
         "the identity provider let nobody in"
     );

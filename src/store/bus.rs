@@ -343,7 +343,7 @@ impl Listener {
             }
             if last_beat.elapsed() > self.settings.deaf_after {
                 self.counters.deaf.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!("no beat was heard; opening the cursor on events anew");
+                tracing::warn!(event = "bus.deaf", "no beat was heard; opening the cursor on events anew");
                 self.suspect = true;
                 return Ok(());
             }
@@ -389,7 +389,7 @@ impl Listener {
     async fn ensure_collection(&self) -> Result<(), StoreError> {
         let made = ensure_collection(&self.store, self.patience()).await;
         if let Err(error @ StoreError::Misconfigured { .. }) = &made {
-            tracing::error!("{error}");
+            tracing::error!(event = "bus.misconfigured", "{error}");
         }
         made
     }

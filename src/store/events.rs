@@ -179,6 +179,7 @@ impl Sender {
                 Ok(()) => self.counters.sent.fetch_add(count, Ordering::Relaxed),
                 Err(error) => {
                     tracing::warn!(
+                        event = "bus.unsent",
                         error = &error as &dyn std::error::Error,
                         count,
                         "nudges were not sent"

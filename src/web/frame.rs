@@ -198,6 +198,7 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
     set_headers(response.headers_mut(), id, frame.https);
     frame.count(&method, &route, response.status(), began.elapsed());
     tracing::info!(
+        event = "http.request",
         %method,
         route,
         status = response.status().as_u16(),
@@ -215,11 +216,11 @@ fn given_id(headers: &HeaderMap) -> Option<RequestId> {
 
 fn log_cause(problem: &Problem, id: RequestId) {
     match (problem.cause(), problem.code()) {
-        (Some(cause), Code::Internal) => tracing::error!(request_id = %id, error = chain(cause),
+        (Some(cause), Code::Internal) => tracing::error!(event = "http.failed", request_id = %id, error = chain(cause),
             "a request failed"),
-        (Some(cause), _) => tracing::warn!(request_id = %id, error = chain(cause),
+        (Some(cause), _) => tracing::warn!(event = "http.put_off", request_id = %id, error = chain(cause),
             "a request was put off"),
-        (None, Code::Internal) => tracing::error!(request_id = %id, "a handler panicked"),
+        (None, Code::Internal) => tracing::error!(event = "http.panicked", request_id = %id, "a handler panicked"),
         (None, _) => {}
     }
 }

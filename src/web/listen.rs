@@ -87,7 +87,7 @@ pub(super) fn serve(
             let (stream, peer) = match connection {
                 Ok(connection) => connection,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(event = "http.accept_failed", %error, "a connection could not be accepted");
                     tokio::time::sleep(BREATH).await;
                     continue;
                 }

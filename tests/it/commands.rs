@@ -23,6 +23,8 @@ pub(crate) struct Installation {
     /// Where the program is, for a machine whose processes run without root.
     confined: Option<PathBuf>,
     serve: Option<Child>,
+    /// Which lines of the log are wanted, if not the usual ones.
+    log: Option<&'static str>,
     /// Where the public listener is to be.
     pub(crate) public: u16,
     /// Where the admin listener is to be.
@@ -59,7 +61,7 @@ impl Installation {
         }
         fs::write(folder.path().join("postern.toml"), text).unwrap();
         fs::set_permissions(folder.path().join("postern.toml"), fs::Permissions::from_mode(0o600)).unwrap();
-        Self { folder, confined: None, serve: None, public, admin, ops }
+        Self { folder, confined: None, serve: None, log: None, public, admin, ops }
     }
 
     /// Where its files are: `postern.toml`, `data`, and `master.key` where it has one.
@@ -88,7 +90,13 @@ impl Installation {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POSTERN_")) {
             command.env_remove(name);
         }
+        command.envs(self.log.map(|filter| ("POSTERN_LOG", filter)));
         command
+    }
+
+    /// From now on its processes say all that they can say.
+    pub(crate) fn log_everything(&mut self) {
+        self.log = Some("trace");
     }
 
     /// Runs a command to its end.

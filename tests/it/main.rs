@@ -11,6 +11,7 @@ mod api_profiles;
 mod api_rig;
 mod backup;
 mod bus;
+mod canary;
 mod cli;
 mod commands;
 mod console;

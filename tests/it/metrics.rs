@@ -88,10 +88,10 @@ fn assert_modest(series: &[Series]) {
 }
 
 fn path_of(route: &RouteInfo, round: usize) -> String {
-    let filled = route.path.split('/').map(|part| match part.starts_with('{') {
-        true => format!("usr_{round:026}"),
-        false => part.to_owned(),
-    });
+    let filled = route
+        .path
+        .split('/')
+        .map(|part| if part.starts_with('{') { format!("usr_{round:026}") } else { part.to_owned() });
     filled.collect::<Vec<_>>().join("/")
 }
 

@@ -86,7 +86,7 @@ impl BringUp {
         }
         self.status.ready(host);
         let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(host.id = %host, host.name = %self.facts.name, duration_ms, "ready");
+        tracing::info!(event = "process.ready", host.id = %host, host.name = %self.facts.name, duration_ms, "ready");
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl BringUp {
     async fn tell_what_is_missing(&self) {
         let missing = daemon::preflight(&self.vpn.openvpn).await;
         for sentence in &missing {
-            tracing::warn!(missing = sentence, "this machine cannot run VPN daemons");
+            tracing::warn!(event = "vpn.missing", missing = sentence, "this machine cannot run VPN daemons");
         }
         self.status.lacks(missing);
     }
@@ -130,6 +130,7 @@ impl BringUp {
                     if !told {
                         told = true;
                         tracing::warn!(
+                            event = "mongo.away",
                             error = format!("{error:#}"),
                             "the database is away; trying until it is there"
                         );
@@ -164,6 +165,7 @@ impl BringUp {
         if let Some(remembered) = self.memory.read(self.services.now()) {
             let age_s = remembered.age.as_secs();
             tracing::warn!(
+                event = "memory.used",
                 age_s,
                 revision = remembered.snapshot.revision.0,
                 "admitting by the policy of the last run"

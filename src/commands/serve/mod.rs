@@ -23,6 +23,7 @@ use crate::{
     runtime::lifecycle::{Ending, Lifecycle},
     services::{Services, admission::Admission, hosts::HostFacts, memory::Memory},
     store::{Bus, BusSettings},
+    telemetry::Logs,
     web,
 };
 
@@ -30,9 +31,10 @@ use bring_up::BringUp;
 use status::Status;
 
 /// Runs this host until it is told to stop.
-pub(super) async fn run(machine: Machine) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(machine: Machine, logs: &Logs) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let config = load(&machine)?;
+    logs.name_host(config.host_name()?.as_str());
     let data_dir = &config.host.data_dir;
     make_data_dir(data_dir)?;
     let _only_one = lock(data_dir)?;
@@ -52,7 +54,7 @@ pub(super) async fn run(machine: Machine) -> anyhow::Result<ExitCode> {
     if let Ok(Some(error)) = started?.await {
         return Err(error);
     }
-    tracing::info!("stopped");
+    tracing::info!(event = "process.stopped", "stopped");
     Ok(if ending == Ending::Crashed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -87,7 +89,7 @@ async fn start(
     let status =
         Arc::new(Status::new(database.store.clone(), bus.clone(), services.clone(), admission.clone(), stop.clone()));
     let listeners = web::start(web_settings(config), services.clone(), status.clone(), tasks, stop.clone()).await?;
-    tracing::info!(?listeners, "listening");
+    tracing::info!(event = "process.listening", ?listeners, "listening");
 
     let bring_up = BringUp {
         vpn: config.vpn_settings(),

@@ -80,7 +80,11 @@ impl PrivateDatabase {
     /// uses the database has ended. (Dropping does the same, and blocks.)
     pub async fn close(self) {
         if let Err(error) = tokio::task::spawn_blocking(move || drop(self)).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "closing the private database");
+            tracing::warn!(
+                event = "mongod.close_failed",
+                error = &error as &dyn std::error::Error,
+                "closing the private database"
+            );
         }
     }
 }
@@ -222,7 +226,7 @@ fn keep(place: &Place, stop: &Receiver<()>, tell: oneshot::Sender<Result<String,
         if let Some(tell) = tell.take() {
             let _ = tell.send(outcome);
         } else if let Err(error) = outcome {
-            tracing::error!("the private database cannot be taken over: {error}");
+            tracing::error!(event = "mongod.not_taken_over", "the private database cannot be taken over: {error}");
         }
     };
     let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(place.folder.join("lock"));
@@ -257,13 +261,14 @@ fn watch(place: &Place, access: &Access, server: &mut ServerProcess, stop: &Rece
     while !stopped_within(stop, WATCH_PERIOD) {
         let Some(status) = server.ended() else { continue };
         let pause = backoff.pause(random());
-        tracing::error!(%status, log = %place.log().display(), "the private mongod ended; starting it again");
+        tracing::error!(event = "mongod.ended", %status, log = %place.log().display(),
+            "the private mongod ended; starting it again");
         if stopped_within(stop, pause) {
             return;
         }
         match ServerProcess::start(place, access.port) {
             Ok(restarted) => *server = restarted,
-            Err(error) => tracing::error!("the private mongod does not start: {error}"),
+            Err(error) => tracing::error!(event = "mongod.not_started", "the private mongod does not start: {error}"),
         }
     }
 }

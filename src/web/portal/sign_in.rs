@@ -158,7 +158,11 @@ async fn end_replaced(services: &Services, visit: &Visit, headers: &HeaderMap) {
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a login that was replaced lives on until it expires");
+        tracing::warn!(
+            event = "login.kept",
+            error = &error as &dyn std::error::Error,
+            "a login that was replaced lives on until it expires"
+        );
     }
 }
 
