@@ -2,7 +2,8 @@
 //!
 //! Some work on the database of the configuration; the nouns of `client` ask the API. Results go to standard output,
 //! everything else to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or precondition,
-//! 5 not signed in or forbidden, 6 unreachable or timed out, 7 partly done, 8 differences found.
+//! 5 not signed in or forbidden, 6 unreachable or timed out, 7 partly done, 8 differences found, 9 this machine was removed
+//! from its cluster.
 
 mod backup;
 mod client;
@@ -186,6 +187,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
                 return ExitCode::from(4);
             }
             Some(ServiceError::Unavailable(_)) => return ExitCode::from(6),
+            Some(ServiceError::Removed(_)) => return ExitCode::from(9),
             _ => {}
         }
         match cause.downcast_ref::<StoreError>() {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::conversation::Order;
 use crate::{
@@ -57,6 +57,7 @@ pub(super) struct Board {
     state: Mutex<State>,
     news: Notify,
     moved: Notify,
+    bare: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +142,17 @@ impl Board {
     /// Whether it is known which sessions a daemon carries.
     pub(super) fn is_settled(&self, server: ServerId) -> bool {
         self.state().settled.contains(&server)
+    }
+
+    /// Notes whether this machine runs no daemon and has no rules of ours in its firewall.
+    pub(super) fn set_bare(&self, bare: bool) {
+        self.bare.send_replace(bare);
+    }
+
+    /// Waits until nothing of ours runs on this machine.
+    pub(super) async fn until_bare(&self) {
+        // The sender lives as long as this.
+        drop(self.bare.subscribe().wait_for(|bare| *bare).await);
     }
 
     /// Wakes the supervisor: a daemon settled, or its keeper ended.

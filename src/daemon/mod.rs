@@ -49,6 +49,9 @@ use crate::{
     services::{DaemonStatus, HostKey, ServiceError, Services, Subscription, admission::Admission},
 };
 
+/// Between two looks at what waits to be written.
+const GLANCE: Duration = Duration::from_millis(50);
+
 /// How daemons are run on this machine.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -105,6 +108,14 @@ impl DaemonsHandle {
     /// Whether a step of a session is being written to the database at this moment.
     pub fn is_recording(&self) -> bool {
         self.0.journal.is_writing()
+    }
+
+    /// Waits until no daemon runs any more, the firewall's rules are gone, and what happened is written down.
+    pub async fn until_bare(&self) {
+        self.0.board.until_bare().await;
+        while self.unwritten() > 0 {
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     /// How many steps of sessions were lost for good, because too many waited or the database refused them.

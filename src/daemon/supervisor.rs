@@ -69,6 +69,7 @@ pub(super) async fn run(here: Arc<Here>, silent: CancellationToken) {
     while !here.stop.is_cancelled() {
         supervisor.keep_wanted();
         supervisor.raise_walls().await;
+        here.board.set_bare(supervisor.is_bare());
         if !tidied && unsettled.iter().all(|server| here.board.is_settled(*server)) {
             here.journal.tidy();
             tidied = true;
@@ -157,6 +158,11 @@ impl Supervisor {
                 self.walls.send_modify(|walls| walls.trouble = Some(trouble));
             }
         }
+    }
+
+    /// Whether no daemon is kept and no rule is in place.
+    fn is_bare(&self) -> bool {
+        self.keepers.is_empty() && self.applied.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// Waits for the keepers, which heed the same stop.

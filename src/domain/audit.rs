@@ -169,6 +169,8 @@ actions! {
     HostResume = "host.resume";
     /// A host was removed.
     HostDelete = "host.delete";
+    /// A server got another key, and its profiles were revoked.
+    ServerRotate = "server.rotate";
     /// Somebody asked for the end of a session.
     SessionEnd = "session.end";
     /// Somebody signed in for the first time, and a prepared user became theirs.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -47,6 +48,30 @@ impl Host {
     /// Whether it is to leave service.
     pub fn is_draining(&self) -> bool {
         self.drain.is_some()
+    }
+}
+
+/// A host that was removed from the cluster. Its key makes no host any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedHost {
+    /// What its id was.
+    pub id: HostId,
+    /// What its name was. Another machine may have the name since.
+    pub name: HostName,
+    /// The public half of its key.
+    pub public_key: [u8; 32],
+    /// When it was removed.
+    pub removed_at: Timestamp,
+}
+
+impl std::fmt::Display for RemovedHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, removed_at, .. } = self;
+        write!(
+            f,
+            "this machine was host {name} and has been removed from the cluster ({removed_at:.0}); its key is not accepted \
+             any more: to make it a host again, delete host.key in host.data_dir and join with a new token"
+        )
     }
 }
 

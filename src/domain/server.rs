@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{
     ids::{HostId, OrganizationId, ServerId},
     network::{Route, ServerNetwork},
-    text::{DnsName, GroupName, Name},
+    text::{DnsName, GroupName, HostName, Name},
 };
 
 /// The transport of a server.
@@ -175,6 +175,24 @@ pub struct Credentials {
     pub client_authorities: String,
     /// The tls-crypt-v2 server key, sealed to the host's key.
     pub sealed_tls_crypt: Vec<u8>,
+}
+
+/// A machine that is no host any more and had a server's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct KeyHolder {
+    /// What its name was.
+    pub host_name: HostName,
+    /// When it was removed.
+    pub removed_at: Timestamp,
+}
+
+/// What may be known about the tls-crypt-v2 key that all hosts of a server share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ServerKeyFacts {
+    /// When it was last rotated; never, while the server has the key that all servers begin with.
+    pub rotated_at: Option<Timestamp>,
+    /// Who has it and is no host any more. While somebody does, rotating the key is due.
+    pub left_with: Vec<KeyHolder>,
 }
 
 /// A host that is to run a server.

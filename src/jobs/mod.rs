@@ -25,6 +25,9 @@ const PERIOD: Duration = Duration::from_secs(30);
 /// How often reservations that came to nothing are looked for.
 const SWEEP: Duration = Duration::from_hours(1);
 
+/// How often it is looked what removed hosts leave behind.
+const CLEAR: Duration = Duration::from_secs(5);
+
 /// The longest that one round may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -106,6 +109,31 @@ pub async fn sweep(services: Services, stop: CancellationToken) {
             Ok(Err(error)) => tracing::warn!(event = "job.sweep_failed", %error,
                 "reserved addresses were not looked at"),
             Err(_elapsed) => tracing::warn!(event = "job.sweep_failed", "looking at reserved addresses takes too long"),
+        }
+    }
+}
+
+/// Clears away what removed hosts leave behind, until `stop`. Any process that holds the master key may do so.
+pub async fn clear_removed(services: Services, stop: CancellationToken) {
+    let mut told = false;
+    while stop.run_until_cancelled(tokio::time::sleep(CLEAR)).await.is_some() {
+        match tokio::time::timeout(LIMIT, services.clear_removed_hosts()).await {
+            Ok(Ok(cleared)) => {
+                told = false;
+                if cleared > 0 {
+                    tracing::info!(
+                        event = "removed_hosts.cleared",
+                        cleared,
+                        "removed hosts are gone, with their database users"
+                    );
+                }
+            }
+            Ok(Err(error)) if !told => {
+                told = true;
+                tracing::warn!(event = "removed_hosts.left", %error, "something of removed hosts is still there");
+            }
+            Ok(Err(_same)) => {}
+            Err(_elapsed) => tracing::warn!(event = "removed_hosts.late", "clearing removed hosts away takes too long"),
         }
     }
 }

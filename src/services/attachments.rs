@@ -24,7 +24,7 @@ use crate::{
         secret::Secret,
     },
     pki::request::{LeafKey, PublicKey},
-    store::{hosts::DaemonStatus, servers::AttachmentKey},
+    store::{hosts::DaemonStatus, server_keys::StoredServerKey, servers::AttachmentKey},
 };
 
 /// How long a daemon's certificate is valid.
@@ -170,7 +170,8 @@ impl Services {
             let certificate =
                 authorities.server.sign_host_csr(request, authorities.server_name.as_str(), now, not_after)?;
             let key = status.key.to_string();
-            let tls_crypt = authorities.tls_crypt.to_pem();
+            let stored = tx.find::<StoredServerKey>(&status.key.server_id).await?.map(|found| found.value);
+            let tls_crypt = self.open_server_key(authorities, stored.as_ref())?.to_pem();
             let host_key = HostPublicKey::from_bytes(host.value.public_key)?;
             let credentials = Credentials {
                 certificate: certificate.pem,
@@ -242,7 +243,7 @@ pub fn credentials_for(
     Ok(CredentialState::Ready(secrets))
 }
 
-fn place(attachment: &str) -> Context<'_> {
+pub(super) fn place(attachment: &str) -> Context<'_> {
     Context { collection: "attachments", id: attachment, field: "tls_crypt" }
 }
 

@@ -1,6 +1,11 @@
 //! Why a service did not do what it was asked: in words for the one who asked, named by what they can do about it.
 
-use crate::{domain::Revision, keys::KeyError, pki::PkiError, store::StoreError};
+use crate::{
+    domain::{Revision, host::RemovedHost},
+    keys::KeyError,
+    pki::PkiError,
+    store::StoreError,
+};
 
 /// The refusals and failures of services.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +30,9 @@ pub enum ServiceError {
         /// Its revision now.
         current: Revision,
     },
+    /// The machine was a host that has been removed.
+    #[error("{0}")]
+    Removed(Box<RemovedHost>),
     /// The asker may not.
     #[error("this needs a role that may {0}")]
     Forbidden(&'static str),

@@ -1,4 +1,4 @@
-//! Hosts: come into being, say that they are alive, are changed and removed.
+//! Hosts: come into being, say that they are alive, are changed.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,12 @@ use crate::{
         host::{Host, HostState, ProcessRole},
         ids::HostId,
         role::Permission,
-        server::Attachment,
         text::{HostName, PublicAddress},
     },
     store::{
         StoreError,
         entity::{Page, PageRequest},
         hosts::HostStatus,
-        servers::AttachmentKey,
     },
 };
 
@@ -153,27 +151,6 @@ impl Services {
         self.host(act, id).await
     }
 
-    /// Removes a host with its attachments. Its sessions end as soon as it hears of it; what was sealed to its key is
-    /// deleted. A process that still runs with the cluster's database joins anew, as a new host, at its next start.
-    pub async fn delete_host(&self, act: &Act, id: HostId, expected: Option<Revision>) -> Result<(), ServiceError> {
-        act.require(Permission::ManageHosts)?;
-        self.change(|tx| async move {
-            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
-            check_revision(&found, expected)?;
-            for attachment in tx.attachments_on(id).await? {
-                let key = AttachmentKey { server_id: attachment.value.server_id, host_id: id };
-                tx.delete::<Attachment>(&key, self.now()).await?;
-            }
-            tx.delete::<Host>(&id, self.now()).await?;
-            let changes = serde_json::json!({ "name": [found.value.name, null] });
-            tx.record(&self.entry(act, Action::HostDelete, &id, changes)).await?;
-            Ok(())
-        })
-        .await?;
-        self.drop_host_user(id).await;
-        Ok(())
-    }
-
     /// Makes this machine a host of the cluster, or brings what the cluster knows of it up to date.
     ///
     /// A host is known by its key. A name that another key holds is taken over only by a process with the master key,
@@ -183,7 +160,8 @@ impl Services {
     /// joined starts, and how any does while the cluster is paused.
     ///
     /// # Errors
-    /// [`ServiceError::Conflict`] if the name belongs to somebody else, or if there is something to change and this
+    /// [`ServiceError::Removed`] if it was one and has been removed; [`ServiceError::Conflict`] if the name belongs to
+    /// somebody else, or if there is something to change and this
     /// process's database user may not.
     pub async fn register_host(&self, facts: &HostFacts) -> Result<HostId, ServiceError> {
         let known = self.store().find_host_by_name(&facts.name).await?.map(|found| found.value);
@@ -191,6 +169,7 @@ impl Services {
             self.nudge(&Nudge::HostChange(known.id));
             return Ok(known.id);
         }
+        self.refuse_removed(&facts.public_key).await?;
         match self.change_host(facts).await {
             Err(ServiceError::Internal(cause)) if is_refused(&*cause) => {
                 Err(ServiceError::Conflict(changed_meanwhile(&facts.name)))
@@ -204,6 +183,9 @@ impl Services {
         let statuses = &self.store().host_statuses(None).await?;
         let id = self
             .change(|tx| async move {
+                if let Some(removed) = tx.removed_host(&facts.public_key).await? {
+                    return Err(ServiceError::Removed(Box::new(removed)));
+                }
                 let Some(found) = tx.host_by_name(&facts.name).await? else {
                     let host = facts.host(fresh, None);
                     tx.insert(&host).await?;
@@ -246,7 +228,7 @@ impl Services {
 }
 
 fn is_refused(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Misconfigured { .. }))
+    cause.downcast_ref().is_some_and(StoreError::is_refusal)
 }
 
 fn changed_meanwhile(name: &HostName) -> String {

@@ -361,6 +361,7 @@ impl Services {
     }
 
     async fn report(&self, shown: &Shown, checks: &[MachineCheck]) -> Result<JoinPlan, ServiceError> {
+        self.refuse_removed(shown.public_key.as_bytes()).await?;
         let hash = shown.hash()?;
         let found = self.store().find_join_ticket_by_secret(hash.as_bytes()).await?.ok_or_else(unknown)?;
         self.check_use(&found, shown)?;
@@ -396,7 +397,9 @@ impl Services {
         shown: &Shown,
         stranger: &Stranger,
     ) -> Result<T, ServiceError> {
-        if let Err(error @ (ServiceError::NotFound(_) | ServiceError::Conflict(_))) = &outcome {
+        if let Err(error @ (ServiceError::NotFound(_) | ServiceError::Conflict(_) | ServiceError::Removed(_))) =
+            &outcome
+        {
             self.store().insert_audit(&self.join_denial(shown, error, stranger).await).await?;
         }
         outcome
@@ -408,6 +411,9 @@ impl Services {
         let alive = &self.living_hosts().await?;
         let ticket = self
             .change(|tx| async move {
+                if let Some(removed) = tx.removed_host(request.shown.public_key.as_bytes()).await? {
+                    return Err(ServiceError::Removed(Box::new(removed)));
+                }
                 let found = tx.join_ticket(hash.as_bytes()).await?.ok_or_else(unknown)?;
                 self.check_use(&found.body, &request.shown)?;
                 let act = |host| Act { actor: Actor::Host(host), request_id: stranger.request_id };
@@ -536,15 +542,9 @@ impl Services {
         Ok(Secret::new(uri))
     }
 
-    /// Takes the way to the database from a host that is gone. What cannot be done is told, since somebody has to.
-    pub(super) async fn drop_host_user(&self, host: HostId) {
-        match self.store().drop_host_user(&user_of(host)).await {
-            Ok(true) => tracing::info!(event = "host_user.removed", host.id = %host,
-                "removed the host's database user"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(event = "host_user.kept", host.id = %host, %error,
-                "the host's database user is still there"),
-        }
+    /// Takes the way to the database from a host that is gone. `false` if this process may not.
+    pub(super) async fn drop_host_user(&self, host: HostId) -> Result<bool, ServiceError> {
+        Ok(self.store().drop_host_user(&user_of(host)).await?)
     }
 
     async fn living_hosts(&self) -> Result<BTreeSet<HostId>, ServiceError> {

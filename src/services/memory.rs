@@ -95,7 +95,16 @@ impl Memory {
         std::fs::rename(new, &self.path)
     }
 
-    /// Keeps the file up to date until `stop`, and once more then.
+    /// Forgets everything.
+    pub fn forget(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(event = "memory.kept", %error, "the remembered policy could not be removed");
+        }
+    }
+
+    /// Keeps the file up to date until `stop`, and once more then. A host that was removed remembers nothing.
     pub async fn keep(self, services: Services, admission: Admission, host_id: HostId, stop: CancellationToken) {
         loop {
             let last = tokio::select! {
@@ -105,8 +114,13 @@ impl Memory {
             if let Some(age) = admission.age() {
                 let snapshot = admission.snapshot();
                 let memory = self.clone();
+                let knows_us = snapshot.host(host_id).is_some();
                 let confirmed_at = services.now() - age;
                 let write = move || {
+                    if !knows_us {
+                        memory.forget();
+                        return Ok(());
+                    }
                     let changes = snapshot.to_changes();
                     memory.write(&Written { host_id, confirmed_at, revision: snapshot.revision, changes })
                 };

@@ -27,6 +27,7 @@ use crate::{
         entity::{Page, PageRequest},
         policy::PolicyChange,
         profiles::ProfileFilter,
+        server_keys::StoredServerKey,
         settings::SETTINGS_KEY,
     },
 };
@@ -105,9 +106,10 @@ impl Services {
                 self.store().find::<Server>(&issue.server),
                 self.store().attached_hosts(&servers),
                 self.store().find::<Settings>(&SETTINGS_KEY),
+                self.store().find::<StoredServerKey>(&issue.server),
             )
         };
-        let (server, attached, settings) = self.store().deadline(SOON, reads).await?;
+        let (server, attached, settings, server_key) = self.store().deadline(SOON, reads).await?;
         let server = server.ok_or_else(|| ServiceError::invalid("server_id", "there is no such server"))?.value;
         let hosts = attached.get(&server.id).map(Vec::as_slice).unwrap_or_default();
         let written_for = WrittenFor::now(&server, hosts);
@@ -117,7 +119,9 @@ impl Services {
         let expires_at = expiry(now, settings).min(authorities.client.not_after());
         let key = LeafKey::generate()?;
         let certificate = authorities.client.issue_client(&key.public_key(), id, now, expires_at)?;
-        let tls_crypt = authorities.tls_crypt.client_key(id.to_string().as_bytes())?;
+        let server_key = server_key.map(|found| found.value);
+        let wrapping = self.open_server_key(&authorities, server_key.as_ref())?;
+        let tls_crypt = wrapping.client_key(id.to_string().as_bytes())?;
 
         let remotes = remotes(&written_for, id);
         if remotes.is_empty() {
@@ -150,7 +154,7 @@ impl Services {
             fingerprint: Fingerprint(certificate.fingerprint_sha256),
             written_for: Some(written_for),
         };
-        let added = self.add_profile(act, profile, issue, settings).await;
+        let added = self.add_profile(act, profile, issue, settings, server_key.as_ref()).await;
         let rev = match added {
             Ok(rev) => rev,
             // It may have been added all the same; the sweep finds out.
@@ -172,7 +176,9 @@ impl Services {
         profile: &Profile,
         issue: &Issue<'_>,
         settings: &Settings,
+        server_key: Option<&StoredServerKey>,
     ) -> Result<Revision, ServiceError> {
+        let sealed = server_key.and_then(|key| key.sealed.as_ref());
         let limit = u64::from(settings.profiles_per_user.get());
         self.change(|tx| async move {
             if let Some(hash) = issue.ticket
@@ -185,6 +191,10 @@ impl Services {
             let server = server.ok_or_else(|| ServiceError::invalid("server_id", "there is no such server"))?.value;
             if !server.network.net().contains(&profile.address) {
                 return Err(ServiceError::Conflict("the server's network was changed just now; try again".into()));
+            }
+            let now_sealed = tx.find::<StoredServerKey>(&server.id).await?.and_then(|found| found.value.sealed);
+            if now_sealed.as_ref() != sealed {
+                return Err(ServiceError::Conflict("the server's key was rotated just now; try again".into()));
             }
             if user.disabled {
                 return Err(ServiceError::Conflict("the user is disabled; enable the user first".into()));

@@ -21,6 +21,7 @@ use crate::{
     store::{
         entity::{Page, PageRequest},
         policy::PolicyChange,
+        server_keys::StoredServerKey,
     },
 };
 
@@ -230,6 +231,9 @@ impl Services {
             for profile in tx.profiles_on(id).await? {
                 tx.free_address(profile.value.id).await?;
                 tx.delete::<Profile>(&profile.value.id, self.now()).await?;
+            }
+            if tx.find::<StoredServerKey>(&id).await?.is_some() {
+                tx.delete::<StoredServerKey>(&id, self.now()).await?;
             }
             tx.delete::<Server>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);

@@ -95,6 +95,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the database knows this user and does not let it, or does not know it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Misconfigured { .. })
+    }
+
     /// Whether trying again later can help.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })

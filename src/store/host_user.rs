@@ -44,12 +44,13 @@ impl Store {
         self.write(REQUEST, made).await
     }
 
-    /// Removes the user of a host. `false` if there was none, or if this process may not.
+    /// Sees to it that there is no user of this name. `false` if this process may not.
     pub async fn drop_host_user(&self, name: &str) -> Result<bool, StoreError> {
         let dropping = async {
             match self.database().run_command(doc! { "dropUser": name }).await {
                 Ok(_) => Ok(true),
-                Err(error) if code(&error) == Some(codes::USER_NOT_FOUND) || is_not_for_us(&error) => Ok(false),
+                Err(error) if code(&error) == Some(codes::USER_NOT_FOUND) => Ok(true),
+                Err(error) if is_not_for_us(&error) => Ok(false),
                 Err(error) => Err(StoreError::from(error)),
             }
         };

@@ -56,6 +56,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     1 "0001-first";
     2 "0002-self-service";
     3 "0003-console";
+    4 "0004-removal";
 };
 
 /// A migration that the database lacks.

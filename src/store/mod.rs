@@ -37,6 +37,8 @@ pub mod policy;
 pub mod private;
 pub mod profiles;
 pub mod rates;
+pub mod removed;
+pub mod server_keys;
 pub mod servers;
 pub mod sessions;
 pub mod settings;

@@ -1,6 +1,6 @@
 //! Profiles, and the addresses that they hold.
 
-use std::net::Ipv4Addr;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::domain::{
     Revised, Revision,
-    ids::{ProfileId, ServerId, UserId},
+    ids::{HostId, ProfileId, ServerId, UserId},
     network::ServerNetwork,
     profile::{Fingerprint, Profile, ProfileState, WrittenFor},
     text::Name,
@@ -244,9 +244,40 @@ impl Store {
         Ok(self.addresses().delete_many(doc! { "_id": { "$in": ids } }).await?.deleted_count)
     }
 
+    /// How many profiles that are good at `now` name a host in their file.
+    pub async fn profiles_listing(&self, host: HostId, now: Timestamp) -> Result<u64, StoreError> {
+        let filter = doc! {
+            "written_for.hosts.id": host.to_string(), "state": "active", "expires_at": { "$gt": date(now) },
+        };
+        Ok(self.collection::<Profile>().count_documents(filter).await?)
+    }
+
+    /// How many profiles open each of the given servers at `now`; those that none opens are absent.
+    pub async fn good_profiles_by_server(
+        &self,
+        servers: &[ServerId],
+        now: Timestamp,
+    ) -> Result<HashMap<ServerId, u64>, StoreError> {
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let pipeline = [
+            doc! { "$match": { "server_id": { "$in": servers }, "state": "active", "expires_at": { "$gt": date(now) } } },
+            doc! { "$group": { "_id": "$server_id", "count": { "$sum": 1_i64 } } },
+        ];
+        let profiles = self.database().collection::<Document>(Profile::COLLECTION);
+        let rows: Vec<Document> = profiles.aggregate(pipeline).await?.try_collect().await?;
+        let read =
+            |row: &Document| Some((row.get_str("_id").ok()?.parse().ok()?, row.get_i64("count").ok()?.unsigned_abs()));
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
     fn addresses(&self) -> mongodb::Collection<Document> {
         self.database().collection("addresses")
     }
+}
+
+/// The profiles that open a server at `now`.
+fn good_on(server: ServerId, now: Timestamp) -> Document {
+    doc! { "server_id": server.to_string(), "state": "active", "expires_at": { "$gt": date(now) } }
 }
 
 impl PolicyChange {
@@ -263,6 +294,20 @@ impl PolicyChange {
     /// All profiles of a server.
     pub async fn profiles_on(&self, server: ServerId) -> Result<Vec<Revised<Profile>>, StoreError> {
         self.all_where(doc! { "server_id": server.to_string() }).await
+    }
+
+    /// The profiles that open a server at `now`.
+    pub async fn good_profiles_on(
+        &self,
+        server: ServerId,
+        now: Timestamp,
+    ) -> Result<Vec<Revised<Profile>>, StoreError> {
+        self.all_where(good_on(server, now)).await
+    }
+
+    /// Whether any profile opens a server at `now`.
+    pub async fn has_good_profiles(&self, server: ServerId, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.count_where::<Profile>(good_on(server, now), 1).await? > 0)
     }
 
     /// Whether a server has any profile that still opens it.

@@ -179,6 +179,11 @@ impl Store {
         Ok(found.into_iter().map(|found| found.value).collect())
     }
 
+    /// All servers of the cluster.
+    pub async fn all_servers(&self) -> Result<Vec<Server>, StoreError> {
+        Ok(self.all(doc! {}).await?.into_iter().map(|found| found.value).collect())
+    }
+
     /// The servers that are enabled and open to an organization, by their names.
     pub async fn servers_open_to(&self, organization: OrganizationId) -> Result<Vec<Server>, StoreError> {
         let found = self.all::<Server>(doc! { "enabled": true, "organization_ids": organization.to_string() }).await?;

@@ -15,7 +15,7 @@ use super::{
     policy::PolicyChange,
 };
 use crate::domain::{
-    ids::{JoinTokenId, UserId},
+    ids::{HostId, JoinTokenId, UserId},
     join::{JoinTicket, MachineCheck},
     login::Surface,
     ticket::{OwnerLinkTicket, ProfileTicket, SignInTicket, Ticket},
@@ -201,6 +201,12 @@ impl PolicyChange {
         let mut filter = by_token(id);
         filter.insert("redeemed", mongodb::bson::Bson::Null);
         Ok(self.delete_rows(COLLECTION, filter).await? > 0)
+    }
+
+    /// Removes the join token that a host came of.
+    pub async fn drop_join_ticket_of(&self, host: HostId) -> Result<(), StoreError> {
+        let filter = doc! { "redeemed.host_id": host.to_string(), "kind": JoinTicket::KIND };
+        self.delete_rows(COLLECTION, filter).await.map(drop)
     }
 
     /// Removes all tickets that wait for a user.

@@ -85,12 +85,33 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         refuse_query(&parts.uri)?;
-        match Path::<T>::from_request_parts(parts, state).await {
-            Ok(Path(ids)) => Ok(Self(ids)),
-            Err(_other_kind) => {
-                Err(Problem::new(Code::NotFound, "an id in the path is not of the kind that belongs there"))
-            }
+        ids(parts, state).await.map(Self)
+    }
+}
+
+async fn ids<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<T, Problem> {
+    match Path::<T>::from_request_parts(parts, state).await {
+        Ok(Path(ids)) => Ok(ids),
+        Err(_other_kind) => {
+            Err(Problem::new(Code::NotFound, "an id in the path is not of the kind that belongs there"))
         }
+    }
+}
+
+/// The ids in the path, and what the query says besides.
+pub(super) struct AtWith<T, Q>(pub(super) T, pub(super) Q);
+
+impl<T, Q, S> FromRequestParts<S> for AtWith<T, Q>
+where
+    T: DeserializeOwned + Send,
+    Q: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = read_query(parts.uri.query().unwrap_or_default())?;
+        Ok(Self(ids(parts, state).await?, query))
     }
 }
 
@@ -246,13 +267,16 @@ impl<F: Filter, S: Sync> FromRequestParts<S> for Query<F> {
             }
         }
         let rest = rest.finish();
-        let reader = serde_urlencoded::Deserializer::new(form_urlencoded::parse(rest.as_bytes()));
-        let filter = serde_path_to_error::deserialize(reader).map_err(|error| {
-            Problem::parameter(pointer(error.path()).trim_start_matches('/'), error.inner().to_string())
-        })?;
+        let filter = read_query(&rest)?;
         let separator = if rest.is_empty() { "" } else { "&" };
         Ok(Self { filter, base: format!("{}?{rest}{separator}limit={}", parts.uri.path(), page.limit), page })
     }
+}
+
+fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let reader = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+    serde_path_to_error::deserialize(reader)
+        .map_err(|error| Problem::parameter(pointer(error.path()).trim_start_matches('/'), error.inner().to_string()))
 }
 
 fn limit(text: &str) -> Result<u32, Problem> {

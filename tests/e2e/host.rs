@@ -222,6 +222,21 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         });
     }
 
+    /// Waits until Postern ends by itself; answers its exit code.
+    #[track_caller]
+    pub(crate) fn wait_end(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("postern runs");
+        let name = self.name().to_owned();
+        let status =
+            wait_for(&format!("`postern serve` on {name} to end by itself"), START, || child.try_wait().unwrap());
+        status.code()
+    }
+
+    /// What Postern has said so far.
+    pub(crate) fn read_log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// Ends Postern, not its daemons, as a crash would.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("postern runs");

@@ -49,6 +49,7 @@ fn body_of(route: &RouteInfo, mark: &str) -> Option<Value> {
         ("POST", "/api/v1/join-tokens") => Some(json!({ "host_name": mark })),
         ("POST", "/api/v1/users/{id}/profiles") => Some(json!({ "name": "a", "server_id": nobody::<ServerId>() })),
         ("POST", "/api/v1/tokens") => Some(json!({ "name": mark, "role": "user" })),
+        ("POST", "/api/v1/servers/{id}/rotate") => Some(json!({ "force": true })),
         ("POST", "/api/v1/hosts/{id}/drain") => Some(json!({ "budget_seconds": 60 })),
         ("PATCH", _) => Some(json!({})),
         _ => None,

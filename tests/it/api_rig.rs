@@ -272,7 +272,7 @@ impl Rig {
             name: format!("vpn-{}x", random_hex()).parse().unwrap(),
             public_addresses: vec!["203.0.113.10".parse().unwrap()],
             roles: [ProcessRole::Vpn].into(),
-            public_key: [9; 32],
+            public_key: random::bytes(),
         };
         let id = self.services.register_host(&facts).await.unwrap();
         self.services.beat(id, 0).await.unwrap();

@@ -143,7 +143,10 @@ async fn every_verb_does_what_the_api_does() {
     assert_eq!(cli.run(&format!("host rename {host} renamed --json")).json()["name"], "renamed");
     cli.run("server detach main renamed --yes").ok();
     assert_eq!(cli.run("server hosts main --json").json()["items"], json!([]));
-    cli.run("host delete renamed --yes").ok();
+    let refused = cli.run("host remove renamed --yes");
+    assert_eq!(refused.code, 4, "{refused:?}");
+    cli.run("host remove renamed --force --yes").ok();
+    assert_eq!(api.get("/hosts")["items"], json!([]));
     cli.run(&format!("user delete {id} --yes")).ok();
     cli.run("server delete main --yes").ok();
     let settings =

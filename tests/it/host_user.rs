@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What the user may do: find, insert, update, remove. What is not named here, it may not touch at all.
-const MAY: [(&str, &str); 15] = [
+const MAY: [(&str, &str); 16] = [
     ("attachments", "f"),
     ("cluster", "f"),
     ("daemon_status", "fiur"),
@@ -31,6 +31,7 @@ const MAY: [(&str, &str); 15] = [
     ("migrations", "f"),
     ("presence", "fiu"),
     ("profiles", "f"),
+    ("removed_hosts", "f"),
     ("restoring", "f"),
     ("servers", "f"),
     ("sessions", "fiu"),

@@ -43,6 +43,7 @@ mod pages;
 mod pki;
 mod policy;
 mod private;
+mod removal;
 mod roles;
 mod self_service;
 mod self_service_limits;

@@ -13,6 +13,7 @@ use postern::{
         ServiceError,
         logins::Person,
         profiles::NewProfile,
+        removal::Removal,
         self_service::{MyProfile, MyProfileStatus},
         sessions::SessionRecord,
     },
@@ -74,7 +75,7 @@ async fn a_profile_says_how_it_stands_and_what_it_lacks() {
     let second = rig.attach("vpn-2").await;
     let note = rig.show(&ana, id).await.note.unwrap();
     assert_eq!((names(&note.added), names(&note.removed), note.other), (vec!["vpn-2"], vec![], false));
-    rig.here().delete_host(&owner(), rig.vpn, None).await.unwrap();
+    rig.here().remove_host(&owner(), rig.vpn, Removal { force: true }, None).await.unwrap();
     let note = rig.show(&ana, id).await.note.unwrap();
     assert_eq!((names(&note.added), names(&note.removed)), (vec!["vpn-2"], vec!["vpn-1"]));
 

@@ -1,5 +1,7 @@
 //! `postern host`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde_json::json;
 
@@ -7,9 +9,11 @@ use super::{
     Client, Run,
     api::Ask,
     error::ClientError,
-    output::{Column, Look, View},
+    options::time,
+    output::{Column, Look, View, at},
     paging::Paging,
     refs::Kind,
+    wait::Wait,
 };
 
 const VIEW: View = View {
@@ -45,10 +49,33 @@ pub(in super::super) enum Verb {
         /// Its new name.
         name: String,
     },
-    /// Remove one from the cluster; what it runs ends.
-    Delete {
+    /// Take one out of service: newcomers, and then its sessions, go to the other hosts.
+    #[command(after_help = "Example:\n  postern host drain vpn-2 --budget 60s --wait")]
+    Drain {
         /// Its id or name.
         host: String,
+        /// Within which time its sessions are to be on other hosts.
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+        budget: Duration,
+        /// End sessions too that no other host can take over.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Take one back into service, whether its drain is over or not.
+    Resume {
+        /// Its id or name.
+        host: String,
+    },
+    /// Remove one from the cluster for good: drain it first, or give --force. Its key makes no host any more.
+    #[command(visible_alias = "delete")]
+    Remove {
+        /// Its id or name.
+        host: String,
+        /// Remove it though it is in service; whoever is connected through it is cut off.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -60,11 +87,43 @@ impl Run for Verb {
             Self::List { paging } => client.list("/hosts", &[], &paging, &VIEW),
             Self::Show { host } => client.show(&Ask::get(&path(&host)?), &VIEW),
             Self::Rename { host, name } => client.show(&Ask::patch(&path(&host)?, &json!({ "name": name })), &VIEW),
-            Self::Delete { host } => {
+            Self::Drain { host, budget, force, wait } => {
                 let path = path(&host)?;
-                client.confirm(&format!("remove host {host} from the cluster"))?;
-                client.done(&Ask::delete(&path), &format!("removed host {host}")).map(drop)
+                if force {
+                    client.confirm(&format!("end sessions on host {host} that no other host can take over"))?;
+                }
+                let body = json!({ "budget_seconds": budget.as_secs(), "force": force });
+                let sentence = format!("host {host} leaves service; `postern host resume {host}` takes it back");
+                client.done(&Ask::post(&format!("{path}/drain")).body(&body), &sentence)?;
+                wait.until_drained(client, &path)?;
+                client.show(&Ask::get(&path), &VIEW)
             }
+            Self::Resume { host } => client.show(&Ask::post(&format!("{}/resume", path(&host)?)), &VIEW),
+            Self::Remove { host, force } => remove(client, &host, &path(&host)?, force),
         }
     }
+}
+
+/// Removes a host, after a look at what that means.
+fn remove(client: &Client, host: &str, path: &str, force: bool) -> Result<(), ClientError> {
+    let means = client.api.send(&Ask::get(&format!("{path}/removal")))?.json()?;
+    let count = |field| at(&means, field).as_u64().unwrap_or(0);
+    let (sessions, profiles) = (count("sessions"), count("profiles"));
+    client.confirm(&format!(
+        "remove host {host}, which carries {sessions} sessions and stands in {profiles} active profiles, for good"
+    ))?;
+    let forced = [("force", "true".to_owned())];
+    let ask = Ask::delete(path).query(if force { &forced } else { &[] });
+    client.done(&ask, &format!("removed host {host}"))?;
+    for server in at(&means, "servers").as_array().into_iter().flatten() {
+        let name = at(server, "name").as_str().unwrap_or_default();
+        match at(server, "active_profiles").as_u64().unwrap_or(0) {
+            0 => client.out.remark(&format!("server {name} has another key from now on")),
+            profiles => client.out.remark(&format!(
+                "the machine still has the key of server {name}: if it is not in your hands, `postern server rotate {name}` \
+                 makes another and revokes {profiles} profiles"
+            )),
+        }
+    }
+    Ok(())
 }

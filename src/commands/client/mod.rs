@@ -13,6 +13,7 @@ mod error;
 mod file;
 mod hosts;
 mod import;
+mod join_tokens;
 mod options;
 mod organizations;
 mod output;
@@ -52,6 +53,8 @@ pub(super) enum Noun {
     Server(Asked<servers::Verb>),
     /// Hosts: machines that run Postern.
     Host(Asked<hosts::Verb>),
+    /// Join tokens: invitations for machines to become hosts.
+    JoinToken(Asked<join_tokens::Verb>),
     /// Live VPN sessions.
     Session(Asked<sessions::Verb>),
     /// The certificate authorities.
@@ -91,6 +94,7 @@ pub(super) fn run(noun: Noun) -> anyhow::Result<ExitCode> {
         Noun::Profile(asked) => asked.run(),
         Noun::Server(asked) => asked.run(),
         Noun::Host(asked) => asked.run(),
+        Noun::JoinToken(asked) => asked.run(),
         Noun::Session(asked) => asked.run(),
         Noun::Authority(asked) => asked.run(),
         Noun::Audit(asked) => asked.run(),

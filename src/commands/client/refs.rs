@@ -8,7 +8,7 @@ use super::{
     output::at,
 };
 use crate::domain::{
-    ids::{HostId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
+    ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
     text::Email,
 };
 
@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Host,
     Session,
     Token,
+    JoinToken,
 }
 
 impl Kind {
@@ -35,6 +36,7 @@ impl Kind {
             Self::Host => "host",
             Self::Session => "session",
             Self::Token => "API token",
+            Self::JoinToken => "join token",
         }
     }
 
@@ -48,6 +50,7 @@ impl Kind {
             Self::Host => "/hosts",
             Self::Session => "/sessions",
             Self::Token => "/tokens",
+            Self::JoinToken => "/join-tokens",
         }
     }
 
@@ -60,6 +63,7 @@ impl Kind {
             Self::Host => text.parse::<HostId>().is_ok(),
             Self::Session => text.parse::<SessionId>().is_ok(),
             Self::Token => text.parse::<TokenId>().is_ok(),
+            Self::JoinToken => text.parse::<JoinTokenId>().is_ok(),
         }
     }
 }
@@ -83,7 +87,7 @@ impl Client {
         let wanted = text.to_lowercase();
         let is_called = |item: &Value| {
             let called = |field| at(item, field).as_str().is_some_and(|name| name.to_lowercase() == wanted);
-            called("name") || called("email")
+            called("name") || called("email") || called("host_name")
         };
         let mut found = Vec::new();
         self.each_page(kind.path(), &query, None, None, |items, _next| {

@@ -37,6 +37,16 @@ const HOSTS: View = View {
     ],
 };
 
+const KEY: View = View {
+    key: "server_id",
+    columns: &[
+        Column("SERVER", "server_id", Look::NameOf(Kind::Server)),
+        Column("ROTATED", "rotated_at", Look::Plain),
+        Column("LEFT WITH", "left_with", Look::Plain),
+        Column("ACTIVE PROFILES", "active_profiles", Look::Plain),
+    ],
+};
+
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum Verb {
     /// List servers.
@@ -104,6 +114,19 @@ pub(in super::super) enum Verb {
     Hosts {
         /// Its id or name.
         server: String,
+    },
+    /// Show what is known about the key that its hosts share.
+    Key {
+        /// Its id or name.
+        server: String,
+    },
+    /// Give it another key, after a removed host that had it got lost. Its profiles are revoked: people make new ones.
+    Rotate {
+        /// Its id or name.
+        server: String,
+        /// Revoke its profiles.
+        #[arg(long)]
+        force: bool,
     },
     /// Have a host run it.
     Attach {
@@ -214,6 +237,12 @@ impl Run for Verb {
                 client.done(&Ask::delete(&path), &format!("deleted server {server}")).map(drop)
             }
             Self::Hosts { server } => client.list_whole(&format!("{}/hosts", path(&server)?), &HOSTS),
+            Self::Key { server } => client.show(&Ask::get(&format!("{}/key", path(&server)?)), &KEY),
+            Self::Rotate { server, force } => {
+                let path = path(&server)?;
+                client.confirm(&format!("give server {server} another key, which makes its profiles worthless"))?;
+                client.show(&Ask::post(&format!("{path}/rotate")).body(&json!({ "force": force })), &KEY)
+            }
             Self::Attach { server, host, wait } => {
                 let path = place(&server, &host)?;
                 client.done(&Ask::put(&path), &format!("host {host} is to run server {server}"))?;

@@ -57,6 +57,37 @@ impl Wait {
     }
 }
 
+impl Wait {
+    /// Waits until a host that is to leave service carries no session any more.
+    pub(super) fn until_drained(&self, client: &Client, host: &str) -> Result<(), ClientError> {
+        let Some(most) = self.wait else { return Ok(()) };
+        let progress = Progress::steps(1);
+        let began = Instant::now();
+        loop {
+            let body = client.api.send(&Ask::get(host))?.json()?;
+            let drain = at(&body, "drain");
+            let count = |field| at(drain, field).as_u64().unwrap_or(0);
+            match at(drain, "state").as_str() {
+                None => return Err(ClientError::new(exit::CONFLICT, "the host was taken back into service meanwhile")),
+                Some("drained") => return Ok(()),
+                Some(state) if began.elapsed() > most => {
+                    let sentence = format!(
+                        "it is still {state} after {} seconds, with {} sessions",
+                        most.as_secs(),
+                        count("remaining")
+                    );
+                    return Err(ClientError::new(exit::UNREACHABLE, sentence)
+                        .with(["the host goes on by itself; `postern host show` tells how it fares".to_owned()]));
+                }
+                // A host that has not taken the order up yet has nothing to tell.
+                Some("waiting") => {}
+                Some(_) => progress.reach(count("moved"), count("moved") + count("remaining")),
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
 /// Progress for whoever watches: a bar on a terminal; elsewhere a line for each tenth, or for each change.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -99,6 +130,13 @@ impl Progress {
         self.bar.inc(1);
         let total = self.bar.length().unwrap_or(0).max(1);
         self.line(&format!("{} %", self.bar.position() * 10 / total * 10));
+    }
+
+    /// So far it has come, of what there is to do by now.
+    fn reach(&self, position: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(position);
+        self.line(&format!("{} %", position * 10 / total.max(1) * 10));
     }
 
     fn line(&self, text: &str) {

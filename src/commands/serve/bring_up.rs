@@ -2,6 +2,7 @@
 //!
 //! The way needs the database: it is checked, the policy is read, this machine becomes a host. Where it is away, the
 //! way is tried again and again; a host that remembers the policy of its last run lets its daemons go on meanwhile.
+//! Who arrives stays, until the cluster does not know this machine as a host any more: then all that it runs ends.
 
 use std::{
     sync::Arc,
@@ -11,7 +12,12 @@ use std::{
 use super::{super::database::Database, Status};
 use crate::{
     daemon::{self, HostIdentity},
-    domain::{clock::SystemClock, host::ProcessRole, ids::HostId},
+    domain::{
+        access::Snapshot,
+        clock::SystemClock,
+        host::{ProcessRole, RemovedHost},
+        ids::HostId,
+    },
     jobs,
     keys::host::HostKey,
     runtime::{backoff::Backoff, lifecycle::Lifecycle, random},
@@ -25,6 +31,9 @@ use crate::{
 
 /// A database that needs longer for one attempt is as good as away.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long what a removed host runs may take to end.
+const CLEARING: Duration = Duration::from_secs(20);
 
 /// Everything that the way up needs.
 pub(super) struct BringUp {
@@ -53,18 +62,23 @@ pub(super) struct BringUp {
 }
 
 impl BringUp {
-    /// Goes the way once, waiting for the database where it must.
+    /// Goes the way once, waiting for the database where it must, and stays until the process ends.
     ///
     /// # Errors
-    /// What only a person can mend.
+    /// What only a person can mend; [`ServiceError::Removed`] once nothing runs here any more.
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let stop = self.lifecycle.soft().clone();
         // Subscribed before anything is read, so that nothing falls between.
         let following = self.bus.subscribe();
         let host = tokio::select! {
-            host = self.until_it_works() => host?,
+            host = self.until_it_works() => host,
             () = stop.cancelled() => return Ok(()),
         };
+        if let Some(removed) = host.as_ref().err().and_then(removal) {
+            self.start_with_nothing(removed.id);
+            self.end_all(removed).await;
+        }
+        let host = host?;
         self.lifecycle.spawn(self.admission.clone().follow(following, stop.clone()));
         let status = Arc::clone(&self.status);
         let sessions = move || status.session_count();
@@ -76,18 +90,61 @@ impl BringUp {
             self.lifecycle.spawn(jobs::sweep(self.services.clone(), stop.clone()));
         }
         if self.services.has_master_key() {
+            self.lifecycle.spawn(jobs::clear_removed(self.services.clone(), stop.clone()));
             self.lifecycle.spawn(jobs::certify(self.services.clone(), self.bus.subscribe(), stop.clone()));
         }
         if self.runs_daemons() {
             self.tell_what_is_missing().await;
             self.start_daemons(host);
             let (services, admission) = (self.services.clone(), self.admission.clone());
-            self.lifecycle.spawn(self.memory.clone().keep(services, admission, host, stop));
+            self.lifecycle.spawn(self.memory.clone().keep(services, admission, host, stop.clone()));
         }
         self.status.ready(host);
         let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(event = "process.ready", host.id = %host, host.name = %self.facts.name, duration_ms, "ready");
-        Ok(())
+        match stop.run_until_cancelled(self.until_removed(host)).await {
+            None => Ok(()),
+            Some(removed) => {
+                self.end_all(&removed).await;
+                Err(ServiceError::Removed(Box::new(removed)).into())
+            }
+        }
+    }
+
+    /// Waits until the policy does not know this host any more.
+    async fn until_removed(&self, host: HostId) -> RemovedHost {
+        let mut snapshots = self.admission.watch();
+        // The sender lives as long as the process.
+        drop(snapshots.wait_for(|snapshot| snapshot.host(host).is_none()).await);
+        RemovedHost {
+            id: host,
+            name: self.facts.name.clone(),
+            public_key: self.facts.public_key,
+            removed_at: self.services.now(),
+        }
+    }
+
+    /// Takes over what an earlier process left running, under a policy that wants nothing.
+    fn start_with_nothing(&self, host: HostId) {
+        self.admission.restore(Snapshot::default(), Duration::ZERO);
+        if self.runs_daemons() {
+            self.start_daemons(host);
+        }
+    }
+
+    /// Waits until nothing runs here any more, as the policy now wants it.
+    async fn end_all(&self, removed: &RemovedHost) {
+        tracing::error!(
+            event = "host.removed",
+            host.id = %removed.id,
+            host.name = %removed.name,
+            "this host was removed from the cluster: its daemons end, its firewall rules go, then this process ends"
+        );
+        self.memory.forget();
+        let Some(daemons) = self.status.daemons() else { return };
+        if tokio::time::timeout(CLEARING, daemons.until_bare()).await.is_err() {
+            tracing::warn!(event = "host.not_cleared", "not all that this host ran could be ended and written down");
+        }
     }
 
     fn runs_daemons(&self) -> bool {
@@ -180,5 +237,13 @@ fn is_passing(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Unavailable { .. }))
             || matches!(cause.downcast_ref::<ServiceError>(), Some(ServiceError::Unavailable(_) | ServiceError::Paused))
+    })
+}
+
+/// The host that this machine was, if that is why it cannot be one.
+fn removal(error: &anyhow::Error) -> Option<&RemovedHost> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(ServiceError::Removed(removed)) => Some(&**removed),
+        _ => None,
     })
 }

@@ -90,6 +90,11 @@ impl Status {
         self.daemons.get().is_some()
     }
 
+    /// The daemons of the process, if it runs any.
+    pub(super) fn daemons(&self) -> Option<&DaemonsHandle> {
+        self.daemons.get()
+    }
+
     /// The process runs daemons from now on.
     pub(super) fn carries(&self, daemons: DaemonsHandle) {
         drop(self.daemons.set(daemons));

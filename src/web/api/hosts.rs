@@ -8,10 +8,11 @@ use crate::{
         Services,
         drain::DrainOrder,
         hosts::{HostPatch, HostView},
+        removal::{Removal, RemovalView},
     },
     web::{
-        answer::{Answer, List, NoContent, Ordered, Single},
-        extract::{All, At, Caller, IfMatch, Json, Query},
+        answer::{Answer, List, NoContent, Ordered, Plain, Single},
+        extract::{All, At, AtWith, Caller, IfMatch, Json, Query},
     },
 };
 
@@ -45,11 +46,19 @@ pub(super) async fn update(
 pub(super) async fn delete(
     State(services): State<Services>,
     Caller(act): Caller,
-    At(id): At<HostId>,
+    AtWith(id, removal): AtWith<HostId, Removal>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
-    services.delete_host(&act, id, expected).await?;
+    services.remove_host(&act, id, removal, expected).await?;
     Ok(NoContent)
+}
+
+pub(super) async fn removal(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<HostId>,
+) -> Answer<Plain<RemovalView>> {
+    Ok(Plain(services.host_removal(&act, id).await?))
 }
 
 pub(super) async fn drain(

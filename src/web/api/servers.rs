@@ -10,10 +10,11 @@ use crate::{
     services::{
         Services,
         attachments::AttachedHost,
+        server_keys::{KeyRotation, ServerKeyView},
         servers::{NewServer, ServerPatch},
     },
     web::{
-        answer::{Answer, Created, List, NoContent, Single},
+        answer::{Answer, Created, List, NoContent, Plain, Single},
         extract::{All, At, Caller, IfMatch, Json, Query},
     },
 };
@@ -89,4 +90,21 @@ pub(super) async fn detach(
 ) -> Answer<NoContent> {
     services.detach(&act, server, host).await?;
     Ok(NoContent)
+}
+
+pub(super) async fn key(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<ServerId>,
+) -> Answer<Plain<ServerKeyView>> {
+    Ok(Plain(services.server_key(&act, id).await?))
+}
+
+pub(super) async fn rotate(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<ServerId>,
+    Json(order): Json<KeyRotation>,
+) -> Answer<Plain<ServerKeyView>> {
+    Ok(Plain(services.rotate_server_key(&act, id, order).await?))
 }

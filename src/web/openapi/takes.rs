@@ -14,7 +14,7 @@ use utoipa::{
 use super::Draft;
 use crate::{
     domain::ids::Id,
-    web::extract::{At, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Query, USUAL},
+    web::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Query, USUAL},
 };
 
 /// An extractor that says what it takes.
@@ -101,15 +101,27 @@ impl<T: ToSchema> Takes for Json<T> {
     }
 }
 
+impl<T: InPath, Q: ToSchema> Takes for AtWith<T, Q> {
+    fn take(draft: &mut Draft) {
+        At::<T>::take(draft);
+        take_fields::<Q>(draft);
+    }
+}
+
+/// Each field of a struct is a parameter of the query.
+fn take_fields<Q: ToSchema>(draft: &mut Draft) {
+    Q::schemas(&mut draft.schemas);
+    if let RefOr::T(Schema::Object(query)) = Q::schema() {
+        for (name, schema) in query.properties {
+            let about = sentence(&schema);
+            draft.parameter(ParameterIn::Query, &name, &about, without_null(schema));
+        }
+    }
+}
+
 impl<F: Filter> Takes for Query<F> {
     fn take(draft: &mut Draft) {
-        F::schemas(&mut draft.schemas);
-        if let RefOr::T(Schema::Object(filter)) = F::schema() {
-            for (name, schema) in filter.properties {
-                let about = sentence(&schema);
-                draft.parameter(ParameterIn::Query, &name, &about, without_null(schema));
-            }
-        }
+        take_fields::<F>(draft);
         let limit = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MOST as usize));
         draft.parameter(ParameterIn::Query, "limit", &format!("At most so many items; {USUAL} if absent."), limit);
         let about = "The `next_cursor` of the page before; absent for the first page.";

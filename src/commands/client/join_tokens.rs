@@ -1,0 +1,92 @@
+//! `postern join-token`.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::{
+    Client, Run,
+    api::Ask,
+    body::{Body, given},
+    error::ClientError,
+    options::time,
+    output::{Column, Look, View},
+    paging::Paging,
+    refs::Kind,
+};
+
+const VIEW: View = View {
+    key: "id",
+    columns: &[
+        Column("ID", "id", Look::Plain),
+        Column("HOST", "host_name", Look::Plain),
+        Column("STATE", "state", Look::Plain),
+        Column("EXPIRES", "expires_at", Look::Plain),
+        Column("SERVERS", "server_ids", Look::NameOf(Kind::Server)),
+    ],
+};
+
+/// What is shown of a new one: the command is in this answer only.
+const NEW: View = View {
+    key: "token",
+    columns: &[
+        Column("HOST", "host_name", Look::Plain),
+        Column("EXPIRES", "expires_at", Look::Plain),
+        Column("COMMAND", "command", Look::Plain),
+    ],
+};
+
+#[derive(Debug, Subcommand)]
+pub(in super::super) enum Verb {
+    /// Invite a machine to become a host, and print what to run on it. With --quiet the token alone.
+    #[command(after_help = "Example:\n  postern join-token create vpn-3 --server office")]
+    Create {
+        /// The name that the machine takes.
+        host: String,
+        /// A server that it is to run; may be given again.
+        #[arg(long = "server", value_name = "SERVER")]
+        servers: Vec<String>,
+        /// How long the token is good, a day at most.
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+        expires_in: Duration,
+    },
+    /// List those that wait for their machines.
+    List {
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// Show one, and what its machine found out about itself.
+    Show {
+        /// Its id, or the host's name while the machine is waited for.
+        token: String,
+    },
+    /// Withdraw one that nobody has used.
+    Revoke {
+        /// Its id, or the host's name.
+        token: String,
+    },
+}
+
+impl Run for Verb {
+    fn run(self, client: &Client) -> Result<(), ClientError> {
+        let path = |token: &str| -> Result<String, ClientError> {
+            Ok(format!("/join-tokens/{}", client.find(Kind::JoinToken, token)?))
+        };
+        match self {
+            Self::Create { host, servers, expires_in } => {
+                let body = Body::default()
+                    .set("host_name", Some(host))
+                    .set("server_ids", given(client.find_all(Kind::Server, &servers)?))
+                    .set("expires_in_seconds", Some(expires_in.as_secs()));
+                client.show(&Ask::post("/join-tokens").body(&body.new_object()), &NEW)
+            }
+            Self::List { paging } => client.list("/join-tokens", &[], &paging, &VIEW),
+            Self::Show { token } => client.show(&Ask::get(&path(&token)?), &VIEW),
+            Self::Revoke { token } => {
+                let path = path(&token)?;
+                client.confirm(&format!("withdraw join token {token}"))?;
+                client.done(&Ask::delete(&path), &format!("withdrew join token {token}")).map(drop)
+            }
+        }
+    }
+}

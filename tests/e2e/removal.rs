@@ -1,0 +1,98 @@
+//! Hosts are removed from the cluster while people are connected through them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::{
+    cluster::{Cluster, LISTED},
+    host::Host,
+    joining::{Joining, invite},
+    lab::Lab,
+    wait::wait_until,
+};
+
+/// What `serve` ends with on a machine that was removed.
+const REMOVED: i32 = 9;
+/// How long the pause may be that a client sees whose host is removed, on a busy machine.
+const MOVED: Duration = Duration::from_secs(40);
+
+/// Waits until a removed host has ended by itself, and looks that nothing of it goes on.
+#[track_caller]
+fn assert_gone(host: &mut Host) {
+    assert_eq!(host.wait_end(), Some(REMOVED), "{}", host.name());
+    assert!(host.daemons().is_empty(), "no daemon goes on");
+    assert!(!host.firewall().contains("postern"), "no rule stays: {}", host.firewall());
+    let log = host.read_log();
+    assert!(log.contains("has been removed from the cluster"), "the log says why: {log}");
+    assert!(!host.config().with_file_name("data").join("snapshot.sealed").exists(), "it remembers no policy");
+}
+
+#[test]
+fn whoever_is_connected_goes_on_by_another_host_and_the_removed_one_ends_itself() {
+    let mut cluster = Cluster::of_two_hosts();
+    let profile = cluster.user_with_profile("anna");
+    let (mut client, probe, at) = cluster.connect(&profile);
+    let (other, before) = (1 - at, client.tunnel());
+    let path = format!("/hosts/{}", cluster.host_id(&cluster.hosts[at]));
+    wait_until("the host to tell of its session", LISTED, || cluster.api(other).get(&path)["sessions"] == 1);
+    let refused = cluster.api(other).send("DELETE", &path, None, "application/json").unwrap();
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert!(refused.body.contains("1 live session, and 1 active profile lists it"), "{refused:?}");
+
+    let moment = Instant::now();
+    cluster.api(other).delete(&format!("{path}?force=true"));
+    probe.wait_via(cluster.hosts[other].lan(), moment, MOVED);
+    eprintln!("removal: the page was away for {:?}", probe.longest_gap(moment));
+    assert!(client.runs(), "the same client process");
+    assert_eq!(client.tunnel(), before, "the same device and address");
+    assert_gone(&mut cluster.hosts[at]);
+    eprintln!("removal: the host had ended after {:?}", moment.elapsed());
+    cluster.wait_session_on(&profile, &cluster.hosts[other]);
+
+    // The machine does not come back by itself, though it has the database and the master key.
+    cluster.hosts[at].start();
+    assert_gone(&mut cluster.hosts[at]);
+    assert_eq!(cluster.api(other).list("/hosts").len(), 1);
+}
+
+#[test]
+fn a_host_that_was_down_when_it_was_removed_ends_its_daemons_at_its_next_start() {
+    let mut cluster = Cluster::of_two_hosts();
+    let id = cluster.host_id(&cluster.hosts[0]);
+    cluster.hosts[0].kill();
+    assert_eq!(cluster.hosts[0].daemons().len(), 1, "its daemon goes on without it");
+    cluster.api(1).delete(&format!("/hosts/{id}?force=true"));
+    cluster.hosts[0].start();
+    assert_gone(&mut cluster.hosts[0]);
+}
+
+#[test]
+fn a_joined_host_hears_of_its_removal_before_the_database_is_taken_from_it() {
+    let cluster = Cluster::start_in(Lab::new(None).asking(), 1, 1);
+    let issued = invite(&cluster);
+    let joining = Joining::new(&cluster, &issued);
+    let joined = joining.finish();
+    let mut third = Host::joined(&cluster.lab, &cluster.lab.machines()[2], joining.config());
+    third.confine(&cluster.lab);
+    third.start();
+    third.wait_ready();
+    cluster.wait_running(&third);
+    let id = joined["host_id"].as_str().unwrap();
+
+    cluster.api(0).delete(&format!("/hosts/{id}?force=true"));
+    assert_gone(&mut third);
+    wait_until("its database user to be gone", Duration::from_mins(1), || cluster.lab.users() == ["tester"]);
+    // Neither the token that it came by nor a new one makes the same machine a host again.
+    let said = joining.run(&[]);
+    assert_eq!(said.status.code(), Some(4), "{said:?}");
+    let next = cluster.api(0).post("/join-tokens", &json!({ "host_name": "h3", "server_ids": [cluster.server] }));
+    let again = Joining::new(&cluster, &next);
+    let said = again.run(&[]);
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(said.status.code(), Some(4), "{words}");
+    assert!(words.contains("has been removed from the cluster") && words.contains("delete host.key"), "{words}");
+    // With a key of its own it is a machine like any other.
+    std::fs::remove_file(again.folder().join("data/host.key")).unwrap();
+    assert_ne!(again.finish()["host_id"], joined["host_id"]);
+}
