@@ -88,7 +88,7 @@
     const look = () => {
       busy = true;
       const ask = new XMLHttpRequest();
-      ask.open("GET", location.href);
+      ask.open("GET", document.body.dataset.look);
       ask.responseType = "document";
       ask.setRequestHeader("accept", "text/html");
       ask.setRequestHeader("x-postern-by-page", "1");

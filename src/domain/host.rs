@@ -26,6 +26,18 @@ pub enum ProcessRole {
     Jobs,
 }
 
+impl ProcessRole {
+    /// The word in configuration and API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Portal => "portal",
+            Self::Console => "console",
+            Self::Vpn => "vpn",
+            Self::Jobs => "jobs",
+        }
+    }
+}
+
 /// A host, as far as policy knows it. Whether it is alive is told by its heartbeats.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {

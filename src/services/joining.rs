@@ -367,6 +367,7 @@ impl Services {
         self.check_use(&found, shown)?;
         if !checks.is_empty() {
             self.store().write(SOON, self.store().set_machine_checks(hash.as_bytes(), checks)).await?;
+            self.nudge(&Nudge::JoinChange(found.token_id));
         }
         let mut servers = Vec::new();
         for id in &found.server_ids {

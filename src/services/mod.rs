@@ -15,6 +15,7 @@ pub mod drain;
 pub mod error;
 pub mod health;
 pub mod history;
+pub mod host_rows;
 pub mod hosts;
 pub mod joining;
 pub mod limits;

@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         Revision,
-        ids::{HostId, SessionId},
+        ids::{HostId, JoinTokenId, SessionId},
     },
     store::{events, servers::AttachmentKey},
 };
@@ -24,6 +24,8 @@ pub enum Nudge {
     DaemonChange(AttachmentKey),
     /// A host came, went or changed.
     HostChange(HostId),
+    /// A machine that holds a join token said something of itself.
+    JoinChange(JoinTokenId),
 }
 
 impl From<&Nudge> for events::Nudge {
@@ -35,6 +37,7 @@ impl From<&Nudge> for events::Nudge {
             Nudge::CertificateRequest(key) => ("certificate.request", Some(key.to_string()), None),
             Nudge::DaemonChange(key) => ("daemon.change", Some(key.to_string()), None),
             Nudge::HostChange(id) => ("host.change", Some(id.to_string()), None),
+            Nudge::JoinChange(id) => ("join.change", Some(id.to_string()), None),
         };
         Self { kind: kind.to_owned(), key, rev }
     }
@@ -51,6 +54,7 @@ impl Nudge {
             "certificate.request" => key.parse().ok().map(Self::CertificateRequest),
             "daemon.change" => key.parse().ok().map(Self::DaemonChange),
             "host.change" => key.parse().ok().map(Self::HostChange),
+            "join.change" => key.parse().ok().map(Self::JoinChange),
             _ => None,
         }
     }
@@ -75,6 +79,7 @@ mod tests {
             Nudge::CertificateRequest(key),
             Nudge::DaemonChange(key),
             Nudge::HostChange(host),
+            Nudge::JoinChange(JoinTokenId::from_parts(Timestamp::UNIX_EPOCH, 4)),
         ] {
             let event = events::Nudge::from(&nudge);
             assert_eq!(Nudge::read(&event), Some(nudge));

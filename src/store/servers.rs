@@ -202,6 +202,13 @@ impl Store {
         self.all(doc! { "server_id": server.to_string() }).await
     }
 
+    /// All attachments of all the given hosts.
+    pub async fn attachments_on_all(&self, hosts: &[HostId]) -> Result<Vec<Attachment>, StoreError> {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let found = self.all::<Attachment>(doc! { "host_id": { "$in": hosts } }).await?;
+        Ok(found.into_iter().map(|found| found.value).collect())
+    }
+
     /// All attachments of a host.
     pub async fn attachments_on(&self, host: HostId) -> Result<Vec<Revised<Attachment>>, StoreError> {
         self.all(doc! { "host_id": host.to_string() }).await

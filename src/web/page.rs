@@ -182,6 +182,20 @@ flashes! {
     OrganizationDeleted = "organization-deleted", "The organization is deleted.";
     /// An API token was revoked.
     TokenRevoked = "token-revoked", "The API token is revoked. The next request with it is refused.";
+    /// A host has another name.
+    HostRenamed = "host-renamed", "The host has its new name. Its own configuration must follow before its next start.";
+    /// A host leaves service.
+    HostDraining = "host-draining", "The host leaves service. Its sessions go to the other hosts.";
+    /// A host is back.
+    HostResumed = "host-resumed", "The host takes people again.";
+    /// A host got a server.
+    HostAttached = "host-attached", "The server is attached. The host takes it up within a moment.";
+    /// A host lost a server.
+    HostDetached = "host-detached", "The server is detached. Its sessions on this host end.";
+    /// A host was removed.
+    HostRemoved = "host-removed", "The host is removed. Its key makes no host again.";
+    /// A join token was withdrawn.
+    JoinTokenWithdrawn = "join-token-withdrawn", "The join token is withdrawn. No machine can use it any more.";
     /// A form came from somebody who is not signed in any more.
     SignInAgain = "sign-in-again", "You were signed out in the meantime. Nothing was changed. Please sign in again.";
 }

@@ -2,7 +2,7 @@
 
 use postern::{
     domain::{
-        ids::{HostId, OrganizationId, ServerId, SessionId, TokenId, UserId},
+        ids::{HostId, JoinTokenId, OrganizationId, ServerId, SessionId, TokenId, UserId},
         role::Role,
     },
     web::{self, Access, RouteInfo},
@@ -27,6 +27,7 @@ fn path_of(route: &RouteInfo) -> String {
     let id = match route.path.split('/').nth(1).unwrap() {
         "users" => nobody::<UserId>().to_string(),
         "servers" => nobody::<ServerId>().to_string(),
+        "hosts" if route.path.starts_with("/hosts/join/") => nobody::<JoinTokenId>().to_string(),
         "hosts" => nobody::<HostId>().to_string(),
         "sessions" => nobody::<SessionId>().to_string(),
         "tokens" => nobody::<TokenId>().to_string(),

@@ -16,6 +16,7 @@ mod cli;
 mod commands;
 mod console;
 mod console_access;
+mod console_hosts;
 mod console_live;
 mod console_rig;
 mod daemon;

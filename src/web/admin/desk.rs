@@ -46,6 +46,7 @@ const GROUPS: [&str; 5] = ["", "People", "Network", "Evidence", "System"];
 /// The navigation: each page has a line here.
 pub(super) const NAV: &[NavEntry] = &[
     entry("People", "/organizations", "Organizations", Permission::Read),
+    entry("Network", "/hosts", "Hosts", Permission::Read),
     entry("System", "/tokens", "API tokens", Permission::Read),
     entry("System", "/authorities", "Authorities", Permission::Read),
     entry("System", "/migrations", "Migrations", Permission::Read),

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use askama::filters::HtmlSafe;
 
-use crate::domain::ids::{HostId, OrganizationId, ServerId, TokenId, UserId};
+use crate::domain::ids::{HostId, JoinTokenId, OrganizationId, ServerId, TokenId, UserId};
 
 /// A path of the console. Paths are made of our words and of ids, which need no escaping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,7 @@ linked! {
     ServerId => "/servers";
     HostId => "/hosts";
     TokenId => "/tokens";
+    JoinTokenId => "/hosts/join";
 }
 
 impl Link {

@@ -61,7 +61,7 @@ impl Topic {
         match nudge {
             Nudge::Policy(_) => Some(Self::Policy),
             Nudge::SessionChange(_) | Nudge::SessionEnd(_) => Some(Self::Sessions),
-            Nudge::HostChange(_) | Nudge::DaemonChange(_) => Some(Self::Hosts),
+            Nudge::HostChange(_) | Nudge::DaemonChange(_) | Nudge::JoinChange(_) => Some(Self::Hosts),
             Nudge::CertificateRequest(_) => None,
         }
     }

@@ -39,12 +39,15 @@ pub(super) mod desk;
 mod fields;
 mod guard;
 mod history;
+mod hosts;
+mod invitations;
 mod links;
 mod live;
 mod migrations;
 mod organizations;
 mod owner_link;
 pub(super) mod samples;
+mod samples_hosts;
 mod samples_system;
 mod tokens;
 mod trouble;
@@ -85,5 +88,17 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::post("/tokens/{id}/revoke", to(P::ManageTokens), tokens::revoke),
         Route::get("/authorities", to(P::Read), authorities::list),
         Route::get("/migrations", to(P::Read), migrations::list),
+        Route::get("/hosts", to(P::Read), hosts::list),
+        Route::get("/hosts/join", to(P::ManageHosts), invitations::new),
+        Route::post("/hosts/join", to(P::ManageHosts), invitations::create),
+        Route::get("/hosts/join/{id}", to(P::Read), invitations::show),
+        Route::post("/hosts/join/{id}/withdraw", to(P::ManageHosts), invitations::withdraw),
+        Route::get("/hosts/{id}", to(P::Read), hosts::show),
+        Route::post("/hosts/{id}", to(P::ManageHosts), hosts::update),
+        Route::post("/hosts/{id}/drain", to(P::ManageHosts), hosts::drain),
+        Route::post("/hosts/{id}/resume", to(P::ManageHosts), hosts::resume),
+        Route::post("/hosts/{id}/attach", to(P::ManageServers), hosts::attach),
+        Route::post("/hosts/{id}/detach", to(P::ManageServers), hosts::detach),
+        Route::post("/hosts/{id}/delete", to(P::ManageHosts), hosts::delete),
     ]
 }

@@ -12,6 +12,7 @@ use super::{
     live::Topic,
     organizations::{OrganizationPage, Organizations},
     owner_link::OwnerLinkPage,
+    samples_hosts,
     trouble::TroublePage,
 };
 use crate::{
@@ -123,7 +124,7 @@ impl Book {
         }
     }
 
-    fn changes(&self) -> Vec<Change> {
+    pub(super) fn changes(&self) -> Vec<Change> {
         let change = |hours, action: &str, fields: &[&str], success| Change {
             at: ago(hours),
             by: self.name.to_owned(),
@@ -181,6 +182,7 @@ pub(in crate::web) fn page_samples() -> Vec<PageSample> {
         book.outer();
         book.organizations();
         book.system();
+        samples_hosts::add(&mut book);
         pages.append(&mut book.pages);
     }
     pages

@@ -1,0 +1,468 @@
+//! Hosts: the list, and one of them with what it runs, how it leaves service, and how it is removed.
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use super::{
+    desk::Desk,
+    fields::{FieldError, Fields, error_of},
+    history::{HistoryRow, history},
+    links::Link,
+    live::Topic,
+};
+use crate::{
+    domain::{
+        Revision,
+        drain::DrainBudget,
+        host::HostState,
+        ids::{HostId, ServerId},
+        role::Permission,
+        server::DaemonState,
+    },
+    services::{
+        Page, ServiceError, Services,
+        drain::{DrainOrder, DrainState, DrainView},
+        host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
+        hosts::HostPatch,
+        joining::JoinTokenView,
+        removal::{Removal, RemovalView},
+    },
+    web::{
+        extract::{All, At, Query},
+        page::Flash,
+        portal::parts::{Chip, Icon, Tone, When, span},
+        problem::Problem,
+    },
+};
+
+/// What the pages of hosts depend on.
+const TOPICS: &[Topic] = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+
+/// The budgets that are offered, in seconds.
+const BUDGETS: [u32; 4] = [30, 60, 300, 1800];
+
+/// How a host is, for people.
+fn state_chip(state: HostState) -> Chip {
+    match state {
+        HostState::Online => Chip::new(Tone::Good, Icon::Check, "Online"),
+        HostState::Draining => Chip::new(Tone::Info, Icon::Next, "Draining"),
+        HostState::Offline => Chip::new(Tone::Bad, Icon::Cross, "Offline"),
+    }
+}
+
+/// How a daemon is, for people.
+fn daemon_chip(daemon: &HostDaemon) -> Chip {
+    if !daemon.enabled {
+        return Chip::new(Tone::Calm, Icon::Ring, "Disabled");
+    }
+    match daemon.state {
+        DaemonState::Pending => Chip::new(Tone::Info, Icon::Clock, "Pending"),
+        DaemonState::Starting => Chip::new(Tone::Info, Icon::Clock, "Starting"),
+        DaemonState::Running => Chip::new(Tone::Good, Icon::Check, "Running"),
+        DaemonState::Draining => Chip::new(Tone::Info, Icon::Next, "Draining"),
+        DaemonState::Stopped => Chip::new(Tone::Calm, Icon::Ring, "Stopped"),
+        DaemonState::Failed => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
+    }
+}
+
+/// The list.
+#[derive(Template)]
+#[template(path = "admin/hosts.html")]
+pub(super) struct Hosts<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) rows: Vec<Row>,
+    pub(super) invitations: Vec<Waiting>,
+    /// "0.1.0 on 2 hosts", where more than one release runs.
+    pub(super) releases: Vec<String>,
+    pub(super) is_first: bool,
+    pub(super) next: Option<String>,
+}
+
+/// One of the list.
+pub(super) struct Row {
+    pub(super) link: Link,
+    pub(super) name: String,
+    pub(super) chip: Chip,
+    pub(super) servers: String,
+    pub(super) sessions: u64,
+    pub(super) version: String,
+    /// Whether others run a newer release.
+    pub(super) is_behind: bool,
+    pub(super) seen: Option<When>,
+}
+
+/// A machine that was invited and has not come.
+pub(super) struct Waiting {
+    pub(super) link: Link,
+    pub(super) host_name: String,
+    pub(super) until: When,
+}
+
+impl<'a> Hosts<'a> {
+    /// A page of the list.
+    pub(super) fn new(
+        desk: &'a Desk,
+        page: Page<HostRow>,
+        invitations: Vec<JoinTokenView>,
+        releases: &Releases,
+        (is_first, next): (bool, Option<String>),
+    ) -> Self {
+        let newest = releases.last().filter(|_| releases.len() > 1).map(|(version, _)| version.as_str());
+        let row = |HostRow { host, daemons }: HostRow| {
+            let host = host.value;
+            let version = host.version.unwrap_or_default();
+            Row {
+                link: Link::to(&host.id),
+                name: host.name.to_string(),
+                chip: state_chip(host.state),
+                servers: daemons.iter().map(|daemon| daemon.name.to_string()).collect::<Vec<_>>().join(", "),
+                sessions: host.sessions,
+                is_behind: host.state != HostState::Offline && newest.is_some_and(|newest| newest != version),
+                version,
+                seen: host.last_seen_at.map(|at| When::new(at, desk.now)),
+            }
+        };
+        let waiting = |token: JoinTokenView| Waiting {
+            link: Link::to(&token.id),
+            host_name: token.host_name.to_string(),
+            until: When::new(token.expires_at, desk.now),
+        };
+        let counted = |(version, hosts): &(String, usize)| {
+            format!("{version} on {hosts} {}", if *hosts == 1 { "host" } else { "hosts" })
+        };
+        Self {
+            desk,
+            rows: page.items.into_iter().map(row).collect(),
+            invitations: invitations.into_iter().map(waiting).collect(),
+            releases: newest.map(|_| releases.iter().map(counted).collect()).unwrap_or_default(),
+            is_first,
+            next,
+        }
+    }
+
+    fn may_invite(&self) -> bool {
+        self.desk.may(Permission::ManageHosts)
+    }
+}
+
+pub(super) async fn list(
+    State(services): State<Services>,
+    mut desk: Desk,
+    query: Query<All<HostId>>,
+) -> Result<Response, Problem> {
+    desk.live = TOPICS;
+    let page = services.host_rows(&desk.act, &query.page).await?;
+    let next = query.next(&page);
+    let first = crate::services::PageRequest { limit: crate::web::extract::USUAL, after: None };
+    let (waiting, releases) = tokio::try_join!(services.join_tokens(&desk.act, &first), services.releases(&desk.act))?;
+    Ok(desk.show(&Hosts::new(&desk, page, waiting.items, &releases, (query.is_first(), next))))
+}
+
+/// One host.
+#[derive(Template)]
+#[template(path = "admin/host.html")]
+pub(super) struct HostPage<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) id: String,
+    pub(super) link: Link,
+    pub(super) revision: Revision,
+    pub(super) title: String,
+    /// What stands in the form.
+    pub(super) name: String,
+    pub(super) chip: Chip,
+    pub(super) addresses: String,
+    pub(super) roles: String,
+    pub(super) version: String,
+    pub(super) others: Option<String>,
+    pub(super) seen: Option<When>,
+    pub(super) sessions: u64,
+    pub(super) is_heard: bool,
+    pub(super) runs_servers: bool,
+    pub(super) daemons: Vec<DaemonLine>,
+    pub(super) free: Vec<ServerChoice>,
+    pub(super) drain: Option<DrainLine>,
+    pub(super) removal: RemovalView,
+    pub(super) history: Vec<HistoryRow>,
+    pub(super) errors: Vec<FieldError>,
+}
+
+/// A server that the host is to run.
+pub(super) struct DaemonLine {
+    pub(super) id: ServerId,
+    pub(super) link: Link,
+    pub(super) name: String,
+    pub(super) chip: Chip,
+    pub(super) detail: String,
+}
+
+/// How far a host has come with leaving service.
+pub(super) struct DrainLine {
+    pub(super) chip: Chip,
+    pub(super) says: String,
+    /// How many sessions are to move in all.
+    pub(super) total: u64,
+    pub(super) moved: u64,
+    pub(super) remaining: u64,
+    pub(super) refused: u64,
+    pub(super) is_over: bool,
+}
+
+impl DrainLine {
+    fn new(drain: &DrainView, desk: &Desk) -> Self {
+        let (moved, remaining) = (drain.moved, drain.remaining);
+        let left = drain.ends_at.as_second() - desk.now.as_second();
+        let until = if left > 0 {
+            format!("about {} left", short(left))
+        } else {
+            "past its time, as fast as it goes".to_owned()
+        };
+        let (chip, says) = match drain.state {
+            DrainState::Waiting => {
+                (Chip::new(Tone::Info, Icon::Clock, "Waiting"), "The host has not taken the order up yet.".to_owned())
+            }
+            DrainState::Moving => (
+                Chip::new(Tone::Info, Icon::Next, "Moving"),
+                format!("Sessions go to other hosts, {until}. People see a blink."),
+            ),
+            DrainState::Held => (
+                Chip::new(Tone::Warn, Icon::Alert, "Held"),
+                "No other host that is online can take its sessions over, so they stay. Bring another host up, or end them \
+                 by draining it again with the box ticked."
+                    .to_owned(),
+            ),
+            DrainState::Drained => (
+                Chip::new(Tone::Good, Icon::Check, "Drained"),
+                "It carries no session and takes none. It can be restarted, upgraded or removed.".to_owned(),
+            ),
+        };
+        let is_over = drain.state == DrainState::Drained;
+        Self { chip, says, total: (moved + remaining).max(1), moved, remaining, refused: drain.refused, is_over }
+    }
+}
+
+/// "40 seconds", and from two minutes on "2 minutes".
+fn short(seconds: i64) -> String {
+    if seconds < 120 { format!("{seconds} seconds") } else { span(seconds) }
+}
+
+/// What a host's page is made of.
+pub(super) struct Found {
+    pub(super) row: HostRow,
+    pub(super) removal: RemovalView,
+    pub(super) releases: Releases,
+    pub(super) free: Vec<ServerChoice>,
+    pub(super) history: Vec<HistoryRow>,
+}
+
+impl<'a> HostPage<'a> {
+    /// The page of a host.
+    pub(super) fn new(desk: &'a Desk, found: Found) -> Self {
+        let Found { row, removal, releases, free, history } = found;
+        let (is_heard, runs_servers) = (row.is_heard(), row.runs_servers());
+        let host = row.host.value;
+        let line = |daemon: HostDaemon| DaemonLine {
+            id: daemon.server_id,
+            link: Link::to(&daemon.server_id),
+            chip: daemon_chip(&daemon),
+            name: daemon.name.to_string(),
+            detail: daemon.detail.unwrap_or_default(),
+        };
+        let version = host.version.unwrap_or_default();
+        let others: Vec<&str> = releases.iter().map(|(other, _)| other.as_str()).filter(|o| *o != version).collect();
+        let roles: Vec<String> = host.roles.iter().map(|role| role.as_str().to_owned()).collect();
+        let addresses: Vec<String> = host.public_addresses.iter().map(ToString::to_string).collect();
+        Self {
+            desk,
+            id: host.id.to_string(),
+            link: Link::to(&host.id),
+            revision: row.host.rev,
+            title: host.name.to_string(),
+            name: host.name.to_string(),
+            chip: state_chip(host.state),
+            addresses: addresses.join(", "),
+            roles: roles.join(", "),
+            others: (is_heard && !others.is_empty()).then(|| others.join(", ")),
+            version,
+            seen: host.last_seen_at.map(|at| When::new(at, desk.now)),
+            sessions: host.sessions,
+            is_heard,
+            runs_servers,
+            daemons: row.daemons.into_iter().map(line).collect(),
+            free,
+            drain: host.drain.as_ref().map(|drain| DrainLine::new(drain, desk)),
+            removal,
+            history,
+            errors: Vec::new(),
+        }
+    }
+
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+
+    fn may_manage(&self) -> bool {
+        self.desk.may(Permission::ManageHosts)
+    }
+
+    fn may_attach(&self) -> bool {
+        self.desk.may(Permission::ManageServers)
+    }
+
+    fn list() -> Link {
+        Link::list::<HostId>()
+    }
+
+    /// What is offered for a drain: seconds, and in words.
+    fn budgets() -> [(u32, String); 4] {
+        BUDGETS.map(|seconds| (seconds, short(i64::from(seconds))))
+    }
+}
+
+/// The page of a host that is there, as it is now.
+async fn found<'a>(services: &Services, desk: &'a Desk, id: HostId) -> Result<HostPage<'a>, Problem> {
+    let row = services.host_row(&desk.act, id).await?;
+    let (removal, releases, free) = tokio::try_join!(
+        services.host_removal(&desk.act, id),
+        services.releases(&desk.act),
+        services.server_choices(&desk.act, Some(&row)),
+    )?;
+    let history = history(services, desk, &id).await?;
+    Ok(HostPage::new(desk, Found { row, removal, releases, free, history }))
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    mut desk: Desk,
+    At(id): At<HostId>,
+) -> Result<Response, Problem> {
+    desk.live = TOPICS;
+    Ok(desk.show(&found(&services, &desk, id).await?))
+}
+
+/// Shows the page with why something was not done.
+async fn refused(
+    services: &Services,
+    mut desk: Desk,
+    id: HostId,
+    (status, form): (StatusCode, Fields),
+) -> Result<Response, Problem> {
+    desk.again = Link::to(&id).to_string();
+    let mut page = found(services, &desk, id).await?;
+    if form.errors.iter().any(|error| error.field == "name") {
+        form.text("name").clone_into(&mut page.name);
+    }
+    page.errors = form.errors;
+    Ok(desk.show_as(status, &page))
+}
+
+/// Goes back to the page of the host with what was done, or shows it with why it was not.
+async fn done<T>(
+    services: &Services,
+    desk: Desk,
+    id: HostId,
+    outcome: Result<T, ServiceError>,
+    (mut form, flash): (Fields, Flash),
+) -> Result<Response, Problem> {
+    let status = match outcome {
+        Ok(_) => return Ok(desk.go(&Link::to(&id), flash)),
+        Err(ServiceError::Stale { .. }) => {
+            let text = "The host was changed since you opened this page. Look at it again first.";
+            form.errors.push(FieldError::whole(text));
+            StatusCode::CONFLICT
+        }
+        Err(error) => form.refused(in_the_words_of_the_page(error))?,
+    };
+    refused(services, desk, id, (status, form)).await
+}
+
+/// Whoever reads this has a box, and neither JSON nor a query.
+fn in_the_words_of_the_page(error: ServiceError) -> ServiceError {
+    let ServiceError::Conflict(text) = error else { return error };
+    let text = text.replace("repeat this with \"force\": true", "tick the box to end its sessions");
+    ServiceError::Conflict(text.replace("repeat this with ?force=true", "tick the box"))
+}
+
+pub(super) async fn update(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<HostId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let revision = form.revision()?;
+    let Some(name) = form.parse("name", "The name") else {
+        return refused(&services, desk, id, (StatusCode::UNPROCESSABLE_ENTITY, form)).await;
+    };
+    let outcome = services.update_host(&desk.act, id, HostPatch { name: Some(name) }, Some(revision)).await;
+    done(&services, desk, id, outcome, (form, Flash::HostRenamed)).await
+}
+
+pub(super) async fn drain(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<HostId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let budget = form.text("budget").parse().ok().and_then(|seconds: u32| DrainBudget::try_from(seconds).ok());
+    let Some(budget_seconds) = budget else {
+        form.wrong("budget", "The time must be one of those offered");
+        return refused(&services, desk, id, (StatusCode::UNPROCESSABLE_ENTITY, form)).await;
+    };
+    let order = DrainOrder { budget_seconds, force: form.is_ticked("force") };
+    let outcome = services.drain_host(&desk.act, id, order).await;
+    done(&services, desk, id, outcome, (form, Flash::HostDraining)).await
+}
+
+pub(super) async fn resume(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<HostId>,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let outcome = services.resume_host(&desk.act, id).await;
+    done(&services, desk, id, outcome, (form, Flash::HostResumed)).await
+}
+
+/// The server that a form is about.
+fn server_of(form: &Fields) -> Result<ServerId, ServiceError> {
+    form.text("server_id").parse().map_err(|_none| ServiceError::invalid("server_id", "choose a server"))
+}
+
+pub(super) async fn attach(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<HostId>,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let outcome = match server_of(&form) {
+        Ok(server) => services.attach(&desk.act, server, id).await,
+        Err(none) => Err(none),
+    };
+    done(&services, desk, id, outcome, (form, Flash::HostAttached)).await
+}
+
+pub(super) async fn detach(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<HostId>,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let outcome = match server_of(&form) {
+        Ok(server) => services.detach(&desk.act, server, id).await,
+        Err(none) => Err(none),
+    };
+    done(&services, desk, id, outcome, (form, Flash::HostDetached)).await
+}
+
+pub(super) async fn delete(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<HostId>,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let revision = form.revision()?;
+    let removal = Removal { force: form.is_ticked("force") };
+    match services.remove_host(&desk.act, id, removal, Some(revision)).await {
+        Ok(()) => Ok(desk.go(&HostPage::list(), Flash::HostRemoved)),
+        outcome => done(&services, desk, id, outcome, (form, Flash::HostRemoved)).await,
+    }
+}

@@ -1,0 +1,221 @@
+//! Inviting a machine to become a host: a form, the command that is shown once, and what the machine finds out about
+//! itself while somebody watches.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use super::{
+    desk::Desk,
+    fields::{FieldError, Fields, error_of},
+    links::Link,
+    live::Topic,
+};
+use crate::{
+    domain::{
+        ids::{HostId, JoinTokenId, ServerId},
+        join::{JoinLifetime, MachineCheck},
+        role::Permission,
+    },
+    services::{
+        ServiceError, Services,
+        host_rows::{HostRow, ServerChoice},
+        joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken},
+    },
+    web::{
+        extract::At,
+        page::Flash,
+        portal::parts::{Chip, Icon, Tone, When},
+        problem::Problem,
+    },
+};
+
+/// What an invitation's page depends on.
+const TOPICS: &[Topic] = &[Topic::Hosts, Topic::Policy];
+
+/// The form.
+#[derive(Template)]
+#[template(path = "admin/host_join.html")]
+pub(super) struct JoinForm<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) name: String,
+    pub(super) servers: Vec<ServerChoice>,
+    pub(super) chosen: BTreeSet<ServerId>,
+    pub(super) errors: Vec<FieldError>,
+}
+
+impl JoinForm<'_> {
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+
+    fn is_chosen(&self, server: &ServerId) -> bool {
+        self.chosen.contains(server)
+    }
+
+    fn list() -> Link {
+        Link::list::<HostId>()
+    }
+}
+
+/// Who was invited, and how far the machine has come.
+#[derive(Template)]
+#[template(path = "admin/invitation.html")]
+pub(super) struct Invitation<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) link: Link,
+    pub(super) host_name: String,
+    pub(super) until: When,
+    pub(super) is_open: bool,
+    pub(super) is_expired: bool,
+    /// What to run on the machine; in the answer to the form only.
+    pub(super) command: Option<String>,
+    pub(super) steps: Vec<Step>,
+    /// The host that came of it.
+    pub(super) host: Option<Link>,
+    pub(super) is_done: bool,
+}
+
+/// One line of the checklist.
+pub(super) struct Step {
+    pub(super) what: String,
+    pub(super) chip: Chip,
+    pub(super) cause: Option<String>,
+    pub(super) remedy: Option<String>,
+}
+
+impl Step {
+    fn new(what: &str, is_done: bool, waiting: &str) -> Self {
+        let chip = if is_done {
+            Chip::new(Tone::Good, Icon::Check, "Done")
+        } else {
+            Chip::new(Tone::Calm, Icon::Ring, waiting)
+        };
+        Self { what: what.to_owned(), chip, cause: None, remedy: None }
+    }
+
+    fn of(check: &MachineCheck) -> Self {
+        let chip = if check.passed {
+            Chip::new(Tone::Good, Icon::Check, "In order")
+        } else {
+            Chip::new(Tone::Bad, Icon::Cross, "Not in order")
+        };
+        let text = |comment: &crate::domain::text::Comment| comment.to_string();
+        Self {
+            what: check.name.to_string(),
+            chip,
+            cause: check.cause.as_ref().map(text),
+            remedy: check.remedy.as_ref().map(text),
+        }
+    }
+}
+
+impl<'a> Invitation<'a> {
+    /// The page of an invitation, with the host that came of it.
+    pub(super) fn new(desk: &'a Desk, token: &JoinTokenView, host: Option<&HostRow>, command: Option<String>) -> Self {
+        let heard = !token.checks.is_empty() || token.host_id.is_some();
+        let is_online = host.is_some_and(HostRow::is_heard);
+        let mut steps = vec![Step::new("The machine has shown its token", heard, "Waiting for the machine")];
+        steps.extend(token.checks.iter().map(Step::of));
+        steps.push(Step::new("It is a host of the cluster", token.host_id.is_some(), "Not yet"));
+        steps.push(Step::new("It is online", is_online, "Not yet"));
+        let daemons = host.map(|host| host.daemons.as_slice()).unwrap_or_default();
+        let runs = |daemon: &crate::services::host_rows::HostDaemon| {
+            daemon.state == crate::domain::server::DaemonState::Running || !daemon.enabled
+        };
+        for daemon in daemons {
+            let mut step = Step::new(&format!("It runs server {}", daemon.name), runs(daemon), "Not yet");
+            step.cause = daemon.detail.clone().filter(|_| !runs(daemon));
+            steps.push(step);
+        }
+        Self {
+            desk,
+            link: Link::to(&token.id),
+            host_name: token.host_name.to_string(),
+            until: When::new(token.expires_at, desk.now),
+            is_open: token.state == JoinTokenState::Open,
+            is_expired: token.state == JoinTokenState::Expired,
+            command,
+            steps,
+            host: token.host_id.as_ref().filter(|_| host.is_some()).map(Link::to),
+            is_done: is_online && daemons.iter().all(runs),
+        }
+    }
+
+    fn may_withdraw(&self) -> bool {
+        self.is_open && self.desk.may(Permission::ManageHosts)
+    }
+
+    fn list() -> Link {
+        Link::list::<HostId>()
+    }
+}
+
+pub(super) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+    let servers = services.server_choices(&desk.act, None).await?;
+    // Most clusters have one server, and a host without any is of no use.
+    let chosen = match servers.as_slice() {
+        [only] => BTreeSet::from([only.id]),
+        _ => BTreeSet::new(),
+    };
+    Ok(desk.show(&JoinForm { desk: &desk, name: String::new(), servers, chosen, errors: Vec::new() }))
+}
+
+pub(super) async fn create(
+    State(services): State<Services>,
+    mut desk: Desk,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let chosen: BTreeSet<ServerId> = form.all("server_ids").filter_map(|id| id.parse().ok()).collect();
+    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+    if let Some(host_name) = form.parse("host_name", "The name") {
+        let wanted =
+            NewJoinToken { host_name, server_ids: chosen.clone(), expires_in_seconds: JoinLifetime::default() };
+        match services.create_join_token(&desk.act, wanted).await {
+            Ok(IssuedJoinToken { view, command, .. }) => {
+                desk.live = TOPICS;
+                desk.again = Link::to(&view.id).to_string();
+                let page = Invitation::new(&desk, &view, None, Some(command.expose().clone()));
+                return Ok(desk.show_as(StatusCode::CREATED, &page));
+            }
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    let servers = services.server_choices(&desk.act, None).await?;
+    let name = form.text("host_name").to_owned();
+    Ok(desk.show_as(status, &JoinForm { desk: &desk, name, servers, chosen, errors: form.errors }))
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    mut desk: Desk,
+    At(id): At<JoinTokenId>,
+) -> Result<Response, Problem> {
+    desk.live = TOPICS;
+    let token = services.join_token(&desk.act, id).await?;
+    let host = match token.host_id {
+        Some(host) => match services.host_row(&desk.act, host).await {
+            Ok(row) => Some(row),
+            // It was removed since.
+            Err(ServiceError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        },
+        None => None,
+    };
+    Ok(desk.show(&Invitation::new(&desk, &token, host.as_ref(), None)))
+}
+
+pub(super) async fn withdraw(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<JoinTokenId>,
+    _form: Fields,
+) -> Result<Response, Problem> {
+    match services.withdraw_join_token(&desk.act, id).await {
+        Ok(()) => Ok(desk.go(&Link::list::<HostId>(), Flash::JoinTokenWithdrawn)),
+        // It was used a moment ago: its page says by which machine.
+        Err(ServiceError::Conflict(_)) => Ok(crate::web::page::go(&desk.site, Link::to(&id).as_str(), None)),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,267 @@
+//! The pages of hosts in every state, from sample data.
+
+use std::collections::BTreeSet;
+
+use super::{
+    fields::FieldError,
+    history,
+    hosts::{Found, HostPage, Hosts},
+    invitations::{Invitation, JoinForm},
+    live::Topic,
+    samples::Book,
+};
+use crate::{
+    domain::{
+        Revised, Revision,
+        host::{HostState, ProcessRole},
+        ids::{HostId, JoinTokenId, ServerId},
+        join::MachineCheck,
+        role::Role,
+        server::DaemonState,
+        text::HostName,
+    },
+    services::{
+        Page,
+        drain::{DrainState, DrainView},
+        host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
+        hosts::HostView,
+        joining::{JoinTokenState, JoinTokenView},
+        removal::{RemovalView, SharedKey},
+    },
+    web::portal::samples::{ago, id, now, text},
+};
+
+const TOPICS: &[Topic] = &[Topic::Hosts];
+
+fn host(number: u128, state: HostState) -> HostView {
+    HostView {
+        id: id::<HostId>(number),
+        name: text(&format!("vpn-{number}")),
+        public_address: Some(text("203.0.113.10")),
+        public_addresses: vec![text("203.0.113.10"), text("2001:db8::10")],
+        state,
+        last_seen_at: (state != HostState::Offline || number > 3).then(|| ago(if number > 3 { 52 } else { 0 })),
+        version: (number < 6).then(|| (if number == 2 { "0.1.0" } else { "0.2.0" }).to_owned()),
+        roles: BTreeSet::from([ProcessRole::Vpn, ProcessRole::Console]),
+        sessions: if state == HostState::Offline { 0 } else { 40 + u64::try_from(number).unwrap_or(0) },
+        drain: None,
+    }
+}
+
+fn drain(state: DrainState, moved: u64, remaining: u64) -> DrainView {
+    let started_at = now() - jiff::SignedDuration::from_secs(20);
+    DrainView {
+        state,
+        started_at,
+        ends_at: now() + jiff::SignedDuration::from_secs(40),
+        moved,
+        remaining,
+        refused: 3,
+        drained_at: (state == DrainState::Drained).then_some(started_at),
+    }
+}
+
+fn daemon(number: u128, name: &str, state: DaemonState, detail: Option<&str>) -> HostDaemon {
+    let detail = detail.map(str::to_owned);
+    HostDaemon { server_id: id::<ServerId>(number), name: text(name), enabled: number != 3, state, detail }
+}
+
+fn row(host: HostView, name: &str) -> HostRow {
+    let failed = "another program listens on this port (openvpn: TCP/UDP: Socket bind failed on local address)";
+    let daemons = vec![
+        daemon(1, name, DaemonState::Running, None),
+        daemon(2, "Laboratory", DaemonState::Failed, Some(failed)),
+        daemon(3, "Old office", DaemonState::Stopped, None),
+    ];
+    HostRow { host: Revised { rev: Revision(7), value: host }, daemons }
+}
+
+fn removal(needs_force: bool, name: &str) -> RemovalView {
+    let shared = |number, name: &str, active_profiles| SharedKey {
+        server_id: id::<ServerId>(number),
+        name: text(name),
+        active_profiles,
+    };
+    let servers = vec![shared(1, name, 214), shared(2, "Laboratory", 0)];
+    RemovalView { needs_force, sessions: if needs_force { 41 } else { 0 }, profiles: 214, servers }
+}
+
+fn found(book: &Book, host: HostView, desk: &super::desk::Desk) -> Found {
+    let needs_force = host.state != HostState::Offline;
+    Found {
+        row: row(host, book.name),
+        removal: removal(needs_force, book.name),
+        releases: releases(),
+        free: vec![ServerChoice { id: id::<ServerId>(4), name: text(book.name) }],
+        history: history::rows(&book.changes(), desk),
+    }
+}
+
+fn releases() -> Releases {
+    vec![("0.1.0".to_owned(), 1), ("0.2.0".to_owned(), 2)]
+}
+
+fn token(number: u128, state: JoinTokenState, checks: Vec<MachineCheck>) -> JoinTokenView {
+    JoinTokenView {
+        id: id::<JoinTokenId>(number),
+        host_name: text::<HostName>(&format!("vpn-{number}")),
+        server_ids: BTreeSet::from([id::<ServerId>(1)]),
+        created_at: ago(1),
+        expires_at: if state == JoinTokenState::Expired { ago(2) } else { ago(-1) },
+        state,
+        host_id: (state == JoinTokenState::Redeemed).then(|| id::<HostId>(number)),
+        checks,
+    }
+}
+
+fn check(name: &str, trouble: Option<(&str, &str)>) -> MachineCheck {
+    MachineCheck {
+        name: text(name),
+        passed: trouble.is_none(),
+        cause: trouble.map(|(cause, _)| text(cause)),
+        remedy: trouble.map(|(_, remedy)| text(remedy)),
+    }
+}
+
+/// Adds them all.
+pub(super) fn add(book: &mut Book) {
+    lists(book);
+    pages(book);
+    invitations(book);
+}
+
+fn lists(book: &mut Book) {
+    let mut desk = book.desk("/hosts");
+    desk.live = TOPICS;
+    let page = |items| Page { items, next: None };
+    let rows = |book: &Book| {
+        let draining = HostView { drain: Some(drain(DrainState::Moving, 12, 29)), ..host(3, HostState::Draining) };
+        vec![
+            row(host(1, HostState::Online), book.name),
+            row(host(2, HostState::Online), "Laboratory"),
+            row(draining, "Laboratory"),
+            HostRow { daemons: Vec::new(), ..row(host(4, HostState::Offline), "Laboratory") },
+            HostRow { daemons: Vec::new(), ..row(host(6, HostState::Offline), "Laboratory") },
+        ]
+    };
+    let open = || vec![token(7, JoinTokenState::Open, Vec::new()), token(8, JoinTokenState::Open, Vec::new())];
+    let next = (false, Some("/hosts?limit=50&cursor=x".to_owned()));
+    let list = Hosts::new(&desk, page(rows(book)), open(), &releases(), next);
+    book.add("hosts", &list);
+    let one = vec![("0.2.0".to_owned(), 1)];
+    book.add("hosts-empty", &Hosts::new(&desk, page(Vec::new()), Vec::new(), &one, (true, None)));
+    let auditor = book.desk_of(Role::Auditor, "/hosts");
+    let list = Hosts::new(&auditor, page(rows(book)), Vec::new(), &one, (true, None));
+    book.add("hosts-auditor", &list);
+}
+
+fn pages(book: &mut Book) {
+    let mut desk = book.desk("/hosts/hst_1");
+    desk.live = TOPICS;
+    let online = host(2, HostState::Online);
+    book.add("host", &HostPage::new(&desk, found(book, online.clone(), &desk)));
+    let text =
+        "Host vpn-2 is in service: it carries 41 live sessions, and 214 active profiles list it: drain it first.";
+    let refused =
+        HostPage { errors: vec![FieldError::whole(text)], ..HostPage::new(&desk, found(book, online.clone(), &desk)) };
+    book.add("host-refused", &refused);
+    let wrong = "The name must consist of lower-case letters, digits and hyphens.";
+    let wrong = vec![
+        FieldError { field: "name".to_owned(), text: wrong.to_owned() },
+        FieldError { field: "budget".to_owned(), text: "The time must be one of those offered.".to_owned() },
+    ];
+    let named = HostPage {
+        name: book.name.to_owned(),
+        errors: wrong,
+        ..HostPage::new(&desk, found(book, online.clone(), &desk))
+    };
+    book.add("host-wrong", &named);
+    for (name, state, moved, remaining) in [
+        ("waiting", DrainState::Waiting, 0, 41),
+        ("moving", DrainState::Moving, 12, 29),
+        ("held", DrainState::Held, 12, 29),
+        ("drained", DrainState::Drained, 41, 0),
+    ] {
+        let draining = HostView { drain: Some(drain(state, moved, remaining)), ..host(3, HostState::Draining) };
+        book.add(&format!("host-{name}"), &HostPage::new(&desk, found(book, draining, &desk)));
+    }
+    let offline = host(4, HostState::Offline);
+    book.add("host-offline", &HostPage::new(&desk, found(book, offline, &desk)));
+    let mut bare = found(book, host(6, HostState::Offline), &desk);
+    (bare.row.daemons, bare.free, bare.removal.servers) = (Vec::new(), Vec::new(), Vec::new());
+    bare.removal.profiles = 0;
+    book.add("host-never-heard", &HostPage::new(&desk, bare));
+    let web = HostView { roles: BTreeSet::from([ProcessRole::Console]), ..online.clone() };
+    book.add(
+        "host-without-vpn",
+        &HostPage::new(&desk, Found { row: row(web, book.name), ..found(book, online.clone(), &desk) }),
+    );
+    let auditor = book.desk_of(Role::Auditor, "/hosts/hst_1");
+    book.add("host-auditor", &HostPage::new(&auditor, found(book, online, &auditor)));
+}
+
+fn invitations(book: &mut Book) {
+    let desk = book.desk("/hosts/join");
+    let choice = |number, name: &str| ServerChoice { id: id::<ServerId>(number), name: text(name) };
+    let form = |servers: Vec<ServerChoice>, errors| JoinForm {
+        desk: &desk,
+        name: String::new(),
+        chosen: servers.iter().take(1).map(|server| server.id).collect(),
+        servers,
+        errors,
+    };
+    let servers = || vec![choice(1, book.name), choice(2, "Laboratory")];
+    let pages = [
+        ("host-join", form(servers(), Vec::new())),
+        ("host-join-no-server", form(Vec::new(), Vec::new())),
+        (
+            "host-join-refused",
+            form(
+                servers(),
+                vec![
+                    FieldError {
+                        field: "host_name".to_owned(),
+                        text: "A host named vpn-1 is running already.".to_owned(),
+                    },
+                    FieldError {
+                        field: "server_ids".to_owned(),
+                        text: "Two of them listen on the same port.".to_owned(),
+                    },
+                ],
+            ),
+        ),
+    ];
+    for (name, page) in pages {
+        book.add(name, &page);
+    }
+    let mut desk = book.desk("/hosts/join/jtk_1");
+    desk.live = TOPICS;
+    let command = format!(
+        "printf %s psj_{} | postern join https://vpn-admin.internal.example.com --token-file -",
+        "3kQ9w".repeat(24)
+    );
+    let open = token(7, JoinTokenState::Open, Vec::new());
+    book.add("invitation-new", &Invitation::new(&desk, &open, None, Some(command)));
+    book.add("invitation-open", &Invitation::new(&desk, &open, None, None));
+    let failed = vec![
+        check("tun device", None),
+        check("clock", Some(("40 seconds behind the database", "timedatectl set-ntp true"))),
+        check("openvpn", Some((book.name, "apt install openvpn"))),
+    ];
+    let failed = token(7, JoinTokenState::Open, failed);
+    book.add("invitation-failed", &Invitation::new(&desk, &failed, None, None));
+    let passed = || ["tun device", "clock", "openvpn", "forwarding", "database"].map(|name| check(name, None)).to_vec();
+    let joined = token(5, JoinTokenState::Redeemed, passed());
+    let starting = HostRow {
+        daemons: vec![daemon(1, book.name, DaemonState::Pending, Some("waits for its certificate"))],
+        ..row(host(5, HostState::Online), book.name)
+    };
+    book.add("invitation-joined", &Invitation::new(&desk, &joined, Some(&starting), None));
+    let done = HostRow { daemons: vec![daemon(1, book.name, DaemonState::Running, None)], ..starting };
+    book.add("invitation-done", &Invitation::new(&desk, &joined, Some(&done), None));
+    book.add("invitation-removed", &Invitation::new(&desk, &joined, None, None));
+    let over = token(7, JoinTokenState::Expired, Vec::new());
+    book.add("invitation-expired", &Invitation::new(&desk, &over, None, None));
+    let auditor = book.desk_of(Role::Auditor, "/hosts/join/jtk_1");
+    book.add("invitation-auditor", &Invitation::new(&auditor, &open, None, None));
+}
