@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use crate::{
     client::{Client, only},
     cluster::{Cluster, LISTED, Profile},
+    joining::join_third,
+    lab::Lab,
     wait::{assert_stays, wait_for, wait_until},
 };
 
@@ -170,4 +172,29 @@ fn a_drain_goes_on_whatever_is_killed_and_can_be_taken_back() {
     restart(&mut cluster);
     assert_eq!(wait_drained(&cluster, 0)["drained_at"], progress["drained_at"]);
     assert!(crowd.clients.iter_mut().all(Client::runs));
+}
+
+#[test]
+fn a_joined_host_is_drained_and_taken_back_with_its_own_database_user() {
+    let mut cluster = Cluster::start_in(Lab::new(None).asking(), 1, 1);
+    let third = join_third(&cluster);
+    cluster.hosts.push(third);
+    let anna = cluster.user_with_profile("anna");
+    // Everybody comes to the joined host first.
+    order(&cluster, 0, 0);
+    let (client, probe, at) = cluster.connect(&anna);
+    assert_eq!((at, client.connects()), (1, 1));
+    resume(&cluster, 0);
+
+    let moment = Instant::now();
+    order(&cluster, 1, 2);
+    let progress = wait_drained(&cluster, 1);
+    assert_eq!((&progress["moved"], &progress["remaining"]), (&json!(1), &json!(0)));
+    probe.wait_via(cluster.hosts[0].lan(), moment, LISTED);
+    let gap = probe.longest_gap(moment);
+    eprintln!("drain of a joined host: the page was away for {gap:?}");
+    assert!(gap < BLINK, "people noticed: {gap:?}");
+    wait_sessions(&cluster, 0, 1);
+    resume(&cluster, 1);
+    Client::connect_soon(&cluster.lab, 2, &only(&anna.text, cluster.hosts[1].inet())).stop();
 }

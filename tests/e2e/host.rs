@@ -5,7 +5,7 @@ use std::{
     net::Ipv4Addr,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -30,8 +30,10 @@ pub(crate) struct Host {
     machine: Machine,
     config: PathBuf,
     log: PathBuf,
-    /// Where the program is, for a host that runs without root.
-    confined: Option<PathBuf>,
+    /// Where the program is, for a host that has one of its own.
+    program: Option<PathBuf>,
+    /// Whether it runs without root.
+    confined: bool,
     child: Option<Child>,
 }
 
@@ -78,25 +80,46 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         );
         fs::write(&config, text).unwrap();
         let log = lab.log(&machine.name);
-        Self { machine: machine.clone(), config, log, confined: None, child: None }
+        Self { machine: machine.clone(), config, log, program: None, confined: false, child: None }
     }
 
     /// A machine whose configuration is there already.
     pub(crate) fn joined(lab: &Lab, machine: &Machine, config: PathBuf) -> Self {
-        Self { machine: machine.clone(), config, log: lab.log(&machine.name), confined: None, child: None }
+        Self {
+            machine: machine.clone(),
+            config,
+            log: lab.log(&machine.name),
+            program: None,
+            confined: false,
+            child: None,
+        }
     }
 
     /// From its next start on it runs as its service unit has it: as a user of its own, with `CAP_NET_ADMIN` and no way
     /// to more. Its configuration and data lie in one folder of the laboratory.
     pub(crate) fn confine(&mut self, lab: &Lab) {
+        self.install();
         let folder = self.config.parent().expect("the configuration is in a folder");
-        let program = folder.join("postern");
-        fs::copy(POSTERN, &program).unwrap();
         fs::set_permissions(lab.folder(), fs::Permissions::from_mode(0o711)).unwrap();
         let owner = format!("{NOBODY}:{NOBODY}");
         let status = Command::new("chown").args(["--recursive", &owner]).arg(folder).status().unwrap();
         assert!(status.success());
-        self.confined = Some(program);
+        self.confined = true;
+    }
+
+    /// From its next start on it runs a program of its own, which can be replaced.
+    pub(crate) fn install(&mut self) {
+        let program = self.config.with_file_name("postern");
+        fs::copy(POSTERN, &program).unwrap();
+        self.program = Some(program);
+    }
+
+    /// Puts another program in the place of the one that runs, as a package manager does: under the same name.
+    pub(crate) fn upgrade(&self) {
+        let program = self.program.as_ref().expect("it has a program of its own");
+        let new = program.with_extension("new");
+        fs::copy(POSTERN, &new).unwrap();
+        fs::rename(new, program).unwrap();
     }
 
     /// The processes of the host and, for each, the user that it runs as and what it may do (capabilities(7), a mask).
@@ -153,12 +176,7 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
     /// # Panics
     /// When it fails.
     pub(crate) fn run(&self, command: &[&str]) -> String {
-        let mut postern = self.command(command);
-        postern.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = postern.spawn().expect("ip runs");
-        let ended = || child.try_wait().unwrap().is_some();
-        wait_until(&format!("`postern {}` on {} to end", command.join(" "), self.name()), START, ended);
-        let output = child.wait_with_output().unwrap();
+        let output = self.output(command);
         assert!(
             output.status.success(),
             "`postern {}` on {}: {}\n{}{}",
@@ -171,17 +189,32 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Runs a `postern` command of this machine to its end; answers its exit code and what it printed.
+    pub(crate) fn try_run(&self, command: &[&str]) -> (Option<i32>, String) {
+        let output = self.output(command);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn output(&self, command: &[&str]) -> Output {
+        let mut postern = self.command(command);
+        postern.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = postern.spawn().expect("ip runs");
+        let ended = || child.try_wait().unwrap().is_some();
+        wait_until(&format!("`postern {}` on {} to end", command.join(" "), self.name()), START, ended);
+        child.wait_with_output().unwrap()
+    }
+
     fn command(&self, command: &[&str]) -> Command {
-        let mut postern = match &self.confined {
-            None => self.machine.namespace.command(POSTERN),
-            Some(program) => {
-                let mut postern = self.machine.namespace.command("setpriv");
-                postern.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
-                postern.args(["--clear-groups", "--no-new-privs"]);
-                let sets = ["--inh-caps", "--ambient-caps", "--bounding-set"];
-                postern.args(sets.map(|set| format!("{set}=-all,+net_admin"))).arg("--").arg(program);
-                postern
-            }
+        let program = self.program.as_deref().unwrap_or(Path::new(POSTERN));
+        let mut postern = if self.confined {
+            let mut postern = self.machine.namespace.command("setpriv");
+            postern.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
+            postern.args(["--clear-groups", "--no-new-privs"]);
+            let sets = ["--inh-caps", "--ambient-caps", "--bounding-set"];
+            postern.args(sets.map(|set| format!("{set}=-all,+net_admin"))).arg("--").arg(program);
+            postern
+        } else {
+            self.machine.namespace.command(program)
         };
         postern.args(command).arg("--config").arg(&self.config);
         // The machine that runs the tests must not configure the host.

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{cluster::Cluster, lab::Machine};
+use crate::{cluster::Cluster, host::Host, lab::Machine};
 
 /// A token for the third machine, and what came with it.
 pub(crate) fn invite(cluster: &Cluster) -> Value {
@@ -63,4 +63,16 @@ impl<'a> Joining<'a> {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
+}
+
+/// Makes the third machine a host, by a token, and starts it as its service does. Its server runs when this returns.
+pub(crate) fn join_third(cluster: &Cluster) -> Host {
+    let joining = Joining::new(cluster, &invite(cluster));
+    joining.finish();
+    let mut third = Host::joined(&cluster.lab, joining.machine, joining.config());
+    third.confine(&cluster.lab);
+    third.start();
+    third.wait_ready();
+    cluster.wait_running(&third);
+    third
 }

@@ -174,16 +174,21 @@ impl Lab {
 
     /// The names of all users of the database.
     pub(crate) fn users(&self) -> Vec<String> {
-        let uri = self.mongod().uri();
-        let found = self.database.enter(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let admin = mongodb::Client::with_uri_str(uri).await.unwrap().database("admin");
-                admin.run_command(doc! { "usersInfo": { "forAllDBs": true } }).await.unwrap()
-            })
-        });
+        let found = self.command("admin", doc! { "usersInfo": { "forAllDBs": true } });
         let users = found.get_array("users").unwrap().iter();
         users.map(|user| user.as_document().unwrap().get_str("user").unwrap().to_owned()).collect()
+    }
+
+    /// Runs a command on a database, which must take it.
+    pub(crate) fn command(&self, database: &str, command: Document) -> Document {
+        let uri = self.mongod().uri();
+        self.database.enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = mongodb::Client::with_uri_str(uri).await.unwrap();
+                client.database(database).run_command(command).await.unwrap()
+            })
+        })
     }
 
     /// The machines that can be hosts: `h1` is number 0.

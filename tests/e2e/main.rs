@@ -33,3 +33,4 @@ mod layout;
 mod membership;
 mod moving;
 mod removal;
+mod upgrade;

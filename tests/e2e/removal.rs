@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
+use serde_json::{Value, json};
 
 use crate::{
+    client::{Client, only},
     cluster::{Cluster, LISTED},
     host::Host,
     joining::{Joining, invite},
@@ -16,6 +18,9 @@ use crate::{
 const REMOVED: i32 = 9;
 /// How long the pause may be that a client sees whose host is removed, on a busy machine.
 const MOVED: Duration = Duration::from_secs(40);
+
+/// A gap that nobody notices. Fetches are 100 ms apart, and a busy machine delays some.
+const ORDINARY: Duration = Duration::from_millis(1500);
 
 /// Waits until a removed host has ended by itself, and looks that nothing of it goes on.
 #[track_caller]
@@ -95,4 +100,54 @@ fn a_joined_host_hears_of_its_removal_before_the_database_is_taken_from_it() {
     // With a key of its own it is a machine like any other.
     std::fs::remove_file(again.folder().join("data/host.key")).unwrap();
     assert_ne!(again.finish()["host_id"], joined["host_id"]);
+}
+
+#[test]
+fn nudges_that_somebody_forged_or_replays_do_nothing() {
+    let cluster = Cluster::of_two_hosts();
+    let profile = cluster.user_with_profile("anna");
+    let (client, probe, at) = cluster.connect(&profile);
+    let session = cluster.sessions(&profile)[0]["id"].as_str().unwrap().to_owned();
+    let (host, daemons) = (cluster.host_id(&cluster.hosts[at]), cluster.hosts[at].daemons());
+    let heard = cluster.lab.command("postern", doc! { "find": "events", "batchSize": 10_000 });
+    let heard = heard.get_document("cursor").unwrap().get_array("firstBatch").unwrap().clone();
+    let moment = Instant::now();
+
+    let attachment = format!("{}:{host}", cluster.server);
+    let mut forged: Vec<Document> = [
+        ("session.end", session.as_str()),
+        ("session.change", &session),
+        ("host.change", &host),
+        ("daemon.change", &attachment),
+        ("certificate.request", &attachment),
+    ]
+    .into_iter()
+    .map(|(kind, key)| doc! { "_id": ObjectId::new(), "ts": DateTime::now(), "o": "somebody", "t": kind, "k": key })
+    .collect();
+    // A revision that nobody has reached, and nonsense.
+    forged
+        .push(doc! { "_id": ObjectId::new(), "ts": DateTime::now(), "o": "somebody", "t": "policy", "rev": i64::MAX });
+    forged.push(doc! { "_id": ObjectId::new(), "t": "host.remove", "k": &host });
+    let replayed = heard.iter().filter_map(|event| event.as_document()).map(|event| {
+        let mut event = event.clone();
+        event.insert("_id", ObjectId::new());
+        event
+    });
+    forged.extend(replayed);
+    cluster.lab.command("postern", doc! { "insert": "events", "documents": forged });
+
+    // What is written after them is heard after them: the hosts have passed them by when this takes effect.
+    let other = cluster.user_with_profile("bert");
+    Client::connect_soon(&cluster.lab, 1, &only(&other.text, cluster.hosts[at].inet())).stop();
+    assert_eq!(cluster.wait_session_on(&profile, &cluster.hosts[at])["id"], session.as_str(), "the same session");
+    assert_eq!(client.connects(), 1);
+    assert_eq!(cluster.hosts[at].daemons(), daemons);
+    let shown = cluster.any_api().get(&format!("/hosts/{host}"));
+    assert_eq!((&shown["state"], &shown["drain"]), (&json!("online"), &Value::Null));
+    let gap = probe.longest_gap(moment);
+    assert!(gap < ORDINARY, "people noticed: {gap:?}");
+    // And a revision from the future stops nobody from hearing of the present.
+    let disabled = Instant::now();
+    cluster.any_api().patch(&format!("/users/{}", profile.user), &json!({ "disabled": true }));
+    probe.wait_gone(disabled, LISTED);
 }
