@@ -19,7 +19,7 @@ RUN_AS := $(if $(AS_ROOT),$(shell sudo -n true 2>/dev/null && echo 'sudo -E'))
 STATE := $(CURDIR)/.postern
 MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 
-.PHONY: help setup run test check fmt clippy build unit e2e doc openapi reference deny bench
+.PHONY: help setup run test check fmt clippy build unit e2e doc openapi reference deny demo bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
@@ -94,5 +94,9 @@ deny: ## licences, banned crates and sources (when cargo-deny is there; works wi
 openapi: ## renews docs/openapi.json, the committed copy of the API's document
 	cargo run --locked --quiet -- openapi >docs/openapi.json
 
+demo: ## a tour: three hosts, a database and laptops in namespaces of this machine; joins, drain, crash, failover
+	@deploy/dev/setup.sh test
+	$(AS_ROOT) cargo bench --locked --profile dev --bench demo
+
 bench: ## benchmarks
-	cargo bench --locked
+	cargo bench --locked --bench bench

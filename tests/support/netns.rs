@@ -116,6 +116,17 @@ pub(crate) fn sweep() {
     }
 }
 
+/// Removes the namespaces of this process, and the processes inside, whoever still holds them.
+pub(crate) fn remove_own() {
+    let own = format!("{PREFIX}{}-", std::process::id());
+    for name in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = name.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&own) {
+            remove(&name);
+        }
+    }
+}
+
 fn remove(name: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
