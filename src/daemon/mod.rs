@@ -25,6 +25,7 @@ mod journal;
 mod keeper;
 mod keepsake;
 mod measure;
+mod meter;
 mod moves;
 mod plan;
 mod preflight;
@@ -149,6 +150,7 @@ pub fn start(
     let silent = CancellationToken::new();
     tracker.spawn(supervisor::run(Arc::clone(&here), silent.clone()));
     tracker.spawn(reaper::run(Arc::clone(&here), bus, stop.clone()));
+    tracker.spawn(meter::measure(Arc::clone(&here), stop.clone()));
     tracker.spawn(drain::run(Arc::clone(&here), stop));
     tracker.spawn(Writer::new(Arc::clone(&here)).run(silent.clone()));
     tracker.spawn(reports::count(Arc::clone(&here), silent.clone()));

@@ -3,7 +3,7 @@
 //! The picture is made of persistent maps. A change makes a new picture that shares all that did not change with the
 //! one before, so taking one over costs as much as the change, not as much as the number of users.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use imbl::{HashMap, OrdMap};
 use jiff::Timestamp;
@@ -258,6 +258,40 @@ impl Snapshot {
         self.attachments.keys().filter(|(of, other)| *of == server && stays(*other)).count()
     }
 
+    /// Whether a user may use a server, given a profile of it.
+    pub fn opens(&self, user: UserId, server: ServerId) -> bool {
+        let (Some(user), Some(server)) = (self.users.get(&user), self.servers.get(&server)) else { return false };
+        !user.disabled && server.enabled && permits(server, user.organization_id, &user.groups)
+    }
+
+    /// The hosts that are to run a daemon of a server.
+    pub fn runners(&self, server: ServerId) -> BTreeSet<HostId> {
+        let enabled = self.servers.get(&server).is_some_and(|server| server.enabled);
+        let attached = self.attachments.keys().filter(|(of, _)| enabled && *of == server);
+        attached.map(|(_, host)| *host).collect()
+    }
+
+    /// The hosts that are attached to a server, the draining ones included.
+    pub fn hosts_of(&self, server: ServerId) -> impl Iterator<Item = &Arc<Host>> {
+        let attached = self.attachments.keys().filter(move |(of, _)| *of == server);
+        attached.filter_map(|(_, host)| self.hosts.get(host))
+    }
+
+    /// The ids of all users.
+    pub fn user_ids(&self) -> impl Iterator<Item = UserId> {
+        self.users.keys().copied()
+    }
+
+    /// The ids of all servers.
+    pub fn server_ids(&self) -> impl Iterator<Item = ServerId> {
+        self.servers.keys().copied()
+    }
+
+    /// All profiles.
+    pub fn profiles(&self) -> impl Iterator<Item = &Arc<ProfileAccess>> {
+        self.profiles.values()
+    }
+
     /// Everything it knows, as the changes that would make it from nothing.
     pub fn to_changes(&self) -> Vec<Change> {
         let mut all = vec![Change::Settings(Box::new(Settings::clone(&self.settings)))];
@@ -320,8 +354,6 @@ pub fn permits<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::domain::{
         ids::Id,

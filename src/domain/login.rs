@@ -94,6 +94,8 @@ const PAGES: &[&str] = &[
     "tokens",
     "authorities",
     "migrations",
+    "settings",
+    "setup",
 ];
 
 /// Where somebody goes after signing in: a path of ours, and nothing that a browser could read as another site's.

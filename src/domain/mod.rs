@@ -10,6 +10,7 @@ pub mod audit;
 pub mod authority;
 pub mod clock;
 pub mod drain;
+pub mod effect;
 pub mod host;
 pub mod ids;
 pub mod join;
@@ -28,6 +29,7 @@ pub mod settings;
 pub mod text;
 pub mod ticket;
 pub mod token;
+pub mod usage;
 pub mod user;
 
 /// The cluster-wide number that every change of policy increases by one.

@@ -32,6 +32,9 @@ pub struct SignInTicket {
     /// To which pages somebody signs in; the answer counts nowhere else (SEC-OIDC-02).
     #[serde(default)]
     pub surface: Surface,
+    /// Whether it only finds out what would come of it, and signs nobody in.
+    #[serde(default)]
+    pub is_test: bool,
 }
 
 /// A link that signs its opener in to the console as owner, once.

@@ -76,7 +76,7 @@ impl Services {
     /// Attaches a host to a server. Repeating it changes nothing.
     pub async fn attach(&self, act: &Act, server: ServerId, host: HostId) -> Result<(), ServiceError> {
         act.require(Permission::ManageServers)?;
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             let found = tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound("server"))?;
             let carrier = tx.find::<Host>(&host).await?.ok_or(ServiceError::NotFound("host"))?.value;
             let key = AttachmentKey { server_id: server, host_id: host };
@@ -102,7 +102,7 @@ impl Services {
     /// Repeating it changes nothing.
     pub async fn detach(&self, act: &Act, server: ServerId, host: HostId) -> Result<(), ServiceError> {
         act.require(Permission::ManageServers)?;
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound("server"))?;
             let key = AttachmentKey { server_id: server, host_id: host };
             if tx.find::<Attachment>(&key).await?.is_none() {

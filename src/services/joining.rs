@@ -417,7 +417,7 @@ impl Services {
                 }
                 let found = tx.join_ticket(hash.as_bytes()).await?.ok_or_else(unknown)?;
                 self.check_use(&found.body, &request.shown)?;
-                let act = |host| Act { actor: Actor::Host(host), request_id: stranger.request_id };
+                let act = |host| Act::by(Actor::Host(host), stranger.request_id);
                 if let Some(redeemed) = found.body.redeemed {
                     let host = tx.find::<Host>(&redeemed.host_id).await?;
                     if host.is_none_or(|host| host.value.public_key != redeemed.public_key) {
@@ -555,7 +555,7 @@ impl Services {
 
     /// The entry of a refused attempt. Nobody became a host, so the rule is the actor and the token the object.
     async fn join_denial(&self, shown: &Shown, error: &ServiceError, stranger: &Stranger) -> AuditEntry {
-        let act = Act { actor: Actor::System("join"), request_id: stranger.request_id };
+        let act = Act::by(Actor::System("join"), stranger.request_id);
         let known = match shown.hash() {
             Ok(hash) => self.store().find_join_ticket_by_secret(hash.as_bytes()).await.ok().flatten(),
             Err(_malformed) => None,

@@ -24,7 +24,8 @@ use crate::{
 
 pub use super::{
     owner_link::OwnerLink,
-    sign_in::{CallbackAnswer, SignInFacts, SignInRefusal, SignInStart, SignedIn},
+    sign_in::{CallbackAnswer, CameBack, SignInFacts, SignInRefusal, SignInStart, SignedIn},
+    sign_in_test::{SignInTest, Welcome},
 };
 
 /// How exactly the last use of a login is known; more would be a write per page.
@@ -73,7 +74,7 @@ pub struct Person {
 impl Person {
     /// The person as one who acts.
     pub fn act(&self) -> Act {
-        Act { actor: Actor::Person { user: self.user.id, login: self.login }, request_id: self.request_id }
+        Act::by(Actor::Person { user: self.user.id, login: self.login }, self.request_id)
     }
 }
 
@@ -96,7 +97,7 @@ impl Admin {
     /// The person as one who acts.
     pub fn act(&self) -> Act {
         let who = self.user.as_ref().map_or(Who::OwnerLink, |user| Who::User(user.id));
-        Act { actor: Actor::Admin { who, login: self.login, role: self.role }, request_id: self.request_id }
+        Act::by(Actor::Admin { who, login: self.login, role: self.role }, self.request_id)
     }
 }
 
@@ -230,7 +231,7 @@ impl Services {
             (Surface::Portal, Who::User(user)) => Actor::Person { user, login: id },
             _ => Actor::Admin { who, login: id, role },
         };
-        let act = Act { actor, request_id: browser.request_id };
+        let act = Act::by(actor, browser.request_id);
         let changes = serde_json::json!({
             "address": [null, login.address], "browser": [null, login.label], "surface": [null, surface],
         });

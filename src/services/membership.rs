@@ -68,7 +68,7 @@ impl Services {
         if let Some(found) = tx.user_by_identity(identity).await? {
             return Ok(found.value);
         }
-        let act = |user: UserId| Act { actor: Actor::Holder(user), request_id: browser.request_id };
+        let act = |user: UserId| Act::by(Actor::Holder(user), browser.request_id);
         let Some(prepared) = tx.user_by_email(email).await? else {
             let organization = newcomer.organization.ok_or(SignInRefusal::NotInvited { account: account() })?;
             if tx.find::<Organization>(&organization).await?.is_none() {

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod authorities;
 pub mod backup;
 pub mod drain;
+pub mod effect;
 pub mod error;
 pub mod health;
 pub mod history;
@@ -26,6 +27,7 @@ pub mod migrations;
 pub mod my_data;
 pub mod nudges;
 pub mod organizations;
+pub mod overview;
 mod owner_link;
 mod owners;
 pub mod pause;
@@ -33,12 +35,16 @@ pub mod profiles;
 pub mod removal;
 pub mod self_service;
 pub mod server_keys;
+pub mod server_view;
 pub mod servers;
 pub mod sessions;
 pub mod settings;
+pub mod setup;
 mod sign_in;
+mod sign_in_test;
 pub mod tickets;
 pub mod tokens;
+pub mod usage;
 pub mod users;
 
 use std::{
@@ -62,7 +68,10 @@ use jiff::Timestamp;
 pub use nudges::Nudge;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use self::limits::{Buckets, Whose};
+use self::{
+    effect::Trial,
+    limits::{Buckets, Whose},
+};
 use crate::{
     domain::{
         Revised, Revision,
@@ -89,12 +98,25 @@ pub struct Act {
     pub actor: Actor,
     /// Which request, for the trail.
     pub request_id: Option<RequestId>,
+    trial: Option<Trial>,
 }
 
 impl Act {
     /// An act of Postern itself, or of a host, outside of any request.
     pub fn of(actor: Actor) -> Self {
-        Self { actor, request_id: None }
+        Self::by(actor, None)
+    }
+
+    /// An act in the course of a request.
+    pub fn by(actor: Actor, request_id: Option<RequestId>) -> Self {
+        Self { actor, request_id, trial: None }
+    }
+
+    /// The same act, to be tried only: what it would do comes to be known, and nothing is done. Verbs that change
+    /// policy by [`Services::change_by`] can be tried; others take no notice.
+    pub fn tried(&self) -> (Self, Trial) {
+        let trial = Trial::default();
+        (Self { trial: Some(trial.clone()), ..self.clone() }, trial)
     }
 
     /// Refuses whoever lacks a right.

@@ -96,7 +96,7 @@ impl Services {
     ) -> Result<Revised<Organization>, ServiceError> {
         act.require(Permission::ManageOrganizations)?;
         let value = &Organization { id: self.new_id(), name: new.name };
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
             let changes = difference(None, Some(value));
             tx.record(&self.entry(act, Action::OrganizationCreate, &value.id, changes)).await?;
@@ -115,7 +115,7 @@ impl Services {
     ) -> Result<Revised<Organization>, ServiceError> {
         act.require(Permission::ManageOrganizations)?;
         let patch = &patch;
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             let after = Organization { name: patch.name.clone().unwrap_or_else(|| found.value.name.clone()), id };
@@ -138,7 +138,7 @@ impl Services {
         expected: Option<Revision>,
     ) -> Result<(), ServiceError> {
         act.require(Permission::ManageOrganizations)?;
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             if tx.has_users(id).await? {

@@ -178,7 +178,7 @@ impl Services {
             search_domains: new.search_domains,
             keepalive: new.keepalive,
         };
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             check(&tx, value).await?;
             tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
             let changes = difference(None, Some(value));
@@ -198,7 +198,7 @@ impl Services {
     ) -> Result<Revised<Server>, ServiceError> {
         act.require(Permission::ManageServers)?;
         let patch = &patch;
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             let before = &found.value;
@@ -222,7 +222,7 @@ impl Services {
     /// Deletes a server that no host is attached to, with all its profiles.
     pub async fn delete_server(&self, act: &Act, id: ServerId, expected: Option<Revision>) -> Result<(), ServiceError> {
         act.require(Permission::ManageServers)?;
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             if !tx.attachments_of(id).await?.is_empty() {

@@ -15,6 +15,7 @@ use super::{
     limits::Limit,
     logins::{Browser, NewLogin},
     membership::check_membership,
+    sign_in_test::SignInTest,
 };
 use crate::{
     domain::{
@@ -65,6 +66,15 @@ pub struct SignedIn {
     pub cookie: Secret<String>,
     /// Where to go.
     pub return_to: ReturnPath,
+}
+
+/// What a browser brought back from the provider.
+#[derive(Debug)]
+pub enum CameBack {
+    /// Somebody who is signed in from now on.
+    SignedIn(SignedIn),
+    /// What would have come of it, since it was only tried.
+    Tested(Box<SignInTest>),
 }
 
 /// Why nobody was signed in. Each has a page of its own, with whom to ask.
@@ -231,22 +241,25 @@ impl Services {
         return_to: ReturnPath,
         browser: &Browser,
     ) -> Result<SignInStart, SignInRefusal> {
-        let started = self.leave_for_provider(surface, return_to, browser).await;
+        let started = self.leave_for_provider(surface, return_to, browser, false).await;
         // One that starts well is counted when it comes back.
         started.inspect_err(|refusal| self.count_sign_in(surface, Some(refusal)))
     }
 
-    async fn leave_for_provider(
+    /// Where the provider is to send browsers back to that sign in to a surface; nothing where its URL is not known.
+    pub fn redirect_url(&self, surface: Surface) -> Option<String> {
+        self.url(surface).map(|url| format!("{url}{CALLBACK}"))
+    }
+
+    pub(super) async fn leave_for_provider(
         &self,
         surface: Surface,
         return_to: ReturnPath,
         browser: &Browser,
+        is_test: bool,
     ) -> Result<SignInStart, SignInRefusal> {
         self.limit_address(Limit::SignInStart, browser.address)?;
-        let redirect_url = match self.url(surface) {
-            Some(url) => format!("{url}{CALLBACK}"),
-            None => return Err(SignInRefusal::NotConfigured),
-        };
+        let redirect_url = self.redirect_url(surface).ok_or(SignInRefusal::NotConfigured)?;
         let oidc = self.current_settings().await?.oidc;
         let settings = self.provider_settings(&oidc, redirect_url)?;
         let [state, cookie, nonce, verifier] = [(); 4].map(|()| OneTimeSecret::generate());
@@ -270,6 +283,7 @@ impl Services {
             redirect_url: settings.redirect_url,
             return_to: return_to.as_str().to_owned(),
             surface,
+            is_test,
         };
         let ticket = Ticket { body, expires_at: self.now() + LIFETIME };
         let inserting = self.store().insert_ticket(hash.as_bytes(), &ticket);
@@ -291,11 +305,14 @@ impl Services {
         answer: &CallbackAnswer,
         cookie: Option<&str>,
         browser: &Browser,
-    ) -> Result<SignedIn, SignInRefusal> {
+    ) -> Result<CameBack, SignInRefusal> {
         self.limit_address(Limit::Callback, browser.address)?;
         let mut asked = Asked::default();
         let outcome = self.come_back(surface, answer, cookie, browser, &mut asked).await;
-        self.count_sign_in(surface, outcome.as_ref().err());
+        // A test signs nobody in.
+        if !matches!(outcome, Ok(CameBack::Tested(_))) {
+            self.count_sign_in(surface, outcome.as_ref().err());
+        }
         if let Err(refusal) = &outcome
             && refusal.is_denial()
         {
@@ -321,7 +338,7 @@ impl Services {
         cookie: Option<&str>,
         browser: &Browser,
         asked: &mut Asked,
-    ) -> Result<SignedIn, SignInRefusal> {
+    ) -> Result<CameBack, SignInRefusal> {
         let ticket = self.take_sign_in(surface, answer, cookie).await?.ok_or(SignInRefusal::Expired)?;
         match answer.error.as_deref() {
             None => {}
@@ -341,6 +358,9 @@ impl Services {
         // The issuer as configured, not as the token spells it: Google has two spellings of itself.
         let identity = Identity { iss: settings.issuer, sub: account.subject.clone() };
         asked.identity = Some(identity.clone());
+        if ticket.is_test {
+            return Ok(CameBack::Tested(Box::new(self.judge(&identity, &account, &oidc).await?)));
+        }
         let email = check_membership(&account, &oidc)?;
         // Whoever is new is an employee: the console makes no users.
         let organization = oidc.default_organization_id.filter(|_| surface == Surface::Portal);
@@ -354,7 +374,7 @@ impl Services {
         let (who, identity) = (Who::User(user.id), Some(&identity));
         let new = &NewLogin { surface, who, role: user.role, identity, browser };
         let cookie = self.store().note(|tx| async move { self.open_login(&tx, new).await }).await?;
-        Ok(SignedIn { cookie, return_to: ticket.return_to.parse().unwrap_or_default() })
+        Ok(CameBack::SignedIn(SignedIn { cookie, return_to: ticket.return_to.parse().unwrap_or_default() }))
     }
 
     async fn take_sign_in(
@@ -372,7 +392,7 @@ impl Services {
 
     /// The entry of a refused sign-in. Nobody is signed in, so the rule is the actor and the account the object.
     fn denial(&self, surface: Surface, refusal: &SignInRefusal, asked: &Asked, browser: &Browser) -> AuditEntry {
-        let act = Act { actor: Actor::System("sign_in"), request_id: browser.request_id };
+        let act = Act::by(Actor::System("sign_in"), browser.request_id);
         let object = asked.email.as_ref().map_or_else(|| "sign_in".to_owned(), ToString::to_string);
         let changes = json!({
             "reason": [null, refusal.as_str()], "surface": [null, surface], "address": [null, browser.address],

@@ -130,7 +130,7 @@ impl Services {
         let hash = parse(secret)?;
         let found = self.store().deadline(SOON, self.store().find_ticket(hash.as_bytes(), self.now())).await?;
         let ProfileTicket { user_id, server_id, name, .. } = found.ok_or(ServiceError::NotFound(WHAT))?.body;
-        let act = Act { actor: Actor::Holder(user_id), request_id: browser.request_id };
+        let act = Act::by(Actor::Holder(user_id), browser.request_id);
         let ticket = Some(hash.as_bytes());
         self.issue(&act, &Issue { user: user_id, server: server_id, name: &name, replaces: None, ticket }).await
     }

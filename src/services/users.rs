@@ -136,7 +136,7 @@ impl Services {
         check_role(act, Role::User, new.role)?;
         let NewUser { organization_id, name, email, groups, role, disabled } = new;
         let value = &User { id: self.new_id(), organization_id, name, email, groups, role, disabled, identity: None };
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             check_organization(&tx, value.organization_id).await?;
             tx.insert(value).await.map_err(ServiceError::taken("email", WHAT))?;
             let changes = difference(None, Some(value));
@@ -156,7 +156,7 @@ impl Services {
     ) -> Result<Revised<User>, ServiceError> {
         act.require(Permission::ManageUsers)?;
         let patch = &patch;
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             let found = tx.find::<User>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             let before = &found.value;
@@ -190,7 +190,7 @@ impl Services {
     /// Deletes a user with all profiles.
     pub async fn delete_user(&self, act: &Act, id: UserId, expected: Option<Revision>) -> Result<(), ServiceError> {
         act.require(Permission::ManageUsers)?;
-        self.change(|tx| async move {
+        self.change_by(act, |tx| async move {
             let found = tx.find::<User>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             check_role(act, found.value.role, Role::User)?;

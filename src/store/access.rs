@@ -101,9 +101,7 @@ impl Store {
             .await?;
         let mut delta = Delta { revision: Revision(-1), timeline: String::new(), paused: None, changes: Vec::new() };
         while let Some(row) = rows.try_next().await? {
-            if let Some(change) = change(&row, &mut delta)? {
-                delta.changes.push(change);
-            }
+            take(&row, &mut delta)?;
         }
         if delta.revision < Revision(0) {
             return Err(StoreError::Corrupt { collection: "cluster", id: "cluster".into() });
@@ -133,14 +131,21 @@ struct ProfileRow {
     fingerprint: Binary,
 }
 
-fn change(row: &RawDocumentBuf, delta: &mut Delta) -> Result<Option<Change>, StoreError> {
-    Ok(Some(match row.get_str("_kind").unwrap_or_default() {
-        "cluster" => {
-            delta.revision = Revision(row.get_i64("revision").unwrap_or(-1));
-            row.get_str("timeline").unwrap_or_default().clone_into(&mut delta.timeline);
-            delta.paused = pause(row).map(|pause| pause.rev);
-            return Ok(None);
-        }
+fn take(row: &RawDocumentBuf, delta: &mut Delta) -> Result<(), StoreError> {
+    let kind = row.get_str("_kind").unwrap_or_default();
+    if kind == "cluster" {
+        delta.revision = Revision(row.get_i64("revision").unwrap_or(-1));
+        row.get_str("timeline").unwrap_or_default().clone_into(&mut delta.timeline);
+        delta.paused = pause(row).map(|pause| pause.rev);
+    } else {
+        delta.changes.extend(change(kind, row)?);
+    }
+    Ok(())
+}
+
+/// What a row of a collection tells a snapshot; nothing if none holds such rows.
+pub(super) fn change(collection: &str, row: &RawDocumentBuf) -> Result<Option<Change>, StoreError> {
+    Ok(Some(match collection {
         "users" => {
             let user: UserRow = slim(row, "users")?;
             Change::User(UserAccess {
@@ -155,7 +160,8 @@ fn change(row: &RawDocumentBuf, delta: &mut Delta) -> Result<Option<Change>, Sto
         "hosts" => Change::Host(Box::new(decode::<Host>(row)?.value)),
         "attachments" => Change::Attachment(Box::new(decode::<Attachment>(row)?.value)),
         "settings" => Change::Settings(Box::new(decode::<Settings>(row)?.value)),
-        _ => return tombstone(row),
+        "tombstones" => return tombstone(row),
+        _ => return Ok(None),
     }))
 }
 

@@ -57,6 +57,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     2 "0002-self-service";
     3 "0003-console";
     4 "0004-removal";
+    5 "0005-usage";
 };
 
 /// A migration that the database lacks.

@@ -44,6 +44,7 @@ pub mod sessions;
 pub mod settings;
 pub mod tickets;
 pub mod tokens;
+pub mod usage;
 pub mod users;
 
 pub use bus::{Bus, BusMessage, BusSettings, Subscription};

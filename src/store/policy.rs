@@ -8,7 +8,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -23,12 +23,12 @@ use mongodb::{
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, access,
     audit::AuditDoc,
     cluster::pause,
     entity::{Entity, date, decode, encode},
 };
-use crate::domain::{Revised, Revision, audit::AuditEntry};
+use crate::domain::{Revised, Revision, access::Change, audit::AuditEntry};
 
 /// How long a change may try before the database counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +40,12 @@ struct Rules {
     raises: bool,
     /// It is not refused while the cluster is paused.
     though_paused: bool,
+    /// It is given up at its end, and what it would have written is told.
+    tried: bool,
 }
+
+/// A change of policy like any other.
+const CHANGE: Rules = Rules { raises: true, though_paused: false, tried: false };
 
 /// An open change of policy. A handle: clones speak to the same transaction.
 #[derive(Clone)]
@@ -52,6 +57,8 @@ struct Inner {
     rev: Revision,
     wrote: AtomicBool,
     conflicted: AtomicBool,
+    /// Of a change that is only tried: what it would tell a snapshot.
+    told: Option<std::sync::Mutex<Vec<Change>>>,
 }
 
 impl Store {
@@ -68,7 +75,30 @@ impl Store {
         E: From<StoreError>,
     {
         let _turn = self.policy_turn().lock().await;
-        self.transact(Rules { raises: true, though_paused: false }, change).await
+        self.transact(CHANGE, change).await
+    }
+
+    /// Runs `change` like [`Self::change`] and gives it up at its end. What it would have written comes back in the form
+    /// in which a snapshot takes it in, in that order.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub async fn try_change<T, E, F, Fut>(&self, change: F) -> Result<(T, Vec<Change>), E>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
+        let _turn = self.policy_turn().lock().await;
+        let began = Instant::now();
+        loop {
+            let tx = self.begin(Rules { tried: true, ..CHANGE }, began).await?;
+            let result = change(tx.clone()).await;
+            tx.abort().await;
+            if !tx.0.conflicted.load(Ordering::Relaxed) || began.elapsed() >= PATIENCE {
+                return result.map(|value| (value, tx.told()));
+            }
+        }
     }
 
     /// Like [`Self::change`], while the cluster is paused too: for what begins and ends a pause.
@@ -82,7 +112,7 @@ impl Store {
         E: From<StoreError>,
     {
         let _turn = self.policy_turn().lock().await;
-        self.transact(Rules { raises: true, though_paused: true }, change).await
+        self.transact(Rules { though_paused: true, ..CHANGE }, change).await
     }
 
     /// Like [`Self::note`], while the cluster is paused too: for the trail of its upkeep.
@@ -95,7 +125,7 @@ impl Store {
         Fut: Future<Output = Result<(), E>>,
         E: From<StoreError>,
     {
-        self.transact(Rules { raises: false, though_paused: true }, change).await.map(drop)
+        self.transact(Rules { raises: false, though_paused: true, ..CHANGE }, change).await.map(drop)
     }
 
     /// Like [`Self::change`], for what is not policy and yet must stand or fall with its audit entry: no revision is
@@ -109,7 +139,7 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        Ok(self.transact(Rules { raises: false, though_paused: false }, change).await?.0)
+        Ok(self.transact(Rules { raises: false, ..CHANGE }, change).await?.0)
     }
 
     async fn transact<T, E, F, Fut>(&self, rules: Rules, change: F) -> Result<(T, Option<Revision>), E>
@@ -177,6 +207,7 @@ impl Store {
                         rev,
                         wrote: AtomicBool::new(false),
                         conflicted: AtomicBool::new(false),
+                        told: rules.tried.then(std::sync::Mutex::default),
                     })));
                 }
                 Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) && began.elapsed() < PATIENCE => {
@@ -249,6 +280,7 @@ impl PolicyChange {
     /// [`StoreError::Conflict`] if a unique index already holds one like it.
     pub async fn insert<E: Entity>(&self, entity: &E) -> Result<(), StoreError> {
         let row = encode(entity, self.rev())?;
+        self.tell(E::COLLECTION, &row)?;
         self.insert_into(E::COLLECTION, row).await
     }
 
@@ -258,6 +290,7 @@ impl PolicyChange {
     /// [`StoreError::Conflict`] if a unique index already holds one like it.
     pub async fn replace<E: Entity>(&self, entity: &E) -> Result<(), StoreError> {
         let row = encode(entity, self.rev())?;
+        self.tell(E::COLLECTION, &row)?;
         let mut session = self.session().await;
         let filter = doc! { "_id": entity.key().to_string() };
         let replaced = self.0.store.collection::<E>().replace_one(filter, row).session(&mut *session).await;
@@ -274,6 +307,7 @@ impl PolicyChange {
         }
         let tombstone = doc! { "collection": E::COLLECTION, "key": key, "rev": self.rev().0, "at": date(now) };
         let row = RawDocumentBuf::try_from(&tombstone).map_err(Error::from)?;
+        self.tell("tombstones", &row)?;
         self.insert_into("tombstones", row).await
     }
 
@@ -313,6 +347,19 @@ impl PolicyChange {
         let cluster = self.0.store.database().collection::<Document>("cluster");
         let updated = cluster.update_one(doc! { "_id": "cluster" }, update).session(&mut *session).await;
         self.written(updated).map(drop)
+    }
+
+    /// Notes what a row tells, if that is all that becomes of it.
+    fn tell(&self, collection: &str, row: &RawDocumentBuf) -> Result<(), StoreError> {
+        if let Some(told) = &self.0.told {
+            told.lock().unwrap_or_else(PoisonError::into_inner).extend(access::change(collection, row)?);
+        }
+        Ok(())
+    }
+
+    fn told(&self) -> Vec<Change> {
+        let told = self.0.told.as_ref().map(|told| told.lock().unwrap_or_else(PoisonError::into_inner));
+        told.map(|mut told| std::mem::take(&mut *told)).unwrap_or_default()
     }
 
     async fn session(&self) -> MutexGuard<'_, ClientSession> {

@@ -1,10 +1,13 @@
 //! Profiles, and the addresses that they hold.
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{Binary, DateTime, Document, doc};
+use mongodb::bson::{self, Binary, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,6 +17,7 @@ use super::{
 };
 use crate::domain::{
     Revised, Revision,
+    effect::ProfileFile,
     ids::{HostId, ProfileId, ServerId, UserId},
     network::ServerNetwork,
     profile::{Fingerprint, Profile, ProfileState, WrittenFor},
@@ -150,6 +154,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether any profile was ever issued and is still known.
+    pub async fn has_profiles(&self) -> Result<bool, StoreError> {
+        Ok(self.collection::<Profile>().find_one(doc! {}).await?.is_some())
+    }
+
     /// The newest profiles of a user, at most `limit`.
     pub async fn newest_profiles(&self, user: UserId, limit: i64) -> Result<Vec<Revised<Profile>>, StoreError> {
         let profiles = self.collection::<Profile>();
@@ -157,6 +166,37 @@ impl Store {
         let mut profiles = decode_all::<Profile>(rows.await?).await?;
         self.date(&mut profiles).await?;
         Ok(profiles)
+    }
+
+    /// The files of the profiles of these servers that their owners are meant to use at `now`; what imported ones name is
+    /// not known. There are as many as the hosts of a server have changed, not as many as profiles.
+    pub async fn files_of(&self, servers: &BTreeSet<ServerId>, now: Timestamp) -> Result<Vec<ProfileFile>, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            #[serde(rename = "_id")]
+            file: File,
+            profiles: i64,
+        }
+        #[derive(Deserialize)]
+        struct File {
+            server_id: ServerId,
+            written_for: WrittenFor,
+        }
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let wanted = doc! {
+            "server_id": { "$in": servers }, "state": "active", "expires_at": { "$gt": date(now) },
+            "replaced_by": null, "written_for": { "$type": "object" },
+        };
+        let same = doc! { "server_id": "$server_id", "written_for": "$written_for" };
+        let pipeline = [doc! { "$match": wanted }, doc! { "$group": { "_id": same, "profiles": { "$sum": 1_i64 } } }];
+        let rows: Vec<Document> = self.collection::<Profile>().aggregate(pipeline).await?.try_collect().await?;
+        let corrupt = || StoreError::Corrupt { collection: Profile::COLLECTION, id: "a file of some".to_owned() };
+        let file = |row: Document| {
+            let Row { file: File { server_id, written_for }, profiles } =
+                bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
+            Ok(ProfileFile { server_id, written_for, profiles: profiles.unsigned_abs() })
+        };
+        rows.into_iter().map(file).collect()
     }
 
     /// A profile, if it belongs to this user.

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use mongodb::bson::{Binary, DateTime, doc};
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use mongodb::bson::{Binary, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -207,6 +209,19 @@ impl Store {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let found = self.all::<Attachment>(doc! { "host_id": { "$in": hosts } }).await?;
         Ok(found.into_iter().map(|found| found.value).collect())
+    }
+
+    /// When the certificates of daemons end, by the hosts that they are for.
+    pub async fn certificate_ends(&self) -> Result<Vec<(HostId, Timestamp)>, StoreError> {
+        let attachments = self.database().collection::<Document>(Attachment::COLLECTION);
+        let known = attachments.find(doc! { "credentials.not_after": { "$type": "date" } });
+        let rows = known.projection(doc! { "host_id": 1, "credentials.not_after": 1 }).await?;
+        let rows: Vec<Document> = rows.try_collect().await?;
+        let end = |row: &Document| {
+            let host = row.get_str("host_id").ok()?.parse().ok()?;
+            Some((host, timestamp(*row.get_document("credentials").ok()?.get_datetime("not_after").ok()?)?))
+        };
+        Ok(rows.iter().filter_map(end).collect())
     }
 
     /// All attachments of a host.

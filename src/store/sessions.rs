@@ -19,6 +19,7 @@ use super::{
     entity::{Page, PageRequest, date, timestamp},
 };
 use crate::domain::{
+    effect::{Carried, Touched},
     ids::{HostId, ProfileId, ServerId, SessionId, UserId},
     session::{EndReason, Session},
 };
@@ -189,6 +190,11 @@ impl Store {
         Ok(self.sessions().count_documents(filter).await?)
     }
 
+    /// Whether any session is known, live or ended.
+    pub async fn has_sessions(&self) -> Result<bool, StoreError> {
+        Ok(self.sessions().find_one(doc! {}).await?.is_some())
+    }
+
     /// One session, live or ended.
     pub async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.sessions().find_one(doc! { "_id": id.to_string() }).await?.map(session).transpose()
@@ -222,6 +228,45 @@ impl Store {
         let items: Vec<Session> = rows.into_iter().take(page.limit as usize).map(session).collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| more).map(|last| last.id.to_string());
         Ok(Page { items, next })
+    }
+
+    /// The live sessions that the given hosts carry, of any of these users and on any of these servers.
+    pub async fn carried(&self, touched: &Touched, alive: &[HostId]) -> Result<Vec<Carried>, StoreError> {
+        let users: Vec<String> = touched.users.iter().map(ToString::to_string).collect();
+        let servers: Vec<String> = touched.servers.iter().map(ToString::to_string).collect();
+        let alive: Vec<String> = alive.iter().map(ToString::to_string).collect();
+        let query = doc! {
+            "ended_at": null, "host_id": { "$in": alive },
+            "$or": [{ "user_id": { "$in": users } }, { "server_id": { "$in": servers } }],
+        };
+        let fields = doc! { "profile_id": 1, "server_id": 1, "host_id": 1 };
+        let rows: Vec<Document> = self.sessions().find(query).projection(fields).await?.try_collect().await?;
+        let carried = |row: Document| {
+            let id = |field: &str| row.get_str(field).unwrap_or_default();
+            let read = || {
+                let (profile_id, server_id) = (id("profile_id").parse().ok()?, id("server_id").parse().ok()?);
+                Some(Carried { profile_id, server_id, host_id: id("host_id").parse().ok()? })
+            };
+            read().ok_or_else(|| StoreError::Corrupt { collection: "sessions", id: id("_id").to_owned() })
+        };
+        rows.into_iter().map(carried).collect()
+    }
+
+    /// How many live sessions of each of these servers the given hosts carry; servers without any are absent.
+    pub async fn live_by_server(
+        &self,
+        servers: &[ServerId],
+        alive: &[HostId],
+    ) -> Result<HashMap<ServerId, u64>, StoreError> {
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let alive: Vec<String> = alive.iter().map(ToString::to_string).collect();
+        let pipeline = [
+            doc! { "$match": { "ended_at": null, "host_id": { "$in": alive }, "server_id": { "$in": servers } } },
+            doc! { "$group": { "_id": "$server_id", "count": { "$sum": 1_i64 } } },
+        ];
+        let rows: Vec<Document> = self.sessions().aggregate(pipeline).await?.try_collect().await?;
+        let count = |row: &Document| Some((row.get_str("_id").ok()?.parse().ok()?, row.get_i64("count").ok()?));
+        Ok(rows.iter().filter_map(count).map(|(server, count)| (server, count.unsigned_abs())).collect())
     }
 
     fn sessions(&self) -> Collection<Document> {

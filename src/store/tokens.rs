@@ -85,6 +85,13 @@ impl Store {
         self.tokens().find_one(doc! { "_id": id.to_string() }).await?.as_ref().map(read).transpose()
     }
 
+    /// The token that ends next after `now`.
+    pub async fn next_token_to_end(&self, now: Timestamp) -> Result<Option<ApiToken>, StoreError> {
+        let tokens = self.tokens();
+        let later = tokens.find_one(doc! { "expires_at": { "$gt": date(now) } }).sort(doc! { "expires_at": 1 }).await?;
+        Ok(later.as_ref().map(read).transpose()?.map(|stored| stored.token))
+    }
+
     /// A page of the tokens that are not over.
     pub async fn list_tokens(&self, now: Timestamp, page: &PageRequest) -> Result<Page<ApiToken>, StoreError> {
         let mut filter = doc! { "expires_at": { "$gt": date(now) } };

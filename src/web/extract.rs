@@ -62,7 +62,7 @@ pub(super) async fn authenticate(
     let Some((_, token)) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
         return Err(no_token());
     };
-    Ok(Act { actor: services.authenticate(token).await?, request_id })
+    Ok(Act::by(services.authenticate(token).await?, request_id))
 }
 
 /// Where a request comes from whose sender has not shown who it is.
@@ -310,6 +310,18 @@ impl<F> Query<F> {
         List { items: page.items.into_iter().map(show).collect(), next_cursor: next, link }
     }
 }
+
+/// The parameters of a query, for what is no list.
+pub(super) struct Parameters<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        read_query(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
 
 /// A filter without parameters.
 #[derive(Debug, Deserialize)]

@@ -189,13 +189,25 @@ flashes! {
     /// A host is back.
     HostResumed = "host-resumed", "The host takes people again.";
     /// A host got a server.
-    HostAttached = "host-attached", "The server is attached. The host takes it up within a moment.";
+    HostAttached = "host-attached", "Attached. The host takes the server up within a moment.";
     /// A host lost a server.
-    HostDetached = "host-detached", "The server is detached. Its sessions on this host end.";
+    HostDetached = "host-detached", "Detached. The sessions of that server on that host end.";
     /// A host was removed.
     HostRemoved = "host-removed", "The host is removed. Its key makes no host again.";
     /// A join token was withdrawn.
     JoinTokenWithdrawn = "join-token-withdrawn", "The join token is withdrawn. No machine can use it any more.";
+    /// A server was made.
+    ServerCreated = "server-created", "The server is there. It runs as soon as a host is attached to it.";
+    /// A server was changed.
+    ServerSaved = "server-saved", "The server is saved. Its hosts follow within a moment.";
+    /// A server was deleted.
+    ServerDeleted = "server-deleted", "The server is deleted.";
+    /// The settings were changed.
+    SettingsSaved = "settings-saved", "The settings are saved.";
+    /// A step of the set-up was taken.
+    StepDone = "step-done", "That step is done.";
+    /// A form was sent as it had been filled.
+    NothingChanged = "nothing-changed", "Nothing was different, so nothing was changed.";
     /// A form came from somebody who is not signed in any more.
     SignInAgain = "sign-in-again", "You were signed out in the meantime. Nothing was changed. Please sign in again.";
 }

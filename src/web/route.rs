@@ -13,6 +13,7 @@ use axum::{
 
 use super::{
     admin,
+    answer::json,
     extract::authenticate,
     openapi::Documented,
     portal,
@@ -45,6 +46,8 @@ pub struct RouteInfo {
     pub path: &'static str,
     /// Who may use it.
     pub access: Access,
+    /// Whether it can be tried with `dry_run=true`: it then answers what it would do, and does nothing.
+    pub can_be_tried: bool,
 }
 
 /// One route of a listener whose handlers share an `S`.
@@ -81,7 +84,17 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         access: Access,
         handler: H,
     ) -> Self {
-        Self { info: RouteInfo { method, path, access }, handler: on(filter, handler), documented: None }
+        Self {
+            info: RouteInfo { method, path, access, can_be_tried: false },
+            handler: on(filter, handler),
+            documented: None,
+        }
+    }
+
+    /// The same route, which can be tried as well: its verb changes policy, and nothing else, for the act that asks.
+    pub(super) fn tried(mut self) -> Self {
+        self.info.can_be_tried = true;
+        self
     }
 
     /// The same route, as a part of the API's document.
@@ -107,7 +120,8 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, se
         match info.access {
             Access::Anyone => {}
             Access::Bearer(permission) => {
-                handler = handler.route_layer(middleware::from_fn_with_state((services.clone(), permission), guard));
+                let state = (services.clone(), permission, info.can_be_tried);
+                handler = handler.route_layer(middleware::from_fn_with_state(state, guard));
             }
             Access::Console(permission) => {
                 let state = (services.clone(), permission);
@@ -128,15 +142,42 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, se
         .with_state(state)
 }
 
-/// Lets only bearers of the right through to the handler, before the body is read.
+/// Lets only bearers of the right through to the handler, before the body is read. Of an act that is only to be tried, the
+/// answer is what it would do.
 async fn guard(
-    State((services, permission)): State<(Services, Permission)>,
+    State((services, permission, can_be_tried)): State<(Services, Permission, bool)>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let id = request.extensions().get().copied();
     let act = authenticate(&services, request.headers(), id).await?;
     act.require(permission)?;
+    if !can_be_tried || !take_dry_run(&mut request)? {
+        request.extensions_mut().insert(act);
+        return Ok(next.run(request).await);
+    }
+    let (act, trial) = act.tried();
     request.extensions_mut().insert(act);
-    Ok(next.run(request).await)
+    let response = next.run(request).await;
+    Ok(if response.status().is_success() { json(&trial.effect()) } else { response })
+}
+
+/// Takes `dry_run` out of the query, so that the handler finds what it knows.
+fn take_dry_run(request: &mut Request) -> Result<bool, Problem> {
+    let query = request.uri().query().unwrap_or_default();
+    let mut given = None;
+    let mut rest = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match (&*name, value.parse()) {
+            ("dry_run", Ok(tried)) if given.is_none() => given = Some(tried),
+            ("dry_run", _) => return Err(Problem::parameter("dry_run", "must be `true` or `false`, once")),
+            _ => drop(rest.append_pair(&name, &value)),
+        }
+    }
+    let Some(tried) = given else { return Ok(false) };
+    let (path, rest) = (request.uri().path(), rest.finish());
+    let target = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
+    // What came as a path and a query can be read as one again.
+    *request.uri_mut() = target.parse().map_err(|_never| Problem::new(Code::BadPath, "the path cannot be read"))?;
+    Ok(tried)
 }

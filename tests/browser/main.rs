@@ -45,6 +45,7 @@ mod page;
 #[path = "../e2e/wait.rs"]
 mod wait;
 
+mod first_run;
 mod harness;
 mod outage;
 mod pages;

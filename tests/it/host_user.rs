@@ -37,6 +37,7 @@ const MAY: [(&str, &str); 16] = [
     ("sessions", "fiu"),
     ("settings", "f"),
     ("tombstones", "f"),
+    ("usage", "fiu"),
     ("users", "f"),
 ];
 

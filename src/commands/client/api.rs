@@ -23,6 +23,8 @@ pub(super) struct Api {
     agent: ureq::Agent,
     base: String,
     token: Secret<String>,
+    /// Whether nothing is to be changed.
+    pub dry_run: bool,
 }
 
 /// A good answer.
@@ -103,15 +105,21 @@ impl Api {
         if base.starts_with("https:") {
             config = config.tls_config(TlsConfig::builder().root_certs(roots(options.ca_file.as_deref())?).build());
         }
-        Ok(Self { agent: config.build().new_agent(), base, token })
+        Ok(Self { agent: config.build().new_agent(), base, token, dry_run: options.dry_run })
+    }
+
+    /// Whether a request is only tried: then its answer is what it would do.
+    pub(super) fn tries(&self, ask: &Ask<'_>) -> bool {
+        self.dry_run && ask.method != Method::GET
     }
 
     /// The good answer to a request.
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Answer, ClientError> {
         let mut url = format!("{}/api/v1{}", self.base, ask.path);
-        if !ask.query.is_empty() {
-            let pairs = form_urlencoded::Serializer::new(String::new()).extend_pairs(ask.query).finish();
-            url = format!("{url}?{pairs}");
+        let tried = self.tries(ask).then_some(("dry_run", "true"));
+        if !ask.query.is_empty() || tried.is_some() {
+            let mut pairs = form_urlencoded::Serializer::new(String::new());
+            url = format!("{url}?{}", pairs.extend_pairs(ask.query).extend_pairs(tried).finish());
         }
         let mut request = Request::builder()
             .method(ask.method.clone())

@@ -44,6 +44,9 @@ pub(super) fn run(client: &Client, file: &Path, org: Option<&str>) -> Result<(),
     let rows = read(text.expose())?;
     let organizations = organizations(client, &rows, org)?;
     preview(client, &rows);
+    if client.api.dry_run {
+        return Ok(());
+    }
     client.confirm(&format!("make {} users", rows.len()))?;
 
     let progress = Progress::steps(rows.len());

@@ -35,7 +35,7 @@ use serde_json::Value;
 
 use self::{
     api::{Answer, Api, Ask},
-    output::{Output, View},
+    output::{Column, Look, Output, View},
 };
 pub(super) use self::{error::ClientError, options::Options, paging::Paging};
 
@@ -116,6 +116,22 @@ fn ended(done: Result<(), ClientError>) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// What a change would do.
+const EFFECT: View = View {
+    key: "users_losing_access",
+    columns: &[
+        Column("GAIN ACCESS", "users_gaining_access", Look::Plain),
+        Column("LOSE ACCESS", "users_losing_access", Look::Plain),
+        Column("SESSIONS END", "sessions_ending", Look::Plain),
+        Column("SESSIONS MOVE", "sessions_moving", Look::Plain),
+        Column("PROFILES OUTDATED", "profiles_outdated", Look::Plain),
+        Column("PROFILES END", "profiles_ending", Look::Plain),
+        Column("DAEMONS START", "daemons_starting", Look::Plain),
+        Column("DAEMONS RESTART", "daemons_restarting", Look::Plain),
+        Column("DAEMONS STOP", "daemons_stopping", Look::Plain),
+    ],
+};
+
 /// What a verb works with.
 pub(super) struct Client {
     api: Api,
@@ -126,11 +142,17 @@ pub(super) struct Client {
 
 impl Client {
     fn new(options: &Options) -> Result<Self, ClientError> {
-        Ok(Self { api: Api::new(options)?, out: Output::new(options), yes: options.yes, names: RefCell::default() })
+        Ok(Self {
+            api: Api::new(options)?,
+            out: Output::new(options),
+            yes: options.yes || options.dry_run,
+            names: RefCell::default(),
+        })
     }
 
     /// Asks, and shows the one object that is the answer.
     fn show(&self, ask: &Ask<'_>, view: &View) -> Result<(), ClientError> {
+        let view = if self.api.tries(ask) { &EFFECT } else { view };
         self.object(&self.api.send(ask)?.json()?, view)
     }
 
@@ -142,7 +164,11 @@ impl Client {
     /// Asks for something whose answer has nothing to show, and says that it is done.
     fn done(&self, ask: &Ask<'_>, sentence: &str) -> Result<Answer, ClientError> {
         let answer = self.api.send(ask)?;
-        self.out.remark(sentence);
+        if self.api.tries(ask) {
+            self.object(&answer.json()?, &EFFECT)?;
+        } else {
+            self.out.remark(sentence);
+        }
         Ok(answer)
     }
 }

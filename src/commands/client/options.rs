@@ -43,6 +43,9 @@ pub(in super::super) struct Options {
     /// Do not ask back. Needed for what cannot be undone where nobody can be asked.
     #[arg(long, short, global = true, help_heading = HEADING)]
     pub yes: bool,
+    /// Change nothing, and show what the change would do to people, sessions and profiles.
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub dry_run: bool,
     /// No colours.
     #[arg(long, global = true, help_heading = HEADING)]
     pub no_color: bool,

@@ -29,7 +29,7 @@ pub(in super::super) struct Wait {
 impl Wait {
     /// Waits until the daemon of an attachment runs.
     pub(super) fn until_running(&self, client: &Client, attachment: &str) -> Result<(), ClientError> {
-        let Some(most) = self.wait else { return Ok(()) };
+        let Some(most) = self.wait.filter(|_| !client.api.dry_run) else { return Ok(()) };
         let Some((list, host)) = attachment.rsplit_once('/') else { return Ok(()) };
         let progress = Progress::spinner();
         let began = Instant::now();

@@ -25,6 +25,8 @@ pub(super) struct ConflictRow {
     pub(super) yours: String,
     /// As it is there.
     pub(super) now: String,
+    /// Where one of the two can be chosen: for which field, and whether theirs is proposed.
+    pub(super) choice: Option<(&'static str, bool)>,
 }
 
 impl Conflict {
@@ -35,10 +37,52 @@ impl Conflict {
             label,
             yours: yours.clone(),
             now: now.clone(),
+            choice: None,
         };
-        let by = by.map(|change| (change.by.clone(), When::new(change.at, desk.now)));
-        Self { by, rows: differing.map(row).collect() }
+        Self { by: told(by, desk), rows: differing.map(row).collect() }
     }
+
+    /// Compares field by field, for a choice in each. `base` is what the form was filled from: where nothing else was
+    /// typed than that, the other person's version is proposed.
+    pub(super) fn to_choose(by: Option<&Change>, base: &[Shown], yours: &[Shown], now: &[Shown], desk: &Desk) -> Self {
+        let filled = |field: &str| base.iter().find(|shown| shown.field == field).map(|shown| &shown.value);
+        let pairs = yours.iter().zip(now).filter(|(yours, now)| yours.value != now.value);
+        let row = |(yours, now): (&Shown, &Shown)| ConflictRow {
+            label: yours.label,
+            yours: yours.value.clone(),
+            now: now.value.clone(),
+            choice: Some((yours.field, filled(yours.field) == Some(&yours.value))),
+        };
+        Self { by: told(by, desk), rows: pairs.map(row).collect() }
+    }
+
+    /// Whether there is something to choose.
+    pub(super) fn has_choice(&self) -> bool {
+        self.rows.iter().any(|row| row.choice.is_some())
+    }
+}
+
+/// What the field that chooses between two versions of another one is called.
+pub(super) fn choice_of(field: &str) -> String {
+    format!("take-{field}")
+}
+
+/// The value of that field for the version of the other person.
+pub(super) const THEIRS: &str = "theirs";
+
+/// A field of a form as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The field of the form.
+    pub(super) field: &'static str,
+    /// What the page calls it.
+    pub(super) label: &'static str,
+    /// What stands in it.
+    pub(super) value: String,
+}
+
+fn told(by: Option<&Change>, desk: &Desk) -> Option<(String, When)> {
+    by.map(|change| (change.by.clone(), When::new(change.at, desk.now)))
 }
 
 /// Who changed a thing last, if the edit of it was stale. What cannot be found out is left unsaid.

@@ -45,8 +45,12 @@ const GROUPS: [&str; 5] = ["", "People", "Network", "Evidence", "System"];
 
 /// The navigation: each page has a line here.
 pub(super) const NAV: &[NavEntry] = &[
+    entry("", "/", "Overview", Permission::Read),
     entry("People", "/organizations", "Organizations", Permission::Read),
     entry("Network", "/hosts", "Hosts", Permission::Read),
+    entry("Network", "/servers", "Servers", Permission::Read),
+    entry("System", "/settings", "Settings", Permission::ManageSettings),
+    entry("System", "/setup", "Set-up", Permission::ManageSettings),
     entry("System", "/tokens", "API tokens", Permission::Read),
     entry("System", "/authorities", "Authorities", Permission::Read),
     entry("System", "/migrations", "Migrations", Permission::Read),
@@ -153,6 +157,11 @@ impl Desk {
     /// Whether the one who looks holds a right; what is not allowed is not offered.
     pub(super) fn may(&self, permission: Permission) -> bool {
         self.act.actor.may(permission)
+    }
+
+    /// Whether there is a page at `path` for the one who looks, as the navigation has it.
+    pub(super) fn leads_to(&self, path: &str) -> bool {
+        NAV.iter().any(|entry| entry.path == path && self.may(entry.needs))
     }
 
     /// What the page depends on, for the script.

@@ -38,6 +38,21 @@ pub(super) fn error_of<'a>(errors: &'a [FieldError], field: &str) -> Option<&'a 
     errors.iter().find(|error| error.field == field).map(|error| error.text.as_str())
 }
 
+/// The field that says that the one who sends a form has seen what it does.
+pub(super) const CONFIRMED: &str = "confirmed";
+
+/// A number within bounds, as it is typed.
+pub(super) struct Typed<T>(pub(super) T);
+
+impl<T: TryFrom<u32, Error = &'static str>> FromStr for Typed<T> {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number: u32 = text.parse().map_err(|_other| "must be a whole number")?;
+        T::try_from(number).map(Self)
+    }
+}
+
 /// A form that one of our own pages sent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fields {
@@ -55,8 +70,23 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
     }
 }
 
-#[allow(dead_code, reason = "the forms with lists and boxes come with their nouns")]
 impl Fields {
+    /// Everything that was sent, for a page that sends it again.
+    pub(super) fn pairs(&self) -> Vec<(String, String)> {
+        self.values.iter().filter(|(name, _)| name != CONFIRMED).cloned().collect()
+    }
+
+    /// Whether the one who sent it has seen what it does.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.is_ticked(CONFIRMED)
+    }
+
+    /// Puts values in the place of what was typed into a field.
+    pub(super) fn replace(&mut self, field: &str, values: impl IntoIterator<Item = String>) {
+        self.values.retain(|(name, _)| name != field);
+        self.values.extend(values.into_iter().map(|value| (field.to_owned(), value)));
+    }
+
     /// What was typed into a field; empty if it was not sent.
     pub(super) fn text(&self, field: &str) -> &str {
         let mut found = self.values.iter().filter(|(name, _)| name == field);

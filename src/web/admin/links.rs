@@ -42,9 +42,24 @@ impl Link {
         Self(T::LIST.to_owned())
     }
 
+    /// To the settings of the cluster.
+    pub(super) fn settings() -> Self {
+        Self("/settings".to_owned())
+    }
+
+    /// To the way from nothing to the first connection.
+    pub(super) fn setup() -> Self {
+        Self("/setup".to_owned())
+    }
+
     /// To what is under the page of one thing, or under a list.
     pub(super) fn and(&self, part: &'static str) -> Self {
         Self(format!("{}/{part}", self.0))
+    }
+
+    /// To something of another kind, as a part of the page of one thing.
+    pub(super) fn within<T: Linked>(&self, part: &'static str, id: &T) -> Self {
+        Self(format!("{}/{part}/{id}", self.0))
     }
 
     /// The path.

@@ -10,7 +10,7 @@
 //!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`.
 //! 3. **Handlers.** Take `Desk`, `At(id)`, `Query<…>` as the API does, and [`Fields`] for a form: it reads typed values
 //!    and gathers what is wrong by field; the page is then shown again with status 422 and everything that was typed.
-//!    What was done answers with `desk.go(&link, Flash::…)`. A stale edit shows both versions ([`conflict`]), and what
+//!    What was done answers with `desk.go(&link, Flash::…)`. What people notice is shown by a [`preview`] first. A stale edit shows both versions ([`conflict`]), and what
 //!    the person typed stays in the form: nothing is ever overwritten unseen.
 //! 4. **Routes.** One line each in [`routes`], with the permission that it takes: the guard asks nothing else. A POST to
 //!    `/things` makes, to `/things/{id}` changes, to `/things/{id}/delete` deletes. The walk over every route and role
@@ -34,6 +34,7 @@
 //! [`Fields`]: fields::Fields
 
 mod authorities;
+mod chart;
 mod conflict;
 pub(super) mod desk;
 mod fields;
@@ -45,15 +46,22 @@ mod links;
 mod live;
 mod migrations;
 mod organizations;
+mod overview;
 mod owner_link;
+mod preview;
 pub(super) mod samples;
 mod samples_hosts;
 mod samples_system;
+mod servers;
+mod settings;
+mod setup;
+mod start_samples;
 mod tokens;
 mod trouble;
 
 pub(super) use self::{
     guard::{guard, hop},
+    settings::answer_test,
     trouble::page as trouble,
 };
 use super::{
@@ -75,7 +83,7 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::get("/assets/{hash}/{file}", Access::Anyone, assets::asset),
         Route::post("/sign-out", to(P::Read), guard::sign_out),
         Route::get("/live", to(P::Read), live::stream),
-        Route::get("/", to(P::Read), organizations::home),
+        Route::get("/", to(P::Read), overview::show),
         Route::get("/organizations", to(P::Read), organizations::list),
         Route::post("/organizations", to(P::ManageOrganizations), organizations::create),
         Route::get("/organizations/new", to(P::ManageOrganizations), organizations::new),
@@ -100,5 +108,19 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::post("/hosts/{id}/attach", to(P::ManageServers), hosts::attach),
         Route::post("/hosts/{id}/detach", to(P::ManageServers), hosts::detach),
         Route::post("/hosts/{id}/delete", to(P::ManageHosts), hosts::delete),
+        Route::get("/servers", to(P::Read), servers::list),
+        Route::post("/servers", to(P::ManageServers), servers::create),
+        Route::get("/servers/new", to(P::ManageServers), servers::new),
+        Route::get("/servers/{id}", to(P::Read), servers::show),
+        Route::post("/servers/{id}", to(P::ManageServers), servers::update),
+        Route::get("/servers/{id}/edit", to(P::ManageServers), servers::edit),
+        Route::post("/servers/{id}/delete", to(P::ManageServers), servers::delete),
+        Route::post("/servers/{id}/hosts", to(P::ManageServers), servers::attach),
+        Route::post("/servers/{id}/hosts/{host_id}/detach", to(P::ManageServers), servers::detach),
+        Route::get("/settings", to(P::ManageSettings), settings::show),
+        Route::post("/settings", to(P::ManageSettings), settings::update),
+        Route::get("/setup", to(P::ManageSettings), setup::show),
+        Route::post("/setup", to(P::ManageSettings), setup::take),
+        Route::post("/settings/test", to(P::ManageSettings), settings::start_test),
     ]
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     web::{
         extract::{All, At, Query},
-        page::{Flash, go},
+        page::Flash,
         problem::Problem,
     },
 };
@@ -57,10 +57,6 @@ impl<'a> Organizations<'a> {
     fn may_make(&self) -> bool {
         self.desk.may(Permission::ManageOrganizations)
     }
-}
-
-pub(super) async fn home(desk: Desk) -> Response {
-    go(&desk.site, Link::list::<OrganizationId>().as_str(), None)
 }
 
 pub(super) async fn list(

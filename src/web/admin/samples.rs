@@ -61,7 +61,7 @@ impl Book {
         self.pages.push(PageSample { name: format!("{}console-{name}", self.prefix), html });
     }
 
-    fn outside(&self) -> Chrome {
+    pub(super) fn outside(&self) -> Chrome {
         Chrome::on(Surface::Console, &facts(self.company), None, None)
     }
 
@@ -183,6 +183,10 @@ pub(in crate::web) fn page_samples() -> Vec<PageSample> {
         book.organizations();
         book.system();
         samples_hosts::add(&mut book);
+        book.servers();
+        book.settings();
+        book.overview();
+        book.setup();
         pages.append(&mut book.pages);
     }
     pages

@@ -4,7 +4,8 @@
 //! Write the handler in its noun's file: extract, one service call, answer. Put it into the table below with the right
 //! it takes and one sentence for the API's document. The rest of the document comes from the handler's signature: types
 //! in bodies need `derive(ToSchema)`, a new extractor [`Takes`](openapi::Takes), a new form of answer
-//! [`Gives`](openapi::Gives); it does not compile without. Then renew the committed copy with `make openapi`, give
+//! [`Gives`](openapi::Gives); it does not compile without. A write whose verb can be tried
+//! ([`Act::tried`](crate::services::Act::tried)) takes `dry_run=true` by `.tried()` behind its line. Then renew the committed copy with `make openapi`, give
 //! `tests/it/api_access.rs` a sound body for the route, and say what changed in `CHANGELOG.md`.
 
 mod audit;
@@ -20,6 +21,7 @@ mod servers;
 mod sessions;
 mod settings;
 mod tokens;
+mod usage;
 mod users;
 
 use axum::handler::Handler;
@@ -53,25 +55,28 @@ pub(super) fn routes() -> Vec<Route<Services>> {
     vec![
         get("/api/v1/openapi.json", Access::Anyone, openapi::show, "Show this document"),
         get("/api/v1/organizations", to(P::Read), organizations::list, "List organizations"),
-        post("/api/v1/organizations", to(P::ManageOrganizations), organizations::create, "Make an organization"),
+        post("/api/v1/organizations", to(P::ManageOrganizations), organizations::create, "Make an organization")
+            .tried(),
         get("/api/v1/organizations/{id}", to(P::Read), organizations::show, "Show an organization"),
         patch(
             "/api/v1/organizations/{id}",
             to(P::ManageOrganizations),
             organizations::update,
             "Rename an organization",
-        ),
+        )
+        .tried(),
         delete(
             "/api/v1/organizations/{id}",
             to(P::ManageOrganizations),
             organizations::delete,
             "Delete an organization without users and servers",
-        ),
+        )
+        .tried(),
         get("/api/v1/users", to(P::Read), users::list, "List users"),
-        post("/api/v1/users", to(P::ManageUsers), users::create, "Make a user"),
+        post("/api/v1/users", to(P::ManageUsers), users::create, "Make a user").tried(),
         get("/api/v1/users/{id}", to(P::Read), users::show, "Show a user"),
-        patch("/api/v1/users/{id}", to(P::ManageUsers), users::update, "Change, disable or enable a user"),
-        delete("/api/v1/users/{id}", to(P::ManageUsers), users::delete, "Delete a user with all profiles"),
+        patch("/api/v1/users/{id}", to(P::ManageUsers), users::update, "Change, disable or enable a user").tried(),
+        delete("/api/v1/users/{id}", to(P::ManageUsers), users::delete, "Delete a user with all profiles").tried(),
         post(
             "/api/v1/users/{id}/profiles",
             to(P::ManageUsers),
@@ -93,18 +98,21 @@ pub(super) fn routes() -> Vec<Route<Services>> {
             "Revoke a profile for good and end its session",
         ),
         get("/api/v1/servers", to(P::Read), servers::list, "List servers"),
-        post("/api/v1/servers", to(P::ManageServers), servers::create, "Make a server"),
+        post("/api/v1/servers", to(P::ManageServers), servers::create, "Make a server").tried(),
         get("/api/v1/servers/{id}", to(P::Read), servers::show, "Show a server"),
-        patch("/api/v1/servers/{id}", to(P::ManageServers), servers::update, "Change a server"),
-        delete("/api/v1/servers/{id}", to(P::ManageServers), servers::delete, "Delete a server without attached hosts"),
+        patch("/api/v1/servers/{id}", to(P::ManageServers), servers::update, "Change a server").tried(),
+        delete("/api/v1/servers/{id}", to(P::ManageServers), servers::delete, "Delete a server without attached hosts")
+            .tried(),
         get("/api/v1/servers/{id}/hosts", to(P::Read), servers::hosts, "List the hosts of a server"),
-        put("/api/v1/servers/{id}/hosts/{host_id}", to(P::ManageServers), servers::attach, "Attach a host to a server"),
+        put("/api/v1/servers/{id}/hosts/{host_id}", to(P::ManageServers), servers::attach, "Attach a host to a server")
+            .tried(),
         delete(
             "/api/v1/servers/{id}/hosts/{host_id}",
             to(P::ManageServers),
             servers::detach,
             "Detach a host from a server",
-        ),
+        )
+        .tried(),
         get("/api/v1/servers/{id}/key", to(P::Read), servers::key, "Show what is known about the key of a server"),
         post(
             "/api/v1/servers/{id}/rotate",
@@ -145,6 +153,7 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         delete("/api/v1/tokens/{id}", to(P::ManageTokens), tokens::revoke, "Revoke an API token"),
         get("/api/v1/authorities", to(P::Read), authorities::list, "List the certificate authorities"),
         get("/api/v1/migrations", to(P::Read), migrations::list, "List the migrations of the database"),
+        get("/api/v1/usage", to(P::Read), usage::show, "Show how busy the cluster was"),
         get("/api/v1/settings", to(P::ManageSettings), settings::show, "Show the settings"),
         patch("/api/v1/settings", to(P::ManageSettings), settings::update, "Change the settings"),
     ]

@@ -56,7 +56,8 @@ const ABOUT: &str = "\
 Everything that the console and the command line can do. Every request carries `Authorization: Bearer pst_…`; what a \
 token may do follows from its role.\n\n\
 Lists come in pages: follow `next_cursor`, or the `Link` header. A change of an object may carry the `ETag` that was \
-last seen as `If-Match`; PATCH takes a JSON merge patch (RFC 7396). Refusals and failures are RFC 9457 documents with a \
+last seen as `If-Match`; PATCH takes a JSON merge patch (RFC 7396). With `dry_run=true`, where that is known, a change \
+is not done, and the answer tells what it would do. Refusals and failures are RFC 9457 documents with a \
 stable `code`. New fields and new values of enumerations may appear at any time.";
 
 /// The document. `routes` is the table of the admin listener; what is no part of the API has no presentation there.
@@ -70,6 +71,9 @@ pub(in crate::web) fn document<S: Clone + Send + Sync + 'static>(routes: &[Route
         let (info, Some(documented)) = (route.info(), route.documented()) else { continue };
         let mut draft = Draft::default();
         (documented.describe)(&mut draft);
+        if info.can_be_tried {
+            draft.can_be_tried();
+        }
         schemas.append(&mut draft.schemas);
         paths.add_path_operation(info.path, methods(&info.method), operation(&info, documented, draft));
     }

@@ -21,7 +21,7 @@ use axum::http::StatusCode;
 use utoipa::{
     ToSchema,
     openapi::{
-        Content, Header, Ref, RefOr, Response, Schema,
+        Content, Header, ObjectBuilder, OneOfBuilder, Ref, RefOr, Response, Schema, Type,
         path::{Parameter, ParameterIn},
         request_body::RequestBody,
     },
@@ -33,6 +33,7 @@ pub(super) use self::{
     takes::Takes,
 };
 use super::answer::Answer;
+use crate::services::effect::Effect;
 
 /// What becomes known of an operation, piece by piece.
 #[derive(Default)]
@@ -80,6 +81,26 @@ impl Draft {
         let response = self.answers.entry(status.as_u16()).or_default();
         about.clone_into(&mut response.description);
         response
+    }
+
+    /// That it can be tried.
+    fn can_be_tried(&mut self) {
+        let about = "`true` changes nothing and answers what the change would do.";
+        self.parameter(ParameterIn::Query, "dry_run", about, ObjectBuilder::new().schema_type(Type::Boolean));
+        self.refuses([StatusCode::BAD_REQUEST]);
+        let effect = self.schema::<Effect>();
+        let response = self.answers.entry(StatusCode::OK.as_u16()).or_default();
+        let usual = match response.content.get("application/json") {
+            Some(RefOr::T(content)) => content.schema.clone(),
+            _ => None,
+        };
+        let schema = if let Some(usual) = usual {
+            OneOfBuilder::new().item(usual).item(effect).into()
+        } else {
+            "Nothing was done; this is what would be.".clone_into(&mut response.description);
+            effect
+        };
+        response.content.insert("application/json".to_owned(), RefOr::T(Content::new(Some(schema))));
     }
 
     /// Refusals that are to be expected.

@@ -14,7 +14,7 @@ use utoipa::{
 use super::Draft;
 use crate::{
     domain::ids::Id,
-    web::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Query, USUAL},
+    web::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL},
 };
 
 /// An extractor that says what it takes.
@@ -104,24 +104,33 @@ impl<T: ToSchema> Takes for Json<T> {
 impl<T: InPath, Q: ToSchema> Takes for AtWith<T, Q> {
     fn take(draft: &mut Draft) {
         At::<T>::take(draft);
-        take_fields::<Q>(draft);
+        draft.query::<Q>();
     }
 }
 
-/// Each field of a struct is a parameter of the query.
-fn take_fields<Q: ToSchema>(draft: &mut Draft) {
-    Q::schemas(&mut draft.schemas);
-    if let RefOr::T(Schema::Object(query)) = Q::schema() {
-        for (name, schema) in query.properties {
-            let about = sentence(&schema);
-            draft.parameter(ParameterIn::Query, &name, &about, without_null(schema));
+impl Draft {
+    /// The fields of a type as parameters of the query.
+    fn query<T: ToSchema>(&mut self) {
+        T::schemas(&mut self.schemas);
+        if let RefOr::T(Schema::Object(fields)) = T::schema() {
+            for (name, schema) in fields.properties {
+                let about = sentence(&schema);
+                self.parameter(ParameterIn::Query, &name, &about, without_null(schema));
+            }
         }
+    }
+}
+
+impl<T: ToSchema> Takes for Parameters<T> {
+    fn take(draft: &mut Draft) {
+        draft.query::<T>();
+        draft.refuses([StatusCode::BAD_REQUEST]);
     }
 }
 
 impl<F: Filter> Takes for Query<F> {
     fn take(draft: &mut Draft) {
-        take_fields::<F>(draft);
+        draft.query::<F>();
         let limit = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MOST as usize));
         draft.parameter(ParameterIn::Query, "limit", &format!("At most so many items; {USUAL} if absent."), limit);
         let about = "The `next_cursor` of the page before; absent for the first page.";

@@ -28,7 +28,7 @@ pub(in crate::web) struct Refused {
 }
 
 /// The page of a refusal; refusals that are no page of their own are problems like any other.
-pub(super) fn answer(visit: &Visit, refusal: SignInRefusal) -> Result<Response, Problem> {
+pub(in crate::web) fn answer(visit: &Visit, refusal: SignInRefusal) -> Result<Response, Problem> {
     let status = match &refusal {
         SignInRefusal::ProviderAway { .. } | SignInRefusal::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
         SignInRefusal::Expired | SignInRefusal::Cancelled => StatusCode::BAD_REQUEST,

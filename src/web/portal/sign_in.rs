@@ -14,9 +14,12 @@ use super::{
 };
 use crate::{
     domain::login::{ReturnPath, Surface},
-    services::{Services, logins::CallbackAnswer},
+    services::{
+        Services,
+        logins::{CallbackAnswer, CameBack},
+    },
     web::{
-        admin::hop,
+        admin::{self, hop},
         cookies::Cookie,
         forms::Form,
         page::{Chrome, Employee, Flash, Visit, set_cookie},
@@ -129,7 +132,8 @@ pub(in crate::web) async fn callback(
     let cookie = Cookie::SignIn.read(&visit.site, &headers);
     let surface = visit.site.surface();
     let mut response = match services.complete_sign_in(surface, &answer, cookie.as_deref(), &visit.browser()).await {
-        Ok(done) => {
+        Ok(CameBack::Tested(test)) => admin::answer_test(&visit, *test),
+        Ok(CameBack::SignedIn(done)) => {
             let mut response = match surface {
                 Surface::Portal => {
                     end_replaced(&services, &visit, &headers).await;

@@ -1,0 +1,385 @@
+//! What a change of the policy does to people: found by holding the policy before it against the policy after it, by the
+//! same rule that hosts decide by.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    access::{Change, Snapshot},
+    host::Host,
+    ids::{HostId, ProfileId, ServerId, UserId},
+    profile::{ProfileState, WrittenFor},
+    server::Server,
+};
+
+/// What a change of the policy does, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Effect {
+    /// People who may use a server that they may not use now.
+    pub users_gaining_access: u64,
+    /// People who may no longer use a server that they may use now.
+    pub users_losing_access: u64,
+    /// Live sessions that end.
+    pub sessions_ending: u64,
+    /// Live sessions that connect anew within moments, through another host or to fetch what changed.
+    pub sessions_moving: u64,
+    /// Profiles that go on working, but whose file no longer says everything that one issued now would.
+    pub profiles_outdated: u64,
+    /// Profiles that never connect again.
+    pub profiles_ending: u64,
+    /// Daemons that start on a host.
+    pub daemons_starting: u64,
+    /// Daemons that are restarted.
+    pub daemons_restarting: u64,
+    /// Daemons that stop.
+    pub daemons_stopping: u64,
+}
+
+impl Effect {
+    /// Whether nobody notices anything.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A live session, as far as its fate depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
+    /// By which profile.
+    pub profile_id: ProfileId,
+    /// To which server.
+    pub server_id: ServerId,
+    /// Through which host.
+    pub host_id: HostId,
+}
+
+/// A file that profiles have in common but for their keys, of profiles that their owners are meant to use: neither revoked
+/// nor expired nor replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileFile {
+    /// Which server it leads to.
+    pub server_id: ServerId,
+    /// What it names.
+    pub written_for: WrittenFor,
+    /// How many profiles have it.
+    pub profiles: u64,
+}
+
+/// Whom a change is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Users who changed, or whose profiles did.
+    pub users: BTreeSet<UserId>,
+    /// Servers that changed, or whose hosts did.
+    pub servers: BTreeSet<ServerId>,
+}
+
+impl Touched {
+    /// Whom `changes` are about, seen from the policy before them.
+    pub fn by(changes: &[Change], before: &Snapshot) -> Self {
+        let mut touched = Self::default();
+        for change in changes {
+            match change {
+                Change::User(user) => drop(touched.users.insert(user.id)),
+                Change::UserGone(id) => drop(touched.users.insert(*id)),
+                Change::Profile(profile) => drop(touched.users.insert(profile.user_id)),
+                Change::ProfileGone(id) => touched.users.extend(before.profile(*id).map(|profile| profile.user_id)),
+                Change::Server(server) => drop(touched.servers.insert(server.id)),
+                Change::ServerGone(id) | Change::AttachmentGone(id, _) => drop(touched.servers.insert(*id)),
+                Change::Attachment(attachment) => drop(touched.servers.insert(attachment.server_id)),
+                Change::Host(host) => touched.servers.extend(servers_on(before, host.id)),
+                Change::HostGone(id) => touched.servers.extend(servers_on(before, *id)),
+                Change::Settings(_) => {}
+            }
+        }
+        touched
+    }
+
+    /// Whether it is about nobody.
+    pub fn is_nobody(&self) -> bool {
+        self.users.is_empty() && self.servers.is_empty()
+    }
+}
+
+fn servers_on(snapshot: &Snapshot, host: HostId) -> impl Iterator<Item = ServerId> {
+    snapshot.attached_to(host).map(|(server, _)| server.id)
+}
+
+/// The policy before and after a change.
+#[derive(Debug, Clone, Copy)]
+pub struct Difference<'a> {
+    /// As it is.
+    pub before: &'a Snapshot,
+    /// As it would be.
+    pub after: &'a Snapshot,
+    /// Where the two can differ.
+    pub touched: &'a Touched,
+    /// The moment that it is asked for.
+    pub now: Timestamp,
+}
+
+impl Difference<'_> {
+    /// What it does to these sessions and files, and to everybody else.
+    pub fn effect(&self, sessions: &[Carried], files: &[ProfileFile]) -> Effect {
+        let mut effect = Effect::default();
+        self.count_users(&mut effect);
+        self.count_daemons(&mut effect);
+        for session in sessions {
+            match self.fate(session) {
+                Fate::Stays => {}
+                Fate::Moves => effect.sessions_moving += 1,
+                Fate::Ends => effect.sessions_ending += 1,
+            }
+        }
+        let ending = self.before.profiles().filter(|profile| {
+            let opens = |snapshot: &Snapshot| {
+                let found = snapshot.profile(profile.id);
+                found.is_some_and(|found| found.state == ProfileState::Active && found.expires_at > self.now)
+            };
+            opens(self.before) && !opens(self.after)
+        });
+        effect.profiles_ending = number(ending.count());
+        for id in &self.touched.servers {
+            let (Some(before), Some(after)) = (Served::by(self.before, *id), Served::by(self.after, *id)) else {
+                continue;
+            };
+            let becomes = |file: &&ProfileFile| {
+                file.server_id == *id && before.suits(&file.written_for) && !after.suits(&file.written_for)
+            };
+            effect.profiles_outdated += files.iter().filter(becomes).map(|file| file.profiles).sum::<u64>();
+        }
+        effect
+    }
+
+    fn count_users(&self, effect: &mut Effect) {
+        let ids = |snapshot: &Snapshot| snapshot.user_ids().collect::<BTreeSet<_>>();
+        let servers: BTreeSet<ServerId> = self.before.server_ids().chain(self.after.server_ids()).collect();
+        for user in ids(self.before).union(&ids(self.after)) {
+            let is_touched =
+                |server: &&ServerId| self.touched.users.contains(user) || self.touched.servers.contains(*server);
+            let (mut gains, mut loses) = (false, false);
+            for server in servers.iter().filter(is_touched) {
+                match (self.before.opens(*user, *server), self.after.opens(*user, *server)) {
+                    (false, true) => gains = true,
+                    (true, false) => loses = true,
+                    _ => {}
+                }
+            }
+            effect.users_gaining_access += u64::from(gains);
+            effect.users_losing_access += u64::from(loses);
+        }
+    }
+
+    fn count_daemons(&self, effect: &mut Effect) {
+        for id in &self.touched.servers {
+            let (before, after) = (self.before.runners(*id), self.after.runners(*id));
+            effect.daemons_starting += number(after.difference(&before).count());
+            effect.daemons_stopping += number(before.difference(&after).count());
+            if let (Some(old), Some(new)) = (self.before.server(*id), self.after.server(*id))
+                && needs_restart(old, new)
+            {
+                effect.daemons_restarting += number(before.intersection(&after).count());
+            }
+        }
+    }
+
+    fn fate(&self, session: &Carried) -> Fate {
+        let Carried { profile_id, server_id, host_id } = *session;
+        let ends = |snapshot: &Snapshot| snapshot.must_end(server_id, profile_id, self.now).is_some();
+        let runs = |snapshot: &Snapshot| snapshot.runners(server_id).contains(&host_id);
+        if ends(self.before) || !runs(self.before) {
+            return Fate::Stays;
+        }
+        let (Some(old), Some(new)) = (self.before.server(server_id), self.after.server(server_id)) else {
+            return Fate::Ends;
+        };
+        // A client goes on looking where its file says.
+        if ends(self.after) || (old.port, old.protocol) != (new.port, new.protocol) {
+            return Fate::Ends;
+        }
+        if !runs(self.after) {
+            let goes_on = new.enabled && self.after.others(host_id, server_id) > 0;
+            return if goes_on { Fate::Moves } else { Fate::Ends };
+        }
+        if needs_restart(old, new) || !tells_the_same(old, new) { Fate::Moves } else { Fate::Stays }
+    }
+}
+
+enum Fate {
+    Stays,
+    Moves,
+    Ends,
+}
+
+/// A server with the hosts that are to run it.
+struct Served<'a> {
+    server: &'a Server,
+    hosts: Vec<Host>,
+}
+
+impl<'a> Served<'a> {
+    fn by(snapshot: &'a Snapshot, id: ServerId) -> Option<Self> {
+        let server = snapshot.server(id)?;
+        Some(Self { server, hosts: snapshot.hosts_of(id).map(|host| Host::clone(host)).collect() })
+    }
+
+    fn suits(&self, file: &WrittenFor) -> bool {
+        file.outdated(self.server, &self.hosts).is_none()
+    }
+}
+
+/// Whether what a daemon's own configuration fixes is another.
+fn needs_restart(old: &Server, new: &Server) -> bool {
+    (old.network, old.port, old.protocol, old.keepalive) != (new.network, new.port, new.protocol, new.keepalive)
+}
+
+/// Whether clients that connect are told the same beside their address.
+fn tells_the_same(old: &Server, new: &Server) -> bool {
+    let networks = |server: &Server| server.routes.iter().map(|route| route.network).collect::<Vec<_>>();
+    networks(old) == networks(new) && (&old.dns_servers, &old.search_domains) == (&new.dns_servers, &new.search_domains)
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Revision,
+        access::{ProfileAccess, UserAccess},
+        ids::Id,
+        profile::Fingerprint,
+        server::{Attachment, Keepalive, Protocol},
+    };
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn id<T: Id>(n: u128) -> T {
+        T::from_parts(NOW, n)
+    }
+
+    fn user(n: u128) -> UserAccess {
+        UserAccess { id: id(n), organization_id: id(1), groups: Box::new([]), disabled: false }
+    }
+
+    fn profile(n: u128, of: u128) -> ProfileAccess {
+        ProfileAccess {
+            id: id(n),
+            user_id: id(of),
+            server_id: id(2),
+            address: [10, 9, 0, 7].into(),
+            state: ProfileState::Active,
+            expires_at: NOW + jiff::SignedDuration::from_hours(1),
+            fingerprint: Fingerprint([u8::try_from(n).unwrap(); 32]),
+        }
+    }
+
+    fn server() -> Server {
+        Server {
+            id: id(2),
+            name: "main".parse().unwrap(),
+            network: "10.9.0.0/16".parse().unwrap(),
+            port: 1194.try_into().unwrap(),
+            protocol: Protocol::Udp,
+            enabled: true,
+            organization_ids: [id(1)].into(),
+            groups: BTreeSet::new(),
+            routes: Vec::new(),
+            dns_servers: Vec::new(),
+            search_domains: Vec::new(),
+            keepalive: Keepalive::default(),
+        }
+    }
+
+    fn host(n: u128) -> Host {
+        Host {
+            id: id(n),
+            name: format!("vpn-{n}").parse().unwrap(),
+            public_addresses: vec!["203.0.113.10".parse().unwrap()],
+            roles: BTreeSet::new(),
+            public_key: [0; 32],
+            drain: None,
+        }
+    }
+
+    fn attached(host: u128) -> Change {
+        Change::Attachment(Box::new(Attachment { server_id: id(2), host_id: id(host), credentials: None }))
+    }
+
+    /// Users 3 and 4 with a profile each, 13 and 14, on a server on hosts 6 and 7.
+    fn world() -> Snapshot {
+        let hosts = [6, 7].map(|n| Change::Host(Box::new(host(n))));
+        let people = [3, 4].into_iter().flat_map(|n| [Change::User(user(n)), Change::Profile(profile(10 + n, n))]);
+        let changes = people.chain(hosts).chain([Change::Server(Box::new(server())), attached(6), attached(7)]);
+        Snapshot::default().with(Revision(1), changes)
+    }
+
+    /// What a change does to both users, connected through host 6 with files that name both hosts.
+    fn effect(changes: &[Change]) -> Effect {
+        let before = &world();
+        let after = &before.with(Revision(2), changes.iter().cloned());
+        let touched = &Touched::by(changes, before);
+        let sessions = [13, 14].map(|n| Carried { profile_id: id(n), server_id: id(2), host_id: id(6) });
+        let written_for = WrittenFor::now(&server(), &[host(6), host(7)]);
+        let file = ProfileFile { server_id: id(2), written_for, profiles: 2 };
+        Difference { before, after, touched, now: NOW }.effect(&sessions, &[file])
+    }
+
+    fn changed(change: impl FnOnce(&mut Server)) -> Effect {
+        let mut server = server();
+        change(&mut server);
+        effect(&[Change::Server(Box::new(server))])
+    }
+
+    #[test]
+    fn a_name_is_nothing_to_anybody() {
+        assert_eq!(changed(|server| server.name = "other".parse().unwrap()), Effect::default());
+        assert!(effect(&[]).is_nothing());
+    }
+
+    #[test]
+    fn who_loses_access_loses_the_session() {
+        let all = Effect { users_losing_access: 2, sessions_ending: 2, ..Effect::default() };
+        assert_eq!(changed(|server| server.organization_ids.clear()), all);
+        assert_eq!(changed(|server| server.groups = ["ops".parse().unwrap()].into()), all);
+        let disabled = UserAccess { disabled: true, ..user(3) };
+        let one = Effect { users_losing_access: 1, sessions_ending: 1, ..Effect::default() };
+        assert_eq!(effect(&[Change::User(disabled)]), one);
+        let gone = effect(&[Change::ProfileGone(id(13)), Change::UserGone(id(3))]);
+        assert_eq!(gone, Effect { profiles_ending: 1, ..one });
+        let newcomer = Effect { users_gaining_access: 1, ..Effect::default() };
+        assert_eq!(effect(&[Change::User(user(5))]), newcomer);
+    }
+
+    #[test]
+    fn another_port_needs_new_files_and_other_routes_a_moment() {
+        let moved = changed(|server| server.port = 1195.try_into().unwrap());
+        let expected = Effect { sessions_ending: 2, profiles_outdated: 2, daemons_restarting: 2, ..Effect::default() };
+        assert_eq!(moved, expected);
+        let resolver = changed(|server| server.dns_servers = vec![[10, 0, 0, 53].into()]);
+        assert_eq!(resolver, Effect { sessions_moving: 2, ..Effect::default() });
+    }
+
+    #[test]
+    fn a_server_that_is_switched_off_stops_everywhere() {
+        let off = changed(|server| server.enabled = false);
+        let expected = Effect { users_losing_access: 2, sessions_ending: 2, daemons_stopping: 2, ..Effect::default() };
+        assert_eq!(off, expected);
+    }
+
+    #[test]
+    fn who_is_on_a_detached_host_goes_to_another_one() {
+        let detached = effect(&[Change::AttachmentGone(id(2), id(6))]);
+        let expected = Effect { sessions_moving: 2, profiles_outdated: 2, daemons_stopping: 1, ..Effect::default() };
+        assert_eq!(detached, expected);
+        let last = effect(&[Change::AttachmentGone(id(2), id(6)), Change::AttachmentGone(id(2), id(7))]);
+        assert_eq!((last.sessions_ending, last.sessions_moving, last.daemons_stopping), (2, 0, 2));
+        let third = effect(&[Change::Host(Box::new(host(8))), attached(8)]);
+        assert_eq!(third, Effect { profiles_outdated: 2, daemons_starting: 1, ..Effect::default() });
+    }
+}

@@ -1,0 +1,62 @@
+//! What a change would do, before it is done: the verb itself runs, up to the commit, and what it would have written is
+//! laid over the policy as it is. So a preview cannot know other rules than the change, and refuses what the change
+//! would refuse.
+
+use std::sync::{Arc, OnceLock};
+
+use super::{Act, ServiceError, Services};
+pub use crate::domain::effect::Effect;
+use crate::{
+    domain::{
+        Revision,
+        access::{Change, Snapshot},
+        effect::{Difference, Touched},
+        ids::HostId,
+    },
+    store::policy::PolicyChange,
+};
+
+/// What comes to be known by trying an act.
+#[derive(Debug, Clone, Default)]
+pub struct Trial(Arc<OnceLock<Effect>>);
+
+impl Trial {
+    /// What the act would do; nothing as long as it has not been tried.
+    pub fn effect(&self) -> Effect {
+        self.0.get().copied().unwrap_or_default()
+    }
+}
+
+impl Services {
+    /// Changes policy on behalf of `act`, or finds out what that would do where the act is only to be tried.
+    pub(super) async fn change_by<T, F, Fut>(&self, act: &Act, change: F) -> Result<T, ServiceError>
+    where
+        F: Fn(PolicyChange) -> Fut,
+        Fut: Future<Output = Result<T, ServiceError>>,
+    {
+        let Some(Trial(effect)) = &act.trial else { return self.change(change).await };
+        let (value, changes) = self.store().try_change(change).await?;
+        let found = self.effect_of(changes).await?;
+        effect.get_or_init(|| found);
+        Ok(value)
+    }
+
+    async fn effect_of(&self, changes: Vec<Change>) -> Result<Effect, ServiceError> {
+        if changes.is_empty() {
+            return Ok(Effect::default());
+        }
+        let known = self.store().changes_since(Revision(0)).await?;
+        let before = &Snapshot::default().with(known.revision, known.changes);
+        let touched = &Touched::by(&changes, before);
+        if touched.is_nobody() {
+            return Ok(Effect::default());
+        }
+        let now = self.now();
+        let statuses = self.store().host_statuses(None).await?;
+        let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
+        let (sessions, files) =
+            tokio::try_join!(self.store().carried(touched, &alive), self.store().files_of(&touched.servers, now))?;
+        let after = &before.with(known.revision, changes);
+        Ok(Difference { before, after, touched, now }.effect(&sessions, &files))
+    }
+}

@@ -1,0 +1,150 @@
+//! The first page: the cluster at one look. Each part leads to where more is to be seen, as soon as there is such a page.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+
+use super::{
+    chart::{SessionChart, TrafficChart},
+    desk::Desk,
+    links::Link,
+    live::Topic,
+};
+use crate::{
+    domain::{authority::AuthorityKind, role::Permission},
+    services::{
+        Services,
+        overview::{Expiring, Expiry, IllHost, Overview, Trouble},
+        setup::Step,
+    },
+    web::{
+        extract::NoQuery,
+        portal::parts::{Chip, Icon, Tone, When},
+        problem::Problem,
+    },
+};
+
+/// Something that ends within so many seconds is worth a look.
+const SOON: i64 = 30 * 86_400;
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/overview.html")]
+pub(super) struct OverviewPage<'a> {
+    desk: &'a Desk,
+    sessions: u64,
+    hosts: usize,
+    ready: usize,
+    ill: Vec<IllRow>,
+    profiles: u64,
+    outdated: u64,
+    expiring: Vec<ExpiryRow>,
+    waiting: Vec<String>,
+    hears: bool,
+    busy: Option<SessionChart>,
+    traffic: Option<TrafficChart>,
+    /// How many steps of the set-up are done, while one is missing.
+    setup: Option<(usize, usize)>,
+}
+
+/// A host that is ill.
+struct IllRow {
+    link: Option<Link>,
+    name: String,
+    what: String,
+    since: Option<When>,
+}
+
+/// Something that ends.
+struct ExpiryRow {
+    what: String,
+    /// Where more of its kind are to be seen.
+    list: Option<&'static str>,
+    at: When,
+    is_soon: bool,
+}
+
+impl<'a> OverviewPage<'a> {
+    /// The page as things are.
+    pub(super) fn new(desk: &'a Desk, overview: Overview) -> Self {
+        let Overview {
+            sessions,
+            hosts,
+            ill,
+            profiles,
+            outdated,
+            expiring,
+            joins_in_trouble,
+            setup,
+            hears,
+            usage,
+            names,
+        } = overview;
+        let waits = |host| format!("{host} wants to join, and says that something is wrong with it.");
+        Self {
+            desk,
+            sessions,
+            hosts,
+            ready: hosts.saturating_sub(ill.len()),
+            ill: ill.into_iter().map(|ill| ill_row(desk, ill)).collect(),
+            profiles,
+            outdated,
+            expiring: expiring.into_iter().map(|expiry| expiry_row(desk, expiry)).collect(),
+            waiting: joins_in_trouble.into_iter().map(waits).collect(),
+            hears,
+            busy: SessionChart::new(&usage),
+            traffic: TrafficChart::new(&usage, |host| names.get(&host).map(ToString::to_string)),
+            setup: (!setup.is_complete()).then(|| (setup.done(), Step::ALL.len())),
+        }
+    }
+
+    fn may_set_up(&self) -> bool {
+        self.desk.may(Permission::ManageSettings)
+    }
+
+    /// How the hosts are, in one word.
+    fn health(&self) -> Chip {
+        match (self.hosts, self.ill.len()) {
+            (0, _) => Chip::new(Tone::Calm, Icon::Ring, "No host yet"),
+            (_, 0) => Chip::new(Tone::Good, Icon::Check, "All are well"),
+            (_, 1) => Chip::new(Tone::Bad, Icon::Alert, "One is ill"),
+            (_, ill) => Chip::new(Tone::Bad, Icon::Alert, format!("{ill} are ill")),
+        }
+    }
+
+    fn hearing(&self) -> Chip {
+        if self.hears {
+            Chip::new(Tone::Good, Icon::Check, "Changes arrive at once")
+        } else {
+            Chip::new(Tone::Warn, Icon::Clock, "Changes arrive within seconds")
+        }
+    }
+}
+
+fn ill_row(desk: &Desk, ill: IllHost) -> IllRow {
+    let IllHost { id, name, trouble } = ill;
+    let link = desk.leads_to("/hosts").then(|| Link::to(&id));
+    let (what, since) = match trouble {
+        Trouble::Silent(Some(at)) => ("was last heard of".to_owned(), Some(When::new(at, desk.now))),
+        Trouble::Silent(None) => ("is switched off, or was never heard of".to_owned(), None),
+        Trouble::Failed(Some(why)) => (format!("does not run a server: {why}"), None),
+        Trouble::Failed(None) => ("does not run a server that it is to run".to_owned(), None),
+    };
+    IllRow { link, name: name.to_string(), what, since }
+}
+
+fn expiry_row(desk: &Desk, expiry: Expiry) -> ExpiryRow {
+    let (what, list) = match expiry.what {
+        Expiring::Authority(AuthorityKind::Client) => ("The authority of profiles".to_owned(), "/authorities"),
+        Expiring::Authority(AuthorityKind::Server) => ("The authority of hosts".to_owned(), "/authorities"),
+        Expiring::Certificate(host) => (format!("The certificate of {host}, which renews it by itself"), "/hosts"),
+        Expiring::Token(name) => (format!("The API token {name}"), "/tokens"),
+    };
+    let is_soon = expiry.at.as_second() - desk.now.as_second() < SOON;
+    ExpiryRow { what, list: Some(list).filter(|list| desk.leads_to(list)), at: When::new(expiry.at, desk.now), is_soon }
+}
+
+pub(super) async fn show(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+    desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+    let overview = services.overview(&desk.act).await?;
+    Ok(desk.show(&OverviewPage::new(&desk, overview)))
+}

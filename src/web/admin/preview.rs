@@ -1,0 +1,144 @@
+//! What a change does, shown before it is done: to people, sessions, profiles and daemons, and which values differ. The
+//! page sends the same form again, with the word that somebody has seen this.
+
+use askama::Template;
+use axum::response::Response;
+
+use super::{
+    conflict::Shown,
+    desk::Desk,
+    fields::{CONFIRMED, Fields},
+    links::Link,
+};
+use crate::{
+    services::effect::Effect,
+    web::portal::parts::{Chip, Icon, Tone},
+};
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/preview.html")]
+pub(super) struct Preview<'a> {
+    desk: &'a Desk,
+    question: Question,
+    pairs: Vec<(String, String)>,
+    rows: Vec<(&'static str, String, String)>,
+    effect: Vec<(&'static str, Chip)>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    /// As the page's heading.
+    pub(super) title: String,
+    /// What it means beside its numbers.
+    pub(super) hint: &'static str,
+    /// What the button says.
+    pub(super) button: &'static str,
+    /// Whether it cannot be taken back.
+    pub(super) is_final: bool,
+    /// What takes the form.
+    pub(super) action: Link,
+    /// Where whoever does not want it goes on.
+    pub(super) back: Link,
+}
+
+impl<'a> Preview<'a> {
+    /// The page for a form and what it would do; `before` and `after` are what it changes.
+    pub(super) fn new(
+        desk: &'a Desk,
+        question: Question,
+        form: &Fields,
+        (before, after): (&[Shown], &[Shown]),
+        effect: &Effect,
+    ) -> Self {
+        let pairs = before.iter().zip(after).filter(|(before, after)| before.value != after.value);
+        let rows = pairs.map(|(before, after)| (after.label, before.value.clone(), after.value.clone()));
+        Self { desk, question, pairs: form.pairs(), rows: rows.collect(), effect: in_words(effect) }
+    }
+
+    fn confirmed() -> &'static str {
+        CONFIRMED
+    }
+}
+
+/// Whether people, sessions or profiles notice anything.
+pub(super) fn touches_people(effect: &Effect) -> bool {
+    let daemons = Effect { daemons_starting: 0, daemons_restarting: 0, daemons_stopping: 0, ..*effect };
+    !daemons.is_nothing()
+}
+
+/// What it does, a line for each kind of thing.
+fn in_words(effect: &Effect) -> Vec<(&'static str, Chip)> {
+    let Effect {
+        users_gaining_access,
+        users_losing_access,
+        sessions_ending,
+        sessions_moving,
+        profiles_outdated,
+        profiles_ending,
+        daemons_starting,
+        daemons_restarting,
+        daemons_stopping,
+    } = *effect;
+    let line = |parts: &[(Tone, u64, &str, &str)], nothing: &str| {
+        let told = |(_, count, one, many): &(Tone, u64, &str, &str)| {
+            format!("{count} {}", if *count == 1 { one } else { many })
+        };
+        let some: Vec<_> = parts.iter().filter(|(_, count, ..)| *count > 0).collect();
+        let Some((tone, ..)) = some.first() else { return Chip::new(Tone::Calm, Icon::Check, nothing) };
+        let icon = if matches!(tone, Tone::Good | Tone::Info) { Icon::Next } else { Icon::Alert };
+        Chip::new(*tone, icon, some.into_iter().map(told).collect::<Vec<_>>().join(", "))
+    };
+    let people = [
+        (Tone::Bad, users_losing_access, "loses access", "lose access"),
+        (Tone::Good, users_gaining_access, "gains access", "gain access"),
+    ];
+    let sessions = [
+        (Tone::Bad, sessions_ending, "ends at once", "end at once"),
+        (Tone::Info, sessions_moving, "reconnects by itself", "reconnect by themselves"),
+    ];
+    let profiles = [
+        (Tone::Bad, profiles_ending, "stops working for good", "stop working for good"),
+        (Tone::Warn, profiles_outdated, "becomes outdated", "become outdated"),
+    ];
+    let daemons = [
+        (Tone::Info, daemons_starting, "starts", "start"),
+        (Tone::Info, daemons_restarting, "restarts", "restart"),
+        (Tone::Info, daemons_stopping, "stops", "stop"),
+    ];
+    vec![
+        ("People", line(&people, "Nobody gains or loses access")),
+        ("Sessions", line(&sessions, "None is interrupted")),
+        ("Profiles", line(&profiles, "All stay as they are")),
+        ("Daemons", line(&daemons, "None is touched")),
+    ]
+}
+
+/// Answers with the page.
+pub(super) fn ask(
+    desk: &Desk,
+    question: Question,
+    form: &Fields,
+    values: (&[Shown], &[Shown]),
+    effect: &Effect,
+) -> Response {
+    desk.show(&Preview::new(desk, question, form, values, effect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_in_words_and_nothing_is_told_as_nothing() {
+        let effect =
+            Effect { users_losing_access: 1, users_gaining_access: 2, sessions_moving: 1, ..Effect::default() };
+        let words: Vec<_> = in_words(&effect).into_iter().map(|(_, chip)| chip.text).collect();
+        let expected =
+            ["1 loses access, 2 gain access", "1 reconnects by itself", "All stay as they are", "None is touched"];
+        assert_eq!(words, expected);
+        assert!(touches_people(&effect));
+        assert!(!touches_people(&Effect { daemons_starting: 3, ..Effect::default() }));
+    }
+}

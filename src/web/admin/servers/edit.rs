@@ -1,0 +1,264 @@
+//! The form of a server: a new one, a change, the end of one.
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use super::{
+    form::{self, ServerForm},
+    found,
+};
+use crate::{
+    domain::{
+        Revised, Revision,
+        ids::{OrganizationId, ServerId},
+        role::Permission,
+        server::{Protocol, Server},
+        text::Name,
+    },
+    services::{ServiceError, Services},
+    web::{
+        admin::{
+            conflict::{Conflict, Shown, THEIRS, changed_by, choice_of},
+            desk::Desk,
+            fields::{FieldError, Fields, error_of},
+            links::Link,
+            preview::{self, Question, touches_people},
+        },
+        extract::At,
+        page::Flash,
+        problem::Problem,
+    },
+};
+
+/// The form, for a new server or one that is there.
+#[derive(Template)]
+#[template(path = "admin/server_form.html")]
+pub(in crate::web::admin) struct ServerFormPage<'a> {
+    pub(super) desk: &'a Desk,
+    /// The one that is there, and what its form was filled from.
+    pub(super) found: Option<Filled>,
+    /// What stands in the form.
+    pub(super) form: ServerForm,
+    pub(super) organizations: Vec<(OrganizationId, Name)>,
+    pub(super) errors: Vec<FieldError>,
+    pub(super) conflict: Option<Conflict>,
+}
+
+/// What the form of a server that is there was filled from.
+pub(super) struct Filled {
+    pub(super) link: Link,
+    pub(super) name: String,
+    pub(super) revision: Revision,
+    /// The form as it was then, JSON.
+    pub(super) base: String,
+}
+
+impl Filled {
+    pub(super) fn from(server: &Server, revision: Revision, base: &ServerForm) -> Self {
+        let base = serde_json::to_string(base).unwrap_or_default();
+        Self { link: Link::to(&server.id), name: server.name.to_string(), revision, base }
+    }
+}
+
+impl ServerFormPage<'_> {
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+
+    fn may_manage_organizations(&self) -> bool {
+        self.desk.may(Permission::ManageOrganizations)
+    }
+
+    fn list() -> Link {
+        Link::list::<ServerId>()
+    }
+
+    fn protocols(&self) -> [(&'static str, &'static str, bool); 2] {
+        let choice = |protocol: Protocol, label| (protocol.as_str(), label, self.form.protocol == protocol.as_str());
+        [
+            choice(Protocol::Udp, "UDP: the faster one"),
+            choice(Protocol::Tcp, "TCP: for networks that let nothing else out"),
+        ]
+    }
+}
+
+pub(in crate::web::admin) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+    let organizations = services.organization_choices(&desk.act).await?;
+    let form = ServerForm::empty(&organizations);
+    let page = ServerFormPage { desk: &desk, found: None, form, organizations, errors: Vec::new(), conflict: None };
+    Ok(desk.show(&page))
+}
+
+pub(in crate::web::admin) async fn create(
+    State(services): State<Services>,
+    desk: Desk,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+    if let Some(new) = form::read(&mut form) {
+        match make(&services, &desk, &form, new).await {
+            Ok(response) => return Ok(response),
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    let organizations = services.organization_choices(&desk.act).await?;
+    let (typed, errors) = (ServerForm::typed(&form), form.errors);
+    let page = ServerFormPage { desk: &desk, found: None, form: typed, organizations, errors, conflict: None };
+    Ok(desk.show_as(status, &page))
+}
+
+/// Makes a server; where people gain access by it, once they have been shown how many.
+async fn make(
+    services: &Services,
+    desk: &Desk,
+    form: &Fields,
+    new: crate::services::servers::NewServer,
+) -> Result<Response, ServiceError> {
+    if !form.is_confirmed() {
+        let (act, trial) = desk.act.tried();
+        let made = services.create_server(&act, new.clone()).await?.value;
+        if touches_people(&trial.effect()) {
+            let organizations = services.organization_choices(&desk.act).await?;
+            let after = ServerForm::of(&made).shown(&organizations);
+            let nothing: Vec<_> = after.iter().map(|shown| Shown { value: String::new(), ..shown.clone() }).collect();
+            let question = Question {
+                title: format!("Create {}?", made.name),
+                hint: "People can connect once a host is attached and they have a profile.",
+                button: "Create server",
+                is_final: false,
+                action: Link::list::<ServerId>(),
+                back: Link::list::<ServerId>(),
+            };
+            return Ok(preview::ask(desk, question, form, (&nothing, &after), &trial.effect()));
+        }
+    }
+    let made = services.create_server(&desk.act, new).await?;
+    Ok(desk.go(&Link::to(&made.value.id), Flash::ServerCreated))
+}
+
+pub(in crate::web::admin) async fn edit(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<ServerId>,
+) -> Result<Response, Problem> {
+    let Revised { rev, value } = services.server(&desk.act, id).await?;
+    let organizations = services.organization_choices(&desk.act).await?;
+    let form = ServerForm::of(&value);
+    let found = Some(Filled::from(&value, rev, &form));
+    let page = ServerFormPage { desk: &desk, found, form, organizations, errors: Vec::new(), conflict: None };
+    Ok(desk.show(&page))
+}
+
+pub(in crate::web::admin) async fn update(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<ServerId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let revision = form.revision()?;
+    let now = services.server(&desk.act, id).await?;
+    take_theirs(&mut form, &ServerForm::of(&now.value));
+    let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
+    if let Some(new) = form::read(&mut form) {
+        match save(&services, &desk, &form, &now.value, (new, revision)).await {
+            Ok(response) => return Ok(response),
+            Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    let organizations = services.organization_choices(&desk.act).await?;
+    let typed = ServerForm::typed(&form);
+    let base = serde_json::from_str(form.text("base")).unwrap_or_else(|_other| typed.clone());
+    let there = ServerForm::of(&now.value);
+    let (found, conflict) = if is_stale {
+        let by = changed_by(&services, &desk, &id).await?;
+        let [was, yours, theirs] = [&base, &typed, &there].map(|form| form.shown(&organizations));
+        let conflict = Conflict::to_choose(by.as_ref(), &was, &yours, &theirs, &desk);
+        (Filled::from(&now.value, now.rev, &there), Some(conflict))
+    } else {
+        // The form goes on from what it was filled from, so that a change in between is still noticed.
+        (Filled::from(&now.value, revision, &base), None)
+    };
+    let page =
+        ServerFormPage { desk: &desk, found: Some(found), form: typed, organizations, errors: form.errors, conflict };
+    Ok(desk.show_as(status, &page))
+}
+
+/// Takes the other person's version of each field for which it was chosen.
+fn take_theirs(form: &mut Fields, there: &ServerForm) {
+    for shown in there.shown(&[]) {
+        let choice = choice_of(shown.field);
+        if form.text(&choice) == THEIRS {
+            there.take(shown.field, form);
+        }
+        form.replace(&choice, []);
+    }
+}
+
+/// Saves a server; whatever is more than its name, once its effect has been shown.
+async fn save(
+    services: &Services,
+    desk: &Desk,
+    form: &Fields,
+    now: &Server,
+    (new, revision): (crate::services::servers::NewServer, Revision),
+) -> Result<Response, ServiceError> {
+    let (id, link, patch) = (now.id, Link::to(&now.id), form::patch(new));
+    if !form.is_confirmed() {
+        let (act, trial) = desk.act.tried();
+        let after = services.update_server(&act, id, patch.clone(), Some(revision)).await?.value;
+        if after == *now {
+            return Ok(desk.go(&link, Flash::NothingChanged));
+        }
+        if (Server { name: now.name.clone(), ..after.clone() }) != *now {
+            let organizations = services.organization_choices(&desk.act).await?;
+            let [before, after] = [now, &after].map(|server| ServerForm::of(server).shown(&organizations));
+            let question = Question {
+                title: format!("Save the changes to {}?", now.name),
+                hint: "The numbers are of this moment.",
+                button: "Save changes",
+                is_final: false,
+                action: link.clone(),
+                back: link.and("edit"),
+            };
+            return Ok(preview::ask(desk, question, form, (&before, &after), &trial.effect()));
+        }
+    }
+    services.update_server(&desk.act, id, patch, Some(revision)).await?;
+    Ok(desk.go(&link, Flash::ServerSaved))
+}
+
+pub(in crate::web::admin) async fn delete(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<ServerId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let revision = Some(form.revision()?);
+    let (tried, trial) = desk.act.tried();
+    let act = if form.is_confirmed() { &desk.act } else { &tried };
+    let status = match services.delete_server(act, id, revision).await {
+        Ok(()) if form.is_confirmed() => return Ok(desk.go(&Link::list::<ServerId>(), Flash::ServerDeleted)),
+        Ok(()) => {
+            let link = Link::to(&id);
+            let name = services.server(&desk.act, id).await?.value.name;
+            let question = Question {
+                title: format!("Delete {name}?"),
+                hint: "It cannot be brought back, and neither can the profiles that lead to it.",
+                button: "Delete server",
+                is_final: true,
+                action: link.and("delete"),
+                back: link,
+            };
+            return Ok(preview::ask(&desk, question, &form, (&[], &[]), &trial.effect()));
+        }
+        Err(ServiceError::Stale { .. }) => {
+            let text = "It was changed since you opened this page. Look at it again before you delete it.";
+            form.errors.push(FieldError::whole(text));
+            StatusCode::CONFLICT
+        }
+        Err(error) => form.refused(error)?,
+    };
+    let page = super::ServerPage { errors: form.errors, ..found(&services, &desk, id).await? };
+    Ok(desk.show_as(status, &page))
+}

@@ -1,0 +1,151 @@
+//! The settings of the cluster, in sections: one form, since all of it is one document with one revision.
+
+mod form;
+pub(super) mod samples;
+mod test;
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use self::form::SettingsForm;
+pub(in crate::web) use self::test::answer as answer_test;
+pub(super) use self::test::start as start_test;
+use super::{
+    conflict::{Conflict, THEIRS, changed_by, choice_of},
+    desk::Desk,
+    fields::{FieldError, Fields, error_of},
+    history::{HistoryRow, history},
+    links::Link,
+};
+use crate::{
+    domain::{Revised, Revision, ids::OrganizationId, login::Surface, settings::Settings, text::Name},
+    services::{ServiceError, Services},
+    web::{page::Flash, problem::Problem, site::origin_of},
+};
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/settings.html")]
+pub(super) struct SettingsPage<'a> {
+    desk: &'a Desk,
+    form: SettingsForm,
+    revision: Revision,
+    /// What the form was filled from, JSON.
+    base: String,
+    has_secret: bool,
+    is_complete: bool,
+    organizations: Vec<(OrganizationId, Name)>,
+    /// What to paste at the provider: for which pages, and the address if it is known here.
+    redirects: Vec<(&'static str, &'static str, Option<String>)>,
+    history: Vec<HistoryRow>,
+    errors: Vec<FieldError>,
+    conflict: Option<Conflict>,
+}
+
+/// What the page shows beside the form.
+struct Around {
+    organizations: Vec<(OrganizationId, Name)>,
+    redirects: Vec<(&'static str, &'static str, Option<String>)>,
+    history: Vec<HistoryRow>,
+}
+
+impl<'a> SettingsPage<'a> {
+    fn new(desk: &'a Desk, found: &Revised<Settings>, around: Around) -> Self {
+        let form = SettingsForm::of(&found.value);
+        let Around { organizations, redirects, history } = around;
+        Self {
+            desk,
+            base: serde_json::to_string(&form).unwrap_or_default(),
+            form,
+            revision: found.rev,
+            has_secret: found.value.oidc.client_secret.is_some(),
+            is_complete: found.value.oidc.is_complete(),
+            organizations,
+            redirects,
+            history,
+            errors: Vec::new(),
+            conflict: None,
+        }
+    }
+
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+
+    fn link() -> Link {
+        Link::settings()
+    }
+}
+
+async fn around(services: &Services, desk: &Desk) -> Result<Around, Problem> {
+    let redirect = |label, key, surface| (label, key, services.redirect_url(surface));
+    Ok(Around {
+        organizations: services.organization_choices(&desk.act).await?,
+        redirects: vec![
+            redirect("Public pages", "public.url", Surface::Portal),
+            redirect("Console", "admin.url", Surface::Console),
+        ],
+        history: history(services, desk, &"settings").await?,
+    })
+}
+
+/// Lets forms of this page lead on to the provider that is set now.
+fn lead_to(desk: &mut Desk, settings: &Settings) {
+    desk.chrome.issuer_origin = Some(origin_of(settings.oidc.issuer.as_str()));
+}
+
+pub(super) async fn show(State(services): State<Services>, mut desk: Desk) -> Result<Response, Problem> {
+    let found = services.settings(&desk.act).await?;
+    lead_to(&mut desk, &found.value);
+    Ok(desk.show(&SettingsPage::new(&desk, &found, around(&services, &desk).await?)))
+}
+
+pub(super) async fn update(
+    State(services): State<Services>,
+    mut desk: Desk,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let revision = form.revision()?;
+    let now = services.settings(&desk.act).await?;
+    lead_to(&mut desk, &now.value);
+    take_theirs(&mut form, &SettingsForm::of(&now.value));
+    let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
+    if let Some(patch) = form::read(&mut form) {
+        match services.update_settings(&desk.act, patch, Some(revision)).await {
+            Ok(after) if after.rev == now.rev => return Ok(desk.go(&Link::settings(), Flash::NothingChanged)),
+            Ok(_) => return Ok(desk.go(&Link::settings(), Flash::SettingsSaved)),
+            Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),
+            Err(ServiceError::Invalid { field, reason }) => {
+                let field = field.rsplit('/').next().unwrap_or_default();
+                form.wrong(field, &reason);
+            }
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    let mut page = SettingsPage::new(&desk, &now, around(&services, &desk).await?);
+    let (typed, there) = (SettingsForm::typed(&form), page.form.clone());
+    if is_stale {
+        let base = serde_json::from_str(form.text("base")).unwrap_or_else(|_other| typed.clone());
+        let by = changed_by(&services, &desk, &"settings").await?;
+        let [was, yours, theirs] = [&base, &typed, &there].map(|form| form.shown(&page.organizations));
+        page.conflict = Some(Conflict::to_choose(by.as_ref(), &was, &yours, &theirs, &desk));
+    } else {
+        // The form goes on from what it was filled from, so that a change in between is still noticed.
+        page.revision = revision;
+        form.text("base").clone_into(&mut page.base);
+    }
+    page.form = typed;
+    page.errors = form.errors;
+    Ok(desk.show_as(status, &page))
+}
+
+/// Takes the other person's version of each field for which it was chosen.
+fn take_theirs(form: &mut Fields, there: &SettingsForm) {
+    for field in form::NAMES {
+        let choice = choice_of(field);
+        if form.text(&choice) == THEIRS {
+            form.replace(field, [there.text(field).to_owned()]);
+        }
+        form.replace(&choice, []);
+    }
+}

@@ -1,0 +1,131 @@
+//! The overview and the set-up in every state.
+
+use super::{
+    chart,
+    fields::{FieldError, Fields},
+    live::Topic,
+    overview::OverviewPage,
+    samples::Book,
+    setup::SetupPage,
+};
+use crate::{
+    domain::{
+        authority::AuthorityKind,
+        ids::{HostId, Id as _, OrganizationId},
+        role::Role,
+        usage::Usage,
+    },
+    services::{
+        overview::{Expiring, Expiry, IllHost, Overview, Trouble},
+        setup::Setup,
+    },
+    web::portal::{
+        parts::When,
+        samples::{ago, id, now, text},
+    },
+};
+
+impl Book {
+    fn set_up(&self) -> Setup {
+        Setup {
+            company: Some(text(self.name)),
+            portal_url: Some("https://vpn.example.com".to_owned()),
+            console_url: Some("https://vpn-admin.example.com".to_owned()),
+            sign_in: true,
+            organization: Some((id::<OrganizationId>(1), text(self.name))),
+            server: Some(self.sample_server()),
+            is_attached: true,
+            is_running: true,
+            has_profile: true,
+            has_connected: true,
+        }
+    }
+
+    fn well(&self) -> Overview {
+        Overview {
+            sessions: 128,
+            hosts: 4,
+            ill: Vec::new(),
+            profiles: 412,
+            outdated: 0,
+            expiring: vec![Expiry { what: Expiring::Authority(AuthorityKind::Server), at: ago(-24 * 3000) }],
+            joins_in_trouble: Vec::new(),
+            setup: self.set_up(),
+            usage: chart::sample(now()),
+            names: [(HostId::from_parts(now(), 1), text("vpn-1")), (HostId::from_parts(now(), 2), text("vpn-2"))]
+                .into(),
+            hears: true,
+        }
+    }
+
+    /// The first page.
+    pub(super) fn overview(&mut self) {
+        let mut desk = self.desk("/");
+        desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+        self.add("overview", &OverviewPage::new(&desk, self.well()));
+        let ill = |number, name: &str, trouble| IllHost { id: id::<HostId>(number), name: text(name), trouble };
+        let failed = Some("port 1194/udp is taken by another program".to_owned());
+        let troubled = Overview {
+            sessions: 1,
+            ill: vec![
+                ill(1, "vpn-2", Trouble::Silent(Some(ago(3)))),
+                ill(2, "vpn-3", Trouble::Failed(failed)),
+                ill(3, "vpn-4", Trouble::Silent(None)),
+            ],
+            outdated: 57,
+            expiring: vec![
+                Expiry { what: Expiring::Token(self.name.to_owned()), at: ago(-24 * 3) },
+                Expiry { what: Expiring::Certificate(text("vpn-1")), at: ago(-24 * 120) },
+                Expiry { what: Expiring::Authority(AuthorityKind::Client), at: ago(-24 * 3000) },
+            ],
+            joins_in_trouble: vec![text("vpn-5")],
+            hears: false,
+            ..self.well()
+        };
+        self.add("overview-trouble", &OverviewPage::new(&desk, troubled));
+        let fresh = Overview {
+            sessions: 0,
+            hosts: 0,
+            profiles: 0,
+            expiring: Vec::new(),
+            usage: Usage::of(&[], 24, now()),
+            setup: Setup { has_profile: false, sign_in: false, ..self.set_up() },
+            ..self.well()
+        };
+        self.add("overview-fresh", &OverviewPage::new(&desk, fresh.clone()));
+        let auditor = self.desk_of(Role::Auditor, "/");
+        self.add("overview-auditor", &OverviewPage::new(&auditor, fresh));
+    }
+
+    /// The way to the first connection, step by step.
+    pub(super) fn setup(&mut self) {
+        let mut desk = self.desk("/setup");
+        desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+        let all = self.set_up();
+        let waiting = Setup { has_connected: false, sign_in: false, ..all.clone() };
+        let profile = Setup { has_profile: false, ..waiting.clone() };
+        let host = Setup { is_attached: false, is_running: false, ..profile.clone() };
+        let server = Setup { server: None, ..host.clone() };
+        let organization = Setup { organization: None, ..server.clone() };
+        let nothing = Setup { company: None, portal_url: None, console_url: None, ..organization.clone() };
+        let hosts = vec![(id::<HostId>(1), text("vpn-1")), (id::<HostId>(2), text("vpn-2"))];
+        for (name, setup) in [
+            ("nothing", &nothing),
+            ("organization", &organization),
+            ("server", &server),
+            ("host", &host),
+            ("profile", &profile),
+            ("waiting", &waiting),
+            ("complete", &all),
+        ] {
+            self.add(&format!("setup-{name}"), &SetupPage::new(&desk, setup.clone(), hosts.clone()));
+        }
+        self.add("setup-no-host", &SetupPage::new(&desk, host, Vec::new()));
+        let mut form = Fields::default();
+        form.errors.push(FieldError { field: "name".to_owned(), text: "The name must not be empty.".to_owned() });
+        self.add("setup-refused", &SetupPage::new(&desk, server, hosts.clone()).with_form(form));
+        let link = format!("https://vpn.example.com/p/{}", "k3Zx9".repeat(9));
+        let shown = SetupPage::new(&desk, profile, hosts).with_link(link, When::new(ago(-1), now()));
+        self.add("setup-link", &shown);
+    }
+}

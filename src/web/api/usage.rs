@@ -1,0 +1,32 @@
+//! `/usage`.
+
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    services::{
+        Services,
+        usage::{Hours, Usage},
+    },
+    web::{
+        answer::{Answer, Plain},
+        extract::{Caller, Parameters},
+    },
+};
+
+/// Which time.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsageQuery {
+    /// How many hours up to now; 24 if absent.
+    hours: Option<Hours>,
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    Parameters(query): Parameters<UsageQuery>,
+) -> Answer<Plain<Usage>> {
+    Ok(Plain(services.usage(&act, query.hours.unwrap_or_default()).await?))
+}
