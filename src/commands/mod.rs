@@ -9,6 +9,7 @@ mod backup;
 mod client;
 mod database;
 mod doctor;
+mod jobs;
 mod join;
 mod migrate;
 mod owner_link;
@@ -80,6 +81,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show and run periodic work, for an outside scheduler. A process with the role jobs does it by itself.
+    Jobs {
+        #[command(subcommand)]
+        verb: jobs::Verb,
+    },
     /// Show or apply pending database migrations.
     Migrate {
         #[command(subcommand)]
@@ -140,6 +146,7 @@ pub fn main() -> ExitCode {
             Command::Backup { verb } => backup::run(verb).await,
             Command::Pause { machine, json } => pause::pause(machine, json).await,
             Command::Resume { machine, json } => pause::resume(machine, json).await,
+            Command::Jobs { verb } => jobs::run(verb).await,
             Command::Migrate { verb } => migrate::run(verb).await,
             Command::OwnerLink { machine } => owner_link::run(machine).await,
             Command::Token { verb } => token::run(verb).await,

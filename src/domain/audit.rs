@@ -1,10 +1,11 @@
 //! The audit trail: who did what to which object, and how it went.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    chain::Link,
     ids::{AuditId, HostId, LoginId, RequestId, TokenId, UserId},
     login::Who,
     role::{Permission, Role},
@@ -185,6 +186,16 @@ actions! {
     OwnerLinkCreate = "owner_link.create";
     /// Settings were changed.
     SettingsUpdate = "settings.update";
+    /// The key that signs the checkpoints of the trail was made.
+    AuditKeyCreate = "audit_key.create";
+    /// The trail was exported.
+    AuditExport = "audit.export";
+    /// A request was refused, because nobody knows who asked or because they may not.
+    AccessDeny = "access.deny";
+    /// Entries of the trail were deleted at their age.
+    AuditExpire = "audit.expire";
+    /// Somebody asked for a run of a periodic job.
+    JobRequest = "job.request";
     /// An authority was made.
     AuthorityCreate = "authority.create";
     /// An API token was made.
@@ -194,7 +205,7 @@ actions! {
 }
 
 /// One entry of the trail.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
     /// Its id.
     pub id: AuditId,
@@ -212,4 +223,6 @@ pub struct AuditEntry {
     pub request_id: Option<RequestId>,
     /// What changed: field → `[before, after]`, or the fields of a new object. Never a secret.
     pub changes: serde_json::Value,
+    /// Its place in the chain of the process that recorded it; `null` for entries from before there were chains.
+    pub link: Option<Link>,
 }

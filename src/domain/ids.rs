@@ -125,6 +125,8 @@ id! {
     JoinTokenId = "jtk";
     /// An entry of the audit trail.
     AuditId = "aud";
+    /// A chain of the audit trail: what one process recorded, in its order.
+    ChainId = "chn";
     /// One running process of Postern.
     InstanceId = "ins";
     /// One HTTP request.

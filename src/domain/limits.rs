@@ -18,20 +18,33 @@ pub enum Limit {
     ProfileIssue,
     /// Showing join tokens, per address.
     Join,
+    /// Refused requests that are recorded, per address: more of them are refused all the same.
+    Refusal,
+    /// The same, of all addresses together.
+    AllRefusals,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::SignInStart, Self::Callback, Self::Ticket, Self::ProfileIssue, Self::Join];
+    pub const ALL: [Self; 7] = [
+        Self::SignInStart,
+        Self::Callback,
+        Self::Ticket,
+        Self::ProfileIssue,
+        Self::Join,
+        Self::Refusal,
+        Self::AllRefusals,
+    ];
 
     /// The table: how many, in which time.
     pub fn rate(self) -> Rate {
         const MINUTE: Duration = Duration::from_mins(1);
         const HOUR: Duration = Duration::from_hours(1);
         match self {
-            Self::SignInStart | Self::Ticket => Rate { most: 10, per: MINUTE },
+            Self::SignInStart | Self::Ticket | Self::Refusal => Rate { most: 10, per: MINUTE },
             Self::Callback | Self::Join => Rate { most: 20, per: MINUTE },
             Self::ProfileIssue => Rate { most: 10, per: HOUR },
+            Self::AllRefusals => Rate { most: 60, per: MINUTE },
         }
     }
 
@@ -43,6 +56,8 @@ impl Limit {
             Self::Ticket => "ticket",
             Self::ProfileIssue => "profile_issue",
             Self::Join => "join",
+            Self::Refusal => "refusal",
+            Self::AllRefusals => "all_refusals",
         }
     }
 }

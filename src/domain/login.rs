@@ -91,6 +91,8 @@ const PAGES: &[&str] = &[
     "organizations",
     "servers",
     "hosts",
+    "audit",
+    "jobs",
     "tokens",
     "authorities",
     "migrations",

@@ -8,11 +8,13 @@
 pub mod access;
 pub mod audit;
 pub mod authority;
+pub mod chain;
 pub mod clock;
 pub mod drain;
 pub mod effect;
 pub mod host;
 pub mod ids;
+pub mod job;
 pub mod join;
 pub mod limits;
 pub mod login;

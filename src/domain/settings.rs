@@ -24,6 +24,34 @@ pub struct Settings {
     pub profiles_per_user: ProfileLimit,
     /// For how many hours hosts go on admitting people while the database is away.
     pub outage_admission_hours: OutageAdmission,
+    /// For how long what is about people is kept.
+    pub retention: Retention,
+}
+
+/// For how long what is about people is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Retention {
+    /// How many days after the end of a VPN session the address that it came from is shortened to its network (/24, of
+    /// IPv6 /48).
+    pub address_days: AddressDays,
+    /// How many days after its end a VPN session is forgotten.
+    pub session_days: SessionDays,
+    /// How many days after the end of a VPN session it stops telling whose it was, if the account is gone by then.
+    pub departed_days: DepartedDays,
+    /// For how many days the audit trail is kept.
+    pub audit_days: AuditDays,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            address_days: AddressDays(30),
+            session_days: SessionDays(90),
+            departed_days: DepartedDays(30),
+            audit_days: AuditDays(400),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -35,6 +63,7 @@ impl Default for Settings {
             profile_lifetime_days: ProfileLifetime(90),
             profiles_per_user: ProfileLimit(10),
             outage_admission_hours: OutageAdmission(4),
+            retention: Retention::default(),
         }
     }
 }
@@ -48,6 +77,9 @@ macro_rules! bounded {
         pub struct $name(u32);
 
         impl $name {
+            /// The largest.
+            pub const MAX: Self = Self($max);
+
             /// The number.
             pub fn get(self) -> u32 {
                 self.0
@@ -77,4 +109,12 @@ bounded! {
     ProfileLimit = 1..=1000, "must be between 1 and 1000";
     /// Hours of admission without the database: 0 (none) to 168.
     OutageAdmission = 0..=168, "must be between 0 and 168 hours";
+    /// Days until the address of an ended session is shortened: 1 to 730.
+    AddressDays = 1..=730, "must be between 1 and 730 days";
+    /// Days until an ended session is forgotten: 1 to 730.
+    SessionDays = 1..=730, "must be between 1 and 730 days";
+    /// Days until an ended session of somebody whose account is gone names nobody: 1 to 730.
+    DepartedDays = 1..=730, "must be between 1 and 730 days";
+    /// Days of audit trail: 30 to 3,650.
+    AuditDays = 30..=3650, "must be between 30 and 3650 days";
 }

@@ -6,8 +6,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    domain::{Revision, ids::HostId},
-    services::{BusMessage, Nudge, Services, Subscription},
+    domain::{Revision, ids::HostId, job::Job},
+    services::{BusMessage, Nudge, ServiceError, Services, Subscription},
 };
 
 /// Between two signs of life; three that are missed make a host offline.
@@ -19,11 +19,8 @@ const BEAT_LIMIT: Duration = Duration::from_secs(5);
 /// After how long a pause that could not be confirmed is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// How often open requests are looked for without a nudge.
+/// How often open requests and jobs that are due are looked for without a nudge.
 const PERIOD: Duration = Duration::from_secs(30);
-
-/// How often reservations that came to nothing are looked for.
-const SWEEP: Duration = Duration::from_hours(1);
 
 /// How often it is looked what removed hosts leave behind.
 const CLEAR: Duration = Duration::from_secs(5);
@@ -98,18 +95,33 @@ async fn confirm_pause(services: &Services, host: HostId, pause: Revision, quiet
     confirmed
 }
 
-/// Gives back what processes that died left reserved, until `stop`. Any process may do so; twice does no harm.
-pub async fn sweep(services: Services, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
-        match tokio::time::timeout(LIMIT, services.sweep_addresses()).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(addresses)) => {
-                tracing::info!(event = "job.sweep", addresses, "gave back addresses that no profile came of");
-            }
-            Ok(Err(error)) => tracing::warn!(event = "job.sweep_failed", %error,
-                "reserved addresses were not looked at"),
-            Err(_elapsed) => tracing::warn!(event = "job.sweep_failed", "looking at reserved addresses takes too long"),
+/// Runs a job by its period, and when somebody asks for it, until `stop`. Any number of processes may do so.
+pub async fn run_by_period(services: Services, job: Job, mut bus: Subscription, stop: CancellationToken) {
+    let mut period = tokio::time::interval(PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = period.tick() => {}
+            message = bus.recv() => match message {
+                Some(message) if wants(&message, job) => {}
+                Some(_) => continue,
+                None => return,
+            },
         }
+        match stop.run_until_cancelled(services.run_due_job(job)).await {
+            None => return,
+            // A run tells of itself; who pauses the cluster wants it to be still.
+            Some(Ok(_) | Err(ServiceError::Paused)) => {}
+            Some(Err(error)) => tracing::warn!(event = "job.put_off", %job, %error, "a job waits"),
+        }
+    }
+}
+
+fn wants(message: &BusMessage, job: Job) -> bool {
+    match message {
+        BusMessage::Resync => true,
+        BusMessage::Nudge(event) => Nudge::read(event) == Some(Nudge::JobChange(job)),
     }
 }
 

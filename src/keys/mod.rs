@@ -7,6 +7,7 @@
 //! - [`join`]: what a new machine is handed so that it becomes a host: a bearer secret, and whom to show it to.
 //! - [`seal`]: the authenticated encryption under both. Each ciphertext is bound to the place it is stored at
 //!   ([`seal::Context`]); moved to another record or field it is refused.
+//! - [`signing`]: the key that signs the audit trail.
 //! - [`stream`]: the same for files of any length.
 //! - [`token`]: bearer secrets (API tokens, one-time links); only their hashes are stored.
 //! - [`tls_crypt`]: OpenVPN's tls-crypt-v2 keys, made here without running `openvpn`.
@@ -19,6 +20,7 @@ pub mod join;
 mod keyfile;
 pub mod master;
 pub mod seal;
+pub mod signing;
 pub mod stream;
 pub mod tls_crypt;
 pub mod token;

@@ -96,8 +96,8 @@ impl Services {
         Ok(views)
     }
 
-    /// Makes the cluster's authorities if it has none, and proves that the master key is the one they are sealed
-    /// under. Does nothing without a master key.
+    /// Makes the cluster's authorities and its audit key if it has none, and proves that the master key is the one that
+    /// the authorities are sealed under. Does nothing without a master key.
     ///
     /// # Errors
     /// [`ServiceError::Internal`] around a [`crate::keys::KeyError`] that names both keys if this is another cluster's.
@@ -122,7 +122,8 @@ impl Services {
             })
             .await?;
         }
-        self.authorities().await.map(drop)
+        self.authorities().await?;
+        self.ensure_audit_key().await
     }
 
     /// Whether the cluster has secrets, and the master key here opens them.

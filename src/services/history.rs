@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use super::{Act, SOON, ServiceError, Services};
 use crate::{
     domain::{audit::AuditEntry, ids::UserId, role::Permission, text::Name, user::User},
-    store::{audit::AuditFilter, entity::PageRequest},
+    store::{
+        audit::AuditFilter,
+        entity::{Page, PageRequest},
+    },
 };
 
 /// So many changes are shown of one thing.
@@ -29,7 +32,29 @@ pub struct Change {
     pub fields: Vec<String>,
 }
 
+/// One entry of the trail, for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedEntry {
+    /// The entry.
+    pub entry: AuditEntry,
+    /// Who: a name, or what stands in the trail.
+    pub by: String,
+}
+
 impl Services {
+    /// A page of the trail with the names of who acted, the newest first.
+    pub async fn named_audit(
+        &self,
+        act: &Act,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<Page<NamedEntry>, ServiceError> {
+        let Page { items, next } = self.audit_trail(act, filter, page).await?;
+        let names = self.names_of(items.iter().map(|entry| entry.actor.as_str())).await?;
+        let with_name = |entry: AuditEntry| NamedEntry { by: in_words(&entry.actor, &names), entry };
+        Ok(Page { items: items.into_iter().map(with_name).collect(), next })
+    }
+
     /// The newest changes of a thing, the newest first.
     pub async fn history(&self, act: &Act, object: &str) -> Result<Vec<Change>, ServiceError> {
         act.require(Permission::ReadAudit)?;
@@ -75,6 +100,7 @@ pub(super) fn in_words(actor: &str, names: &HashMap<UserId, Name>) -> String {
     name.unwrap_or_else(|| match actor.split_once(':') {
         Some(("owner_link", _)) => "An owner link".to_owned(),
         Some(("shell", command)) => format!("postern {command}"),
+        Some(("system", "access" | "sign_in")) => "Nobody known".to_owned(),
         Some(("system", _)) => "Postern".to_owned(),
         _ => actor.to_owned(),
     })

@@ -54,6 +54,8 @@ pub(super) enum Whose {
     Address(Limit, IpAddr),
     /// An account, while the database is away.
     Account(Limit, Box<str>),
+    /// All addresses.
+    Everybody(Limit),
 }
 
 fn household(address: IpAddr) -> IpAddr {
@@ -73,6 +75,14 @@ impl Services {
     /// [`ServiceError::TooMany`].
     pub fn limit_address(&self, limit: Limit, address: IpAddr) -> Result<(), ServiceError> {
         self.limit_here(limit, Whose::Address(limit, household(address)))
+    }
+
+    /// Counts something that anybody does.
+    ///
+    /// # Errors
+    /// [`ServiceError::TooMany`].
+    pub fn limit_everybody(&self, limit: Limit) -> Result<(), ServiceError> {
+        self.limit_here(limit, Whose::Everybody(limit))
     }
 
     fn limit_here(&self, limit: Limit, whose: Whose) -> Result<(), ServiceError> {

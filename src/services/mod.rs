@@ -18,6 +18,7 @@ pub mod health;
 pub mod history;
 pub mod host_rows;
 pub mod hosts;
+pub mod jobs;
 pub mod joining;
 pub mod limits;
 pub mod logins;
@@ -33,6 +34,8 @@ mod owners;
 pub mod pause;
 pub mod profiles;
 pub mod removal;
+pub mod refusals;
+mod retention;
 pub mod self_service;
 pub mod server_keys;
 pub mod server_view;
@@ -267,6 +270,7 @@ impl Services {
             outcome: "success".to_owned(),
             request_id: act.request_id,
             changes,
+            link: None,
         }
     }
 }

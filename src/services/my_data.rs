@@ -40,10 +40,12 @@ pub struct MyDataKind {
 impl Services {
     /// Everything that is stored about the one who asks.
     pub async fn my_data(&self, person: &Person) -> Result<MyData, ServiceError> {
+        let retention = self.current_settings().await?.retention;
         let mut kinds = Vec::with_capacity(DataKind::ALL.len());
         for kind in DataKind::ALL {
             let values = self.store().deadline(SOON, self.records(person, kind)).await?;
-            kinds.push(MyDataKind { kind, title: kind.title(), why: kind.why(), kept: kind.kept().sentence(), values });
+            let kept = kind.kept(&retention).sentence();
+            kinds.push(MyDataKind { kind, title: kind.title(), why: kind.why(), kept, values });
         }
         Ok(MyData { at: self.now(), kinds })
     }

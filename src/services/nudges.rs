@@ -4,6 +4,7 @@ use crate::{
     domain::{
         Revision,
         ids::{HostId, JoinTokenId, SessionId},
+        job::Job,
     },
     store::{events, servers::AttachmentKey},
 };
@@ -26,6 +27,8 @@ pub enum Nudge {
     HostChange(HostId),
     /// A machine that holds a join token said something of itself.
     JoinChange(JoinTokenId),
+    /// A run of a job is wanted, or has ended.
+    JobChange(Job),
 }
 
 impl From<&Nudge> for events::Nudge {
@@ -38,6 +41,7 @@ impl From<&Nudge> for events::Nudge {
             Nudge::DaemonChange(key) => ("daemon.change", Some(key.to_string()), None),
             Nudge::HostChange(id) => ("host.change", Some(id.to_string()), None),
             Nudge::JoinChange(id) => ("join.change", Some(id.to_string()), None),
+            Nudge::JobChange(job) => ("job.change", Some(job.to_string()), None),
         };
         Self { kind: kind.to_owned(), key, rev }
     }
@@ -55,6 +59,7 @@ impl Nudge {
             "daemon.change" => key.parse().ok().map(Self::DaemonChange),
             "host.change" => key.parse().ok().map(Self::HostChange),
             "join.change" => key.parse().ok().map(Self::JoinChange),
+            "job.change" => key.parse().ok().map(Self::JobChange),
             _ => None,
         }
     }
@@ -80,6 +85,7 @@ mod tests {
             Nudge::DaemonChange(key),
             Nudge::HostChange(host),
             Nudge::JoinChange(JoinTokenId::from_parts(Timestamp::UNIX_EPOCH, 4)),
+            Nudge::JobChange(Job::AuditVerify),
         ] {
             let event = events::Nudge::from(&nudge);
             assert_eq!(Nudge::read(&event), Some(nudge));

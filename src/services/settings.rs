@@ -15,7 +15,10 @@ use crate::{
         organization::Organization,
         role::Permission,
         secret::Secret,
-        settings::{OutageAdmission, ProfileLifetime, ProfileLimit, Settings},
+        settings::{
+            AddressDays, AuditDays, DepartedDays, OutageAdmission, ProfileLifetime, ProfileLimit, Retention,
+            SessionDays, Settings,
+        },
         text::{ClientId, Comment, DnsName, Name},
     },
     keys::seal::{Context, Sealed},
@@ -49,6 +52,42 @@ pub struct SettingsPatch {
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub outage_admission_hours: Option<OutageAdmission>,
+    /// For how long what is about people is kept; what is absent stays.
+    #[serde(default)]
+    pub retention: RetentionPatch,
+}
+
+/// A change of how long what is about people is kept; what is absent stays.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionPatch {
+    /// How many days after the end of a VPN session the address that it came from is shortened to its network.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub address_days: Option<AddressDays>,
+    /// How many days after its end a VPN session is forgotten.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub session_days: Option<SessionDays>,
+    /// How many days after the end of a VPN session it stops telling whose it was, if the account is gone by then.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub departed_days: Option<DepartedDays>,
+    /// For how many days the audit trail is kept.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub audit_days: Option<AuditDays>,
+}
+
+impl RetentionPatch {
+    fn over(&self, before: &Retention) -> Retention {
+        Retention {
+            address_days: self.address_days.unwrap_or(before.address_days),
+            session_days: self.session_days.unwrap_or(before.session_days),
+            departed_days: self.departed_days.unwrap_or(before.departed_days),
+            audit_days: self.audit_days.unwrap_or(before.audit_days),
+        }
+    }
 }
 
 /// A change of the settings of sign-in; what is absent stays.
@@ -172,6 +211,7 @@ impl Services {
                 profile_lifetime_days: patch.profile_lifetime_days.unwrap_or(before.profile_lifetime_days),
                 profiles_per_user: patch.profiles_per_user.unwrap_or(before.profiles_per_user),
                 outage_admission_hours: patch.outage_admission_hours.unwrap_or(before.outage_admission_hours),
+                retention: patch.retention.over(&before.retention),
             };
             if after == *before {
                 return Ok(found);

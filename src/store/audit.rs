@@ -2,7 +2,10 @@
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{self, Bson, DateTime, Document, doc};
+use mongodb::{
+    Collection,
+    bson::{self, Bson, DateTime, Document, doc},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,7 +14,8 @@ use super::{
 };
 use crate::domain::{
     audit::AuditEntry,
-    ids::{AuditId, RequestId},
+    chain::{Head, Link, link},
+    ids::{AuditId, ChainId, RequestId},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -26,11 +30,19 @@ pub(super) struct AuditDoc {
     #[serde(default)]
     request_id: Option<RequestId>,
     changes: Bson,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link: Option<Link>,
 }
 
-impl From<&AuditEntry> for AuditDoc {
-    fn from(entry: &AuditEntry) -> Self {
-        Self {
+impl AuditDoc {
+    /// The stored form of an entry behind `before`, and where it stands. What is hashed is what will be read back.
+    pub(super) fn linked(
+        entry: &AuditEntry,
+        chain: ChainId,
+        before: Option<&Head>,
+    ) -> Result<(Self, Head), StoreError> {
+        let changes = bson::serialize_to_bson(&entry.changes).map_err(StoreError::unexpected)?;
+        let doc = Self {
             id: entry.id,
             at: date(entry.at),
             actor: entry.actor.clone(),
@@ -38,13 +50,31 @@ impl From<&AuditEntry> for AuditDoc {
             object: entry.object.clone(),
             outcome: entry.outcome.clone(),
             request_id: entry.request_id,
-            changes: bson::serialize_to_bson(&entry.changes).unwrap_or(Bson::Null),
-        }
+            changes,
+            link: None,
+        };
+        let read = doc.read().ok_or_else(|| StoreError::Corrupt { collection: AUDIT, id: entry.id.to_string() })?;
+        let link = link(&read, chain, before);
+        Ok((Self { link: Some(link), ..doc }, Head { chain, seq: link.seq, hash: link.hash }))
+    }
+
+    fn read(&self) -> Option<AuditEntry> {
+        Some(AuditEntry {
+            id: self.id,
+            at: timestamp(self.at)?,
+            actor: self.actor.clone(),
+            action: self.action.clone(),
+            object: self.object.clone(),
+            outcome: self.outcome.clone(),
+            request_id: self.request_id,
+            changes: serde_json::to_value(&self.changes).ok()?,
+            link: self.link,
+        })
     }
 }
 
 /// Which entries.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Of this actor.
     pub actor: Option<String>,
@@ -52,62 +82,68 @@ pub struct AuditFilter {
     pub object: Option<String>,
     /// Of this kind.
     pub action: Option<String>,
+    /// That went like this: `success` or `denied`.
+    pub outcome: Option<String>,
     /// Not before.
     pub after: Option<Timestamp>,
     /// Before.
     pub before: Option<Timestamp>,
 }
 
-impl Store {
-    /// Records an act that changed no policy.
-    pub async fn insert_audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        self.database().collection("audit").insert_one(AuditDoc::from(entry)).await?;
-        Ok(())
-    }
-
-    /// A page of the trail, the newest first.
-    pub async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
+impl AuditFilter {
+    pub(super) fn query(&self) -> Document {
         let mut query = doc! {};
-        for (field, wanted) in [("actor", &filter.actor), ("object", &filter.object), ("action", &filter.action)] {
+        let fields =
+            [("actor", &self.actor), ("object", &self.object), ("action", &self.action), ("outcome", &self.outcome)];
+        for (field, wanted) in fields {
             if let Some(wanted) = wanted {
                 query.insert(field, wanted);
             }
         }
         let mut span = doc! {};
-        if let Some(after) = filter.after {
+        if let Some(after) = self.after {
             span.insert("$gte", date(after));
         }
-        if let Some(before) = filter.before {
+        if let Some(before) = self.before {
             span.insert("$lt", date(before));
         }
         if !span.is_empty() {
             query.insert("at", span);
         }
+        query
+    }
+}
+
+/// The collection of the trail.
+pub(super) const AUDIT: &str = "audit";
+
+impl Store {
+    /// Records an act that changed nothing else.
+    pub async fn insert_audit(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        self.note(|tx| async move { tx.record(entry).await }).await
+    }
+
+    /// A page of the trail, the newest first.
+    pub async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
+        let mut query = filter.query();
         if let Some(after) = &page.after {
             query.insert("_id", doc! { "$lt": after });
         }
-        let trail = self.database().collection::<Document>("audit");
-        let rows = trail.find(query).sort(doc! { "_id": -1 }).limit(i64::from(page.limit) + 1).await?;
+        let rows = self.audit().find(query).sort(doc! { "_id": -1 }).limit(i64::from(page.limit) + 1).await?;
         let rows: Vec<Document> = rows.try_collect().await?;
         let more = rows.len() > page.limit as usize;
         let items: Vec<AuditEntry> = rows.into_iter().take(page.limit as usize).map(entry).collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| more).map(|last| last.id.to_string());
         Ok(Page { items, next })
     }
+
+    pub(super) fn audit(&self) -> Collection<Document> {
+        self.database().collection(AUDIT)
+    }
 }
 
-fn entry(row: Document) -> Result<AuditEntry, StoreError> {
+pub(super) fn entry(row: Document) -> Result<AuditEntry, StoreError> {
     let id = row.get_str("_id").unwrap_or_default().to_owned();
-    let corrupt = || StoreError::Corrupt { collection: "audit", id: id.clone() };
-    let doc: AuditDoc = bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
-    Ok(AuditEntry {
-        id: doc.id,
-        at: timestamp(doc.at).ok_or_else(corrupt)?,
-        actor: doc.actor,
-        action: doc.action,
-        object: doc.object,
-        outcome: doc.outcome,
-        request_id: doc.request_id,
-        changes: serde_json::to_value(&doc.changes).unwrap_or_default(),
-    })
+    let doc: Option<AuditDoc> = bson::deserialize_from_document(row).ok();
+    doc.as_ref().and_then(AuditDoc::read).ok_or(StoreError::Corrupt { collection: AUDIT, id })
 }

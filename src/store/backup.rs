@@ -285,10 +285,11 @@ fn one_cluster(dump: &Dump) -> Result<String, CopyError> {
     }
 }
 
-fn or_too_old(error: Error) -> StoreError {
+/// What it means when a long read outlives its moment.
+pub(super) fn or_too_old(error: Error) -> StoreError {
     if code(&error) == Some(SNAPSHOT_TOO_OLD) {
         return StoreError::misconfigured(
-            "the database forgot the moment of the copy before all was read; raise its parameter \
+            "the database forgot the moment that was to be read before all was read; raise its parameter \
              minSnapshotHistoryWindowInSeconds (300 by default) and begin again",
         );
     }

@@ -30,9 +30,12 @@ use mongodb::{
 use tokio::sync::Semaphore;
 
 use super::error::{Outage, StoreError, message};
-use crate::metrics::{
-    Metrics,
-    catalogue::{MONGO_ERRORS, MONGO_OP_SECONDS},
+use crate::{
+    domain::chain::Head,
+    metrics::{
+        Metrics,
+        catalogue::{MONGO_ERRORS, MONGO_OP_SECONDS},
+    },
 };
 
 /// Deadline of a call that a person or a request waits for.
@@ -69,7 +72,8 @@ struct Inner {
     database: Database,
     bus: Database,
     writes: Semaphore,
-    policy_turn: tokio::sync::Mutex<()>,
+    policy_turn: Arc<tokio::sync::Mutex<()>>,
+    trail: tokio::sync::Mutex<Option<Head>>,
     primary: Arc<PrimaryWatch>,
     metrics: Metrics,
     trouble: Mutex<Option<&'static str>>,
@@ -103,7 +107,8 @@ impl Store {
             database: client(options)?.database(&settings.database),
             bus: client(bus_options)?.database(&settings.database),
             writes: Semaphore::new(write_permits(pool)),
-            policy_turn: tokio::sync::Mutex::new(()),
+            policy_turn: Arc::default(),
+            trail: tokio::sync::Mutex::default(),
             primary,
             metrics: Metrics::default(),
             trouble: Mutex::default(),
@@ -121,8 +126,13 @@ impl Store {
     }
 
     /// The queue of this process's changes of policy.
-    pub(super) fn policy_turn(&self) -> &tokio::sync::Mutex<()> {
-        &self.0.policy_turn
+    pub(super) fn policy_turn(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.0.policy_turn)
+    }
+
+    /// The newest entry of this process's chain in the audit trail; none where the next one begins a chain.
+    pub(super) fn trail(&self) -> &tokio::sync::Mutex<Option<Head>> {
+        &self.0.trail
     }
 
     /// What is counted in this process.

@@ -58,6 +58,8 @@ const MIGRATIONS: &[Migration] = migrations! {
     3 "0003-console";
     4 "0004-removal";
     5 "0005-usage";
+    6 "0006-audit-and-jobs";
+    7 "0007-retention";
 };
 
 /// A migration that the database lacks.

@@ -5,6 +5,12 @@
 //! order is revision order**, and what the transaction reads cannot change under it. Inside one process the changes
 //! queue for it, because a database answers a conflict with an error, not with a place in a queue; between processes
 //! the loser starts again.
+//!
+//! # The end of a change
+//! What is recorded is written last, as the next links of this process's chain ([`crate::domain::chain`]), and one
+//! change at a time does so. From there on the change belongs to a task of its own: a caller that goes away in the
+//! middle of a commit does not leave it half done. Where nobody can tell whether a commit happened, the chain ends, and
+//! the next entry begins another one; so no link is ever made behind an entry that may not be there.
 
 use std::{
     sync::{
@@ -20,18 +26,31 @@ use mongodb::{
     bson::{Document, RawDocumentBuf, doc},
     error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use super::{
     Store, StoreError, access,
     audit::AuditDoc,
     cluster::pause,
     entity::{Entity, date, decode, encode},
+    error::Outage,
 };
-use crate::domain::{Revised, Revision, access::Change, audit::AuditEntry};
+use crate::{
+    domain::{
+        Revised, Revision,
+        access::Change,
+        audit::AuditEntry,
+        chain::Head,
+        ids::{ChainId, Id as _},
+    },
+    runtime::random,
+};
 
 /// How long a change may try before the database counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A commit that began just in time has so long, counted from the beginning of the change.
+const LONGEST: Duration = Duration::from_secs(15);
 
 /// What a transaction does before anything else.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +74,24 @@ struct Inner {
     store: Store,
     session: Mutex<ClientSession>,
     rev: Revision,
+    entries: Mutex<Vec<AuditEntry>>,
     wrote: AtomicBool,
     conflicted: AtomicBool,
     /// Of a change that is only tried: what it would tell a snapshot.
     told: Option<std::sync::Mutex<Vec<Change>>>,
+}
+
+/// This process's turn to change policy; what is no policy needs none.
+type Turn = Option<OwnedMutexGuard<()>>;
+
+/// How a change ended.
+enum Ended {
+    /// It is committed.
+    Committed,
+    /// The database gave it up, for another one's sake.
+    GivenUp,
+    /// It failed, or nobody can tell.
+    Failed(StoreError),
 }
 
 impl Store {
@@ -74,8 +107,8 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        let _turn = self.policy_turn().lock().await;
-        self.transact(CHANGE, change).await
+        let turn = self.policy_turn().lock_owned().await;
+        self.transact(CHANGE, Some(turn), change).await
     }
 
     /// Runs `change` like [`Self::change`] and gives it up at its end. What it would have written comes back in the form
@@ -111,8 +144,8 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        let _turn = self.policy_turn().lock().await;
-        self.transact(Rules { though_paused: true, ..CHANGE }, change).await
+        let turn = self.policy_turn().lock_owned().await;
+        self.transact(Rules { though_paused: true, ..CHANGE }, Some(turn), change).await
     }
 
     /// Like [`Self::note`], while the cluster is paused too: for the trail of its upkeep.
@@ -125,7 +158,7 @@ impl Store {
         Fut: Future<Output = Result<(), E>>,
         E: From<StoreError>,
     {
-        self.transact(Rules { raises: false, though_paused: true, ..CHANGE }, change).await.map(drop)
+        self.transact(Rules { raises: false, though_paused: true, ..CHANGE }, None, change).await.map(drop)
     }
 
     /// Like [`Self::change`], for what is not policy and yet must stand or fall with its audit entry: no revision is
@@ -139,17 +172,17 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        Ok(self.transact(Rules { raises: false, ..CHANGE }, change).await?.0)
+        Ok(self.transact(Rules { raises: false, ..CHANGE }, None, change).await?.0)
     }
 
-    async fn transact<T, E, F, Fut>(&self, rules: Rules, change: F) -> Result<(T, Option<Revision>), E>
+    async fn transact<T, E, F, Fut>(&self, rules: Rules, turn: Turn, change: F) -> Result<(T, Option<Revision>), E>
     where
         F: Fn(PolicyChange) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
         let began = Instant::now();
-        let outcome = self.transact_from(began, rules, change).await;
+        let outcome = self.transact_from(began, rules, turn, change).await;
         self.note_duration("transaction", began);
         outcome
     }
@@ -158,6 +191,7 @@ impl Store {
         &self,
         began: Instant,
         rules: Rules,
+        mut turn: Turn,
         change: F,
     ) -> Result<(T, Option<Revision>), E>
     where
@@ -168,7 +202,7 @@ impl Store {
         loop {
             let tx = self.begin(rules, began).await?;
             let result = change(tx.clone()).await;
-            if tx.0.conflicted.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
+            if tx.is_given_up(began) {
                 tx.abort().await;
                 continue;
             }
@@ -179,11 +213,13 @@ impl Store {
                     return unchanged.map(|value| (value, None));
                 }
             };
-            match tx.commit(began).await {
-                Ok(()) => return Ok((value, Some(tx.0.rev))),
-                Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) && began.elapsed() < PATIENCE => {}
-                Err(error) => {
-                    let error = StoreError::from(error);
+            let rev = tx.rev();
+            let ended = tokio::spawn(async move { (tx.finish(began).await, turn) }).await;
+            let (ended, kept) = ended.map_err(|panicked| E::from(StoreError::unexpected(panicked)))?;
+            match ended {
+                Ended::Committed => return Ok((value, Some(rev))),
+                Ended::GivenUp => turn = kept,
+                Ended::Failed(error) => {
                     self.note_trouble(&error);
                     return Err(error.into());
                 }
@@ -191,7 +227,17 @@ impl Store {
         }
     }
 
+    /// Opens a transaction, in a task of its own: the driver does not end a transaction whose first command is given up
+    /// on its way, and whoever comes next would have to wait until the server does.
     async fn begin(&self, rules: Rules, began: Instant) -> Result<PolicyChange, StoreError> {
+        let store = self.clone();
+        let limit = tokio::time::Instant::from_std(began) + LONGEST;
+        let opening = tokio::spawn(async move { tokio::time::timeout_at(limit, store.open(rules, began)).await });
+        let opened = opening.await.map_err(StoreError::unexpected)?;
+        opened.unwrap_or_else(|_elapsed| Err(Outage::Deadline(LONGEST).into()))
+    }
+
+    async fn open(&self, rules: Rules, began: Instant) -> Result<PolicyChange, StoreError> {
         loop {
             let mut session = self.database().client().start_session().await?;
             session.start_transaction().await?;
@@ -205,6 +251,7 @@ impl Store {
                         store: self.clone(),
                         session: Mutex::new(session),
                         rev,
+                        entries: Mutex::default(),
                         wrote: AtomicBool::new(false),
                         conflicted: AtomicBool::new(false),
                         told: rules.tried.then(std::sync::Mutex::default),
@@ -311,10 +358,11 @@ impl PolicyChange {
         self.insert_into("tombstones", row).await
     }
 
-    /// Records the act that this change is.
+    /// Records the act that this change is. It is written when the change is complete.
     pub async fn record(&self, entry: &AuditEntry) -> Result<(), StoreError> {
-        let row = mongodb::bson::serialize_to_raw_document_buf(&AuditDoc::from(entry)).map_err(Error::from)?;
-        self.insert_into("audit", row).await
+        self.0.wrote.store(true, Ordering::Relaxed);
+        self.0.entries.lock().await.push(entry.clone());
+        Ok(())
     }
 
     /// Adds a row that is no noun of the policy.
@@ -323,6 +371,19 @@ impl PolicyChange {
         let collection = self.0.store.database().collection::<RawDocumentBuf>(collection);
         let inserted = collection.insert_one(row).session(&mut *session).await;
         self.written(inserted).map(drop)
+    }
+
+    /// Changes the row that matches, or makes it, of rows that are no nouns of the policy.
+    pub(super) async fn upsert_row(
+        &self,
+        collection: &str,
+        filter: Document,
+        update: Document,
+    ) -> Result<(), StoreError> {
+        let mut session = self.session().await;
+        let collection = self.0.store.database().collection::<Document>(collection);
+        let updated = collection.update_one(filter, update).upsert(true).session(&mut *session).await;
+        self.written(updated).map(drop)
     }
 
     /// The first row that matches, of rows that are no nouns of the policy.
@@ -383,6 +444,65 @@ impl PolicyChange {
             }
             error
         })
+    }
+
+    /// Whether the database gave the transaction up, and there is time for another one.
+    fn is_given_up(&self, began: Instant) -> bool {
+        self.0.conflicted.load(Ordering::Relaxed) && began.elapsed() < PATIENCE
+    }
+
+    /// Writes what was recorded, and commits; nobody waits for it longer than [`LONGEST`].
+    async fn finish(self, began: Instant) -> Ended {
+        let limit = tokio::time::Instant::from_std(began) + LONGEST;
+        let ended = tokio::time::timeout_at(limit, self.record_and_end(began)).await;
+        ended.unwrap_or_else(|_elapsed| Ended::Failed(Outage::Deadline(LONGEST).into()))
+    }
+
+    async fn record_and_end(&self, began: Instant) -> Ended {
+        let entries = std::mem::take(&mut *self.0.entries.lock().await);
+        if entries.is_empty() {
+            return self.end(began).await;
+        }
+        let mut trail = self.0.store.trail().lock().await;
+        let before = *trail;
+        let head = match self.link(&entries, before).await {
+            Ok(head) => head,
+            Err(error) => {
+                self.abort().await;
+                return if self.is_given_up(began) { Ended::GivenUp } else { Ended::Failed(error) };
+            }
+        };
+        // Until it is known how the commit ended, nothing may be linked to either.
+        *trail = None;
+        let ended = self.end(began).await;
+        match ended {
+            Ended::Committed => *trail = head,
+            Ended::GivenUp => *trail = before,
+            Ended::Failed(_) => {}
+        }
+        ended
+    }
+
+    /// Writes entries behind the newest one of this process's chain; answers the newest then.
+    async fn link(&self, entries: &[AuditEntry], mut head: Option<Head>) -> Result<Option<Head>, StoreError> {
+        for entry in entries {
+            let chain = head.map_or_else(|| ChainId::from_parts(entry.at, random::u128()), |head| head.chain);
+            let (doc, next) = AuditDoc::linked(entry, chain, head.as_ref())?;
+            let row = mongodb::bson::serialize_to_raw_document_buf(&doc).map_err(Error::from)?;
+            self.insert_into("audit", row).await?;
+            head = Some(next);
+        }
+        Ok(head)
+    }
+
+    async fn end(&self, began: Instant) -> Ended {
+        match self.commit(began).await {
+            Ok(()) => Ended::Committed,
+            Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) && began.elapsed() < PATIENCE => {
+                Ended::GivenUp
+            }
+            Err(error) => Ended::Failed(error.into()),
+        }
     }
 
     async fn abort(&self) {

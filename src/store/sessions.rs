@@ -270,6 +270,7 @@ impl Store {
     }
 
     fn sessions(&self) -> Collection<Document> {
+    pub(super) fn sessions(&self) -> Collection<Document> {
         self.database().collection("sessions")
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::{
     Revised, Revision,
     ids::OrganizationId,
     oidc::{Issuer, Oidc, SealedSecret},
-    settings::{OutageAdmission, ProfileLifetime, ProfileLimit, Settings},
+    settings::{OutageAdmission, ProfileLifetime, ProfileLimit, Retention, Settings},
     text::{ClientId, Comment, DnsName, Name},
 };
 
@@ -32,6 +32,8 @@ pub struct SettingsDoc {
     profiles_per_user: Option<ProfileLimit>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     outage_admission_hours: Option<OutageAdmission>,
+    #[serde(default)]
+    retention: Retention,
 }
 
 /// The stored form of the settings of sign-in.
@@ -99,6 +101,7 @@ impl Entity for Settings {
             profile_lifetime_days: Some(self.profile_lifetime_days),
             profiles_per_user: Some(self.profiles_per_user),
             outage_admission_hours: Some(self.outage_admission_hours),
+            retention: self.retention,
         }
     }
 
@@ -111,6 +114,7 @@ impl Entity for Settings {
             profile_lifetime_days: doc.profile_lifetime_days.unwrap_or(default.profile_lifetime_days),
             profiles_per_user: doc.profiles_per_user.unwrap_or(default.profiles_per_user),
             outage_admission_hours: doc.outage_admission_hours.unwrap_or(default.outage_admission_hours),
+            retention: doc.retention,
         };
         Some(Revised { rev: Revision(doc.rev), value })
     }

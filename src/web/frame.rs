@@ -6,7 +6,7 @@
 //! line in the log.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     domain::ids::RequestId,
     metrics::catalogue::{HTTP_REQUESTS, HTTP_SECONDS},
-    services::Services,
+    services::{Act, Services, refusals::Refusal},
 };
 
 /// An answer takes no longer than this.
@@ -180,6 +180,15 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
     let mut response = frame.answer(request, next).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log_cause(&problem, id);
+        let act = response.extensions_mut().remove::<Act>();
+        // A page that listens on without its login says so every few seconds.
+        if problem.is_refusal() && (problem.code() != Code::NoToken || path.starts_with(API)) {
+            let address = client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let (method, reason) = (method.as_str(), problem.code().as_str());
+            // A path may hold a one-time secret; what matched it does not.
+            let refusal = Refusal { act: act.as_ref(), method, path: &route, reason, address, request_id: id };
+            frame.services.record_refusal(&refusal).await;
+        }
         problem.set_headers(response.headers_mut());
         let inside = response.extensions_mut().remove::<Inside>();
         let page = pages.map(|site| match inside {

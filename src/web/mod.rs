@@ -17,6 +17,7 @@ mod api;
 mod client;
 mod cookies;
 mod download;
+mod export;
 mod extract;
 mod forms;
 mod frame;

@@ -208,6 +208,8 @@ flashes! {
     StepDone = "step-done", "That step is done.";
     /// A form was sent as it had been filled.
     NothingChanged = "nothing-changed", "Nothing was different, so nothing was changed.";
+    /// A run of a job was asked for.
+    JobWanted = "job-wanted", "The job runs as soon as a process with the role jobs takes it up.";
     /// A form came from somebody who is not signed in any more.
     SignInAgain = "sign-in-again", "You were signed out in the meantime. Nothing was changed. Please sign in again.";
 }

@@ -4,7 +4,7 @@
 //! layer ([`super::frame`]) writes it out, because only that layer knows the request's id and path. So there is one
 //! form for all of them, those of the router and of panics included, and the cause is logged in one place.
 
-use std::{borrow::Cow, error::Error, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -21,6 +21,8 @@ use crate::{
     domain::{Revision, ids::RequestId},
     services::ServiceError,
 };
+
+pub(super) use crate::services::error::chain;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $status:ident, $retryable:literal;)*) => {
@@ -209,6 +211,11 @@ impl Problem {
         self.cause.as_deref()
     }
 
+    /// Whether it says that nobody knows who asks, or that they may not.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.code.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
     /// The stable code.
     pub(super) fn code(&self) -> Code {
         self.code
@@ -300,18 +307,6 @@ impl From<ServiceError> for Problem {
             ServiceError::Internal(_) => Self { cause: Some(Arc::new(error)), ..Self::new(Code::Internal, detail) },
         }
     }
-}
-
-/// An error with everything that caused it, on one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use axum::{
     handler::Handler,
     http::{Method, Uri},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
 
@@ -19,7 +19,10 @@ use super::{
     portal,
     problem::{Code, Problem},
 };
-use crate::{domain::role::Permission, services::Services};
+use crate::{
+    domain::role::Permission,
+    services::{Act, Services},
+};
 
 /// The largest body that is read, in bytes.
 pub(super) const BODY_LIMIT: usize = 1024 * 1024;
@@ -146,11 +149,24 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, se
 /// answer is what it would do.
 async fn guard(
     State((services, permission, can_be_tried)): State<(Services, Permission, bool)>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let id = request.extensions().get().copied();
     let act = authenticate(&services, request.headers(), id).await?;
+    let refused = act.clone();
+    let answer = let_in((permission, can_be_tried), act, request, next).await;
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    name_refused(&mut response, refused);
+    Ok(response)
+}
+
+async fn let_in(
+    (permission, can_be_tried): (Permission, bool),
+    act: Act,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     act.require(permission)?;
     if !can_be_tried || !take_dry_run(&mut request)? {
         request.extensions_mut().insert(act);
@@ -180,4 +196,11 @@ fn take_dry_run(request: &mut Request) -> Result<bool, Problem> {
     // What came as a path and a query can be read as one again.
     *request.uri_mut() = target.parse().map_err(|_never| Problem::new(Code::BadPath, "the path cannot be read"))?;
     Ok(tried)
+}
+
+/// Leaves a word about who was refused, for the trail.
+pub(super) fn name_refused(response: &mut Response, act: Act) {
+    if response.extensions().get::<Problem>().is_some_and(Problem::is_refusal) {
+        response.extensions_mut().insert(act);
+    }
 }

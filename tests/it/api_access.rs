@@ -3,6 +3,7 @@
 use postern::{
     domain::{
         ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
+        job::Job,
         role::Role,
     },
     web::{self, Access, RouteInfo},
@@ -26,6 +27,7 @@ fn path_of(route: &RouteInfo) -> String {
         "join-tokens" => nobody::<JoinTokenId>().to_string(),
         "sessions" => nobody::<SessionId>().to_string(),
         "tokens" => nobody::<TokenId>().to_string(),
+        "jobs" => Job::AddressSweep.to_string(),
         _ => "none".to_owned(),
     };
     route.path.replace("{id}", &id).replace("{host_id}", &nobody::<HostId>().to_string())

@@ -18,22 +18,22 @@ use serde_json::{Value, json};
 use crate::api_rig::{Caller, Rig};
 
 /// The program as somebody with a token runs it.
-struct Cli {
+pub(crate) struct Cli {
     url: String,
     token: String,
 }
 
 /// What a run left.
 #[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     #[track_caller]
-    fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.out
     }
@@ -61,8 +61,13 @@ impl From<Output> for Ran {
 }
 
 impl Cli {
-    fn new(rig: &Rig, role: Role) -> Self {
+    pub(crate) fn new(rig: &Rig, role: Role) -> Self {
         Self { url: format!("http://{}", rig.addresses.admin.unwrap()), token: rig.tokens[role.as_str()].clone() }
+    }
+
+    /// The program where nothing is known of any cluster.
+    pub(crate) fn nowhere() -> Self {
+        Self { url: String::new(), token: String::new() }
     }
 
     fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
@@ -77,7 +82,7 @@ impl Cli {
         self.args(&line.split_whitespace().collect::<Vec<_>>())
     }
 
-    fn args(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn args(&self, arguments: &[&str]) -> Ran {
         self.command(arguments).output().unwrap().into()
     }
 }

@@ -176,7 +176,7 @@ fn filled(name: &str, value: &str) -> String {
 #[test]
 fn the_nomad_jobs_start_processes_that_there_are() {
     let ops: Vec<_> = web::routes().ops.into_iter().map(|route| route.path).collect();
-    for file in ["postern", "vpn"] {
+    for file in ["postern", "vpn", "jobs"] {
         let job: Value = hcl::from_str(&text(&format!("nomad/{file}.nomad.hcl"))).unwrap();
         let tasks = all(&job, "task");
         assert!(!tasks.is_empty());

@@ -48,13 +48,14 @@ async fn it_opens_the_console_of_an_empty_cluster_once() {
     let mut portal = Visitor::new(rig.addresses.public.unwrap());
     assert_eq!(portal.get(&path).status, 404);
 
-    let trail = rig.owner().get("/audit?limit=4")["items"].clone();
+    let trail = rig.owner().get("/audit?limit=5")["items"].clone();
     let acts: Vec<_> = trail.as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
-    assert_eq!(acts, ["organization.create", "login.start", "owner_link.create", "token.create"]);
+    assert_eq!(acts, ["organization.create", "login.start", "access.deny", "owner_link.create", "token.create"]);
     for entry in [&trail[0], &trail[1]] {
         assert!(entry["actor"].as_str().unwrap().starts_with("owner_link:lgn_"), "{entry}");
     }
-    assert_eq!(trail[2]["actor"], "shell:owner-link");
+    assert_eq!(trail[2]["object"], "/owner-link/{secret}");
+    assert_eq!(trail[3]["actor"], "shell:owner-link");
     assert!(!trail.to_string().contains(link.secret.expose()), "the secret is nowhere: {trail}");
 }
 

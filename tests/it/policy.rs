@@ -190,7 +190,7 @@ async fn what_is_refused_leaves_no_trace() {
         async move { collection.count_documents(mongodb::bson::doc! {}).await.unwrap() }
     };
     assert_eq!(count("organizations").await, 1);
-    assert_eq!(count("audit").await, 3, "two authorities and one organization");
+    assert_eq!(count("audit").await, 4, "two authorities, the audit key and one organization");
 }
 
 #[tokio::test]

@@ -1,16 +1,22 @@
 //! One request to the API at a time.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    io::{BufRead as _, BufReader, Write},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use ureq::{
-    http::{Method, Request},
+    AsSendBody, Body,
+    http::{Method, Request, Response},
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
 use super::{
-    error::ClientError,
+    error::{ClientError, exit},
     options::{Options, read_text},
 };
 use crate::{domain::secret::Secret, telemetry::VERSION};
@@ -25,6 +31,7 @@ pub(super) struct Api {
     token: Secret<String>,
     /// Whether nothing is to be changed.
     pub dry_run: bool,
+    timeout: Duration,
 }
 
 /// A good answer.
@@ -100,12 +107,11 @@ impl Api {
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false)
-            .timeout_global(Some(options.timeout))
             .timeout_connect(Some(options.timeout.min(Duration::from_secs(10))));
         if base.starts_with("https:") {
             config = config.tls_config(TlsConfig::builder().root_certs(roots(options.ca_file.as_deref())?).build());
         }
-        Ok(Self { agent: config.build().new_agent(), base, token, dry_run: options.dry_run })
+        Ok(Self { agent: config.build().new_agent(), base, token, dry_run: options.dry_run, timeout: options.timeout })
     }
 
     /// Whether a request is only tried: then its answer is what it would do.
@@ -115,6 +121,33 @@ impl Api {
 
     /// The good answer to a request.
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Answer, ClientError> {
+        let unread = |error| ClientError::unanswered(&self.base, &error);
+        let mut response = self.ask(ask, Some(self.timeout))?;
+        let body = response.body_mut().with_config().limit(LARGEST).read_to_vec().map_err(unread)?;
+        let etag = response.headers().get("etag").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(Answer { body, etag })
+    }
+
+    /// Writes the body of the good answer to a request as it comes, however long it is and takes.
+    pub(super) fn copy(&self, ask: &Ask<'_>, to: &mut impl Write) -> Result<(), ClientError> {
+        let response = self.ask(ask, None)?;
+        let broke_off = |error| {
+            let detail = format!("the answer of {} broke off: {error}", self.base);
+            ClientError::new(exit::UNREACHABLE, detail)
+        };
+        let mut body = BufReader::new(response.into_body().into_reader());
+        loop {
+            let part = body.fill_buf().map_err(broke_off)?;
+            if part.is_empty() {
+                return Ok(to.flush()?);
+            }
+            to.write_all(part)?;
+            let length = part.len();
+            body.consume(length);
+        }
+    }
+
+    fn ask(&self, ask: &Ask<'_>, limit: Option<Duration>) -> Result<Response<Body>, ClientError> {
         let mut url = format!("{}/api/v1{}", self.base, ask.path);
         let tried = self.tries(ask).then_some(("dry_run", "true"));
         if !ask.query.is_empty() || tried.is_some() {
@@ -136,17 +169,22 @@ impl Api {
         }
         let takes_body = matches!(ask.method, Method::POST | Method::PUT | Method::PATCH);
         let answered = match body.or_else(|| takes_body.then(Vec::new)) {
-            Some(body) => request.body(body).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)),
-            None => request.body(()).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)),
+            Some(body) => request.body(body).map_err(ureq::Error::from).and_then(|request| self.run(request, limit)),
+            None => request.body(()).map_err(ureq::Error::from).and_then(|request| self.run(request, limit)),
         };
         let unanswered = |error| ClientError::unanswered(&self.base, &error);
         let mut response = answered.map_err(unanswered)?;
-        let body = response.body_mut().with_config().limit(LARGEST).read_to_vec().map_err(unanswered)?;
         if !response.status().is_success() {
+            let body = response.body_mut().with_config().limit(LARGEST).read_to_vec().map_err(unanswered)?;
             return Err(ClientError::refused(response.status().as_u16(), &body));
         }
-        let etag = response.headers().get("etag").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Answer { body, etag })
+        Ok(response)
+    }
+
+    fn run<S: AsSendBody>(&self, request: Request<S>, limit: Option<Duration>) -> Result<Response<Body>, ureq::Error> {
+        let response = Some(self.timeout);
+        let request = self.agent.configure_request(request).timeout_global(limit).timeout_recv_response(response);
+        self.agent.run(request.build())
     }
 }
 

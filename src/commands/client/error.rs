@@ -29,6 +29,8 @@ pub(super) mod exit {
     pub(in super::super) const UNREACHABLE: u8 = 6;
     /// Some of it was done.
     pub(in super::super) const PARTLY: u8 = 7;
+    /// It was looked at, and it is not as it should be.
+    pub(in super::super) const DIFFERENT: u8 = 8;
 }
 
 /// What the API says of a refusal (RFC 9457).

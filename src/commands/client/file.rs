@@ -1,7 +1,7 @@
 //! A file for its owner only, which appears whole or not at all.
 
 use std::{
-    io::Write as _,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -29,7 +29,12 @@ impl PrivateFile {
         Ok(Self { place: place.to_owned(), draft, replace })
     }
 
-    /// Writes the content and puts the file in its place.
+    /// Where what comes piece by piece is written.
+    pub(super) fn draft(&mut self) -> &mut impl Write {
+        self.draft.as_file_mut()
+    }
+
+    /// Writes the content, or the rest of it, and puts the file in its place.
     pub(super) fn finish(mut self, content: &[u8]) -> Result<(), ClientError> {
         let failed = |error: std::io::Error| unwritable(&self.place, &error);
         self.draft.write_all(content).and_then(|()| self.draft.as_file().sync_all()).map_err(failed)?;

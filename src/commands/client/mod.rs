@@ -26,6 +26,7 @@ mod settings;
 mod table;
 mod tokens;
 mod users;
+mod verify;
 mod wait;
 
 use std::{cell::RefCell, collections::BTreeMap, process::ExitCode};
@@ -97,6 +98,8 @@ pub(super) fn run(noun: Noun) -> anyhow::Result<ExitCode> {
         Noun::JoinToken(asked) => asked.run(),
         Noun::Session(asked) => asked.run(),
         Noun::Authority(asked) => asked.run(),
+        // The one verb that asks nobody.
+        Noun::Audit(Asked { options, verb: audit::Verb::Verify(verify) }) => verify.run(&Output::new(&options)),
         Noun::Audit(asked) => asked.run(),
         Noun::Settings(asked) => asked.run(),
     };

@@ -43,6 +43,8 @@ pub(in super::super) struct Update {
     /// For how long hosts admit people while the database is away, in hours.
     #[arg(long, value_name = "HOURS")]
     outage_admission_hours: Option<u32>,
+    #[command(flatten)]
+    retention: Retention,
     /// The identity provider; Google without it.
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
@@ -61,6 +63,23 @@ pub(in super::super) struct Update {
     /// Only people who were prepared may sign in.
     #[arg(long, conflicts_with = "default_org")]
     no_default_org: bool,
+}
+
+/// For how long what is about people is kept.
+#[derive(Debug, clap::Args)]
+struct Retention {
+    /// How long the address of a VPN session is kept whole after its end, in days.
+    #[arg(long, value_name = "DAYS")]
+    keep_address_days: Option<u32>,
+    /// How long a VPN session is kept after its end, in days.
+    #[arg(long, value_name = "DAYS")]
+    keep_session_days: Option<u32>,
+    /// How long after its end a VPN session tells whose it was once the account is gone, in days.
+    #[arg(long, value_name = "DAYS")]
+    keep_departed_days: Option<u32>,
+    /// How long the audit trail is kept, in days.
+    #[arg(long, value_name = "DAYS")]
+    keep_audit_days: Option<u32>,
 }
 
 impl Run for Verb {
@@ -89,6 +108,12 @@ impl Update {
             .set("profile_lifetime_days", self.profile_lifetime_days)
             .set("profiles_per_user", self.profiles_per_user)
             .set("outage_admission_hours", self.outage_admission_hours);
+        let retention = Body::default()
+            .set("address_days", self.retention.keep_address_days)
+            .set("session_days", self.retention.keep_session_days)
+            .set("departed_days", self.retention.keep_departed_days)
+            .set("audit_days", self.retention.keep_audit_days);
+        let body = if retention.is_empty() { body } else { body.set("retention", Some(retention.new_object())) };
         let body = if oidc.is_empty() { body } else { body.set("oidc", Some(oidc.new_object())) };
         client.show(&Ask::patch("/settings", &body.change()?), &VIEW)
     }

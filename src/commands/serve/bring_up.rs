@@ -17,6 +17,7 @@ use crate::{
         clock::SystemClock,
         host::{ProcessRole, RemovedHost},
         ids::HostId,
+        job::Job,
     },
     jobs,
     keys::host::HostKey,
@@ -87,7 +88,10 @@ impl BringUp {
         let quiet = move || quiet.records_nothing();
         self.lifecycle.spawn(jobs::confirm_pauses(self.services.clone(), host, paused, quiet, stop.clone()));
         if self.facts.roles.contains(&ProcessRole::Jobs) {
-            self.lifecycle.spawn(jobs::sweep(self.services.clone(), stop.clone()));
+            for job in Job::ALL {
+                let (services, bus) = (self.services.clone(), self.bus.subscribe());
+                self.lifecycle.spawn(jobs::run_by_period(services, *job, bus, stop.clone()));
+            }
         }
         if self.services.has_master_key() {
             self.lifecycle.spawn(jobs::clear_removed(self.services.clone(), stop.clone()));

@@ -51,6 +51,8 @@ pub(super) const NAV: &[NavEntry] = &[
     entry("Network", "/servers", "Servers", Permission::Read),
     entry("System", "/settings", "Settings", Permission::ManageSettings),
     entry("System", "/setup", "Set-up", Permission::ManageSettings),
+    entry("Evidence", "/audit", "Audit", Permission::ReadAudit),
+    entry("System", "/jobs", "Jobs", Permission::Read),
     entry("System", "/tokens", "API tokens", Permission::Read),
     entry("System", "/authorities", "Authorities", Permission::Read),
     entry("System", "/migrations", "Migrations", Permission::Read),

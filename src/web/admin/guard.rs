@@ -24,6 +24,7 @@ use crate::{
         page::{Chrome, Flash, go, set_cookie, show, site_of},
         portal::sign_in::Empty,
         problem::{Code, Problem},
+        route::name_refused,
         site::Site,
     },
 };
@@ -55,6 +56,7 @@ pub(in crate::web) async fn guard(
     if response.extensions().get::<Problem>().is_some() {
         response.extensions_mut().insert(inside);
     }
+    name_refused(&mut response, act);
     Ok(response)
 }
 

@@ -42,10 +42,12 @@ fn row(change: &Change, desk: &Desk) -> HistoryRow {
 }
 
 /// "create" as "Created".
-fn done(verb: &str) -> String {
-    let past = match verb.strip_suffix('e') {
-        Some(stem) => format!("{stem}ed"),
-        None => format!("{verb}ed"),
+pub(super) fn done(verb: &str) -> String {
+    let past = match (verb, verb.strip_suffix('e'), verb.strip_suffix('y')) {
+        ("withdraw", ..) => "withdrew".to_owned(),
+        (_, Some(stem), _) => format!("{stem}ed"),
+        (_, _, Some(stem)) => format!("{stem}ied"),
+        _ => format!("{verb}ed"),
     };
     let mut letters = past.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()

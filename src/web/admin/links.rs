@@ -52,6 +52,11 @@ impl Link {
         Self("/setup".to_owned())
     }
 
+    /// To the periodic jobs, which have words for ids.
+    pub(super) fn jobs() -> Self {
+        Self("/jobs".to_owned())
+    }
+
     /// To what is under the page of one thing, or under a list.
     pub(super) fn and(&self, part: &'static str) -> Self {
         Self(format!("{}/{part}", self.0))

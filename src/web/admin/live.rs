@@ -45,6 +45,8 @@ pub(super) enum Topic {
     Sessions,
     /// How hosts and their daemons are.
     Hosts,
+    /// What periodic jobs do.
+    Jobs,
 }
 
 impl Topic {
@@ -54,6 +56,7 @@ impl Topic {
             Self::Policy => "policy",
             Self::Sessions => "sessions",
             Self::Hosts => "hosts",
+            Self::Jobs => "jobs",
         }
     }
 
@@ -62,6 +65,7 @@ impl Topic {
             Nudge::Policy(_) => Some(Self::Policy),
             Nudge::SessionChange(_) | Nudge::SessionEnd(_) => Some(Self::Sessions),
             Nudge::HostChange(_) | Nudge::DaemonChange(_) | Nudge::JoinChange(_) => Some(Self::Hosts),
+            Nudge::JobChange(_) => Some(Self::Jobs),
             Nudge::CertificateRequest(_) => None,
         }
     }
@@ -130,7 +134,7 @@ impl Listener {
                 }
             }
         };
-        let is_certain = !matches!(heard, Word::Changed("sessions" | "hosts"));
+        let is_certain = !matches!(heard, Word::Changed("sessions" | "hosts" | "jobs"));
         if is_certain && !self.is_signed_in().await {
             self.is_over = true;
             return Some(Word::Over);

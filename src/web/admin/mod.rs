@@ -33,6 +33,7 @@
 //! [`Link`]: links::Link
 //! [`Fields`]: fields::Fields
 
+mod audit;
 mod authorities;
 mod chart;
 mod conflict;
@@ -42,6 +43,7 @@ mod guard;
 mod history;
 mod hosts;
 mod invitations;
+mod jobs;
 mod links;
 mod live;
 mod migrations;
@@ -51,6 +53,7 @@ mod owner_link;
 mod preview;
 pub(super) mod samples;
 mod samples_hosts;
+mod samples_evidence;
 mod samples_system;
 mod servers;
 mod settings;
@@ -89,6 +92,10 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::get("/organizations/new", to(P::ManageOrganizations), organizations::new),
         Route::get("/organizations/{id}", to(P::Read), organizations::show),
         Route::post("/organizations/{id}", to(P::ManageOrganizations), organizations::update),
+        Route::get("/audit", to(P::ReadAudit), audit::list),
+        Route::get("/audit/export", to(P::ReadAudit), audit::export),
+        Route::get("/jobs", to(P::Read), jobs::list),
+        Route::post("/jobs/{id}/run", to(P::ManageSettings), jobs::run),
         Route::post("/organizations/{id}/delete", to(P::ManageOrganizations), organizations::delete),
         Route::get("/tokens", to(P::Read), tokens::list),
         Route::post("/tokens", to(P::ManageTokens), tokens::create),

@@ -181,6 +181,8 @@ pub(in crate::web) fn page_samples() -> Vec<PageSample> {
         let mut book = Book { name, company, prefix, pages: Vec::new() };
         book.outer();
         book.organizations();
+        book.audit();
+        book.jobs();
         book.system();
         samples_hosts::add(&mut book);
         book.servers();

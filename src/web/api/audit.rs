@@ -7,20 +7,23 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{audit::AuditEntry, ids::AuditId},
-    services::{AuditFilter, Services},
+    services::{AuditFilter, Services, audit::AuditKey},
     web::{
-        answer::{Answer, List},
-        extract::{Caller, Filter, Query},
+        answer::{Answer, List, Plain},
+        export::JsonLines,
+        extract::{Caller, Filter, Parameters, NoQuery, Query},
     },
 };
 
 /// Which entries.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AuditQuery {
+pub(in crate::web) struct AuditQuery {
     actor: Option<String>,
     object: Option<String>,
     action: Option<String>,
+    /// `success` or `denied`.
+    outcome: Option<String>,
     after: Option<Timestamp>,
     before: Option<Timestamp>,
 }
@@ -29,19 +32,30 @@ impl Filter for AuditQuery {
     type Id = AuditId;
 }
 
+impl From<AuditQuery> for AuditFilter {
+    fn from(query: AuditQuery) -> Self {
+        let AuditQuery { actor, object, action, outcome, after, before } = query;
+        Self { actor, object, action, outcome, after, before }
+    }
+}
+
 pub(super) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<AuditQuery>,
 ) -> Answer<List<AuditEntry>> {
-    let AuditQuery { actor, object, action, after, before } = &query.filter;
-    let filter = AuditFilter {
-        actor: actor.clone(),
-        object: object.clone(),
-        action: action.clone(),
-        after: *after,
-        before: *before,
-    };
-    let page = services.audit_trail(&act, &filter, &query.page).await?;
+    let page = services.audit_trail(&act, &query.filter.clone().into(), &query.page).await?;
     Ok(query.answer(page, |entry| entry))
+}
+
+pub(super) async fn export(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    Parameters(query): Parameters<AuditQuery>,
+) -> Answer<JsonLines> {
+    Ok(JsonLines(services.export_audit(&act, query.into()).await?))
+}
+
+pub(super) async fn key(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<Plain<AuditKey>> {
+    Ok(Plain(services.audit_key(&act).await?))
 }

@@ -11,6 +11,7 @@
 mod audit;
 mod authorities;
 mod hosts;
+mod jobs;
 mod join;
 mod join_tokens;
 mod migrations;
@@ -154,6 +155,10 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         get("/api/v1/authorities", to(P::Read), authorities::list, "List the certificate authorities"),
         get("/api/v1/migrations", to(P::Read), migrations::list, "List the migrations of the database"),
         get("/api/v1/usage", to(P::Read), usage::show, "Show how busy the cluster was"),
+        get("/api/v1/audit/export", to(P::ReadAudit), audit::export, "Export the audit trail as JSON Lines"),
+        get("/api/v1/audit/key", to(P::ReadAudit), audit::key, "Show the key that signs for the audit trail"),
+        get("/api/v1/jobs", to(P::Read), jobs::list, "List periodic jobs and what came of their last runs"),
+        post("/api/v1/jobs/{id}/run", to(P::ManageSettings), jobs::run, "Ask for a run of a job as soon as possible"),
         get("/api/v1/settings", to(P::ManageSettings), settings::show, "Show the settings"),
         patch("/api/v1/settings", to(P::ManageSettings), settings::update, "Change the settings"),
     ]

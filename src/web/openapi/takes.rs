@@ -13,7 +13,7 @@ use utoipa::{
 
 use super::Draft;
 use crate::{
-    domain::ids::Id,
+    domain::{ids::Id, job::Job},
     web::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL},
 };
 
@@ -67,6 +67,13 @@ pub(in crate::web) trait InPath {
 impl<T: Id + ToSchema> InPath for T {
     fn add(draft: &mut Draft) {
         let schema = draft.schema::<T>();
+        draft.path_ids.push(schema);
+    }
+}
+
+impl InPath for Job {
+    fn add(draft: &mut Draft) {
+        let schema = draft.schema::<Self>();
         draft.path_ids.push(schema);
     }
 }
@@ -130,12 +137,11 @@ impl<T: ToSchema> Takes for Parameters<T> {
 
 impl<F: Filter> Takes for Query<F> {
     fn take(draft: &mut Draft) {
-        draft.query::<F>();
+        Parameters::<F>::take(draft);
         let limit = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MOST as usize));
         draft.parameter(ParameterIn::Query, "limit", &format!("At most so many items; {USUAL} if absent."), limit);
         let about = "The `next_cursor` of the page before; absent for the first page.";
         draft.parameter(ParameterIn::Query, "cursor", about, ObjectBuilder::new().schema_type(Type::String));
-        draft.refuses([StatusCode::BAD_REQUEST]);
     }
 }
 

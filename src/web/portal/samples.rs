@@ -33,6 +33,7 @@ use crate::{
         role::Role,
         secret::Secret,
         session::Session,
+        settings::Retention,
         text::{HostName, Name},
         user::User,
     },
@@ -349,7 +350,7 @@ impl Book {
             kind,
             title: kind.title(),
             why: kind.why(),
-            kept: kind.kept().sentence(),
+            kept: kind.kept(&Retention::default()).sentence(),
             values: vec![value(kind); if kind == DataKind::Audit { 214 } else { 1 }],
         });
         let data = MyData { at: now(), kinds: kinds.into() };

@@ -1,5 +1,11 @@
-//! Reading the audit trail.
+//! The audit trail: read, signed for, exported, verified.
 
+mod export;
+mod key;
+mod statements;
+
+pub(super) use self::statements::tell;
+pub use self::{export::AuditExport, key::AuditKey};
 use super::{Act, ServiceError, Services};
 use crate::{
     domain::{audit::AuditEntry, role::Permission},

@@ -1,0 +1,107 @@
+//! Periodic jobs: what each does, how its last run went, and a button that asks for another one.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::Timestamp;
+
+use super::{desk::Desk, links::Link, live::Topic};
+use crate::{
+    domain::{
+        job::{Job, JobState, RunResult},
+        role::Permission,
+    },
+    services::Services,
+    web::{
+        extract::{At, NoQuery},
+        forms::Form,
+        page::Flash,
+        portal::{
+            parts::{Chip, Icon, Tone, When, span},
+            sign_in::Empty,
+        },
+        problem::Problem,
+    },
+};
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/jobs.html")]
+pub(super) struct Jobs<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) rows: Vec<Row>,
+    /// Whether something is due for so long that nobody seems to run jobs.
+    pub(super) waits: bool,
+}
+
+/// One job.
+pub(super) struct Row {
+    pub(super) name: Job,
+    pub(super) description: String,
+    pub(super) every: String,
+    pub(super) chip: Chip,
+    pub(super) last: Option<(When, String, String)>,
+    pub(super) next: Option<When>,
+    pub(super) wanted: bool,
+}
+
+/// A job that is due this long, in seconds, waits for a process that is not there.
+const LATE: i64 = 3 * 60;
+
+impl Row {
+    fn new(job: JobState, now: Timestamp) -> Self {
+        let chip = match job.last_run.as_ref().map(|run| run.result) {
+            None => Chip::new(Tone::Calm, Icon::Ring, "Never ran"),
+            Some(RunResult::Done) => Chip::new(Tone::Good, Icon::Check, "Done"),
+            Some(RunResult::Found) => Chip::new(Tone::Bad, Icon::Alert, "Found a problem"),
+            Some(RunResult::Failed) => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
+        };
+        let due = job.next_run_at <= now;
+        Self {
+            every: span(i64::try_from(job.period_seconds).unwrap_or(i64::MAX)),
+            chip,
+            last: job.last_run.map(|run| (When::new(run.started_at, now), took(run.duration_ms), run.detail)),
+            next: (!due).then(|| When::new(job.next_run_at, now)),
+            wanted: job.wanted_at.is_some(),
+            name: job.name,
+            description: job.description,
+        }
+    }
+}
+
+/// "84 ms", "3.2 s".
+fn took(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        _ => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
+    }
+}
+
+impl<'a> Jobs<'a> {
+    /// The page of these jobs.
+    pub(super) fn new(desk: &'a Desk, jobs: Vec<JobState>) -> Self {
+        let late = |job: &JobState| desk.now.as_second() - job.next_run_at.as_second() > LATE;
+        let waits = jobs.iter().any(|job| job.last_run.is_some() && late(job));
+        let never = jobs.iter().all(|job| job.last_run.is_none());
+        Self { desk, rows: jobs.into_iter().map(|job| Row::new(job, desk.now)).collect(), waits: waits || never }
+    }
+
+    fn may_run(&self) -> bool {
+        self.desk.may(Permission::ManageSettings)
+    }
+}
+
+pub(super) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+    desk.live = &[Topic::Jobs];
+    let jobs = services.jobs(&desk.act).await?;
+    Ok(desk.show(&Jobs::new(&desk, jobs)))
+}
+
+pub(super) async fn run(
+    State(services): State<Services>,
+    desk: Desk,
+    At(job): At<Job>,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    services.want_job(&desk.act, job).await?;
+    Ok(desk.go(&Link::jobs(), Flash::JobWanted))
+}

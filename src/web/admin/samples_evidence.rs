@@ -1,0 +1,133 @@
+//! Samples of the audit trail and of the periodic jobs.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    audit::{AuditPage, Wanted},
+    jobs::Jobs,
+    live::Topic,
+    samples::Book,
+};
+use crate::{
+    domain::{
+        audit::AuditEntry,
+        chain::{Link, NOTHING},
+        ids::{AuditId, ChainId, RequestId, UserId},
+        job::{Job, JobState, Run, RunResult},
+        role::Role,
+    },
+    services::{Page, history::NamedEntry},
+    web::portal::samples::{ago, id, now},
+};
+
+impl Book {
+    fn entry(&self, hours: i64, action: &str, object: &str, outcome: &str, changes: Value) -> NamedEntry {
+        let link = Link { chain: id::<ChainId>(1), seq: 4000 - hours.unsigned_abs(), prev: NOTHING, hash: NOTHING };
+        let entry = AuditEntry {
+            id: id::<AuditId>(hours.unsigned_abs().into()),
+            at: ago(hours),
+            actor: id::<UserId>(1).to_string(),
+            action: action.to_owned(),
+            object: object.to_owned(),
+            outcome: outcome.to_owned(),
+            request_id: Some(id::<RequestId>(1)),
+            changes,
+            link: Some(link),
+        };
+        NamedEntry { entry, by: self.name.to_owned() }
+    }
+
+    fn entries(&self) -> Vec<NamedEntry> {
+        let user = id::<UserId>(2).to_string();
+        let before =
+            self.entry(24 * 30, "organization.create", "org_1", "success", json!({ "name": [null, self.name] }));
+        vec![
+            self.entry(1, "user.disable", &user, "success", json!({ "disabled": [false, true] })),
+            self.entry(
+                2,
+                "access.deny",
+                "/api/v1/settings",
+                "denied",
+                json!({
+                    "method": [null, "PATCH"], "reason": [null, "PST-AUTH-003"], "address": [null, "203.0.113.9"],
+                }),
+            ),
+            self.entry(
+                5,
+                "server.update",
+                "srv_1",
+                "success",
+                json!({
+                    "routes": [[], [{ "network": "10.0.0.0/8", "comment": self.name, "nat": true }]],
+                    "groups": [["dev"], ["dev", "ops"]], "name": ["main", self.name],
+                }),
+            ),
+            self.entry(26, "cluster.pause", "cluster", "success", json!({})),
+            NamedEntry { entry: AuditEntry { link: None, request_id: None, ..before.entry }, by: before.by },
+        ]
+    }
+
+    fn verified(result: RunResult, detail: &str) -> JobState {
+        let (started_at, counts) = (ago(3), BTreeMap::new());
+        let run = Run { started_at, duration_ms: 840, result, detail: detail.to_owned(), counts };
+        JobState::new(Job::AuditVerify, Some(run), None, now())
+    }
+
+    pub(super) fn audit(&mut self) {
+        let mut desk = self.desk("/audit");
+        desk.live = &[Topic::Policy, Topic::Jobs];
+        let sound = Self::verified(RunResult::Done, "12840 entries are what was recorded.");
+        let page = |items| Page { items, next: None };
+        let next = Some("/audit?limit=50&cursor=x".to_owned());
+        let list = AuditPage::new(&desk, Wanted::default(), &sound, page(self.entries()), true, next);
+        self.add("audit", &list);
+
+        let wanted = Wanted {
+            actor: self.name.to_owned(),
+            outcome: "denied".to_owned(),
+            from: "2026-11-01".to_owned(),
+            ..Wanted::default()
+        };
+        let never = JobState::new(Job::AuditVerify, None, None, now());
+        let found = AuditPage::new(&desk, wanted.clone(), &never, page(self.entries()), false, None);
+        self.add("audit-filtered", &found);
+        let nothing = AuditPage::new(&desk, wanted, &never, page(Vec::new()), true, None);
+        self.add("audit-nothing-found", &nothing);
+        let detail = format!(
+            "The trail is not what was recorded, in 2 places. The first: {} entry 17: its content is not what was recorded.",
+            id::<ChainId>(1)
+        );
+        let broken = Self::verified(RunResult::Found, &detail);
+        let desk = self.desk_of(Role::Auditor, "/audit");
+        self.add("audit-broken", &AuditPage::new(&desk, Wanted::default(), &broken, page(self.entries()), true, None));
+        let failed = Self::verified(RunResult::Failed, "Postern cannot reach its database right now.");
+        self.add("audit-empty", &AuditPage::new(&desk, Wanted::default(), &failed, page(Vec::new()), true, None));
+    }
+
+    pub(super) fn jobs(&mut self) {
+        let mut desk = self.desk("/jobs");
+        desk.live = &[Topic::Jobs];
+        let ran = |job, result, detail: &str| {
+            let counts = BTreeMap::new();
+            // So that none is late, whatever its period.
+            let started_at = now() - jiff::SignedDuration::from_mins(2);
+            let run = Run { started_at, duration_ms: 3210, result, detail: detail.to_owned(), counts };
+            JobState::new(job, Some(run), None, now())
+        };
+        let all =
+            |result, detail: &str| -> Vec<JobState> { Job::ALL.iter().map(|job| ran(*job, result, detail)).collect() };
+        self.add("jobs", &Jobs::new(&desk, all(RunResult::Done, "12 addresses were given back.")));
+        let mut mixed = all(RunResult::Done, "Checkpoint 812 was signed.");
+        if let [first, second, third, ..] = mixed.as_mut_slice() {
+            *first = ran(first.name, RunResult::Failed, self.name);
+            *second = ran(second.name, RunResult::Found, "The trail is not what was recorded, in 2 places.");
+            *third = JobState::new(third.name, third.last_run.take(), Some(now()), now());
+        }
+        self.add("jobs-trouble", &Jobs::new(&desk, mixed));
+        let never = Job::ALL.iter().map(|job| JobState::new(*job, None, None, now())).collect();
+        let auditor = self.desk_of(Role::Auditor, "/jobs");
+        self.add("jobs-never", &Jobs::new(&auditor, never));
+    }
+}

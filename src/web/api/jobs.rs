@@ -1,0 +1,22 @@
+//! `/jobs`.
+
+use axum::extract::State;
+
+use crate::{
+    domain::job::{Job, JobState},
+    services::Services,
+    web::{
+        answer::{Accepted, Answer, List},
+        extract::{At, Caller, NoQuery},
+    },
+};
+
+pub(super) async fn list(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<List<JobState>> {
+    // So few that one page holds them all.
+    Ok(List { items: services.jobs(&act).await?, next_cursor: None, link: None })
+}
+
+pub(super) async fn run(State(services): State<Services>, Caller(act): Caller, At(job): At<Job>) -> Answer<Accepted> {
+    services.want_job(&act, job).await?;
+    Ok(Accepted)
+}
