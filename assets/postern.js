@@ -32,6 +32,14 @@
     });
   }
 
+  // A file goes into the field where its text can be seen and changed before it is sent.
+  for (const file of document.querySelectorAll("input[data-into]")) {
+    file.closest("[hidden]")?.removeAttribute("hidden");
+    file.addEventListener("change", async () => {
+      if (file.files.length) document.getElementById(file.dataset.into).value = await file.files[0].text();
+    });
+  }
+
   // Ten minutes at most, only while somebody looks; each answer is a state and the moment of it, never markup.
   const live = document.querySelector("[data-live]");
   if (live) {

@@ -136,6 +136,10 @@ actions! {
     UserEnable = "user.enable";
     /// A user was deleted, profiles included.
     UserDelete = "user.delete";
+    /// A group was given another name.
+    GroupRename = "group.rename";
+    /// Everybody was taken out of a group.
+    GroupDelete = "group.delete";
     /// A profile was issued.
     ProfileIssue = "profile.issue";
     /// A profile was given another name.

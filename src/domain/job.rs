@@ -52,6 +52,8 @@ jobs! {
     Retention = "retention", every Duration::from_hours(24);
     /// Gives back reserved addresses that no profile came of.
     AddressSweep = "address-sweep", every Duration::from_hours(1);
+    /// Makes users findable whom the release before wrote.
+    UserIndex = "user-index", every Duration::from_hours(1);
 }
 
 /// After a failure the next attempt comes this soon, if the period is longer.

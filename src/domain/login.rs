@@ -98,6 +98,9 @@ const PAGES: &[&str] = &[
     "migrations",
     "settings",
     "setup",
+    "users",
+    "groups",
+    "explain",
 ];
 
 /// Where somebody goes after signing in: a path of ours, and nothing that a browser could read as another site's.

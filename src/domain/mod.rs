@@ -12,6 +12,8 @@ pub mod chain;
 pub mod clock;
 pub mod drain;
 pub mod effect;
+pub mod explain;
+pub mod group;
 pub mod host;
 pub mod ids;
 pub mod job;
@@ -24,6 +26,7 @@ pub mod organization;
 pub mod profile;
 pub mod retention;
 pub mod role;
+pub mod search;
 pub mod secret;
 pub mod server;
 pub mod session;
@@ -33,6 +36,7 @@ pub mod ticket;
 pub mod token;
 pub mod usage;
 pub mod user;
+pub mod user_list;
 
 /// The cluster-wide number that every change of policy increases by one.
 ///

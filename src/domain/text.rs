@@ -58,6 +58,11 @@ pub(crate) fn breaks_a_line(c: char) -> bool {
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Keeps spreadsheets from taking a cell of a CSV file for a formula (SEC-INJ-07).
+pub fn harmless(cell: String) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
+}
+
 macro_rules! text {
     ($($(#[$doc:meta])* $name:ident($text:ident) like $example:literal $check:block)*) => {$(
         $(#[$doc])*
@@ -261,6 +266,14 @@ mod tests {
             assert!(name.parse::<Name>().is_err(), "{name:?}");
         }
         assert_eq!("x".repeat(201).parse::<Name>(), Err(TextError::TooLong { max: 200 }));
+    }
+
+    #[test]
+    fn a_spreadsheet_gets_no_formula() {
+        for bad in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
+            assert_eq!(harmless(bad.to_owned()), format!("'{bad}"));
+        }
+        assert_eq!(harmless("a=b".to_owned()), "a=b");
     }
 
     #[test]

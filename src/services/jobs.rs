@@ -177,6 +177,10 @@ impl Services {
                 let addresses = self.sweep_addresses().await?;
                 Ok(Told::done(format!("{addresses} addresses were given back."), &[("addresses", addresses)]))
             }
+            Job::UserIndex => {
+                let users = self.index_users().await?;
+                Ok(Told::done(format!("{users} users were made findable."), &[("users", users)]))
+            }
         }
     }
 

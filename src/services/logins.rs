@@ -8,13 +8,13 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Act, SOON, ServiceError, Services, sign_in::cleaned};
+use super::{Act, SOON, ServiceError, Services, sign_in::cleaned, users::check_role};
 use crate::{
     domain::{
         audit::{Action, Actor},
-        ids::{LoginId, RequestId},
+        ids::{LoginId, RequestId, UserId},
         login::{Login, Surface, Who},
-        role::Role,
+        role::{Permission, Role},
         secret::Secret,
         user::{Identity, User},
     },
@@ -279,6 +279,23 @@ impl Services {
                     return Err(ServiceError::NotFound("sign-in"));
                 }
                 Ok(tx.record(entry).await?)
+            })
+            .await
+    }
+
+    /// Ends all logins of a user, to the portal and to the console; answers how many.
+    pub async fn end_logins_of(&self, act: &Act, user: UserId) -> Result<u64, ServiceError> {
+        act.require(Permission::ManageUsers)?;
+        self.store()
+            .note(|tx| async move {
+                let found = tx.find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?.value;
+                check_role(act, found.role, found.role)?;
+                let ended = tx.end_logins_of(user).await?;
+                if ended > 0 {
+                    let changes = serde_json::json!({ "sign_ins": [ended, 0] });
+                    tx.record(&self.entry(act, Action::LoginEnd, &user, changes)).await?;
+                }
+                Ok(ended)
             })
             .await
     }

@@ -19,13 +19,14 @@ use crate::{
         access::permits,
         audit::Action,
         host::Host,
-        ids::{HostId, ProfileId, ServerId, SessionId},
+        ids::{HostId, ProfileId, ServerId, SessionId, UserId},
         profile::{Profile, ProfileState},
         server::Server,
         session::Session,
         text::{HostName, Name},
+        user::User,
     },
-    store::{entity::PageRequest, sessions::SessionFilter},
+    store::{StoreError, entity::PageRequest, sessions::SessionFilter},
 };
 
 const WHAT: &str = "profile";
@@ -97,9 +98,14 @@ struct Surroundings {
 impl Services {
     /// The profiles of the one who asks, the newest first.
     pub async fn my_profiles(&self, person: &Person) -> Result<Vec<MyProfile>, ServiceError> {
-        let profiles = self.store().newest_profiles(person.user.id, i64::from(SHOWN));
+        self.profile_views(person.user.id).await
+    }
+
+    /// The profiles of a user, the newest first; that the asker may see them is for the caller to know.
+    pub(super) async fn profile_views(&self, user: UserId) -> Result<Vec<MyProfile>, ServiceError> {
+        let profiles = self.store().newest_profiles(user, i64::from(SHOWN));
         let profiles = self.store().deadline(SOON, profiles).await?;
-        let around = self.surroundings(person, &profiles).await?;
+        let around = self.surroundings(user, &profiles).await?;
         Ok(profiles.into_iter().filter_map(|profile| around.view(profile)).collect())
     }
 
@@ -107,11 +113,11 @@ impl Services {
     pub async fn my_profile(&self, person: &Person, id: ProfileId) -> Result<MyProfile, ServiceError> {
         let found = self.store().deadline(SOON, self.store().find_profile_of(person.user.id, id)).await?;
         let found = found.ok_or(ServiceError::NotFound(WHAT))?;
-        let around = self.surroundings(person, std::slice::from_ref(&found)).await?;
+        let around = self.surroundings(person.user.id, std::slice::from_ref(&found)).await?;
         around.view(found).ok_or(ServiceError::NotFound(WHAT))
     }
 
-    async fn surroundings(&self, person: &Person, of: &[Revised<Profile>]) -> Result<Surroundings, ServiceError> {
+    async fn surroundings(&self, user: UserId, of: &[Revised<Profile>]) -> Result<Surroundings, ServiceError> {
         let mut ids: Vec<ServerId> = of.iter().map(|profile| profile.value.server_id).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -119,7 +125,7 @@ impl Services {
             tokio::try_join!(
                 self.store().servers_by_id(&ids),
                 self.store().attached_hosts(&ids),
-                self.live_sessions(person),
+                self.live_sessions(user),
             )
         };
         let (servers, attached, sessions) = self.store().deadline(SOON, read).await?;
@@ -129,17 +135,19 @@ impl Services {
         Ok(Surroundings { servers, attached, sessions, hosts, now: self.now() })
     }
 
-    async fn live_sessions(&self, person: &Person) -> Result<Vec<Session>, crate::store::StoreError> {
-        let statuses = self.store().host_statuses(None).await?;
-        let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
-        let filter = SessionFilter { user_id: Some(person.user.id), ..SessionFilter::default() };
+    async fn live_sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
+        let filter = SessionFilter { user_id: Some(user), ..SessionFilter::default() };
         let page = PageRequest { limit: SHOWN, after: None };
-        Ok(self.store().list_sessions(&filter, &alive, &page).await?.items)
+        Ok(self.store().list_sessions(&filter, &self.alive().await?, &page).await?.items)
     }
 
     /// The servers that are open to the one who asks, by their names.
     pub async fn servers_for(&self, person: &Person) -> Result<Vec<Server>, ServiceError> {
-        let user = &person.user;
+        self.servers_of(&person.user).await
+    }
+
+    /// The servers that are open to a user, by their names.
+    pub(super) async fn servers_of(&self, user: &User) -> Result<Vec<Server>, ServiceError> {
         let mut servers = self.store().deadline(SOON, self.store().servers_open_to(user.organization_id)).await?;
         servers.retain(|server| permits(server, user.organization_id, &user.groups));
         Ok(servers)
@@ -203,11 +211,16 @@ impl Services {
 
     /// The live VPN sessions of the one who asks.
     pub async fn my_sessions(&self, person: &Person) -> Result<Vec<MySession>, ServiceError> {
+        self.live_sessions_of(person.user.id).await
+    }
+
+    /// The live VPN sessions of a user; that the asker may see them is for the caller to know.
+    pub(super) async fn live_sessions_of(&self, user: UserId) -> Result<Vec<MySession>, ServiceError> {
         let read = async {
-            let sessions = self.live_sessions(person).await?;
-            let profiles = self.store().newest_profiles(person.user.id, i64::from(SHOWN)).await?;
+            let sessions = self.live_sessions(user).await?;
+            let profiles = self.store().newest_profiles(user, i64::from(SHOWN)).await?;
             let carriers: Vec<HostId> = sessions.iter().map(|session| session.host_id).collect();
-            Ok::<_, crate::store::StoreError>((sessions, profiles, self.store().host_names(&carriers).await?))
+            Ok::<_, StoreError>((sessions, profiles, self.store().host_names(&carriers).await?))
         };
         let (sessions, profiles, hosts) = self.store().deadline(SOON, read).await?;
         let names: HashMap<ProfileId, Name> =

@@ -6,11 +6,13 @@ use super::{Act, Nudge, ServiceError, Services};
 use crate::{
     domain::{
         audit::Action,
-        ids::{HostId, ProfileId, SessionId},
+        ids::{HostId, ProfileId, SessionId, UserId},
         role::Permission,
         session::{EndReason, Session},
+        user::User,
     },
     store::{
+        StoreError,
         entity::{Page, PageRequest},
         sessions::{Presence, SessionFilter},
     },
@@ -42,9 +44,7 @@ impl Services {
         page: &PageRequest,
     ) -> Result<Page<Session>, ServiceError> {
         act.require(Permission::Read)?;
-        let statuses = self.store().host_statuses(None).await?;
-        let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
-        Ok(self.store().list_sessions(filter, &alive, page).await?)
+        Ok(self.store().list_sessions(filter, &self.alive().await?, page).await?)
     }
 
     /// Asks for the end of a session; the host that carries it obeys within a moment.
@@ -58,6 +58,29 @@ impl Services {
         self.store().insert_audit(&entry).await?;
         self.nudge(&Nudge::SessionEnd(id));
         Ok(())
+    }
+
+    /// Asks for the end of all live sessions of a user; answers how many there are. Whoever may still connect can come
+    /// back.
+    pub async fn end_sessions_of(&self, act: &Act, user: UserId) -> Result<usize, ServiceError> {
+        act.require(Permission::EndSessions)?;
+        self.require_writable().await?;
+        self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?;
+        let asked = self.store().ask_for_ends_of(user).await?;
+        if !asked.is_empty() {
+            let changes = serde_json::json!({ "sessions": [asked, []] });
+            self.store().insert_audit(&self.entry(act, Action::SessionEnd, &user, changes)).await?;
+        }
+        for session in &asked {
+            self.nudge(&Nudge::SessionEnd(*session));
+        }
+        Ok(asked.len())
+    }
+
+    /// The hosts that are alive: what others carry is not known.
+    pub(super) async fn alive(&self) -> Result<Vec<HostId>, StoreError> {
+        let statuses = self.store().host_statuses(None).await?;
+        Ok(statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect())
     }
 
     /// Writes down a step in the course of a session of this host.

@@ -17,6 +17,7 @@ use crate::{
         organization::Organization,
         profile::Profile,
         role::{Permission, Role},
+        search::OrganizationRef,
         text::{Email, GroupName, Name},
         user::User,
     },
@@ -121,7 +122,26 @@ impl Services {
         page: &PageRequest,
     ) -> Result<Page<Revised<User>>, ServiceError> {
         act.require(Permission::Read)?;
-        Ok(self.store().list_users(filter, page).await?)
+        let nobody = Page { items: Vec::new(), next: None };
+        let named = match &filter.search.organization {
+            None => return Ok(self.store().list_users(filter, page).await?),
+            Some(OrganizationRef::Id(id)) => Some(*id),
+            Some(OrganizationRef::Name(name)) => {
+                self.store().find_organization_by_name(name).await?.map(|found| found.id)
+            }
+        };
+        match (named, filter.organization_id) {
+            (Some(named), other) if other.is_none_or(|other| other == named) => {
+                let filter = UserFilter { organization_id: Some(named), ..filter.clone() };
+                Ok(self.store().list_users(&filter, page).await?)
+            }
+            _ => Ok(nobody),
+        }
+    }
+
+    /// Sees to it that a search finds whom the release before wrote; answers how many were not found until now.
+    pub async fn index_users(&self) -> Result<u64, ServiceError> {
+        Ok(self.store().index_users().await?)
     }
 
     /// One user.
@@ -211,7 +231,7 @@ impl Services {
     }
 }
 
-fn check_role(act: &Act, from: Role, to: Role) -> Result<(), ServiceError> {
+pub(super) fn check_role(act: &Act, from: Role, to: Role) -> Result<(), ServiceError> {
     if (from, to) == (Role::User, Role::User) || act.actor.may_change_role(from, to) {
         Ok(())
     } else {
@@ -219,7 +239,7 @@ fn check_role(act: &Act, from: Role, to: Role) -> Result<(), ServiceError> {
     }
 }
 
-async fn check_organization(tx: &PolicyChange, id: OrganizationId) -> Result<(), ServiceError> {
+pub(super) async fn check_organization(tx: &PolicyChange, id: OrganizationId) -> Result<(), ServiceError> {
     let found = tx.find::<Organization>(&id).await?;
     found.map(drop).ok_or_else(|| ServiceError::invalid("organization_id", "there is no such organization"))
 }

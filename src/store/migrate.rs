@@ -60,6 +60,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     5 "0005-usage";
     6 "0006-audit-and-jobs";
     7 "0007-retention";
+    8 "0008-people";
 };
 
 /// A migration that the database lacks.

@@ -1,6 +1,6 @@
 //! Organizations.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use mongodb::bson::doc;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,11 @@ impl Store {
         self.page(doc! {}, page).await
     }
 
+    /// The organization with this name.
+    pub async fn find_organization_by_name(&self, name: &Name) -> Result<Option<Organization>, StoreError> {
+        Ok(self.all::<Organization>(doc! { "name": name.as_str() }).await?.pop().map(|found| found.value))
+    }
+
     /// How many users some organizations have.
     pub async fn users_by_organization(
         &self,
@@ -65,6 +70,13 @@ impl Store {
 }
 
 impl PolicyChange {
+    /// The organizations with these names.
+    pub async fn organizations_called(&self, names: &BTreeSet<&Name>) -> Result<Vec<Organization>, StoreError> {
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let found = self.all_where(doc! { "name": { "$in": names } }).await?;
+        Ok(found.into_iter().map(|found| found.value).collect())
+    }
+
     /// Whether any user belongs to the organization.
     pub async fn has_users(&self, organization: OrganizationId) -> Result<bool, StoreError> {
         let filter = doc! { "organization_id": organization.to_string() };

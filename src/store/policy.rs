@@ -23,7 +23,7 @@ use std::{
 use jiff::Timestamp;
 use mongodb::{
     ClientSession,
-    bson::{Document, RawDocumentBuf, doc},
+    bson::{Bson, Document, RawDocumentBuf, doc},
     error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
 };
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
@@ -331,6 +331,20 @@ impl PolicyChange {
         self.insert_into(E::COLLECTION, row).await
     }
 
+    /// Adds several nouns of a kind.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if a unique index already holds one like one of them.
+    pub async fn insert_all<E: Entity>(&self, entities: &[E]) -> Result<(), StoreError> {
+        let rows = entities.iter().map(|entity| encode(entity, self.rev())).collect::<Result<Vec<_>, _>>()?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut session = self.session().await;
+        let inserted = self.0.store.collection::<E>().insert_many(rows).session(&mut *session).await;
+        self.written(inserted).map(drop)
+    }
+
     /// Puts a noun in the place of the one with the same key.
     ///
     /// # Errors
@@ -342,6 +356,22 @@ impl PolicyChange {
         let filter = doc! { "_id": entity.key().to_string() };
         let replaced = self.0.store.collection::<E>().replace_one(filter, row).session(&mut *session).await;
         self.written(replaced).map(drop)
+    }
+
+    /// Sets fields of all nouns that match, each to what an expression makes of it, and answers how many there were.
+    pub(super) async fn update_all<E: Entity>(&self, filter: Document, mut set: Document) -> Result<u64, StoreError> {
+        set.insert("rev", self.rev().0);
+        let mut session = self.session().await;
+        let update = vec![doc! { "$set": set }];
+        let updated = self.0.store.collection::<E>().update_many(filter, update).session(&mut *session).await;
+        Ok(self.written(updated)?.matched_count)
+    }
+
+    /// The different values of a field among the nouns that match.
+    pub(super) async fn distinct<E: Entity>(&self, field: &str, filter: Document) -> Result<Vec<Bson>, StoreError> {
+        let mut session = self.session().await;
+        let found = self.0.store.collection::<E>().distinct(field, filter).session(&mut *session).await;
+        self.noted(found)
     }
 
     /// Removes a noun and leaves a tombstone, so that every snapshot learns of it.

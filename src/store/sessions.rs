@@ -129,6 +129,33 @@ impl Store {
         Ok(asked.matched_count > 0)
     }
 
+    /// Asks for the end of all live sessions of a user, and answers which they are.
+    pub async fn ask_for_ends_of(&self, user: UserId) -> Result<Vec<SessionId>, StoreError> {
+        let reason = bson::serialize_to_bson(&EndReason::Requested).map_err(mongodb::error::Error::from)?;
+        let live = doc! { "user_id": user.to_string(), "ended_at": null };
+        let rows: Vec<Document> =
+            self.sessions().find(live.clone()).projection(doc! { "_id": 1 }).await?.try_collect().await?;
+        self.sessions().update_many(live, doc! { "$set": { "end_requested": reason } }).await?;
+        Ok(rows.iter().filter_map(|row| row.get_str("_id").ok()?.parse().ok()).collect())
+    }
+
+    /// How many live sessions some users have on hosts that are alive; those without one are absent.
+    pub async fn live_sessions_by_user(
+        &self,
+        users: &[UserId],
+        alive: &[HostId],
+    ) -> Result<HashMap<UserId, u64>, StoreError> {
+        let texts = |ids: &[UserId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let alive: Vec<String> = alive.iter().map(ToString::to_string).collect();
+        let live = doc! { "user_id": { "$in": texts(users) }, "ended_at": null, "host_id": { "$in": alive } };
+        let count = doc! { "$group": { "_id": "$user_id", "count": { "$sum": 1_i64 } } };
+        let rows = self.sessions().aggregate([doc! { "$match": live }, count]).await?;
+        let rows: Vec<Document> = rows.try_collect().await?;
+        let counted =
+            |row: &Document| Some((row.get_str("_id").ok()?.parse().ok()?, row.get_i64("count").ok()?.unsigned_abs()));
+        Ok(rows.iter().filter_map(counted).collect())
+    }
+
     /// The newest sessions of a user, live and ended, at most `limit`.
     pub async fn newest_sessions(&self, user: UserId, limit: i64) -> Result<Vec<Session>, StoreError> {
         let sessions = self.sessions();
@@ -269,7 +296,6 @@ impl Store {
         Ok(rows.iter().filter_map(count).map(|(server, count)| (server, count.unsigned_abs())).collect())
     }
 
-    fn sessions(&self) -> Collection<Document> {
     pub(super) fn sessions(&self) -> Collection<Document> {
         self.database().collection("sessions")
     }

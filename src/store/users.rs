@@ -1,9 +1,12 @@
 //! Users.
+//!
+//! Beside what a user is stand the words that a search finds it by. They follow from the name and the address, so the
+//! release before, which writes users without them, costs nothing but a look ([`Store::index_users`]).
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,6 +19,7 @@ use crate::domain::{
     ids::{OrganizationId, UserId},
     profile::Profile,
     role::Role,
+    search::{UserSearch, words_of},
     text::{Email, GroupName, Name},
     user::{Identity, User},
 };
@@ -35,6 +39,8 @@ pub struct UserDoc {
     disabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<Identity>,
+    #[serde(default)]
+    words: BTreeSet<String>,
 }
 
 impl Entity for User {
@@ -48,11 +54,12 @@ impl Entity for User {
 
     fn to_doc(&self, rev: Revision) -> UserDoc {
         let Self { id, organization_id, name, email, groups, role, disabled, identity } = self.clone();
-        UserDoc { id, rev: rev.0, organization_id, name, email, groups, role, disabled, identity }
+        let words = words_of(&name, email.as_ref());
+        UserDoc { id, rev: rev.0, organization_id, name, email, groups, role, disabled, identity, words }
     }
 
     fn from_doc(doc: UserDoc) -> Option<Revised<Self>> {
-        let UserDoc { id, rev, organization_id, name, email, groups, role, disabled, identity } = doc;
+        let UserDoc { id, rev, organization_id, name, email, groups, role, disabled, identity, words: _ } = doc;
         let value = Self { id, organization_id, name, email, groups, role, disabled, identity };
         Some(Revised { rev: Revision(rev), value })
     }
@@ -63,30 +70,57 @@ impl Entity for User {
 pub struct UserFilter {
     /// Those of one organization.
     pub organization_id: Option<OrganizationId>,
-    /// Those whose name or e-mail address contains this, in any case.
-    pub text: Option<String>,
     /// The one with this address.
     pub email: Option<Email>,
+    /// Those that a search finds; which organization it names is for the caller to look up.
+    pub search: UserSearch,
+}
+
+impl UserFilter {
+    fn query(&self) -> Document {
+        let UserSearch { words, groups, role, disabled, organization: _ } = &self.search;
+        let mut all: Vec<Document> = words.iter().map(|word| begins("words", word)).collect();
+        all.extend(groups.iter().map(|group| doc! { "groups": group.as_str() }));
+        all.extend(self.organization_id.map(|id| doc! { "organization_id": id.to_string() }));
+        all.extend(self.email.as_ref().map(|email| doc! { "email": email.as_str() }));
+        all.extend(role.map(|role| doc! { "role": role.as_str() }));
+        all.extend(disabled.map(|disabled| doc! { "disabled": disabled }));
+        if all.is_empty() {
+            doc! {}
+        } else {
+            doc! { "$and": all }
+        }
+    }
+}
+
+/// That a list holds a text which begins with `word`, as a range that an index answers.
+fn begins(list: &str, word: &str) -> Document {
+    doc! { list: { "$elemMatch": { "$gte": word, "$lt": format!("{word}{}", char::MAX) } } }
 }
 
 impl Store {
     /// A page of users.
     pub async fn list_users(&self, filter: &UserFilter, page: &PageRequest) -> Result<Page<Revised<User>>, StoreError> {
-        let mut query = doc! {};
-        if let Some(organization) = filter.organization_id {
-            query.insert("organization_id", organization.to_string());
+        self.page(filter.query(), page).await
+    }
+
+    /// The users with these addresses.
+    pub async fn users_by_email(&self, emails: &BTreeSet<Email>) -> Result<Vec<User>, StoreError> {
+        let emails: Vec<&str> = emails.iter().map(Email::as_str).collect();
+        Ok(values(self.all(doc! { "email": { "$in": emails } }).await?))
+    }
+
+    /// Gives the users whom the release before wrote the words that they are found by; answers how many there were.
+    pub async fn index_users(&self) -> Result<u64, StoreError> {
+        let users = self.database().collection::<Document>(User::COLLECTION);
+        let mut indexed = 0;
+        for Revised { rev, value } in self.all::<User>(doc! { "words": null }).await? {
+            let words: Vec<String> = words_of(&value.name, value.email.as_ref()).into_iter().collect();
+            // Whoever was changed meanwhile has them, or is found the next time.
+            let same = doc! { "_id": value.id.to_string(), "rev": rev.0, "words": null };
+            indexed += users.update_one(same, doc! { "$set": { "words": words } }).await?.modified_count;
         }
-        if let Some(email) = &filter.email {
-            query.insert("email", email.as_str());
-        }
-        if let Some(text) = &filter.text {
-            let pattern = Bson::RegularExpression(mongodb::bson::Regex {
-                pattern: escaped(text).try_into().map_err(mongodb::error::Error::custom)?,
-                options: mongodb::bson::cstr!("i").to_owned(),
-            });
-            query.insert("$or", vec![doc! { "name": pattern.clone() }, doc! { "email": pattern }]);
-        }
-        self.page(query, page).await
+        Ok(indexed)
     }
 
     /// The user who signs in with this account.
@@ -98,18 +132,6 @@ impl Store {
 
 fn by_identity(identity: &Identity) -> Document {
     doc! { "identity.iss": &identity.iss, "identity.sub": &identity.sub }
-}
-
-/// A text as a pattern that matches just this text.
-fn escaped(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii_punctuation() {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
 }
 
 impl PolicyChange {
@@ -138,19 +160,28 @@ impl PolicyChange {
         Ok(self.count_where::<User>(filter, 1).await? > 0)
     }
 
+    /// The users with these addresses.
+    pub async fn users_with_emails(&self, emails: &BTreeSet<&Email>) -> Result<Vec<User>, StoreError> {
+        let emails: Vec<&str> = emails.iter().map(|email| email.as_str()).collect();
+        Ok(values(self.all_where(doc! { "email": { "$in": emails } }).await?))
+    }
+
+    /// The users without an address that have these names.
+    pub async fn machines_called(&self, names: &BTreeSet<&Name>) -> Result<Vec<User>, StoreError> {
+        // Names have no index of their own; each of their words leads to them.
+        let words: BTreeSet<String> = names.iter().filter_map(|name| words_of(name, None).pop_first()).collect();
+        let words: Vec<String> = words.into_iter().collect();
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let filter = doc! { "words": { "$in": words }, "name": { "$in": names }, "email": null };
+        Ok(values(self.all_where(filter).await?))
+    }
+
     /// The user with this address.
     pub async fn user_by_email(&self, email: &Email) -> Result<Option<Revised<User>>, StoreError> {
         self.find_where::<User>(doc! { "email": email.as_str() }).await
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_search_text_is_no_pattern() {
-        assert_eq!(escaped("a.b(c)*"), r"a\.b\(c\)\*");
-        assert_eq!(escaped("Zoë 李"), "Zoë 李");
-    }
+fn values(found: Vec<Revised<User>>) -> Vec<User> {
+    found.into_iter().map(|found| found.value).collect()
 }

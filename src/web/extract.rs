@@ -229,6 +229,18 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
+fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let reader = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let mut name = pointer(error.path()).trim_start_matches('/').to_owned();
+        let detail = error.inner().to_string();
+        if let Some(missing) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            missing.clone_into(&mut name);
+        }
+        Problem::parameter(&name, detail)
+    })
+}
+
 /// The filter of a list and the kind of its ids.
 pub(super) trait Filter: DeserializeOwned + ToSchema {
     /// The kind of the ids that its pages are ordered by.
@@ -273,12 +285,6 @@ impl<F: Filter, S: Sync> FromRequestParts<S> for Query<F> {
     }
 }
 
-fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    let reader = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-    serde_path_to_error::deserialize(reader)
-        .map_err(|error| Problem::parameter(pointer(error.path()).trim_start_matches('/'), error.inner().to_string()))
-}
-
 fn limit(text: &str) -> Result<u32, Problem> {
     let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
     number.ok_or_else(|| Problem::parameter("limit", format!("must be a number between 1 and {MOST}")))
@@ -295,6 +301,11 @@ impl<F> Query<F> {
     /// Whether it asks for the first page.
     pub(super) fn is_first(&self) -> bool {
         self.page.after.is_none()
+    }
+
+    /// The address of the first page.
+    pub(super) fn first(&self) -> &str {
+        &self.base
     }
 
     /// The address of the page after `page`, if there is one.
@@ -321,7 +332,6 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
         read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
-
 
 /// A filter without parameters.
 #[derive(Debug, Deserialize)]

@@ -210,6 +210,26 @@ flashes! {
     NothingChanged = "nothing-changed", "Nothing was different, so nothing was changed.";
     /// A run of a job was asked for.
     JobWanted = "job-wanted", "The job runs as soon as a process with the role jobs takes it up.";
+    /// A user was made.
+    UserCreated = "user-created", "The user is there. To connect, the person signs in, or gets a one-time link from you.";
+    /// A user was changed.
+    UserSaved = "user-saved", "The user is saved.";
+    /// A user was disabled.
+    UserDisabled = "user-disabled", "The user is disabled. VPN sessions and sign-ins end at once, on every host.";
+    /// A user was enabled.
+    UserEnabled = "user-enabled", "The user is enabled and can connect and sign in again.";
+    /// A user was deleted.
+    UserDeleted = "user-deleted", "The user is deleted, with all profiles.";
+    /// A group was changed.
+    GroupSaved = "group-saved", "The group is saved.";
+    /// A group was deleted.
+    GroupDeleted = "group-deleted", "The group is deleted. Nobody is in it any more.";
+    /// All browsers of a user were signed out.
+    UserSignedOut = "user-signed-out", "The user is signed out in every browser.";
+    /// All VPN sessions of a user were ended.
+    SessionsEnded = "sessions-ended", "The VPN sessions are being ended.";
+    /// A profile of somebody was revoked.
+    ProfileRevoked = "profile-revoked", "The profile is revoked. It cannot connect any more.";
     /// A form came from somebody who is not signed in any more.
     SignInAgain = "sign-in-again", "You were signed out in the meantime. Nothing was changed. Please sign in again.";
 }

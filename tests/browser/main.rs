@@ -49,6 +49,7 @@ mod first_run;
 mod harness;
 mod outage;
 mod pages;
+mod people;
 mod refusals;
 mod stateless;
 mod story;

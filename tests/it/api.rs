@@ -54,7 +54,7 @@ async fn objects_live_their_life() {
         (&Value::Null, &json!(["dev"]), &json!("Ana"))
     );
     assert_eq!(owner.get("/users?q=an")["items"].as_array().unwrap().len(), 1);
-    assert_eq!(owner.get("/users?q=%22%24")["items"].as_array().unwrap().len(), 0);
+    assert_eq!(owner.get("/users?q=%22%24%22")["items"].as_array().unwrap().len(), 0);
     assert_eq!(owner.get("/users?email=ana%40example.com")["items"].as_array().unwrap().len(), 0);
 
     let host = rig.host().await;

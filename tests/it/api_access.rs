@@ -2,9 +2,11 @@
 
 use postern::{
     domain::{
+        group::GroupId,
         ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
         job::Job,
         role::Role,
+        text::GroupName,
     },
     web::{self, Access, RouteInfo},
 };
@@ -25,6 +27,7 @@ fn path_of(route: &RouteInfo) -> String {
         "servers" => nobody::<ServerId>().to_string(),
         "hosts" => nobody::<HostId>().to_string(),
         "join-tokens" => nobody::<JoinTokenId>().to_string(),
+        "groups" => GroupId::from("nobody".parse::<GroupName>().unwrap()).to_string(),
         "sessions" => nobody::<SessionId>().to_string(),
         "tokens" => nobody::<TokenId>().to_string(),
         "jobs" => Job::AddressSweep.to_string(),
@@ -44,6 +47,7 @@ fn body_of(route: &RouteInfo, mark: &str) -> Option<Value> {
     match (method, route.path) {
         ("POST", "/api/v1/organizations") => Some(json!({ "name": format!("by {mark}") })),
         ("POST", "/api/v1/users") => Some(json!({ "name": "Ana", "organization_id": nobody::<OrganizationId>() })),
+        ("POST", "/api/v1/users/bulk") => Some(json!({ "csv": "name\nAna\n" })),
         ("POST", "/api/v1/servers") => Some(json!({
             "name": "main", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp",
             "organization_ids": [nobody::<OrganizationId>()],
@@ -53,6 +57,8 @@ fn body_of(route: &RouteInfo, mark: &str) -> Option<Value> {
         ("POST", "/api/v1/tokens") => Some(json!({ "name": mark, "role": "user" })),
         ("POST", "/api/v1/servers/{id}/rotate") => Some(json!({ "force": true })),
         ("POST", "/api/v1/hosts/{id}/drain") => Some(json!({ "budget_seconds": 60 })),
+        ("POST", "/api/v1/groups/{id}/users") => Some(json!({ "add": [nobody::<UserId>()] })),
+        ("PATCH", "/api/v1/groups/{id}") => Some(json!({ "name": "somebody" })),
         ("PATCH", _) => Some(json!({})),
         _ => None,
     }
@@ -105,8 +111,16 @@ async fn a_cookie_is_no_token() {
 }
 
 /// What both sites have, each for itself: their first pages, signing in and out, and the files of pages.
-const BOTH: [&str; 7] =
-    ["/", "/sign-in", "/sign-in/start", "/sign-out", "/oauth/callback", "/sessions", "/assets/{hash}/{file}"];
+const BOTH: [&str; 8] = [
+    "/",
+    "/sign-in",
+    "/sign-in/start",
+    "/sign-out",
+    "/oauth/callback",
+    "/sessions",
+    "/sessions/{id}/end",
+    "/assets/{hash}/{file}",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_answers_on_one_listener_only() {

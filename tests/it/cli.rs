@@ -139,6 +139,17 @@ async fn every_verb_does_what_the_api_does() {
     assert_eq!(cli.run("server enable main --json").json()["enabled"], true);
     assert_eq!(cli.run("server hosts main --json").json(), api.get(&server_path(&api, "/hosts")));
 
+    cli.args(&["group", "add", "night shift", id]).ok();
+    assert_eq!(cli.args(&["group", "show", "night shift", "--json"]).json()["users"], 1);
+    assert_eq!(cli.run("group list --json").json(), api.get("/groups"));
+    assert_eq!(cli.args(&["group", "rename", "night shift", "nights", "--json"]).json()["name"], "nights");
+    cli.run(&format!("group remove nights {id}")).ok();
+    cli.run("group delete ops --yes").ok();
+    cli.run(&format!("user sign-out {id}")).ok();
+    cli.run(&format!("session end --user {id} --yes")).ok();
+    let explained = cli.run(&format!("explain {id} 10.8.0.1")).ok();
+    assert!(explained.starts_with("10.8.0.1: denied\n") && explained.contains("Add a route to"), "{explained}");
+
     let profile = cli.args(&["profile", "issue", id, "--server", "main", "--name", "laptop", "--json"]).json();
     assert!(profile["config"].as_str().unwrap().contains("BEGIN PRIVATE KEY"));
     assert_eq!(cli.run(&format!("profile show laptop --user {id} --json")).json()["name"], "laptop");
@@ -315,10 +326,11 @@ async fn many_users_come_from_a_file_and_each_mistake_is_told_with_its_line() {
     assert!(done.err.contains("made 2 users"), "{done:?}");
     assert_eq!((done.code, count()), (0, 2));
     assert_eq!(api.get("/users?email=ana%40example.com")["items"][0]["groups"], json!(["dev", "ops"]));
-    import("name,email\nAna,ana@example.com\nCy,cy@example.com\n", &["--yes"])
-        .refused(7, "line 2: ")
-        .refused(7, "made 1 of 2");
-    assert_eq!(count(), 3);
+    let again = import("name,email\nAna,ana@example.com\nCy,cy@example.com\n", &["--yes", "--json"]);
+    assert!(again.err.contains("made 1 users; 1 were there already"), "{again:?}");
+    let report = again.json();
+    assert_eq!((&report["new"], &report["lines"][0]["outcome"], count()), (&json!(1), &json!("existing"), 3));
+    import("name,surprise\nAna,x\n", &["--yes"]).refused(2, "surprise");
 }
 
 /// Runs the program on a terminal of a width, and gives what it would have shown.

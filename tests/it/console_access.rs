@@ -2,8 +2,10 @@
 
 use postern::{
     domain::{
-        ids::{HostId, JoinTokenId, OrganizationId, ServerId, SessionId, TokenId, UserId},
+        group::GroupId,
+        ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
         role::Role,
+        text::GroupName,
     },
     web::{self, Access, RouteInfo},
 };
@@ -29,18 +31,26 @@ fn path_of(route: &RouteInfo) -> String {
         "servers" => nobody::<ServerId>().to_string(),
         "hosts" if route.path.starts_with("/hosts/join/") => nobody::<JoinTokenId>().to_string(),
         "hosts" => nobody::<HostId>().to_string(),
+        "groups" => GroupId::from("nobody".parse::<GroupName>().unwrap()).to_string(),
         "sessions" => nobody::<SessionId>().to_string(),
         "jobs" => "address-sweep".to_owned(),
         "tokens" => nobody::<TokenId>().to_string(),
         _ => nobody::<OrganizationId>().to_string(),
     };
-    route.path.replace("{id}", &id).replace("{host_id}", &nobody::<HostId>().to_string())
+    route
+        .path
+        .replace("{id}", &id)
+        .replace("{user_id}", &nobody::<UserId>().to_string())
+        .replace("{host_id}", &nobody::<HostId>().to_string())
+        .replace("{profile_id}", &nobody::<ProfileId>().to_string())
+        .replace("{session_id}", &nobody::<SessionId>().to_string())
 }
 
 /// What else the form of a route holds, so that refusals come from the rules and not from the reader.
 fn fields_of(route: &RouteInfo) -> &'static str {
     match route.path {
         "/sign-out" | "/jobs/{id}/run" => "",
+        "/users/import" => "&csv=name%0AAna",
         _ => "&revision=1",
     }
 }

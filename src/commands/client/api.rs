@@ -58,11 +58,20 @@ pub(super) struct Ask<'a> {
     body: Option<&'a Value>,
     if_match: Option<&'a str>,
     accept: &'a str,
+    says_whether_tried: bool,
 }
 
 impl<'a> Ask<'a> {
     pub(super) fn get(path: &'a str) -> Self {
-        Self { method: Method::GET, path, query: &[], body: None, if_match: None, accept: "application/json" }
+        Self {
+            method: Method::GET,
+            path,
+            query: &[],
+            body: None,
+            if_match: None,
+            accept: "application/json",
+            says_whether_tried: false,
+        }
     }
 
     pub(super) fn post(path: &'a str) -> Self {
@@ -97,6 +106,11 @@ impl<'a> Ask<'a> {
     pub(super) fn accept(self, accept: &'a str) -> Self {
         Self { accept, ..self }
     }
+
+    /// Its body itself says whether it is only tried.
+    pub(super) fn says_whether_tried(self) -> Self {
+        Self { says_whether_tried: true, ..self }
+    }
 }
 
 impl Api {
@@ -116,7 +130,7 @@ impl Api {
 
     /// Whether a request is only tried: then its answer is what it would do.
     pub(super) fn tries(&self, ask: &Ask<'_>) -> bool {
-        self.dry_run && ask.method != Method::GET
+        self.dry_run && ask.method != Method::GET && !ask.says_whether_tried
     }
 
     /// The good answer to a request.

@@ -10,7 +10,9 @@ mod audit;
 mod authorities;
 mod body;
 mod error;
+mod explain;
 mod file;
+mod groups;
 mod hosts;
 mod import;
 mod join_tokens;
@@ -48,6 +50,8 @@ pub(super) enum Noun {
     Organization(Asked<organizations::Verb>),
     /// Users: people, and machines that connect on their own.
     User(Asked<users::Verb>),
+    /// Groups: names that users carry and that servers can be open to.
+    Group(Asked<groups::Verb>),
     /// Profiles: one for each device of a user.
     Profile(Asked<profiles::Verb>),
     /// Servers: networks that people connect to.
@@ -60,6 +64,8 @@ pub(super) enum Noun {
     Session(Asked<sessions::Verb>),
     /// The certificate authorities.
     Authority(Asked<authorities::Verb>),
+    /// Whether and how somebody reaches an address, and what would have to change.
+    Explain(ExplainAsked),
     /// The audit trail.
     Audit(Asked<audit::Verb>),
     /// The settings of the cluster.
@@ -73,6 +79,15 @@ pub(super) struct Asked<V: Subcommand> {
     options: Options,
     #[command(subcommand)]
     verb: V,
+}
+
+/// A question that has no verbs, and where and how it is asked.
+#[derive(Debug, Args)]
+pub(super) struct ExplainAsked {
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    question: explain::Question,
 }
 
 /// A verb of a noun.
@@ -92,6 +107,7 @@ pub(super) fn run(noun: Noun) -> anyhow::Result<ExitCode> {
     let done = match noun {
         Noun::Organization(asked) => asked.run(),
         Noun::User(asked) => asked.run(),
+        Noun::Group(asked) => asked.run(),
         Noun::Profile(asked) => asked.run(),
         Noun::Server(asked) => asked.run(),
         Noun::Host(asked) => asked.run(),
@@ -100,6 +116,7 @@ pub(super) fn run(noun: Noun) -> anyhow::Result<ExitCode> {
         Noun::Authority(asked) => asked.run(),
         // The one verb that asks nobody.
         Noun::Audit(Asked { options, verb: audit::Verb::Verify(verify) }) => verify.run(&Output::new(&options)),
+        Noun::Explain(asked) => asked.question.run(&Client::new(&asked.options)?),
         Noun::Audit(asked) => asked.run(),
         Noun::Settings(asked) => asked.run(),
     };

@@ -12,6 +12,7 @@ use super::{
     refs::Kind,
     table::{self, Cell},
 };
+use crate::domain::text::harmless;
 
 /// What a table shows of each object of a noun.
 #[derive(Debug)]
@@ -237,11 +238,6 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Keeps spreadsheets from taking a text for a formula.
-fn harmless(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
-}
-
 /// A value in one line, as people read it.
 fn cell(value: &Value, look: Look, name_of: &impl Fn(Kind, &str) -> String) -> Cell {
     let text = match (look, value) {
@@ -331,14 +327,6 @@ mod tests {
         let object = json!({"id": "a", "oidc": {"issuer": "i", "client_id": null}, "other": 1});
         let selected = output(Format::Json, &["oidc.issuer", "id", "missing"]).selected(&object);
         assert_eq!(selected, json!({"id": "a", "oidc": {"issuer": "i"}, "missing": null}));
-    }
-
-    #[test]
-    fn a_spreadsheet_gets_no_formula() {
-        for bad in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
-            assert_eq!(harmless(bad.to_owned()), format!("'{bad}"));
-        }
-        assert_eq!(harmless("a=b".to_owned()), "a=b");
     }
 
     #[test]

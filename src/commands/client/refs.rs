@@ -9,6 +9,7 @@ use super::{
 };
 use crate::domain::{
     ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
+    search::quoted,
     text::Email,
 };
 
@@ -81,8 +82,8 @@ impl Client {
         }
         let mut query = query.to_vec();
         if kind == Kind::User {
-            let is_address = text.parse::<Email>().is_ok();
-            query.push((if is_address { "email" } else { "q" }, text.to_owned()));
+            let by_address = text.parse::<Email>().is_ok();
+            query.push(if by_address { ("email", text.to_owned()) } else { ("q", quoted(text)) });
         }
         let wanted = text.to_lowercase();
         let is_called = |item: &Value| {

@@ -79,6 +79,12 @@ impl Run for Verb {
                 let id = client.find(Kind::Session, &session)?;
                 client.done(&Ask::post(&format!("/sessions/{id}/end")), &format!("session {id} is ending")).map(drop)
             }
+            Self::End { session: None, filter: Filter { user: Some(user), server: None, host: None } } => {
+                let id = client.find(Kind::User, &user)?;
+                client.confirm(&format!("end all sessions of {user}"))?;
+                let path = format!("/users/{id}/sessions/end");
+                client.done(&Ask::post(&path), &format!("the sessions of {user} are ending")).map(drop)
+            }
             Self::End { session: None, filter } => end_all(client, &filter),
         }
     }

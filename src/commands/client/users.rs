@@ -37,7 +37,8 @@ pub(in super::super) enum Verb {
         /// Those of this organization.
         #[arg(long)]
         org: Option<String>,
-        /// Those whose name or e-mail address contains this.
+        /// Those that match: words that begin a word of the name or the e-mail address, and group:NAME, role:ROLE,
+        /// state:enabled|disabled, org:NAME.
         #[arg(long, short = 's')]
         search: Option<String>,
         /// The one with this e-mail address.
@@ -83,6 +84,11 @@ pub(in super::super) enum Verb {
         /// Id, name or e-mail address.
         user: String,
     },
+    /// Sign one out of portal and console, in every browser.
+    SignOut {
+        /// Id, name or e-mail address.
+        user: String,
+    },
     /// Delete one, profiles included.
     Delete {
         /// Id, name or e-mail address.
@@ -91,8 +97,8 @@ pub(in super::super) enum Verb {
     /// Make many from a CSV file, after a look at what it holds.
     ///
     /// The first line names the columns: `name` is needed, `email`, `groups` (several are separated by `;`), `role` and
-    /// `organization` are known. Each line that is refused is told with its number; the others are done, and the exit
-    /// code is then 7.
+    /// `organization` are known. Each line with a mistake is told with its number, and nothing is done then. Whoever is
+    /// there already is left as is, so the same file can be given again. At most 1,000 lines.
     Import {
         /// The file, `-` for standard input.
         file: PathBuf,
@@ -158,6 +164,10 @@ impl Run for Verb {
             Self::Update(update) => update.run(client),
             Self::Disable { user } => client.show(&Ask::patch(&path(&user)?, &json!({ "disabled": true })), &VIEW),
             Self::Enable { user } => client.show(&Ask::patch(&path(&user)?, &json!({ "disabled": false })), &VIEW),
+            Self::SignOut { user } => {
+                let path = format!("{}/logins/end", path(&user)?);
+                client.done(&Ask::post(&path), &format!("{user} is signed out")).map(drop)
+            }
             Self::Delete { user } => {
                 let path = path(&user)?;
                 client.confirm(&format!("delete user {user} with all profiles"))?;

@@ -102,12 +102,6 @@ impl Progress {
         Self::over(ProgressBar::new_spinner(), style)
     }
 
-    /// Of `total` steps.
-    pub(super) fn steps(total: usize) -> Self {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left");
-        Self::over(ProgressBar::new(total as u64), style)
-    }
-
     fn over(bar: ProgressBar, style: Result<ProgressStyle, indicatif::style::TemplateError>) -> Self {
         let watched = std::io::stderr().is_terminal();
         if let (true, Ok(style)) = (watched, style) {
@@ -123,13 +117,6 @@ impl Progress {
     fn tell(&self, state: &str) {
         self.bar.set_message(state.to_owned());
         self.line(state);
-    }
-
-    /// One step more.
-    pub(super) fn step(&self) {
-        self.bar.inc(1);
-        let total = self.bar.length().unwrap_or(0).max(1);
-        self.line(&format!("{} %", self.bar.position() * 10 / total * 10));
     }
 
     /// So far it has come, of what there is to do by now.

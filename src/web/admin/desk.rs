@@ -46,6 +46,8 @@ const GROUPS: [&str; 5] = ["", "People", "Network", "Evidence", "System"];
 /// The navigation: each page has a line here.
 pub(super) const NAV: &[NavEntry] = &[
     entry("", "/", "Overview", Permission::Read),
+    entry("People", "/users", "Users", Permission::Read),
+    entry("People", "/groups", "Groups", Permission::Read),
     entry("People", "/organizations", "Organizations", Permission::Read),
     entry("Network", "/hosts", "Hosts", Permission::Read),
     entry("Network", "/servers", "Servers", Permission::Read),
@@ -53,6 +55,8 @@ pub(super) const NAV: &[NavEntry] = &[
     entry("System", "/setup", "Set-up", Permission::ManageSettings),
     entry("Evidence", "/audit", "Audit", Permission::ReadAudit),
     entry("System", "/jobs", "Jobs", Permission::Read),
+    entry("Network", "/sessions", "Sessions", Permission::Read),
+    entry("Network", "/explain", "Explain", Permission::Read),
     entry("System", "/tokens", "API tokens", Permission::Read),
     entry("System", "/authorities", "Authorities", Permission::Read),
     entry("System", "/migrations", "Migrations", Permission::Read),

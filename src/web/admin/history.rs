@@ -37,7 +37,15 @@ pub(super) fn rows(changes: &[Change], desk: &Desk) -> Vec<HistoryRow> {
 fn row(change: &Change, desk: &Desk) -> HistoryRow {
     let verb = change.action.split_once('.').map_or(change.action.as_str(), |(_, verb)| verb);
     let is_edit = verb == "update" && !change.fields.is_empty();
-    let what = if is_edit { format!("Changed {}", change.fields.join(", ").replace('_', " ")) } else { done(verb) };
+    let what = match change.action.as_str() {
+        // What was done is no deed to the thing itself, but to something of it.
+        "ticket.create" => "Made a one-time profile link".to_owned(),
+        "session.end" => "Ended all VPN sessions".to_owned(),
+        "login.end" => "Ended all sign-ins".to_owned(),
+        "user.claim" => "Signed in for the first time".to_owned(),
+        _ if is_edit => format!("Changed {}", change.fields.join(", ").replace('_', " ")),
+        _ => done(verb),
+    };
     HistoryRow { at: When::new(change.at, desk.now), by: change.by.clone(), what, denied: !change.success }
 }
 

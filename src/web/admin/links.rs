@@ -4,7 +4,10 @@ use std::fmt::{self, Display, Formatter};
 
 use askama::filters::HtmlSafe;
 
-use crate::domain::ids::{HostId, JoinTokenId, OrganizationId, ServerId, TokenId, UserId};
+use crate::domain::{
+    group::GroupId,
+    ids::{HostId, JoinTokenId, OrganizationId, ServerId, SessionId, TokenId, UserId},
+};
 
 /// A path of the console. Paths are made of our words and of ids, which need no escaping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ macro_rules! linked {
 linked! {
     OrganizationId => "/organizations";
     UserId => "/users";
+    GroupId => "/groups";
+    SessionId => "/sessions";
     ServerId => "/servers";
     HostId => "/hosts";
     TokenId => "/tokens";

@@ -38,7 +38,9 @@ mod authorities;
 mod chart;
 mod conflict;
 pub(super) mod desk;
+mod explain;
 mod fields;
+mod groups;
 mod guard;
 mod history;
 mod hosts;
@@ -52,15 +54,17 @@ mod overview;
 mod owner_link;
 mod preview;
 pub(super) mod samples;
-mod samples_hosts;
 mod samples_evidence;
+mod samples_hosts;
 mod samples_system;
 mod servers;
+mod sessions;
 mod settings;
 mod setup;
 mod start_samples;
 mod tokens;
 mod trouble;
+mod users;
 
 pub(super) use self::{
     guard::{guard, hop},
@@ -129,5 +133,32 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::get("/setup", to(P::ManageSettings), setup::show),
         Route::post("/setup", to(P::ManageSettings), setup::take),
         Route::post("/settings/test", to(P::ManageSettings), settings::start_test),
+        Route::get("/groups", to(P::Read), groups::list),
+        Route::post("/groups", to(P::ManageUsers), groups::create),
+        Route::get("/groups/new", to(P::ManageUsers), groups::new),
+        Route::get("/groups/{id}", to(P::Read), groups::show),
+        Route::post("/groups/{id}", to(P::ManageUsers), groups::rename),
+        Route::post("/groups/{id}/delete", to(P::ManageUsers), groups::delete),
+        Route::post("/groups/{id}/users", to(P::ManageUsers), groups::add),
+        Route::post("/groups/{id}/users/{user_id}/remove", to(P::ManageUsers), groups::remove),
+        Route::get("/sessions", to(P::Read), sessions::list),
+        Route::post("/sessions/{id}/end", to(P::EndSessions), sessions::end),
+        Route::get("/explain", to(P::Read), explain::show),
+        Route::get("/users", to(P::Read), users::list),
+        Route::post("/users", to(P::ManageUsers), users::create),
+        Route::get("/users/new", to(P::ManageUsers), users::new),
+        Route::get("/users/export", to(P::Read), users::export),
+        Route::get("/users/import", to(P::ManageUsers), users::import_form),
+        Route::post("/users/import", to(P::ManageUsers), users::import),
+        Route::get("/users/{id}", to(P::Read), users::show),
+        Route::post("/users/{id}", to(P::ManageUsers), users::update),
+        Route::post("/users/{id}/disable", to(P::ManageUsers), users::disable),
+        Route::post("/users/{id}/enable", to(P::ManageUsers), users::enable),
+        Route::post("/users/{id}/delete", to(P::ManageUsers), users::delete),
+        Route::post("/users/{id}/profile-links", to(P::ManageUsers), users::link),
+        Route::post("/users/{id}/profiles/{profile_id}/revoke", to(P::ManageUsers), users::revoke),
+        Route::post("/users/{id}/sessions/{session_id}/end", to(P::EndSessions), users::end_session),
+        Route::post("/users/{id}/sessions/end", to(P::EndSessions), users::end_sessions),
+        Route::post("/users/{id}/logins/end", to(P::ManageUsers), users::end_logins),
     ]
 }

@@ -7,13 +7,15 @@ use askama::Template;
 use super::{
     conflict::Conflict,
     desk::{Desk, account},
+    explain,
     fields::FieldError,
-    history,
+    groups, history,
     live::Topic,
     organizations::{OrganizationPage, Organizations},
     owner_link::OwnerLinkPage,
-    samples_hosts,
+    samples_hosts, sessions,
     trouble::TroublePage,
+    users,
 };
 use crate::{
     domain::{
@@ -56,6 +58,7 @@ pub(super) struct Book {
 }
 
 impl Book {
+    /// Adds a page in a state.
     pub(super) fn add(&mut self, name: &str, page: &impl Template) {
         let html = page.render().unwrap_or_else(|error| format!("not written: {error}"));
         self.pages.push(PageSample { name: format!("{}console-{name}", self.prefix), html });
@@ -89,6 +92,7 @@ impl Book {
         Desk::new(Arc::new(site), admin, chrome, path, now()).with_health(health)
     }
 
+    /// A desk of an owner, at a page.
     pub(super) fn desk(&self, path: &str) -> Desk {
         self.desk_of(Role::Owner, path)
     }
@@ -124,6 +128,7 @@ impl Book {
         }
     }
 
+    /// What happened to a thing.
     pub(super) fn changes(&self) -> Vec<Change> {
         let change = |hours, action: &str, fields: &[&str], success| Change {
             at: ago(hours),
@@ -189,6 +194,10 @@ pub(in crate::web) fn page_samples() -> Vec<PageSample> {
         book.settings();
         book.overview();
         book.setup();
+        users::samples::add(&mut book);
+        groups::samples(&mut book);
+        sessions::samples(&mut book);
+        explain::samples(&mut book);
         pages.append(&mut book.pages);
     }
     pages

@@ -11,7 +11,7 @@ use crate::{
     web::{
         answer::{Answer, List, Plain},
         export::JsonLines,
-        extract::{Caller, Filter, Parameters, NoQuery, Query},
+        extract::{Caller, Filter, NoQuery, Parameters, Query},
     },
 };
 

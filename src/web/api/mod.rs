@@ -10,6 +10,8 @@
 
 mod audit;
 mod authorities;
+mod explain;
+mod groups;
 mod hosts;
 mod jobs;
 mod join;
@@ -50,6 +52,7 @@ macro_rules! methods {
 methods!(get, post, put, patch, delete);
 
 /// The routes of the admin listener.
+#[expect(clippy::too_many_lines, reason = "one table, each row short")]
 pub(super) fn routes() -> Vec<Route<Services>> {
     use Permission as P;
     let to = Access::Bearer;
@@ -75,6 +78,7 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         .tried(),
         get("/api/v1/users", to(P::Read), users::list, "List users"),
         post("/api/v1/users", to(P::ManageUsers), users::create, "Make a user").tried(),
+        post("/api/v1/users/bulk", to(P::ManageUsers), users::import, "Make many users from a list"),
         get("/api/v1/users/{id}", to(P::Read), users::show, "Show a user"),
         patch("/api/v1/users/{id}", to(P::ManageUsers), users::update, "Change, disable or enable a user").tried(),
         delete("/api/v1/users/{id}", to(P::ManageUsers), users::delete, "Delete a user with all profiles").tried(),
@@ -89,6 +93,23 @@ pub(super) fn routes() -> Vec<Route<Services>> {
             to(P::ManageUsers),
             profile_links::create,
             "Make a one-time link with which a user gets a profile",
+        ),
+        post("/api/v1/users/{id}/sessions/end", to(P::EndSessions), users::end_sessions, "End all sessions of a user"),
+        post(
+            "/api/v1/users/{id}/logins/end",
+            to(P::ManageUsers),
+            users::end_logins,
+            "Sign a user out in every browser",
+        ),
+        get("/api/v1/groups", to(P::Read), groups::list, "List groups"),
+        get("/api/v1/groups/{id}", to(P::Read), groups::show, "Show a group"),
+        patch("/api/v1/groups/{id}", to(P::ManageUsers), groups::update, "Rename a group, wherever it is named"),
+        delete("/api/v1/groups/{id}", to(P::ManageUsers), groups::delete, "Take everybody out of a group"),
+        post(
+            "/api/v1/groups/{id}/users",
+            to(P::ManageUsers),
+            groups::members,
+            "Put users into a group and take users out of it",
         ),
         get("/api/v1/profiles", to(P::Read), profiles::list, "List profiles"),
         get("/api/v1/profiles/{id}", to(P::Read), profiles::show, "Show a profile"),
@@ -142,6 +163,7 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         post("/api/v1/join/checks", Access::Anyone, join::report, "Report what a machine found out about itself"),
         get("/api/v1/sessions", to(P::Read), sessions::list, "List live sessions"),
         post("/api/v1/sessions/{id}/end", to(P::EndSessions), sessions::end, "End a session"),
+        get("/api/v1/explain", to(P::Read), explain::show, "Explain whether and how somebody reaches a destination"),
         get("/api/v1/audit", to(P::ReadAudit), audit::list, "Read the audit trail"),
         get("/api/v1/tokens", to(P::Read), tokens::list, "List API tokens"),
         post(

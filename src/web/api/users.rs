@@ -7,15 +7,17 @@ use utoipa::ToSchema;
 use crate::{
     domain::{
         ids::{OrganizationId, UserId},
-        text::{Email, Name},
+        search::UserSearch,
+        text::Email,
         user::User,
     },
     services::{
         Services, UserFilter,
+        import::{Imported, NewUsers},
         users::{NewUser, UserPatch},
     },
     web::{
-        answer::{Answer, Created, List, NoContent, Single},
+        answer::{Accepted, Answer, Created, List, NoContent, Plain, Single},
         extract::{At, Caller, Filter, IfMatch, Json, Query},
     },
 };
@@ -25,7 +27,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct UserQuery {
     organization_id: Option<OrganizationId>,
-    q: Option<Name>,
+    q: Option<UserSearch>,
     email: Option<Email>,
 }
 
@@ -39,8 +41,8 @@ pub(super) async fn list(
     query: Query<UserQuery>,
 ) -> Answer<List<User>> {
     let UserQuery { organization_id, q, email } = &query.filter;
-    let text = q.as_ref().map(|text| text.as_str().to_owned());
-    let filter = UserFilter { organization_id: *organization_id, text, email: email.clone() };
+    let search = q.clone().unwrap_or_default();
+    let filter = UserFilter { organization_id: *organization_id, email: email.clone(), search };
     let page = services.users(&act, &filter, &query.page).await?;
     Ok(query.answer(page, |found| found.value))
 }
@@ -52,6 +54,15 @@ pub(super) async fn create(
 ) -> Answer<Created<User>> {
     let made = services.create_user(&act, new).await?;
     Ok(Created { location: format!("/api/v1/users/{}", made.value.id), rev: made.rev, body: made.value })
+}
+
+/// Makes the users of a list, or tells what would be made.
+pub(super) async fn import(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    Json(new): Json<NewUsers>,
+) -> Answer<Plain<Imported>> {
+    Ok(Plain(services.import_users(&act, &new).await?))
 }
 
 pub(super) async fn show(
@@ -79,5 +90,25 @@ pub(super) async fn delete(
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
     services.delete_user(&act, id, expected).await?;
+    Ok(NoContent)
+}
+
+/// Ends all live sessions of a user.
+pub(super) async fn end_sessions(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<UserId>,
+) -> Answer<Accepted> {
+    services.end_sessions_of(&act, id).await?;
+    Ok(Accepted)
+}
+
+/// Signs a user out of the portal and the console, in every browser.
+pub(super) async fn end_logins(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<UserId>,
+) -> Answer<NoContent> {
+    services.end_logins_of(&act, id).await?;
     Ok(NoContent)
 }

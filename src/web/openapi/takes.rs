@@ -13,7 +13,7 @@ use utoipa::{
 
 use super::Draft;
 use crate::{
-    domain::{ids::Id, job::Job},
+    domain::{group::GroupId, ids::Id, job::Job},
     web::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL},
 };
 
@@ -72,6 +72,13 @@ impl<T: Id + ToSchema> InPath for T {
 }
 
 impl InPath for Job {
+    fn add(draft: &mut Draft) {
+        let schema = draft.schema::<Self>();
+        draft.path_ids.push(schema);
+    }
+}
+
+impl InPath for GroupId {
     fn add(draft: &mut Draft) {
         let schema = draft.schema::<Self>();
         draft.path_ids.push(schema);

@@ -20,7 +20,7 @@ mod help;
 mod live;
 mod my_data;
 pub(super) mod parts;
-mod profiles;
+pub(super) mod profiles;
 mod ready;
 pub(super) mod refused;
 pub(super) mod samples;

@@ -91,7 +91,7 @@ fn has_news(mine: &MyProfile, now: Timestamp) -> bool {
 }
 
 /// The state: what is over comes first, then what is to be done, unless the device is connected this very moment.
-fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
+pub(in crate::web) fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
     let left = seconds_left(&mine.profile.value, now);
     match &mine.status {
         MyProfileStatus::Revoked { .. } => Chip::new(Tone::Bad, Icon::Cross, "Revoked"),

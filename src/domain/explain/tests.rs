@@ -1,0 +1,223 @@
+//! The verdict and its reasons, over scenes of all kinds.
+
+use std::net::Ipv4Addr;
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{
+    drain::Drain,
+    ids::{Id, OrganizationId},
+    profile::Fingerprint,
+    role::Role,
+    server::{Keepalive, Protocol},
+    text::GroupName,
+};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn id<T: Id>(number: u128) -> T {
+    T::from_parts(NOW, number)
+}
+
+fn groups(names: &[&str]) -> BTreeSet<GroupName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn user() -> User {
+    User {
+        id: id(1),
+        organization_id: id::<OrganizationId>(1),
+        name: "Ana".parse().unwrap(),
+        email: None,
+        groups: groups(&["dev"]),
+        role: Role::User,
+        disabled: false,
+        identity: None,
+    }
+}
+
+fn server(number: u128, network: &str) -> Server {
+    Server {
+        id: id(number),
+        name: format!("server {number}").parse().unwrap(),
+        network: "10.200.0.0/16".parse().unwrap(),
+        port: 1194.try_into().unwrap(),
+        protocol: Protocol::Udp,
+        enabled: true,
+        organization_ids: BTreeSet::from([id(1)]),
+        groups: BTreeSet::new(),
+        routes: vec![Route { network: network.parse().unwrap(), comment: None, nat: true }],
+        dns_servers: Vec::new(),
+        search_domains: Vec::new(),
+        keepalive: Keepalive::default(),
+    }
+}
+
+fn host(number: u128) -> Host {
+    Host {
+        id: id(number),
+        name: format!("vpn-{number}x").parse().unwrap(),
+        public_addresses: Vec::new(),
+        roles: BTreeSet::new(),
+        public_key: [0; 32],
+        drain: None,
+    }
+}
+
+fn profile(number: u8, server: u128) -> Profile {
+    Profile {
+        id: id(u128::from(number)),
+        user_id: id(1),
+        server_id: id(server),
+        name: format!("device {number}").parse().unwrap(),
+        address: Ipv4Addr::new(10, 200, 0, number),
+        state: ProfileState::Active,
+        issued_at: NOW,
+        expires_at: NOW + SignedDuration::from_hours(1),
+        revoked_at: None,
+        last_connected_at: None,
+        replaced_by: None,
+        fingerprint: Fingerprint([number; 32]),
+        written_for: None,
+    }
+}
+
+fn scene() -> Scene {
+    Scene {
+        user: user(),
+        organization: "Acme".parse().unwrap(),
+        profiles: vec![profile(2, 7)],
+        servers: vec![(server(7, "10.8.0.0/16"), vec![host(3), host(4)])],
+        online: BTreeSet::from([id(3)]),
+    }
+}
+
+fn asked(scene: &Scene) -> Explanation {
+    explain(scene, "10.8.0.5".parse().unwrap(), NOW)
+}
+
+#[test]
+fn an_open_way_says_how_it_leads_there() {
+    let found = asked(&scene());
+    assert!(found.allowed && found.changes.is_empty(), "{found:#?}");
+    let kinds: Vec<_> = found.ways[0].links.iter().map(|link| link.kind.as_str()).collect();
+    assert_eq!(kinds, ["user", "organization", "group", "profile", "server", "route", "host"]);
+    assert!(found.ways[0].links.iter().all(|link| link.holds), "{found:#?}");
+}
+
+#[test]
+fn what_would_have_to_change_is_said() {
+    type Spoil = fn(&mut Scene);
+    let cases: [(&str, Spoil); 10] = [
+        ("Enable Ana.", |s| s.user.disabled = true),
+        ("Open server 7 to Acme.", |s| s.servers[0].0.organization_ids.clear()),
+        ("Put Ana into ops.", |s| s.servers[0].0.groups = groups(&["ops"])),
+        ("Put Ana into one of ops, sales.", |s| s.servers[0].0.groups = groups(&["ops", "sales"])),
+        ("Issue a new profile for server 7 to Ana.", |s| s.profiles.clear()),
+        ("Issue a new profile for server 7 to Ana.", |s| s.profiles[0].state = ProfileState::Revoked),
+        ("Issue a new profile for server 7 to Ana.", |s| s.profiles[0].expires_at = NOW),
+        ("Enable server 7.", |s| s.servers[0].0.enabled = false),
+        ("Attach a host to server 7.", |s| s.servers[0].1.clear()),
+        ("Bring one of these hosts up: vpn-3x, vpn-4x.", |s| s.online.clear()),
+    ];
+    for (change, spoil) in cases {
+        let mut scene = scene();
+        spoil(&mut scene);
+        let found = asked(&scene);
+        assert!(!found.allowed);
+        assert_eq!(found.changes, [change]);
+    }
+    let mut nowhere = scene();
+    nowhere.servers.clear();
+    assert_eq!(asked(&nowhere).changes, ["Add a route to 10.8.0.5 to a server."]);
+}
+
+#[test]
+fn the_nearest_way_comes_first_and_the_narrowest_route_leads() {
+    let mut scene = scene();
+    scene.servers.insert(0, (Server { enabled: false, ..server(8, "10.0.0.0/8") }, Vec::new()));
+    let found = asked(&scene);
+    assert_eq!(found.ways.iter().map(|way| way.allowed).collect::<Vec<_>>(), [true, false]);
+    let mut narrow = server(7, "10.0.0.0/8");
+    narrow.routes.extend(server(7, "10.8.0.0/24").routes);
+    assert_eq!(route_to(&narrow, "10.8.0.5".parse().unwrap()), Some(&narrow.routes[1]));
+    assert_eq!(route_to(&narrow, "10.8.0.0/16".parse().unwrap()), Some(&narrow.routes[0]));
+    for bad in ["", "10.8.0.5/16", "::1", "office.example.com"] {
+        assert!(bad.parse::<Target>().is_err(), "{bad}");
+    }
+}
+
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a condition of its own")]
+struct Conditions {
+    user_disabled: bool,
+    open_to: bool,
+    asks_for: Vec<&'static str>,
+    enabled: bool,
+    leads_there: bool,
+    profiles: Vec<(bool, bool)>,
+    hosts: Vec<(bool, bool)>,
+}
+
+fn conditions() -> impl Strategy<Value = Conditions> {
+    let often = || prop::bool::weighted(0.8);
+    let asks = prop::sample::subsequence(vec!["dev", "ops", "sales"], 0..=2);
+    let pairs = || prop::collection::vec((prop::bool::weighted(0.7), prop::bool::weighted(0.7)), 0..3);
+    (prop::bool::weighted(0.2), often(), asks, often(), often(), pairs(), pairs()).prop_map(
+        |(user_disabled, open_to, asks_for, enabled, leads_there, profiles, hosts)| Conditions {
+            user_disabled,
+            open_to,
+            asks_for,
+            enabled,
+            leads_there,
+            profiles,
+            hosts,
+        },
+    )
+}
+
+fn built(conditions: &Conditions) -> Scene {
+    let mut server = server(7, if conditions.leads_there { "10.8.0.0/16" } else { "10.9.0.0/16" });
+    server.enabled = conditions.enabled;
+    server.groups = groups(&conditions.asks_for);
+    if !conditions.open_to {
+        server.organization_ids = BTreeSet::from([id(2)]);
+    }
+    let profiles = conditions.profiles.iter().zip(10u8..).map(|((is_active, is_fresh), number)| Profile {
+        state: if *is_active { ProfileState::Active } else { ProfileState::Revoked },
+        expires_at: NOW + SignedDuration::from_hours(i64::from(*is_fresh)),
+        ..profile(number, 7)
+    });
+    let drain = |drains: bool| drains.then_some(Drain { started_at: NOW, ends_at: NOW, forced: false });
+    let hosts = conditions.hosts.iter().zip(20u128..);
+    let online = hosts.clone().filter(|((is_online, _), _)| *is_online).map(|(_, number)| id(number)).collect();
+    let hosts = hosts.map(|((_, stays), number)| Host { drain: drain(!*stays), ..host(number) }).collect();
+    Scene {
+        user: User { disabled: conditions.user_disabled, ..user() },
+        organization: "Acme".parse().unwrap(),
+        profiles: profiles.collect(),
+        servers: vec![(server, hosts)],
+        online,
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_chain_and_the_answer_to_a_client_never_disagree(conditions in conditions()) {
+        let scene = built(&conditions);
+        let found = asked(&scene);
+        let (server, hosts) = &scene.servers[0];
+        let snapshot = scene.snapshot();
+        let is_let_in = scene.profiles.iter().any(|profile| {
+            let online = hosts.iter().filter(|host| scene.online.contains(&host.id));
+            online.into_iter().any(|host| snapshot.admit(host.id, server.id, profile.fingerprint, NOW).is_ok())
+        });
+        prop_assert_eq!(found.allowed, is_let_in && conditions.leads_there);
+        for way in &found.ways {
+            prop_assert_eq!(way.allowed, way.links.iter().all(|link| link.holds), "{:#?}", way);
+        }
+        prop_assert_eq!(found.allowed, found.changes.is_empty());
+    }
+}

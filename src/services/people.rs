@@ -1,0 +1,188 @@
+//! People as administrators look at them: lists of users and of live sessions with what each row says, and all about one
+//! user on one sheet.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{
+    Act, SOON, ServiceError, Services,
+    self_service::{MyProfile, MySession},
+};
+use crate::{
+    domain::{
+        Revised,
+        ids::{HostId, OrganizationId, ServerId, UserId},
+        login::Login,
+        organization::Organization,
+        profile::Profile,
+        role::Permission,
+        server::Server,
+        session::Session,
+        text::{HostName, Name},
+        user::User,
+    },
+    store::{
+        entity::{Page, PageRequest},
+        sessions::SessionFilter,
+        users::UserFilter,
+    },
+};
+
+/// A user in a list.
+#[derive(Debug, Clone)]
+pub struct UserRow {
+    /// Who.
+    pub user: Revised<User>,
+    /// What the organization is called; nothing if it was deleted just now.
+    pub organization: Option<Name>,
+    /// How many VPN sessions are live.
+    pub sessions: u64,
+}
+
+/// All about one user.
+#[derive(Debug, Clone)]
+pub struct UserSheet {
+    /// Who.
+    pub user: Revised<User>,
+    /// What the organization is called; nothing if it was deleted just now.
+    pub organization: Option<Name>,
+    /// The servers that are open to the user, by their names.
+    pub servers: Vec<(ServerId, Name)>,
+    /// The profiles, the newest first.
+    pub profiles: Vec<MyProfile>,
+    /// The live VPN sessions.
+    pub sessions: Vec<MySession>,
+    /// The browsers that are signed in, the newest first.
+    pub logins: Vec<Login>,
+}
+
+/// A live session in a list; what was deleted just now has no name.
+#[derive(Debug, Clone)]
+pub struct SessionRow {
+    /// The session.
+    pub session: Session,
+    /// Who is connected.
+    pub user: Option<Name>,
+    /// By which profile.
+    pub profile: Option<Name>,
+    /// To which server.
+    pub server: Option<Name>,
+    /// Through which host.
+    pub host: Option<HostName>,
+}
+
+/// What surrounds a list of sessions: what it can be narrowed by.
+#[derive(Debug, Clone, Default)]
+pub struct SessionSurroundings {
+    /// Whose sessions are shown, where it is one user's.
+    pub user: Option<(UserId, Name)>,
+    /// The servers, by their names.
+    pub servers: Vec<(ServerId, Name)>,
+    /// The hosts, by their names.
+    pub hosts: Vec<(HostId, HostName)>,
+}
+
+impl Services {
+    /// A page of users, each with what a list says of it.
+    pub async fn user_rows(
+        &self,
+        act: &Act,
+        filter: &UserFilter,
+        page: &PageRequest,
+    ) -> Result<Page<UserRow>, ServiceError> {
+        let Page { items, next } = self.users(act, filter, page).await?;
+        let users: Vec<UserId> = items.iter().map(|found| found.value.id).collect();
+        let organizations: BTreeSet<OrganizationId> = items.iter().map(|found| found.value.organization_id).collect();
+        let organizations: Vec<OrganizationId> = organizations.into_iter().collect();
+        let alive = self.alive().await?;
+        let (names, sessions): (HashMap<_, Name>, _) = tokio::try_join!(
+            self.store().names::<Organization, Name>(&organizations),
+            self.store().live_sessions_by_user(&users, &alive)
+        )?;
+        let row = |user: Revised<User>| UserRow {
+            organization: names.get(&user.value.organization_id).cloned(),
+            sessions: sessions.get(&user.value.id).copied().unwrap_or_default(),
+            user,
+        };
+        Ok(Page { items: items.into_iter().map(row).collect(), next })
+    }
+
+    /// A page of the live sessions, each with what a list says of it.
+    pub async fn session_rows(
+        &self,
+        act: &Act,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<SessionRow>, ServiceError> {
+        let Page { items, next } = self.sessions(act, filter, page).await?;
+        let (users, profiles) = (ids(&items, |found| found.user_id), ids(&items, |found| found.profile_id));
+        let (servers, hosts) = (ids(&items, |found| found.server_id), ids(&items, |found| found.host_id));
+        let (users, profiles, servers, hosts) = tokio::try_join!(
+            self.store().names::<User, Name>(&users),
+            self.store().names::<Profile, Name>(&profiles),
+            self.store().names::<Server, Name>(&servers),
+            self.store().host_names(&hosts)
+        )?;
+        let row = |session: Session| SessionRow {
+            user: users.get(&session.user_id).cloned(),
+            profile: profiles.get(&session.profile_id).cloned(),
+            server: servers.get(&session.server_id).cloned(),
+            host: hosts.get(&session.host_id).cloned(),
+            session,
+        };
+        Ok(Page { items: items.into_iter().map(row).collect(), next })
+    }
+
+    /// What a list of sessions can be narrowed by: as many servers and hosts as a page holds.
+    pub async fn session_surroundings(
+        &self,
+        act: &Act,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<SessionSurroundings, ServiceError> {
+        act.require(Permission::Read)?;
+        let users: Vec<UserId> = filter.user_id.into_iter().collect();
+        let (users, servers, hosts) = tokio::try_join!(
+            self.store().names::<User, Name>(&users),
+            self.store().list_servers(page),
+            self.store().list_hosts(page)
+        )?;
+        let mut servers: Vec<_> = servers.items.into_iter().map(|found| (found.value.id, found.value.name)).collect();
+        let mut hosts: Vec<_> = hosts.items.into_iter().map(|found| (found.value.id, found.value.name)).collect();
+        servers.sort_by(|a, b| a.1.cmp(&b.1));
+        hosts.sort_by(|a, b| a.1.cmp(&b.1));
+        Ok(SessionSurroundings { user: users.into_iter().next(), servers, hosts })
+    }
+
+    /// What some servers are called.
+    pub async fn server_names(&self, act: &Act, ids: &[ServerId]) -> Result<HashMap<ServerId, Name>, ServiceError> {
+        act.require(Permission::Read)?;
+        Ok(self.store().names::<Server, Name>(ids).await?)
+    }
+
+    /// All about one user.
+    pub async fn user_sheet(&self, act: &Act, id: UserId) -> Result<UserSheet, ServiceError> {
+        let user = self.user(act, id).await?;
+        let organization = [user.value.organization_id];
+        let (mut names, servers, profiles, sessions, logins) = tokio::try_join!(
+            async {
+                Ok::<_, ServiceError>(
+                    self.store().deadline(SOON, self.store().names::<Organization, Name>(&organization)).await?,
+                )
+            },
+            self.servers_of(&user.value),
+            self.profile_views(id),
+            self.live_sessions_of(id),
+            async { Ok(self.store().deadline(SOON, self.store().logins_of(id)).await?) },
+        )?;
+        let now = self.now();
+        let logins = logins.into_iter().filter(|login| login.ends_at() > now).collect();
+        let servers = servers.into_iter().map(|server| (server.id, server.name)).collect();
+        let organization = names.remove(&user.value.organization_id);
+        Ok(UserSheet { user, organization, servers, profiles, sessions, logins })
+    }
+}
+
+/// The different ids that some sessions name.
+fn ids<T: Ord>(sessions: &[Session], of: impl Fn(&Session) -> T) -> Vec<T> {
+    sessions.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect()
+}

@@ -1,0 +1,74 @@
+//! A one-time link to a profile, for somebody who cannot sign in. It is shown on one page, once.
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use super::sheet::page_of;
+use crate::{
+    domain::{ids::UserId, login::Surface},
+    services::{Services, profiles::NewProfile, tickets::Ticket},
+    web::{
+        admin::{
+            desk::Desk,
+            fields::{FieldError, Fields},
+            links::Link,
+        },
+        extract::At,
+        portal::parts::{Qr, When},
+        problem::Problem,
+    },
+};
+
+const NO_URL: &str = "public.url is not set in the configuration of this host, so it cannot tell where a link leads.";
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/profile_link.html")]
+pub(super) struct LinkPage<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) back: Link,
+    /// Whose profile it becomes.
+    pub(super) user: String,
+    /// What the profile will be called.
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) qr: Option<Qr>,
+    pub(super) until: When,
+}
+
+pub(in crate::web::admin) async fn link(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<UserId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+    let (name, server_id) = (form.parse("device", "The name of the device"), form.parse("server_id", "The server is"));
+    if !services.has_url(Surface::Portal) {
+        form.errors.push(FieldError::whole(NO_URL));
+        status = StatusCode::CONFLICT;
+    } else if let (Some(name), Some(server_id)) = (name, server_id) {
+        match services.make_ticket(&desk.act, id, NewProfile { server_id, name }).await {
+            Ok(ticket) => return shown(&services, &desk, id, form.text("device"), &ticket).await,
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    let mut page = page_of(&services, &desk, id).await?;
+    form.text("device").clone_into(&mut page.device);
+    page.errors = form.errors;
+    Ok(desk.show_as(status, &page))
+}
+
+async fn shown(services: &Services, desk: &Desk, id: UserId, name: &str, ticket: &Ticket) -> Result<Response, Problem> {
+    let user = services.user(&desk.act, id).await?.value;
+    let url = services.ticket_url(ticket).map(|url| url.expose().clone()).unwrap_or_default();
+    Ok(desk.show(&LinkPage {
+        desk,
+        back: Link::to(&id),
+        user: user.name.to_string(),
+        name: name.to_owned(),
+        qr: Qr::new(&url),
+        url,
+        until: When::new(ticket.expires_at, desk.now),
+    }))
+}

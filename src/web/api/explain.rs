@@ -1,0 +1,46 @@
+//! `/explain`.
+
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    domain::ids::{ProfileId, UserId},
+    services::{
+        Services,
+        explain::{Explanation, Target, Traveller},
+    },
+    web::{
+        answer::{Answer, Plain},
+        extract::{Caller, Parameters},
+        problem::Problem,
+    },
+};
+
+/// Who wants to get where.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainQuery {
+    /// A user, with any of the user's profiles; or else `profile_id`.
+    user_id: Option<UserId>,
+    /// One profile; or else `user_id`.
+    profile_id: Option<ProfileId>,
+    /// An IPv4 address or a network.
+    destination: Target,
+    /// As of when, for what expires; now if absent.
+    at: Option<Timestamp>,
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    Parameters(query): Parameters<ExplainQuery>,
+) -> Answer<Plain<Explanation>> {
+    let traveller = match (query.user_id, query.profile_id) {
+        (Some(user), None) => Traveller::User(user),
+        (None, Some(profile)) => Traveller::Profile(profile),
+        _ => return Err(Problem::parameter("user_id", "give either user_id or profile_id")),
+    };
+    Ok(Plain(services.explain(&act, traveller, query.destination, query.at).await?))
+}

@@ -1,0 +1,62 @@
+//! `/groups`.
+
+use axum::extract::State;
+
+use crate::{
+    domain::group::{Group, GroupId},
+    services::{
+        Services,
+        groups::{GroupPatch, Membership},
+    },
+    web::{
+        answer::{Answer, List, NoContent, Plain},
+        extract::{At, Caller, Json, NoQuery},
+    },
+};
+
+/// All groups in one page: they are as many as a company has departments.
+pub(super) async fn list(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    NoQuery: NoQuery,
+) -> Answer<List<Group>> {
+    Ok(List { items: services.groups(&act).await?, next_cursor: None, link: None })
+}
+
+pub(super) async fn show(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<GroupId>,
+) -> Answer<Plain<Group>> {
+    Ok(Plain(services.group(&act, id.name()).await?))
+}
+
+/// Renames a group; the answer shows it under its new id.
+pub(super) async fn update(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<GroupId>,
+    Json(patch): Json<GroupPatch>,
+) -> Answer<Plain<Group>> {
+    services.rename_group(&act, id.name(), &patch.name).await?;
+    Ok(Plain(services.group(&act, &patch.name).await?))
+}
+
+pub(super) async fn members(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<GroupId>,
+    Json(change): Json<Membership>,
+) -> Answer<NoContent> {
+    services.change_members(&act, id.name(), &change).await?;
+    Ok(NoContent)
+}
+
+pub(super) async fn delete(
+    State(services): State<Services>,
+    Caller(act): Caller,
+    At(id): At<GroupId>,
+) -> Answer<NoContent> {
+    services.delete_group(&act, id.name()).await?;
+    Ok(NoContent)
+}
