@@ -2,7 +2,8 @@
 # Brings a Debian or Ubuntu machine that has Rust to the point where `make run` or `make test` works.
 #
 #   setup.sh run     the programs that Postern drives (openvpn, nft, ip), and a mongod under .tools/
-#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy, promtool), and npm packages of the tests
+#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy, promtool), and npm packages
+#                    of the tests, and the program that fuzzes the API, under .tools/
 #
 # Safe to repeat; does nothing when nothing is missing. Works as root, or as a user with sudo. Asks nothing.
 set -eu
@@ -109,6 +110,7 @@ missing_for_tests() {
         # The tests need the tool that reads rules; nothing here is to be watched by a service of it.
         [ ! -d /run/systemd/system ] || as_root systemctl mask prometheus.service
     fi
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
     has dbus-daemon || missing="$missing dbus"
     if ! has NetworkManager; then
         missing="$missing network-manager"
@@ -155,6 +157,19 @@ fetch_npm_packages() {
     done
 }
 
+# The program that fuzzes the API by its document, with everything that it needs of pinned versions.
+fetch_fuzzer() {
+    lock=tests/support/fuzz/requirements.txt
+    cmp -s "$lock" .tools/fuzz/.fetched && return
+    echo "setup: fetching schemathesis from PyPI"
+    rm -rf .tools/fuzz
+    if ! python3 -m venv .tools/fuzz || ! .tools/fuzz/bin/python -m pip install -q --disable-pip-version-check -r "$lock"; then
+        rm -rf .tools/fuzz
+        fail "could not fetch what $lock names. Its words are above."
+    fi
+    cp "$lock" .tools/fuzz/.fetched
+}
+
 # What the tests need of the kernel. Said here, because later it would show as a strange failure.
 check_kernel() {
     [ -c /dev/net/tun ] || as_root modprobe tun 2>/dev/null || true
@@ -171,4 +186,4 @@ check_rust
 install_packages "$purpose"
 fetch_mongod
 # Without tun Postern serves all the same, and says so; its tests cannot do without.
-[ "$purpose" = run ] || { fetch_npm_packages; check_kernel; }
+[ "$purpose" = run ] || { fetch_npm_packages; fetch_fuzzer; check_kernel; }

@@ -22,11 +22,13 @@ pub enum Limit {
     Refusal,
     /// The same, of all addresses together.
     AllRefusals,
+    /// Using the API, per token.
+    Api,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SignInStart,
         Self::Callback,
         Self::Ticket,
@@ -34,17 +36,21 @@ impl Limit {
         Self::Join,
         Self::Refusal,
         Self::AllRefusals,
+        Self::Api,
     ];
 
     /// The table: how many, in which time.
     pub fn rate(self) -> Rate {
         const MINUTE: Duration = Duration::from_mins(1);
+        const TEN_MINUTES: Duration = Duration::from_mins(10);
         const HOUR: Duration = Duration::from_hours(1);
         match self {
             Self::SignInStart | Self::Ticket | Self::Refusal => Rate { most: 10, per: MINUTE },
             Self::Callback | Self::Join => Rate { most: 20, per: MINUTE },
             Self::ProfileIssue => Rate { most: 10, per: HOUR },
             Self::AllRefusals => Rate { most: 60, per: MINUTE },
+            // 600 a minute, of which a program that has been quiet may use those of ten minutes at once.
+            Self::Api => Rate { most: 6000, per: TEN_MINUTES },
         }
     }
 
@@ -58,6 +64,7 @@ impl Limit {
             Self::Join => "join",
             Self::Refusal => "refusal",
             Self::AllRefusals => "all_refusals",
+            Self::Api => "api",
         }
     }
 }
@@ -84,6 +91,17 @@ impl Rate {
     }
 }
 
+/// How much of a limit is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Which limit.
+    pub limit: Limit,
+    /// So many more may be done at once.
+    pub left: u32,
+    /// In this time all may again.
+    pub full_in: Duration,
+}
+
 /// A bucket in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
@@ -95,6 +113,14 @@ impl Bucket {
     /// A full one, at a moment of some monotonic clock.
     pub fn full(rate: Rate, at: Duration) -> Self {
         Self { tokens: f64::from(rate.most), at }
+    }
+
+    /// How many whole tokens are in it, and when it is full again.
+    pub fn left(&self, rate: Rate) -> (u32, Duration) {
+        let missing = (f64::from(rate.most) - self.tokens).max(0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and `most`")]
+        let whole = self.tokens.clamp(0.0, f64::from(rate.most)) as u32;
+        (whole, rate.per.mul_f64(missing / f64::from(rate.most)))
     }
 
     /// Spends a token.

@@ -24,6 +24,7 @@ pub mod network;
 pub mod oidc;
 pub mod organization;
 pub mod profile;
+pub mod reply;
 pub mod retention;
 pub mod role;
 pub mod search;

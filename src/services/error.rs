@@ -1,7 +1,7 @@
 //! Why a service did not do what it was asked: in words for the one who asked, named by what they can do about it.
 
 use crate::{
-    domain::{Revision, host::RemovedHost},
+    domain::{Revision, host::RemovedHost, limits::Limit},
     keys::KeyError,
     pki::PkiError,
     store::StoreError,
@@ -42,6 +42,8 @@ pub enum ServiceError {
     /// Too often; nothing was done.
     #[error("too many attempts; try again in {} seconds", .after.as_secs().max(1))]
     TooMany {
+        /// What there was too much of.
+        limit: Limit,
         /// When it is worth another try.
         after: std::time::Duration,
     },

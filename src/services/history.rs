@@ -49,10 +49,10 @@ impl Services {
         filter: &AuditFilter,
         page: &PageRequest,
     ) -> Result<Page<NamedEntry>, ServiceError> {
-        let Page { items, next } = self.audit_trail(act, filter, page).await?;
+        let Page { items, next, count } = self.audit_trail(act, filter, page).await?;
         let names = self.names_of(items.iter().map(|entry| entry.actor.as_str())).await?;
         let with_name = |entry: AuditEntry| NamedEntry { by: in_words(&entry.actor, &names), entry };
-        Ok(Page { items: items.into_iter().map(with_name).collect(), next })
+        Ok(Page { items: items.into_iter().map(with_name).collect(), next, count })
     }
 
     /// The newest changes of a thing, the newest first.
@@ -69,7 +69,7 @@ impl Services {
 
     async fn changes_of(&self, object: &str, limit: u32) -> Result<Vec<Change>, ServiceError> {
         let filter = AuditFilter { object: Some(object.to_owned()), ..AuditFilter::default() };
-        let page = PageRequest { limit, after: None };
+        let page = PageRequest { limit, after: None, count: false };
         let entries = self.store().deadline(SOON, self.store().list_audit(&filter, &page)).await?.items;
         let names = self.names_of(entries.iter().map(|entry| entry.actor.as_str())).await?;
         Ok(entries.into_iter().map(|entry| change(entry, &names)).collect())

@@ -57,8 +57,8 @@ pub type Releases = Vec<(String, usize)>;
 impl Services {
     /// A page of hosts, each with its daemons.
     pub async fn host_rows(&self, act: &Act, page: &PageRequest) -> Result<Page<HostRow>, ServiceError> {
-        let Page { items, next } = self.hosts(act, page).await?;
-        Ok(Page { items: self.with_daemons(items).await?, next })
+        let Page { items, next, count } = self.hosts(act, page).await?;
+        Ok(Page { items: self.with_daemons(items).await?, next, count })
     }
 
     /// One host with its daemons.

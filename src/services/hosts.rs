@@ -112,7 +112,7 @@ impl Services {
             let drain = self.drain_view(&host.value, status).await?;
             items.push(Revised { rev: host.rev, value: HostView::new(host.value, status, drain) });
         }
-        Ok(Page { items, next: page.next })
+        Ok(Page { items, next: page.next, count: page.count })
     }
 
     /// One host.

@@ -311,7 +311,7 @@ impl Services {
         let now = self.now();
         let page = self.store().open_join_tickets(now, page).await?;
         let items = page.items.into_iter().map(|ticket| JoinTokenView::new(ticket, now)).collect();
-        Ok(Page { items, next: page.next })
+        Ok(Page { items, next: page.next, count: page.count })
     }
 
     /// One join token and what became of it; it is known for a day after it is over.

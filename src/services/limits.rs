@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{SOON, ServiceError, Services};
-use crate::domain::limits::Bucket;
-pub use crate::domain::limits::Limit;
+pub use crate::domain::limits::{Allowance, Limit};
+use crate::domain::{ids::TokenId, limits::Bucket};
 
 /// How many buckets a generation holds. A flood from more addresses than this makes room by forgetting the buckets
 /// that were not touched for the longest, which are nearly full again.
@@ -29,7 +29,7 @@ impl<K: Hash + Eq> Buckets<K> {
         Self { began: Instant::now(), generations: Mutex::default(), size }
     }
 
-    fn spend(&self, limit: Limit, key: K, at: Duration) -> Result<(), Duration> {
+    fn spend(&self, limit: Limit, key: K, at: Duration) -> Result<Allowance, Duration> {
         let rate = limit.rate();
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let [young, old] = &mut *generations;
@@ -37,7 +37,10 @@ impl<K: Hash + Eq> Buckets<K> {
             *old = std::mem::take(young);
         }
         let known = old.remove(&key);
-        young.entry(key).or_insert_with(|| known.unwrap_or_else(|| Bucket::full(rate, at))).spend(rate, at)
+        let bucket = young.entry(key).or_insert_with(|| known.unwrap_or_else(|| Bucket::full(rate, at)));
+        bucket.spend(rate, at)?;
+        let (left, full_in) = bucket.left(rate);
+        Ok(Allowance { limit, left, full_in })
     }
 }
 
@@ -52,6 +55,8 @@ impl<K: Hash + Eq> Default for Buckets<K> {
 pub(super) enum Whose {
     /// An address; of IPv6 the network of one household, since a client has as many addresses as it likes.
     Address(Limit, IpAddr),
+    /// An API token.
+    Token(TokenId),
     /// An account, while the database is away.
     Account(Limit, Box<str>),
     /// All addresses.
@@ -74,7 +79,7 @@ impl Services {
     /// # Errors
     /// [`ServiceError::TooMany`].
     pub fn limit_address(&self, limit: Limit, address: IpAddr) -> Result<(), ServiceError> {
-        self.limit_here(limit, Whose::Address(limit, household(address)))
+        self.limit_here(limit, Whose::Address(limit, household(address))).map(drop)
     }
 
     /// Counts something that anybody does.
@@ -82,12 +87,21 @@ impl Services {
     /// # Errors
     /// [`ServiceError::TooMany`].
     pub fn limit_everybody(&self, limit: Limit) -> Result<(), ServiceError> {
-        self.limit_here(limit, Whose::Everybody(limit))
+        self.limit_here(limit, Whose::Everybody(limit)).map(drop)
     }
 
-    fn limit_here(&self, limit: Limit, whose: Whose) -> Result<(), ServiceError> {
+    /// Counts a request of a token, in this process: a look into the database for each would cost more than it spares.
+    ///
+    /// # Errors
+    /// [`ServiceError::TooMany`].
+    pub fn limit_token(&self, token: TokenId) -> Result<Allowance, ServiceError> {
+        self.limit_here(Limit::Api, Whose::Token(token))
+    }
+
+    fn limit_here(&self, limit: Limit, whose: Whose) -> Result<Allowance, ServiceError> {
         let buckets = &self.0.buckets;
-        buckets.spend(limit, whose, buckets.began.elapsed()).map_err(|after| ServiceError::TooMany { after })
+        let spent = buckets.spend(limit, whose, buckets.began.elapsed());
+        spent.map_err(|after| ServiceError::TooMany { limit, after })
     }
 
     /// Counts something that an account does; `account` is the id of a user.
@@ -98,8 +112,10 @@ impl Services {
         let key = format!("{}:{account}", limit.as_str());
         match self.store().write(SOON, self.store().spend_token(&key, limit.rate())).await {
             Ok(None) => Ok(()),
-            Ok(Some(after)) => Err(ServiceError::TooMany { after }),
-            Err(error) if error.is_unavailable() => self.limit_here(limit, Whose::Account(limit, account.into())),
+            Ok(Some(after)) => Err(ServiceError::TooMany { limit, after }),
+            Err(error) if error.is_unavailable() => {
+                self.limit_here(limit, Whose::Account(limit, account.into())).map(drop)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -14,6 +14,7 @@ pub mod backup;
 pub mod drain;
 pub mod effect;
 pub mod error;
+pub mod events;
 pub mod explain;
 pub mod groups;
 pub mod health;
@@ -30,6 +31,7 @@ pub mod memory;
 pub mod migrations;
 pub mod my_data;
 pub mod nudges;
+pub mod once;
 pub mod organizations;
 pub mod overview;
 mod owner_link;
@@ -63,7 +65,7 @@ pub use crate::keys::host::{HostKey, HostPublicKey};
 pub use crate::store::{
     BusMessage, Subscription,
     audit::AuditFilter,
-    entity::{Page, PageRequest},
+    entity::{COUNTED, Page, PageRequest},
     hosts::DaemonStatus,
     profiles::ProfileFilter,
     servers::AttachmentKey,

@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         Revision,
-        ids::{HostId, JoinTokenId, SessionId},
+        ids::{HostId, JoinTokenId, SessionId, TokenId},
         job::Job,
     },
     store::{events, servers::AttachmentKey},
@@ -29,6 +29,8 @@ pub enum Nudge {
     JoinChange(JoinTokenId),
     /// A run of a job is wanted, or has ended.
     JobChange(Job),
+    /// An API token was made or revoked.
+    TokenChange(TokenId),
 }
 
 impl From<&Nudge> for events::Nudge {
@@ -42,6 +44,7 @@ impl From<&Nudge> for events::Nudge {
             Nudge::HostChange(id) => ("host.change", Some(id.to_string()), None),
             Nudge::JoinChange(id) => ("join.change", Some(id.to_string()), None),
             Nudge::JobChange(job) => ("job.change", Some(job.to_string()), None),
+            Nudge::TokenChange(id) => ("token.change", Some(id.to_string()), None),
         };
         Self { kind: kind.to_owned(), key, rev }
     }
@@ -60,6 +63,7 @@ impl Nudge {
             "host.change" => key.parse().ok().map(Self::HostChange),
             "join.change" => key.parse().ok().map(Self::JoinChange),
             "job.change" => key.parse().ok().map(Self::JobChange),
+            "token.change" => key.parse().ok().map(Self::TokenChange),
             _ => None,
         }
     }
@@ -86,6 +90,7 @@ mod tests {
             Nudge::HostChange(host),
             Nudge::JoinChange(JoinTokenId::from_parts(Timestamp::UNIX_EPOCH, 4)),
             Nudge::JobChange(Job::AuditVerify),
+            Nudge::TokenChange(TokenId::from_parts(Timestamp::UNIX_EPOCH, 4)),
         ] {
             let event = events::Nudge::from(&nudge);
             assert_eq!(Nudge::read(&event), Some(nudge));

@@ -51,8 +51,8 @@ impl Services {
         act: &Act,
         page: &PageRequest,
     ) -> Result<Page<OrganizationRow>, ServiceError> {
-        let Page { items, next } = self.organizations(act, page).await?;
-        Ok(Page { items: self.counted(items).await?, next })
+        let Page { items, next, count } = self.organizations(act, page).await?;
+        Ok(Page { items: self.counted(items).await?, next, count })
     }
 
     /// One organization with what belongs to it.

@@ -95,7 +95,7 @@ impl Services {
     /// The cluster at one look. The number of queries does not depend on its size.
     pub async fn overview(&self, act: &Act) -> Result<Overview, ServiceError> {
         act.require(Permission::Read)?;
-        let all = PageRequest { limit: MOST, after: None };
+        let all = PageRequest { limit: MOST, after: None, count: false };
         let now = self.now();
         let reads = async {
             tokio::try_join!(

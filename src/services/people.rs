@@ -89,7 +89,7 @@ impl Services {
         filter: &UserFilter,
         page: &PageRequest,
     ) -> Result<Page<UserRow>, ServiceError> {
-        let Page { items, next } = self.users(act, filter, page).await?;
+        let Page { items, next, count } = self.users(act, filter, page).await?;
         let users: Vec<UserId> = items.iter().map(|found| found.value.id).collect();
         let organizations: BTreeSet<OrganizationId> = items.iter().map(|found| found.value.organization_id).collect();
         let organizations: Vec<OrganizationId> = organizations.into_iter().collect();
@@ -103,7 +103,7 @@ impl Services {
             sessions: sessions.get(&user.value.id).copied().unwrap_or_default(),
             user,
         };
-        Ok(Page { items: items.into_iter().map(row).collect(), next })
+        Ok(Page { items: items.into_iter().map(row).collect(), next, count })
     }
 
     /// A page of the live sessions, each with what a list says of it.
@@ -113,7 +113,7 @@ impl Services {
         filter: &SessionFilter,
         page: &PageRequest,
     ) -> Result<Page<SessionRow>, ServiceError> {
-        let Page { items, next } = self.sessions(act, filter, page).await?;
+        let Page { items, next, count } = self.sessions(act, filter, page).await?;
         let (users, profiles) = (ids(&items, |found| found.user_id), ids(&items, |found| found.profile_id));
         let (servers, hosts) = (ids(&items, |found| found.server_id), ids(&items, |found| found.host_id));
         let (users, profiles, servers, hosts) = tokio::try_join!(
@@ -129,7 +129,7 @@ impl Services {
             host: hosts.get(&session.host_id).cloned(),
             session,
         };
-        Ok(Page { items: items.into_iter().map(row).collect(), next })
+        Ok(Page { items: items.into_iter().map(row).collect(), next, count })
     }
 
     /// What a list of sessions can be narrowed by: as many servers and hosts as a page holds.

@@ -67,7 +67,7 @@ pub struct ServerView {
 impl Services {
     /// A page of servers with how they fare.
     pub async fn server_rows(&self, act: &Act, page: &PageRequest) -> Result<Page<ServerRow>, ServiceError> {
-        let Page { items, next } = self.servers(act, page).await?;
+        let Page { items, next, count } = self.servers(act, page).await?;
         let ids: Vec<ServerId> = items.iter().map(|server| server.value.id).collect();
         let (attached, daemons, statuses) = tokio::try_join!(
             self.store().attached_hosts(&ids),
@@ -91,13 +91,13 @@ impl Services {
                 server,
             }
         };
-        Ok(Page { items: items.into_iter().map(row).collect(), next })
+        Ok(Page { items: items.into_iter().map(row).collect(), next, count })
     }
 
     /// One server with everything around it.
     pub async fn server_view(&self, act: &Act, id: ServerId) -> Result<ServerView, ServiceError> {
         let server = self.server(act, id).await?;
-        let all = PageRequest { limit: CHOICES, after: None };
+        let all = PageRequest { limit: CHOICES, after: None, count: false };
         let organizations: Vec<OrganizationId> = server.value.organization_ids.iter().copied().collect();
         let (ids, files_of, now) = ([id], [id].into(), self.now());
         let (reports, attached, statuses, machines, names, files) = tokio::try_join!(
@@ -145,7 +145,7 @@ impl Services {
 
     /// The organizations that something can be opened to, by their names.
     pub async fn organization_choices(&self, act: &Act) -> Result<Vec<(OrganizationId, Name)>, ServiceError> {
-        let page = self.organizations(act, &PageRequest { limit: CHOICES, after: None }).await?;
+        let page = self.organizations(act, &PageRequest { limit: CHOICES, after: None, count: false }).await?;
         Ok(by_name(page.items.into_iter().map(|found| (found.value.id, found.value.name)).collect()))
     }
 }

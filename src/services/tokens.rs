@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Act, SOON, ServiceError, Services, history::in_words};
+use super::{Act, Nudge, SOON, ServiceError, Services, history::in_words};
 use crate::{
     domain::{
         audit::{Action, Actor},
@@ -80,6 +80,7 @@ impl Services {
                 Ok::<_, ServiceError>(tx.record(entry).await?)
             })
             .await?;
+        self.nudge(&Nudge::TokenChange(id));
         Ok(IssuedToken { token: stored.token.clone(), text: secret.to_text() })
     }
 
@@ -120,7 +121,9 @@ impl Services {
                 }
                 Ok(tx.record(entry).await?)
             })
-            .await
+            .await?;
+        self.nudge(&Nudge::TokenChange(id));
+        Ok(())
     }
 
     /// Who the bearer of a token is.

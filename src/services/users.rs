@@ -122,7 +122,7 @@ impl Services {
         page: &PageRequest,
     ) -> Result<Page<Revised<User>>, ServiceError> {
         act.require(Permission::Read)?;
-        let nobody = Page { items: Vec::new(), next: None };
+        let nobody = Page { items: Vec::new(), next: None, count: None };
         let named = match &filter.search.organization {
             None => return Ok(self.store().list_users(filter, page).await?),
             Some(OrganizationRef::Id(id)) => Some(*id),

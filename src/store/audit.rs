@@ -126,6 +126,7 @@ impl Store {
     /// A page of the trail, the newest first.
     pub async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
         let mut query = filter.query();
+        let count = self.count(AUDIT, &query, page).await?;
         if let Some(after) = &page.after {
             query.insert("_id", doc! { "$lt": after });
         }
@@ -134,7 +135,7 @@ impl Store {
         let more = rows.len() > page.limit as usize;
         let items: Vec<AuditEntry> = rows.into_iter().take(page.limit as usize).map(entry).collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| more).map(|last| last.id.to_string());
-        Ok(Page { items, next })
+        Ok(Page { items, next, count })
     }
 
     pub(super) fn audit(&self) -> Collection<Document> {

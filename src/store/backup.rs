@@ -33,7 +33,7 @@ use super::{
 /// Says that a restore has begun and not ended.
 pub(super) const MARK: &str = "restoring";
 /// Documents that nobody needs later.
-const TRANSIENT: [&str; 3] = [EVENTS, "leases", "rates"];
+const TRANSIENT: [&str; 4] = [EVENTS, "leases", "rates", "replies"];
 /// What others refer to comes before them, so that references can be checked on the way.
 const FIRST: [&str; 6] = ["cluster", "organizations", "servers", "hosts", "users", "profiles"];
 /// What a database that was prepared and never used holds.

@@ -41,6 +41,7 @@ use super::{
     Store, StoreError,
     error::Outage,
     events::{EVENTS, EmitCounters, Emitter, KINDS, Nudge, SEED, ensure_collection, random},
+    replay::EventId,
 };
 use crate::{
     metrics::catalogue::{BUS_EVENTS, BUS_RESYNCS},
@@ -97,16 +98,24 @@ pub enum BusMessage {
     Resync,
 }
 
+/// A message, and which event it was.
+type Heard = (Option<EventId>, BusMessage);
+
 /// Hears what comes after it was made. Load what you need after subscribing, not before.
 #[derive(Debug)]
-pub struct Subscription(broadcast::Receiver<BusMessage>);
+pub struct Subscription(broadcast::Receiver<Heard>);
 
 impl Subscription {
     /// The next message; `None` when the bus has stopped. Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<BusMessage> {
+        self.recv_with_id().await.map(|(_, message)| message)
+    }
+
+    /// The same with the id of the event, which [`Store::replay`] goes on after.
+    pub async fn recv_with_id(&mut self) -> Option<(Option<EventId>, BusMessage)> {
         match self.0.recv().await {
-            Ok(message) => Some(message),
-            Err(broadcast::error::RecvError::Lagged(_)) => Some(BusMessage::Resync),
+            Ok(heard) => Some(heard),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some((None, BusMessage::Resync)),
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
@@ -116,7 +125,7 @@ impl Subscription {
 #[derive(Debug, Clone)]
 pub struct Bus {
     emitter: Emitter,
-    messages: broadcast::WeakSender<BusMessage>,
+    messages: broadcast::WeakSender<Heard>,
     counters: Arc<BusCounters>,
 }
 
@@ -284,7 +293,7 @@ fn events(batch: &RawBatch) -> Result<Vec<Event>, StoreError> {
 struct Listener {
     store: Store,
     settings: BusSettings,
-    messages: broadcast::Sender<BusMessage>,
+    messages: broadcast::Sender<Heard>,
     counters: Arc<BusCounters>,
     seen: Seen,
     /// Until the first opening: what happened before is loaded, not listened to.
@@ -333,7 +342,7 @@ impl Listener {
         if let Some(reason) = gap {
             self.store.metrics().count(&BUS_RESYNCS, [reason]);
             self.counters.resyncs.fetch_add(1, Ordering::Relaxed);
-            let _ = self.messages.send(BusMessage::Resync);
+            let _ = self.messages.send((None, BusMessage::Resync));
         }
         loop {
             let Some(batch) = self.next(&mut cursor).await? else { return Ok(()) };
@@ -409,7 +418,7 @@ impl Listener {
             self.counters.heard.fetch_add(1, Ordering::Relaxed);
             let kind = KINDS.into_iter().find(|kind| *kind == nudge.kind).unwrap_or("other");
             self.store.metrics().count(&BUS_EVENTS, [kind]);
-            let _ = self.messages.send(BusMessage::Nudge(nudge)); // nobody listens: fine
+            let _ = self.messages.send((Some(EventId(id)), BusMessage::Nudge(nudge))); // nobody listens: fine
         }
         beat
     }

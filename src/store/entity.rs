@@ -39,7 +39,12 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page begins, if there is one.
     pub next: Option<String>,
+    /// How many rows there are on all pages, if that was asked for; counted no further than [`COUNTED`] and one.
+    pub count: Option<u64>,
 }
+
+/// Rows are counted so far; one more says that there are more.
+pub const COUNTED: u64 = 10_000;
 
 /// Which page.
 #[derive(Debug, Clone)]
@@ -48,6 +53,8 @@ pub struct PageRequest {
     pub limit: u32,
     /// The `next` of the page before.
     pub after: Option<String>,
+    /// Whether to count as well.
+    pub count: bool,
 }
 
 impl Store {
@@ -63,6 +70,7 @@ impl Store {
         mut filter: Document,
         page: &PageRequest,
     ) -> Result<Page<Revised<E>>, StoreError> {
+        let count = self.count(E::COLLECTION, &filter, page).await?;
         if let Some(after) = &page.after {
             filter.insert("_id", doc! { "$gt": after });
         }
@@ -73,7 +81,21 @@ impl Store {
         rows.truncate(page.limit as usize);
         let next = rows.last().filter(|_| more).map(id_of);
         let items = rows.iter().map(decode::<E>).collect::<Result<_, _>>()?;
-        Ok(Page { items, next })
+        Ok(Page { items, next, count })
+    }
+
+    /// How many rows match, if the page wants to know; `filter` is that of the list, without the place in it.
+    pub(super) async fn count(
+        &self,
+        collection: &str,
+        filter: &Document,
+        page: &PageRequest,
+    ) -> Result<Option<u64>, StoreError> {
+        if !page.count {
+            return Ok(None);
+        }
+        let collection = self.database().collection::<Document>(collection);
+        Ok(Some(collection.count_documents(filter.clone()).limit(COUNTED + 1).await?))
     }
 
     /// All nouns that match.

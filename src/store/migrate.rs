@@ -61,6 +61,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     6 "0006-audit-and-jobs";
     7 "0007-retention";
     8 "0008-people";
+    9 "0009-replies";
 };
 
 /// A migration that the database lacks.

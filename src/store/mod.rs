@@ -40,6 +40,8 @@ pub mod private;
 pub mod profiles;
 pub mod rates;
 pub mod removed;
+pub mod replay;
+pub mod replies;
 pub mod retention;
 pub mod server_keys;
 pub mod servers;

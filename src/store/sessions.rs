@@ -246,6 +246,7 @@ impl Store {
         if let Some(server) = filter.server_id {
             query.insert("server_id", server.to_string());
         }
+        let count = self.count("sessions", &query, page).await?;
         if let Some(after) = &page.after {
             query.insert("_id", doc! { "$gt": after });
         }
@@ -254,7 +255,7 @@ impl Store {
         let more = rows.len() > page.limit as usize;
         let items: Vec<Session> = rows.into_iter().take(page.limit as usize).map(session).collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| more).map(|last| last.id.to_string());
-        Ok(Page { items, next })
+        Ok(Page { items, next, count })
     }
 
     /// The live sessions that the given hosts carry, of any of these users and on any of these servers.

@@ -117,19 +117,20 @@ impl Store {
 
     /// A page of the join tokens that are good and unused, the oldest first.
     pub async fn open_join_tickets(&self, now: Timestamp, page: &PageRequest) -> Result<Page<JoinTicket>, StoreError> {
-        let mut filter = doc! { "kind": JoinTicket::KIND, "redeemed": null, "expires_at": { "$gt": date(now) } };
-        if let Some(after) = &page.after {
-            filter.insert("token_id", doc! { "$gt": after });
-        }
+        let filter = doc! { "kind": JoinTicket::KIND, "redeemed": null, "expires_at": { "$gt": date(now) } };
         let rows = self.tickets().find(filter).sort(doc! { "token_id": 1 }).await?;
         let rows: Vec<Document> = rows.try_collect().await?;
         // There are few at a time: each is good for a day at most, so time is judged here, by its own form.
         let open = rows.into_iter().map(read::<JoinTicket>).collect::<Result<Vec<_>, _>>()?;
         let mut items: Vec<_> = open.into_iter().map(|ticket| ticket.body).filter(|t| t.good_until > now).collect();
+        let count = page.count.then_some(items.len() as u64);
+        let items_after =
+            |token: &JoinTicket| page.after.as_ref().is_none_or(|after| token.token_id.to_string() > *after);
+        items.retain(items_after);
         let more = items.len() > page.limit as usize;
         items.truncate(page.limit as usize);
         let next = items.last().filter(|_| more).map(|last| last.token_id.to_string());
-        Ok(Page { items, next })
+        Ok(Page { items, next, count })
     }
 
     /// The join token of this id, used or not.

@@ -95,6 +95,7 @@ impl Store {
     /// A page of the tokens that are not over.
     pub async fn list_tokens(&self, now: Timestamp, page: &PageRequest) -> Result<Page<ApiToken>, StoreError> {
         let mut filter = doc! { "expires_at": { "$gt": date(now) } };
+        let count = self.count(COLLECTION, &filter, page).await?;
         if let Some(after) = &page.after {
             filter.insert("_id", doc! { "$gt": after });
         }
@@ -104,7 +105,7 @@ impl Store {
         rows.truncate(page.limit as usize);
         let items: Vec<_> = rows.iter().map(|row| Ok(read(row)?.token)).collect::<Result<_, StoreError>>()?;
         let next = items.last().filter(|_| more).map(|last| last.id.to_string());
-        Ok(Page { items, next })
+        Ok(Page { items, next, count })
     }
 
     /// Notes that a token is in use.

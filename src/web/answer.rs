@@ -4,7 +4,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use data_encoding::HEXLOWER;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use super::problem::{Code, Problem, etag};
 use crate::domain::{Revised, Revision};
@@ -20,13 +22,51 @@ pub(super) fn json(value: &impl Serialize) -> Response {
     }
 }
 
+/// Marks an answer that may be given again to the same request: it holds no secret. What bears no mark is kept nowhere.
+#[derive(Clone, Copy)]
+pub(super) struct Repeatable;
+
+fn repeatable(mut response: Response) -> Response {
+    response.extensions_mut().insert(Repeatable);
+    response
+}
+
 /// One object with its revision as `ETag`.
 pub(super) struct Single<T>(pub(super) Revised<T>);
 
 impl<T: Serialize> IntoResponse for Single<T> {
     fn into_response(self) -> Response {
-        tagged(json(&self.0.value), self.0.rev)
+        repeatable(tagged(json(&self.0.value), self.0.rev))
     }
+}
+
+/// One object that can also show what changes without a revision. Its `ETag` is then of both; as `If-Match` the revision
+/// counts.
+pub(super) struct Moving<T> {
+    /// The object.
+    pub(super) found: Revised<T>,
+    /// Whether it shows more than what its revision stands for.
+    pub(super) moved: bool,
+}
+
+impl<T: Serialize> IntoResponse for Moving<T> {
+    fn into_response(self) -> Response {
+        if self.moved {
+            tagged_by_content(&format!("{}-", self.found.rev.0), &self.found.value)
+        } else {
+            tagged(json(&self.found.value), self.found.rev)
+        }
+    }
+}
+
+/// JSON with a digest of itself behind `prefix` as its `ETag`.
+fn tagged_by_content(prefix: &str, value: &impl Serialize) -> Response {
+    let Ok(body) = serde_json::to_vec(value) else { return json(value) };
+    let digest: [u8; 32] = Sha256::digest(&body).into();
+    let short = digest.first_chunk::<8>().map(|short| HEXLOWER.encode(short)).unwrap_or_default();
+    let headers =
+        [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, format!("\"{prefix}{short}\""))];
+    (headers, body).into_response()
 }
 
 /// A new object, and where it is from now on.
@@ -41,7 +81,7 @@ pub(super) struct Created<T> {
 
 impl<T: Serialize> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
-        created(json(&self.body), &self.location, self.rev)
+        repeatable(created(json(&self.body), &self.location, self.rev))
     }
 }
 
@@ -66,7 +106,7 @@ pub(super) struct Plain<T>(pub(super) T);
 
 impl<T: Serialize> IntoResponse for Plain<T> {
     fn into_response(self) -> Response {
-        json(&self.0)
+        tagged_by_content("", &self.0)
     }
 }
 
@@ -98,7 +138,7 @@ pub(super) struct NoContent;
 
 impl IntoResponse for NoContent {
     fn into_response(self) -> Response {
-        StatusCode::NO_CONTENT.into_response()
+        repeatable(StatusCode::NO_CONTENT.into_response())
     }
 }
 
@@ -107,7 +147,7 @@ pub(super) struct Accepted;
 
 impl IntoResponse for Accepted {
     fn into_response(self) -> Response {
-        StatusCode::ACCEPTED.into_response()
+        repeatable(StatusCode::ACCEPTED.into_response())
     }
 }
 
@@ -131,14 +171,24 @@ pub(super) struct List<T> {
     pub(super) items: Vec<T>,
     /// Where the next page begins.
     pub(super) next_cursor: Option<String>,
+    /// How many there are on all pages, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Option<u64>,
     /// The same as a `Link` header (RFC 8288).
     #[serde(skip)]
     pub(super) link: Option<String>,
 }
 
+impl<T> List<T> {
+    /// All rows of a list that has one page.
+    pub(super) fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None, count: None, link: None }
+    }
+}
+
 impl<T: Serialize> IntoResponse for List<T> {
     fn into_response(self) -> Response {
-        let mut response = json(&self);
+        let mut response = tagged_by_content("", &self);
         if let Some(link) = self.link.and_then(|link| HeaderValue::try_from(link).ok()) {
             response.headers_mut().insert(header::LINK, link);
         }

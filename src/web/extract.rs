@@ -46,7 +46,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-fn no_token() -> Problem {
+/// That nobody is known to ask.
+pub(super) fn no_token() -> Problem {
     Problem::new(Code::NoToken, "send an API token: `Authorization: Bearer pst_…`")
 }
 
@@ -152,6 +153,8 @@ fn if_match(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
         return Ok(None);
     }
     let digits = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    // Behind the revision stands what moves without one.
+    let digits = digits.map(|digits| digits.split_once('-').map_or(digits, |(revision, _)| revision));
     let digits = digits.filter(|digits| given.next().is_none() && digits.bytes().all(|byte| byte.is_ascii_digit()));
     let revision = digits.and_then(|digits| digits.parse().ok()).map(Revision);
     revision.map(Some).ok_or_else(|| Problem::header("If-Match", "must be `*` or one ETag as it was received"))
@@ -169,11 +172,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let detail = "the body must be JSON: send `Content-Type: application/json`";
             return Err(Problem::new(Code::NotDeclaredJson, detail));
         }
-        match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state)).await {
-            Ok(Ok(bytes)) => read_json(&bytes).map(Self),
-            Ok(Err(rejection)) => Err(unread(&rejection)),
-            Err(_elapsed) => Err(Problem::new(Code::TooSlow, "the body did not arrive in time")),
-        }
+        read_json(&read_body(request, state).await?).map(Self)
+    }
+}
+
+/// The whole body of a request, within its bounds.
+pub(super) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(rejection)) => Err(unread(&rejection)),
+        Err(_elapsed) => Err(Problem::new(Code::TooSlow, "the body did not arrive in time")),
     }
 }
 
@@ -251,7 +259,7 @@ pub(super) trait Filter: DeserializeOwned + ToSchema {
 pub(super) struct Query<F> {
     /// Which rows.
     pub(super) filter: F,
-    /// Which page of them.
+    /// Which page of them, and whether to count.
     pub(super) page: PageRequest,
     /// The list's address without the place in it.
     base: String,
@@ -267,22 +275,28 @@ impl<F: Filter, S: Sync> FromRequestParts<S> for Query<F> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let mut page = PageRequest { limit: USUAL, after: None };
-        let mut seen = (false, false);
+        let mut page = PageRequest { limit: USUAL, after: None, count: false };
+        let mut seen = (false, false, false);
         let mut rest = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             match &*name {
                 "limit" if !std::mem::replace(&mut seen.0, true) => page.limit = limit(&value)?,
                 "cursor" if !std::mem::replace(&mut seen.1, true) => page.after = Some(cursor::<F::Id>(&value)?),
-                "limit" | "cursor" => return Err(Problem::parameter(&name, "is given twice")),
+                "count" if !std::mem::replace(&mut seen.2, true) => page.count = count(&value)?,
+                "limit" | "cursor" | "count" => return Err(Problem::parameter(&name, "is given twice")),
                 _ => drop(rest.append_pair(&name, &value)),
             }
         }
         let rest = rest.finish();
         let filter = read_query(&rest)?;
         let separator = if rest.is_empty() { "" } else { "&" };
-        Ok(Self { filter, base: format!("{}?{rest}{separator}limit={}", parts.uri.path(), page.limit), page })
+        let counted = if page.count { "&count=true" } else { "" };
+        Ok(Self { filter, base: format!("{}?{rest}{separator}limit={}{counted}", parts.uri.path(), page.limit), page })
     }
+}
+
+fn count(text: &str) -> Result<bool, Problem> {
+    text.parse().map_err(|_other| Problem::parameter("count", "must be `true` or `false`"))
 }
 
 fn limit(text: &str) -> Result<u32, Problem> {
@@ -318,7 +332,7 @@ impl<F> Query<F> {
     pub(super) fn answer<R, T>(&self, page: Page<R>, show: impl FnMut(R) -> T) -> List<T> {
         let link = self.next(&page).map(|next| format!("<{next}>; rel=\"next\""));
         let next = page.next.map(|last| BASE64URL_NOPAD.encode(last.as_bytes()));
-        List { items: page.items.into_iter().map(show).collect(), next_cursor: next, link }
+        List { items: page.items.into_iter().map(show).collect(), next_cursor: next, count: page.count, link }
     }
 }
 
@@ -391,6 +405,7 @@ mod tests {
             if_match(&headers).map_err(|_refused| ())
         };
         assert_eq!(read("\"12\""), Ok(Some(Revision(12))));
+        assert_eq!(read("\"12-9f86d081884c7d65\""), Ok(Some(Revision(12))));
         assert_eq!(read("*"), Ok(None));
         assert_eq!(if_match(&HeaderMap::new()).ok(), Some(None));
         for bad in ["12", "W/\"12\"", "\"\"", "\"-1\"", "\"1\", \"2\"", "\"+1\""] {

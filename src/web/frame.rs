@@ -13,6 +13,7 @@ use std::{
 };
 
 use axum::{
+    body::Body,
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::Authority},
     middleware::Next,
@@ -177,7 +178,12 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
 
+    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let looks = [Method::GET, Method::HEAD].contains(&method);
     let mut response = frame.answer(request, next).await;
+    if looks && known.is_some_and(|known| is_known(&response, &known)) {
+        response = not_modified(response);
+    }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         log_cause(&problem, id);
         let act = response.extensions_mut().remove::<Act>();
@@ -216,6 +222,22 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
         client = client.map(tracing::field::display),
         "request"
     );
+    response
+}
+
+/// Whether an answer is one that the asker has, by the weak comparison of RFC 9110, section 13.1.2.
+fn is_known(response: &Response, known: &HeaderValue) -> bool {
+    let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
+    let (Some(tag), Ok(known), StatusCode::OK) = (tag, known.to_str(), response.status()) else { return false };
+    let mut tags = known.split(',').map(str::trim).map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
+    known.trim() == "*" || tags.any(|known| known == tag)
+}
+
+fn not_modified(mut response: Response) -> Response {
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.body_mut() = Body::empty();
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response.headers_mut().remove(header::CONTENT_LENGTH);
     response
 }
 
@@ -258,7 +280,7 @@ fn set_headers(headers: &mut HeaderMap, id: RequestId, https: bool) {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, middleware, routing::get};
+    use axum::{Router, middleware, routing::get};
     use tokio_util::{sync::CancellationToken, task::TaskTracker};
     use tower::ServiceExt as _;
 

@@ -14,6 +14,7 @@
 mod admin;
 mod answer;
 mod api;
+mod bearer;
 mod client;
 mod cookies;
 mod download;
@@ -22,6 +23,7 @@ mod extract;
 mod forms;
 mod frame;
 mod listen;
+mod once;
 mod openapi;
 mod ops;
 mod page;
@@ -195,17 +197,17 @@ pub async fn start(
     let opening = Opening { services: &services, trusted_proxies: Arc::from(trusted_proxies) };
     let mut open = Vec::new();
     if roles.contains(&ProcessRole::Portal) {
-        let router = route::router(portal::routes(), &services, services.clone());
+        let router = route::router(portal::routes(), &services, tracker, services.clone());
         open.push(opening.open(PUBLIC, public, router).await?);
     }
     if roles.contains(&ProcessRole::Console) {
-        let router = route::router(admin_routes(), &services, services.clone());
+        let router = route::router(admin_routes(), &services, tracker, services.clone());
         open.push(opening.open(ADMIN, admin, router).await?);
     }
     let plain = Listener { tls: None, ..ops };
     let certificates_end = open.iter().filter_map(|opened| opened.certificate_end).min();
     let state = Ops { source: status, metrics: services.metrics().clone(), certificates_end };
-    let ops = opening.open("ops", plain, route::router(ops::routes(), &services, state)).await?;
+    let ops = opening.open("ops", plain, route::router(ops::routes(), &services, tracker, state)).await?;
 
     let address_of = |name| open.iter().find(|opened| opened.name == name).map(|opened| opened.address);
     let bound = BoundAddresses { public: address_of(PUBLIC), admin: address_of(ADMIN), ops: ops.address };

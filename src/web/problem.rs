@@ -17,8 +17,13 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::bearer::tell;
 use crate::{
-    domain::{Revision, ids::RequestId},
+    domain::{
+        Revision,
+        ids::RequestId,
+        limits::{Allowance, Limit},
+    },
     services::ServiceError,
 };
 
@@ -85,6 +90,12 @@ codes! {
     TooMany = "PST-HTTP-011", TOO_MANY_REQUESTS, true;
     /// The body is no form.
     NotAForm = "PST-HTTP-012", BAD_REQUEST, false;
+    /// A request with this idempotency key is being done.
+    KeyBusy = "PST-HTTP-013", CONFLICT, true;
+    /// The idempotency key was sent with another request.
+    KeyReused = "PST-HTTP-014", UNPROCESSABLE_ENTITY, false;
+    /// A request with this idempotency key was begun, and its reply cannot be given again.
+    KeySpent = "PST-HTTP-015", CONFLICT, false;
     /// There is no token.
     NoToken = "PST-AUTH-001", UNAUTHORIZED, false;
     /// The token is unknown, wrong or over.
@@ -140,6 +151,7 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     current: Option<Revision>,
     after: Option<Duration>,
+    limit: Option<Limit>,
     cause: Option<Arc<ServiceError>>,
 }
 
@@ -177,7 +189,18 @@ const PAUSE: Duration = Duration::from_secs(30);
 impl Problem {
     /// A problem in words for the one who asked.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), current: None, after: None, cause: None }
+        Self { code, detail: detail.into(), errors: Vec::new(), current: None, after: None, limit: None, cause: None }
+    }
+
+    /// The same, worth another try after some time.
+    pub(super) fn after(self, after: Duration) -> Self {
+        Self { after: Some(after), ..self }
+    }
+
+    /// Whether it is certain that the request changed nothing.
+    pub(super) fn changed_nothing(&self) -> bool {
+        let refused_early = matches!(self.code, Code::Busy | Code::Paused | Code::NoMasterKey);
+        self.code.status().is_client_error() || refused_early
     }
 
     /// A value of the body that cannot be taken; `pointer` as of RFC 6901, empty for the body itself.
@@ -258,6 +281,9 @@ impl Problem {
         if let Some(after) = self.after {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().saturating_add(1)));
         }
+        if let Some(limit) = self.limit {
+            tell(&Allowance { limit, left: 0, full_in: self.after.unwrap_or_default() }, headers);
+        }
         let challenge = match self.code {
             Code::NoToken => Some(r#"Bearer realm="postern""#),
             Code::BadToken => Some(r#"Bearer realm="postern", error="invalid_token""#),
@@ -298,7 +324,9 @@ impl From<ServiceError> for Problem {
             ServiceError::Stale { current } => Self { current: Some(current), ..Self::new(Code::Stale, detail) },
             ServiceError::Forbidden(_) => Self::new(Code::Forbidden, detail),
             ServiceError::Unauthenticated => Self::new(Code::BadToken, detail),
-            ServiceError::TooMany { after } => Self { after: Some(after), ..Self::new(Code::TooMany, detail) },
+            ServiceError::TooMany { limit, after } => {
+                Self { after: Some(after), limit: Some(limit), ..Self::new(Code::TooMany, detail) }
+            }
             ServiceError::Paused => Self { after: Some(PAUSE), ..Self::new(Code::Paused, detail) },
             ServiceError::NoMasterKey => Self::new(Code::NoMasterKey, detail),
             ServiceError::Unavailable(_) => {

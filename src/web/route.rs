@@ -3,18 +3,17 @@
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::DefaultBodyLimit,
     handler::Handler,
     http::{Method, Uri},
-    middleware::{self, Next},
-    response::{IntoResponse as _, Response},
+    middleware,
     routing::{MethodFilter, MethodRouter, on},
 };
 
+use tokio_util::task::TaskTracker;
+
 use super::{
-    admin,
-    answer::json,
-    extract::authenticate,
+    admin, bearer,
     openapi::Documented,
     portal,
     problem::{Code, Problem},
@@ -116,15 +115,20 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     }
 }
 
-/// The router of a listener.
-pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, services: &Services, state: S) -> Router {
+/// The router of a listener. What must not end with its request runs in `tasks`.
+pub(super) fn router<S: Clone + Send + Sync + 'static>(
+    routes: Vec<Route<S>>,
+    services: &Services,
+    tasks: &TaskTracker,
+    state: S,
+) -> Router {
     let mut built = Router::new();
     for Route { info, mut handler, documented: _ } in routes {
         match info.access {
             Access::Anyone => {}
             Access::Bearer(permission) => {
-                let state = (services.clone(), permission, info.can_be_tried);
-                handler = handler.route_layer(middleware::from_fn_with_state(state, guard));
+                let state = (services.clone(), tasks.clone(), permission, info.can_be_tried);
+                handler = handler.route_layer(middleware::from_fn_with_state(state, bearer::guard));
             }
             Access::Console(permission) => {
                 let state = (services.clone(), permission);
@@ -143,64 +147,4 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(routes: Vec<Route<S>>, se
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(state)
-}
-
-/// Lets only bearers of the right through to the handler, before the body is read. Of an act that is only to be tried, the
-/// answer is what it would do.
-async fn guard(
-    State((services, permission, can_be_tried)): State<(Services, Permission, bool)>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let id = request.extensions().get().copied();
-    let act = authenticate(&services, request.headers(), id).await?;
-    let refused = act.clone();
-    let answer = let_in((permission, can_be_tried), act, request, next).await;
-    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    name_refused(&mut response, refused);
-    Ok(response)
-}
-
-async fn let_in(
-    (permission, can_be_tried): (Permission, bool),
-    act: Act,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    act.require(permission)?;
-    if !can_be_tried || !take_dry_run(&mut request)? {
-        request.extensions_mut().insert(act);
-        return Ok(next.run(request).await);
-    }
-    let (act, trial) = act.tried();
-    request.extensions_mut().insert(act);
-    let response = next.run(request).await;
-    Ok(if response.status().is_success() { json(&trial.effect()) } else { response })
-}
-
-/// Takes `dry_run` out of the query, so that the handler finds what it knows.
-fn take_dry_run(request: &mut Request) -> Result<bool, Problem> {
-    let query = request.uri().query().unwrap_or_default();
-    let mut given = None;
-    let mut rest = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match (&*name, value.parse()) {
-            ("dry_run", Ok(tried)) if given.is_none() => given = Some(tried),
-            ("dry_run", _) => return Err(Problem::parameter("dry_run", "must be `true` or `false`, once")),
-            _ => drop(rest.append_pair(&name, &value)),
-        }
-    }
-    let Some(tried) = given else { return Ok(false) };
-    let (path, rest) = (request.uri().path(), rest.finish());
-    let target = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
-    // What came as a path and a query can be read as one again.
-    *request.uri_mut() = target.parse().map_err(|_never| Problem::new(Code::BadPath, "the path cannot be read"))?;
-    Ok(tried)
-}
-
-/// Leaves a word about who was refused, for the trail.
-pub(super) fn name_refused(response: &mut Response, act: Act) {
-    if response.extensions().get::<Problem>().is_some_and(Problem::is_refusal) {
-        response.extensions_mut().insert(act);
-    }
 }

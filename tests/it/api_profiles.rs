@@ -138,8 +138,9 @@ async fn no_secret_stays_in_the_database_or_in_any_answer() {
 
     let mut asked = 0;
     for route in postern::web::routes().admin {
-        // Pages take no token, and the document speaks of secrets and holds none.
-        let answers = route.path.starts_with("/api/") && !route.path.ends_with("openapi.json");
+        // Pages take no token, the document speaks of secrets and holds none, and a stream has no end.
+        let other = ["/api/v1/openapi.json", "/api/v1/events"].contains(&route.path);
+        let answers = route.path.starts_with("/api/") && !other;
         if route.method.as_str() != "GET" || !answers {
             continue;
         }
@@ -153,7 +154,9 @@ async fn no_secret_stays_in_the_database_or_in_any_answer() {
         for id in ids {
             let answer = world.owner.send("GET", &route.path.replace("{id}", &id), &[], None);
             assert_eq!(answer.checked(), 200, "{answer:?}");
-            for secret in secrets.iter().map(String::as_str).chain(["secret", "BEGIN", "fingerprint"]) {
+            // An authority is known by its fingerprint; that of a profile is nobody's business.
+            let of_profiles = (list != "/api/v1/authorities").then_some("fingerprint");
+            for secret in secrets.iter().map(String::as_str).chain(["secret", "BEGIN"]).chain(of_profiles) {
                 assert!(!answer.body.contains(secret), "{secret} in {answer:?}");
             }
             asked += 1;

@@ -177,7 +177,7 @@ impl World {
     }
 
     async fn sessions(&self) -> Vec<Session> {
-        let page = PageRequest { after: None, limit: 100 };
+        let page = PageRequest { after: None, limit: 100, count: false };
         self.services.sessions(&owner(), &SessionFilter::default(), &page).await.unwrap().items
     }
 

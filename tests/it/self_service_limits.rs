@@ -19,7 +19,7 @@ async fn the_limit_of_an_account_holds_over_all_hosts() {
     let (granted, refused): (Vec<_>, Vec<_>) = join_all(spend).await.into_iter().partition(Result::is_ok);
     assert_eq!(granted.len(), Limit::ProfileIssue.rate().most as usize);
     for refusal in refused {
-        let Err(ServiceError::TooMany { after }) = refusal else { panic!("{refusal:?}") };
+        let Err(ServiceError::TooMany { after, .. }) = refusal else { panic!("{refusal:?}") };
         assert!(after <= Limit::ProfileIssue.rate().per, "{after:?}");
     }
     rig.hosts[0].limit_account(Limit::ProfileIssue, "usr_y").await.unwrap();

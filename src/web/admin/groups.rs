@@ -212,7 +212,7 @@ pub(super) async fn create(
 async fn found<'a>(services: &Services, desk: &'a Desk, id: &GroupId) -> Result<GroupPage<'a>, Problem> {
     let group = services.group(&desk.act, id.name()).await?;
     let filter = UserFilter { search: UserSearch::of_group(group.name.clone()), ..UserFilter::default() };
-    let page = PageRequest { limit: SHOWN, after: None };
+    let page = PageRequest { limit: SHOWN, after: None, count: false };
     let people = services.user_rows(&desk.act, &filter, &page).await?;
     let names = services.server_names(&desk.act, &group.servers).await?;
     let servers = group.servers.iter().filter_map(|id| Some((Link::to(id), names.get(id)?.to_string()))).collect();

@@ -18,13 +18,13 @@ use crate::{
         logins::{Admin, Use},
     },
     web::{
+        bearer::name_refused,
         cookies::Cookie,
         download::accepts,
         forms::Form,
         page::{Chrome, Flash, go, set_cookie, show, site_of},
         portal::sign_in::Empty,
         problem::{Code, Problem},
-        route::name_refused,
         site::Site,
     },
 };

@@ -153,7 +153,7 @@ pub(super) async fn list(
     desk.live = TOPICS;
     let page = services.host_rows(&desk.act, &query.page).await?;
     let next = query.next(&page);
-    let first = crate::services::PageRequest { limit: crate::web::extract::USUAL, after: None };
+    let first = crate::services::PageRequest { limit: crate::web::extract::USUAL, after: None, count: false };
     let (waiting, releases) = tokio::try_join!(services.join_tokens(&desk.act, &first), services.releases(&desk.act))?;
     Ok(desk.show(&Hosts::new(&desk, page, waiting.items, &releases, (query.is_first(), next))))
 }

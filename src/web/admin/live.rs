@@ -47,6 +47,8 @@ pub(super) enum Topic {
     Hosts,
     /// What periodic jobs do.
     Jobs,
+    /// Which API tokens there are.
+    Tokens,
 }
 
 impl Topic {
@@ -57,6 +59,7 @@ impl Topic {
             Self::Sessions => "sessions",
             Self::Hosts => "hosts",
             Self::Jobs => "jobs",
+            Self::Tokens => "tokens",
         }
     }
 
@@ -66,6 +69,7 @@ impl Topic {
             Nudge::SessionChange(_) | Nudge::SessionEnd(_) => Some(Self::Sessions),
             Nudge::HostChange(_) | Nudge::DaemonChange(_) | Nudge::JoinChange(_) => Some(Self::Hosts),
             Nudge::JobChange(_) => Some(Self::Jobs),
+            Nudge::TokenChange(_) => Some(Self::Tokens),
             Nudge::CertificateRequest(_) => None,
         }
     }
@@ -134,7 +138,7 @@ impl Listener {
                 }
             }
         };
-        let is_certain = !matches!(heard, Word::Changed("sessions" | "hosts" | "jobs"));
+        let is_certain = !matches!(heard, Word::Changed("sessions" | "hosts" | "jobs" | "tokens"));
         if is_certain && !self.is_signed_in().await {
             self.is_over = true;
             return Some(Word::Over);

@@ -149,7 +149,7 @@ impl Book {
             let value = Organization { id: id::<OrganizationId>(number), name: text(name) };
             OrganizationRow { organization: Revised { rev: Revision(7), value }, users, servers }
         };
-        let page = |items| Page { items, next: None };
+        let page = |items| Page { items, next: None, count: None };
         let mut desk = self.desk("/organizations");
         desk.live = &[Topic::Policy];
         let rows = || vec![row(1, self.name, 214, 3), row(2, "Contractors", 12, 1), row(3, "Build machines", 1, 0)];

@@ -58,9 +58,10 @@ impl Book {
             ]
         };
         let makers = || vec![Some(name.to_owned()), Some("postern token create".to_owned()), None];
-        let page = |items| Page { items, next: None };
+        let page = |items| Page { items, next: None, count: None };
         let next = || Some("/tokens?limit=50&cursor=x".to_owned());
         let mut desk = self.desk("/tokens");
+        desk.live = &[super::live::Topic::Tokens];
         let list = Tokens::new(&desk, page(rows()), makers(), false, next());
         self.add("tokens", &list);
         desk.chrome.flash = Some(Flash::TokenRevoked);

@@ -198,7 +198,7 @@ pub(super) async fn list(
     desk.live = &[Topic::Sessions, Topic::Hosts];
     let filter = query.filter.filter()?;
     let page = services.session_rows(&desk.act, &filter, &query.page).await?;
-    let choices = PageRequest { limit: CHOICES, after: None };
+    let choices = PageRequest { limit: CHOICES, after: None, count: false };
     let around = services.session_surroundings(&desk.act, &filter, &choices).await?;
     let next = query.next(&page);
     let list = Sessions { is_first: query.is_first(), next, ..Sessions::new(&desk, filter, page, around) };

@@ -9,6 +9,7 @@ use super::{
     desk::Desk,
     fields::{FieldError, Fields, error_of},
     links::Link,
+    live::Topic,
 };
 use crate::{
     domain::{
@@ -88,9 +89,10 @@ impl<'a> Tokens<'a> {
 
 pub(super) async fn list(
     State(services): State<Services>,
-    desk: Desk,
+    mut desk: Desk,
     query: Query<All<TokenId>>,
 ) -> Result<Response, Problem> {
+    desk.live = &[Topic::Tokens];
     let page = services.tokens(&desk.act, &query.page).await?;
     let makers = services.makers(&page.items).await?;
     let next = query.next(&page);

@@ -16,5 +16,5 @@ pub(super) async fn list(
     Caller(act): Caller,
     _: NoQuery,
 ) -> Answer<List<AuthorityView>> {
-    Ok(List { items: services.authority_views(&act).await?, next_cursor: None, link: None })
+    Ok(List::whole(services.authority_views(&act).await?))
 }

@@ -11,7 +11,7 @@ use crate::{
         removal::{Removal, RemovalView},
     },
     web::{
-        answer::{Answer, List, NoContent, Ordered, Plain, Single},
+        answer::{Answer, List, Moving, NoContent, Ordered, Plain, Single},
         extract::{All, At, AtWith, Caller, IfMatch, Json, Query},
     },
 };
@@ -29,8 +29,8 @@ pub(super) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<HostId>,
-) -> Answer<Single<HostView>> {
-    Ok(Single(services.host(&act, id).await?))
+) -> Answer<Moving<HostView>> {
+    Ok(Moving { found: services.host(&act, id).await?, moved: true })
 }
 
 pub(super) async fn update(

@@ -16,5 +16,5 @@ pub(super) async fn list(
     Caller(act): Caller,
     _: NoQuery,
 ) -> Answer<List<MigrationView>> {
-    Ok(List { items: services.migrations(&act).await?, next_cursor: None, link: None })
+    Ok(List::whole(services.migrations(&act).await?))
 }

@@ -10,6 +10,7 @@
 
 mod audit;
 mod authorities;
+mod events;
 mod explain;
 mod groups;
 mod hosts;
@@ -164,6 +165,7 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         get("/api/v1/sessions", to(P::Read), sessions::list, "List live sessions"),
         post("/api/v1/sessions/{id}/end", to(P::EndSessions), sessions::end, "End a session"),
         get("/api/v1/explain", to(P::Read), explain::show, "Explain whether and how somebody reaches a destination"),
+        get("/api/v1/events", to(P::Read), events::follow, "Follow what happens in the cluster"),
         get("/api/v1/audit", to(P::ReadAudit), audit::list, "Read the audit trail"),
         get("/api/v1/tokens", to(P::Read), tokens::list, "List API tokens"),
         post(

@@ -18,7 +18,7 @@ use crate::{
         profiles::{IssuedProfile, NewProfile},
     },
     web::{
-        answer::{Answer, Created, List, Single, created},
+        answer::{Answer, Created, List, Moving, Single, created, json},
         download::{PROFILE, accepts_profile, download},
         extract::{At, Caller, Filter, IfMatch, Json, Query},
         openapi::{Draft, Gives},
@@ -49,7 +49,7 @@ impl IntoResponse for IssuedAnswer {
             return created(download(&self.issued, None), &location, rev);
         }
         let config = self.issued.config.expose().as_str();
-        Created { location, rev, body: Issued { profile, config } }.into_response()
+        created(json(&Issued { profile, config }), &location, rev)
     }
 }
 
@@ -98,8 +98,10 @@ pub(super) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ProfileId>,
-) -> Answer<Single<Profile>> {
-    Ok(Single(services.profile(&act, id).await?))
+) -> Answer<Moving<Profile>> {
+    let found = services.profile(&act, id).await?;
+    let moved = found.value.last_connected_at.is_some();
+    Ok(Moving { found, moved })
 }
 
 pub(super) async fn revoke(

@@ -71,7 +71,7 @@ pub(super) async fn hosts(
     Caller(act): Caller,
     At(id): At<ServerId>,
 ) -> Answer<List<AttachedHost>> {
-    Ok(List { items: services.server_hosts(&act, id).await?, next_cursor: None, link: None })
+    Ok(List::whole(services.server_hosts(&act, id).await?))
 }
 
 pub(super) async fn attach(

@@ -13,7 +13,7 @@ use utoipa::{
     ToSchema,
     openapi::{
         ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApiBuilder, Paths, Ref, RefOr, Required,
-        ResponseBuilder, ResponsesBuilder, Schema, SecurityRequirement,
+        ResponseBuilder, ResponsesBuilder, Schema, SecurityRequirement, Type,
         path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterIn},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -26,6 +26,7 @@ use crate::{
     web::{
         answer::Answer,
         extract::NoQuery,
+        once,
         problem::Document,
         route::{Access, Route, RouteInfo},
     },
@@ -55,7 +56,8 @@ impl Documented {
 const ABOUT: &str = "\
 Everything that the console and the command line can do. Every request carries `Authorization: Bearer pst_…`; what a \
 token may do follows from its role.\n\n\
-Lists come in pages: follow `next_cursor`, or the `Link` header. A change of an object may carry the `ETag` that was \
+Lists come in pages: follow `next_cursor`, or the `Link` header; `count=true` counts as well. A POST may carry an \
+`Idempotency-Key`, so that sending it twice does it once. A change of an object may carry the `ETag` that was \
 last seen as `If-Match`; PATCH takes a JSON merge patch (RFC 7396). With `dry_run=true`, where that is known, a change \
 is not done, and the answer tells what it would do. Refusals and failures are RFC 9457 documents with a \
 stable `code`. New fields and new values of enumerations may appear at any time.";
@@ -114,11 +116,28 @@ fn operation(info: &RouteInfo, documented: Documented, mut draft: Draft) -> Oper
     if info.method != Method::GET {
         draft.refuses([StatusCode::CONFLICT]);
     }
+    let is_bearer = matches!(info.access, Access::Bearer(_));
+    if is_bearer {
+        draft.refuses([StatusCode::TOO_MANY_REQUESTS]);
+    }
+    if is_bearer && info.method == Method::POST {
+        can_be_sent_again(&mut draft);
+    }
+    let is_tagged = draft.answers.get(&200).is_some_and(|response| response.headers.contains_key("ETag"));
+    if info.method == Method::GET && is_tagged {
+        can_be_known(&mut draft);
+    }
     let mut responses = ResponsesBuilder::new();
     for (status, mut response) in draft.answers {
-        response
-            .headers
-            .insert("X-Request-Id".to_owned(), header("The request, as the audit trail and the logs name it."));
+        let mut headers = vec![("X-Request-Id", "The request, as the audit trail and the logs name it.")];
+        if is_bearer {
+            headers
+                .push(("RateLimit", "How many requests the token has left, and in how many seconds it has all again."));
+            headers.push(("RateLimit-Policy", "How many requests in how many seconds."));
+        }
+        for (name, about) in headers {
+            response.headers.insert(name.to_owned(), header(about));
+        }
         responses = responses.response(status.to_string(), response);
     }
     for refusal in draft.refusals {
@@ -141,6 +160,25 @@ fn operation(info: &RouteInfo, documented: Documented, mut draft: Draft) -> Oper
         operation = operation.description(Some(takes(permission))).security(SecurityRequirement::new(TOKEN, [""; 0]));
     }
     operation.build()
+}
+
+/// A POST may carry a key, so that sending it twice does it once.
+fn can_be_sent_again(draft: &mut Draft) {
+    let about = "Names this request. Sent again with the same key and body within a day, it is not done again but answered \
+                 as it was (with `Idempotency-Replayed: true`); a secret is told once only, so then the answer is 409. With \
+                 another body the answer is 422, and while the first is being done 409 with `Retry-After`. A refused \
+                 request gives its key back.";
+    let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(once::LONGEST));
+    draft.parameter(ParameterIn::Header, "Idempotency-Key", about, key.pattern(Some("^[!-~]+$")));
+    draft.refuses([StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY]);
+}
+
+/// Whoever has seen an answer need not get it again.
+fn can_be_known(draft: &mut Draft) {
+    let about = "The `ETag` that was last seen; if it is still that, the answer is 304 without a body.";
+    let tag = ObjectBuilder::new().schema_type(Type::String).examples(["\"12\""]);
+    draft.parameter(ParameterIn::Header, "If-None-Match", about, tag);
+    draft.answer(StatusCode::NOT_MODIFIED, "It is as it was last seen.");
 }
 
 /// `…::api::users::list` is the operation `users_list` under `users`.

@@ -7,7 +7,10 @@ use utoipa::{
 };
 
 use super::{Draft, header};
-use crate::web::answer::{Accepted, Created, List, Made, NoContent, Ordered, Placed, Plain, Single};
+use crate::{
+    services::COUNTED,
+    web::answer::{Accepted, Created, List, Made, Moving, NoContent, Ordered, Placed, Plain, Single},
+};
 
 /// A good answer that says what it is.
 pub(in crate::web) trait Gives {
@@ -16,6 +19,7 @@ pub(in crate::web) trait Gives {
 }
 
 const ETAG: (&str, &str) = ("ETag", "The object's revision, for `If-Match`.");
+const DIGEST: (&str, &str) = ("ETag", "A digest of the body, for `If-None-Match`.");
 const LOCATION: (&str, &str) = ("Location", "Where the new object is.");
 
 impl Draft {
@@ -44,6 +48,12 @@ impl<T: ToSchema> Gives for Single<T> {
     }
 }
 
+impl<T: ToSchema> Gives for Moving<T> {
+    fn give(draft: &mut Draft) {
+        draft.gives::<T>(StatusCode::OK, "As it is now.", &[ETAG]);
+    }
+}
+
 impl<T: ToSchema> Gives for Created<T> {
     fn give(draft: &mut Draft) {
         draft.gives::<T>(StatusCode::CREATED, "It was made.", &[ETAG, LOCATION]);
@@ -52,7 +62,7 @@ impl<T: ToSchema> Gives for Created<T> {
 
 impl<T: ToSchema> Gives for Plain<T> {
     fn give(draft: &mut Draft) {
-        draft.gives::<T>(StatusCode::OK, "As it is now.", &[]);
+        draft.gives::<T>(StatusCode::OK, "As it is now.", &[DIGEST]);
     }
 }
 
@@ -76,7 +86,13 @@ impl<T: ToSchema> Gives for List<T> {
             .item(text)
             .item(ObjectBuilder::new().schema_type(Type::Null))
             .description(Some("The `cursor` of the next page; `null` on the last one."));
+        let about = format!(
+            "How many there are on all pages, with `count=true`; counted no further than {COUNTED}: one more than that \
+             means that there are more."
+        );
+        let count = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).description(Some(about));
         let list = ObjectBuilder::new()
+            .property("count", count)
             .property("items", ArrayBuilder::new().items(item))
             .property("next_cursor", cursor)
             .required("items")
@@ -88,6 +104,7 @@ impl<T: ToSchema> Gives for List<T> {
         response
             .headers
             .insert("Link".to_owned(), header("The next page, as `rel=\"next\"` (RFC 8288), if there is one."));
+        response.headers.insert(DIGEST.0.to_owned(), header(DIGEST.1));
     }
 }
 

@@ -149,6 +149,8 @@ impl<F: Filter> Takes for Query<F> {
         draft.parameter(ParameterIn::Query, "limit", &format!("At most so many items; {USUAL} if absent."), limit);
         let about = "The `next_cursor` of the page before; absent for the first page.";
         draft.parameter(ParameterIn::Query, "cursor", about, ObjectBuilder::new().schema_type(Type::String));
+        let count = ObjectBuilder::new().schema_type(Type::Boolean);
+        draft.parameter(ParameterIn::Query, "count", "Whether to count as well; lists are quicker without.", count);
     }
 }
 

@@ -110,7 +110,8 @@ fn words(problem: &Problem) -> (&'static str, String, String) {
             "This host cannot issue profiles. Nothing was changed.",
             "Tell your administrator: the role portal needs the master key.",
         ),
-        Code::Conflict | Code::Invalid | Code::Stale => (
+        // Keys are for programs; no form sends one.
+        Code::Conflict | Code::Invalid | Code::Stale | Code::KeyBusy | Code::KeyReused | Code::KeySpent => (
             "That did not work",
             sentence(problem.detail()),
             "Nothing was changed. Go back and try it another way.".to_owned(),

@@ -31,7 +31,7 @@ pub(in crate::web::admin) async fn export(
     let mut file = csv::Writer::from_writer(Vec::new());
     let unwritable = |_error: csv::Error| Problem::new(Code::Internal, "the list could not be written");
     file.write_record(["name", "email", "groups", "role", "organization", "state"]).map_err(unwritable)?;
-    let mut page = PageRequest { limit: AT_ONCE, after: None };
+    let mut page = PageRequest { limit: AT_ONCE, after: None, count: false };
     loop {
         let rows = services.user_rows(&desk.act, &filter, &page).await?;
         for row in rows.items {
