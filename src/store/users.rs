@@ -107,7 +107,7 @@ impl Store {
     /// The users with these addresses.
     pub async fn users_by_email(&self, emails: &BTreeSet<Email>) -> Result<Vec<User>, StoreError> {
         let emails: Vec<&str> = emails.iter().map(Email::as_str).collect();
-        Ok(values(self.all(doc! { "email": { "$in": emails } }).await?))
+        Ok(values(self.all(doc! { "email": { "$in": emails, "$type": "string" } }).await?))
     }
 
     /// Gives the users whom the release before wrote the words that they are found by; answers how many there were.
@@ -131,7 +131,13 @@ impl Store {
 }
 
 fn by_identity(identity: &Identity) -> Document {
-    doc! { "identity.iss": &identity.iss, "identity.sub": &identity.sub }
+    doc! { "identity.iss": &identity.iss, "identity.sub": exactly(&identity.sub) }
+}
+
+/// A text that a partial index holds: the server uses such an index only if the type is said, too, and looks through all
+/// users otherwise.
+fn exactly(text: &str) -> Document {
+    doc! { "$eq": text, "$type": "string" }
 }
 
 impl PolicyChange {
@@ -163,7 +169,7 @@ impl PolicyChange {
     /// The users with these addresses.
     pub async fn users_with_emails(&self, emails: &BTreeSet<&Email>) -> Result<Vec<User>, StoreError> {
         let emails: Vec<&str> = emails.iter().map(|email| email.as_str()).collect();
-        Ok(values(self.all_where(doc! { "email": { "$in": emails } }).await?))
+        Ok(values(self.all_where(doc! { "email": { "$in": emails, "$type": "string" } }).await?))
     }
 
     /// The users without an address that have these names.
@@ -178,7 +184,7 @@ impl PolicyChange {
 
     /// The user with this address.
     pub async fn user_by_email(&self, email: &Email) -> Result<Option<Revised<User>>, StoreError> {
-        self.find_where::<User>(doc! { "email": email.as_str() }).await
+        self.find_where::<User>(doc! { "email": exactly(email.as_str()) }).await
     }
 }
 

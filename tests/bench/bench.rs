@@ -48,6 +48,7 @@ mod admission;
 mod connect;
 mod disable;
 mod issue;
+mod lists;
 mod memory;
 mod propagation;
 mod start;
@@ -68,11 +69,12 @@ struct Section {
     measure: fn() -> Vec<Row>,
 }
 
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     Section { name: "start", method: start::METHOD, measure: start::measure },
     Section { name: "memory", method: memory::METHOD, measure: memory::measure },
     Section { name: "propagation", method: propagation::METHOD, measure: propagation::measure },
     Section { name: "issue", method: issue::METHOD, measure: issue::measure },
+    Section { name: "lists", method: lists::METHOD, measure: lists::measure },
     Section { name: "admission", method: admission::METHOD, measure: admission::measure },
     Section { name: "connect", method: connect::METHOD, measure: connect::measure },
     Section { name: "disable", method: disable::METHOD, measure: disable::measure },

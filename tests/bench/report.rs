@@ -22,6 +22,8 @@ pub(crate) enum Unit {
 pub(crate) enum Figure {
     /// The median, or the only number.
     Median,
+    /// 95 of 100 are not above.
+    P95,
     /// 99 of 100 are not above.
     P99,
     /// The largest.
@@ -68,6 +70,7 @@ impl Row {
     fn figure(&self, figure: Figure) -> f64 {
         match figure {
             Figure::Median => self.percentile(50),
+            Figure::P95 => self.percentile(95),
             Figure::P99 => self.percentile(99),
             Figure::Most => self.percentile(100),
         }
@@ -98,7 +101,7 @@ impl Row {
             self.what.clone(),
             self.samples.len().to_string(),
             self.unit.show(self.median()),
-            shown(90),
+            shown(95),
             shown(99),
             shown(100),
             targets.join(", "),
@@ -111,6 +114,7 @@ impl Row {
         let figure = match figure {
             _ if self.samples.len() == 1 => "",
             Figure::Median => "p50 ",
+            Figure::P95 => "p95 ",
             Figure::P99 => "p99 ",
             Figure::Most => "max ",
         };
@@ -131,7 +135,7 @@ impl Unit {
     }
 }
 
-const HEAD: [&str; 8] = ["measured", "n", "p50", "p90", "p99", "max", "target", ""];
+const HEAD: [&str; 8] = ["measured", "n", "p50", "p95", "p99", "max", "target", ""];
 
 /// What all sections gave.
 #[derive(Debug)]

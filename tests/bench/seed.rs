@@ -83,7 +83,8 @@ fn documents<E: Entity>(entities: &[E], rev: Revision) -> Vec<RawDocumentBuf> {
     entities.iter().map(|entity| serialize_to_raw_document_buf(&entity.to_doc(rev)).unwrap()).collect()
 }
 
-async fn insert(store: &Store, collection: &str, rows: Vec<RawDocumentBuf>) {
+/// Puts rows into a collection.
+pub(crate) async fn insert(store: &Store, collection: &str, rows: Vec<RawDocumentBuf>) {
     for some in rows.chunks(5_000) {
         store.database().collection::<RawDocumentBuf>(collection).insert_many(some).ordered(false).await.unwrap();
     }

@@ -126,6 +126,11 @@ pub(crate) fn status_of(namespace: &Namespace, url: &str) -> Option<u16> {
     namespace.enter(|| agent().get(url).call().ok().map(|answer| answer.status().as_u16()))
 }
 
+/// What a URL answers, asked from a namespace.
+pub(crate) fn text_of(namespace: &Namespace, url: &str) -> Option<String> {
+    namespace.enter(|| agent().get(url).call().ok()?.body_mut().read_to_string().ok())
+}
+
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .proxy(None)

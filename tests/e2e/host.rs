@@ -148,6 +148,11 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         fs::write(&self.config, text.lines().map(|line| change(line) + "\n").collect::<String>()).unwrap();
     }
 
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap()).into_owned()
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.machine.name
     }

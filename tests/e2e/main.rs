@@ -34,3 +34,4 @@ mod membership;
 mod moving;
 mod removal;
 mod upgrade;
+mod telemetry;

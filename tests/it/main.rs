@@ -57,6 +57,7 @@ mod pages;
 mod pki;
 mod policy;
 mod private;
+mod queries;
 mod removal;
 mod retention;
 mod roles;

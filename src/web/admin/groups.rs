@@ -358,7 +358,7 @@ pub(super) fn samples(book: &mut Book) {
     book.add("group", &page(&desk, Some("more")));
     let used = FieldError::whole("The server Office is open to this group; take the group off it first.");
     book.add("group-in-use", &GroupPage { errors: vec![used], ..page(&desk, None) });
-    let nobody = Page { items: Vec::new(), next: None };
+    let nobody = Page { items: Vec::new(), next: None, count: None };
     book.add("group-nobody", &GroupPage::of(&desk, group("VPN users", 0, server()), servers(), nobody, Vec::new()));
     book.add("group-auditor", &page(&auditor, None));
 }

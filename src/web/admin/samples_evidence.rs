@@ -79,7 +79,7 @@ impl Book {
         let mut desk = self.desk("/audit");
         desk.live = &[Topic::Policy, Topic::Jobs];
         let sound = Self::verified(RunResult::Done, "12840 entries are what was recorded.");
-        let page = |items| Page { items, next: None };
+        let page = |items| Page { items, next: None, count: None };
         let next = Some("/audit?limit=50&cursor=x".to_owned());
         let list = AuditPage::new(&desk, Wanted::default(), &sound, page(self.entries()), true, next);
         self.add("audit", &list);

@@ -133,7 +133,7 @@ pub(super) fn add(book: &mut Book) {
 fn lists(book: &mut Book) {
     let mut desk = book.desk("/hosts");
     desk.live = TOPICS;
-    let page = |items| Page { items, next: None };
+    let page = |items| Page { items, next: None, count: None };
     let rows = |book: &Book| {
         let draining = HostView { drain: Some(drain(DrainState::Moving, 12, 29)), ..host(3, HostState::Draining) };
         vec![

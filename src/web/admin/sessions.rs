@@ -251,8 +251,8 @@ pub(super) fn samples(book: &mut Book) {
         servers: vec![(id::<ServerId>(1), text("Office")), (id::<ServerId>(2), text(name))],
         hosts: vec![(id::<HostId>(1), text("vpn-1")), (id::<HostId>(2), text("vpn-2"))],
     };
-    let page = || Page { items: vec![row(1, "Laptop", true), row(2, name, true), row(3, "", false)], next: None };
-    let nobody = || Page { items: Vec::new(), next: None };
+    let page = || Page { items: vec![row(1, "Laptop", true), row(2, name, true), row(3, "", false)], next: None, count: None };
+    let nobody = || Page { items: Vec::new(), next: None, count: None };
     let all = SessionFilter::default;
     let mut desk = book.desk("/sessions");
     desk.live = &[Topic::Sessions];

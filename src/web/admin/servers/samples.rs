@@ -117,7 +117,7 @@ impl Book {
                 row(server(5, "Branch"), 1, 0, 0),
             ]
         };
-        let page = |items| Page { items, next: None };
+        let page = |items| Page { items, next: None, count: None };
         self.add("servers", &Servers::new(&desk, page(rows()), true, None));
         self.add("servers-empty", &Servers::new(&desk, page(Vec::new()), true, None));
         let auditor = self.desk_of(Role::Auditor, "/servers");

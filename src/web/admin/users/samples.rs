@@ -87,7 +87,7 @@ fn lists(book: &mut Book) {
             row(user(4, "Cy Young", Some("cy.young@example.com"), &["sales", name], Role::Helpdesk, true), 0),
         ]
     };
-    let page = |items| Page { items, next: None };
+    let page = |items| Page { items, next: None, count: None };
     let mut desk = book.desk("/users");
     desk.live = &[Topic::Policy, Topic::Sessions];
     let next = Some("/users?limit=50&cursor=x".to_owned());

@@ -1,0 +1,189 @@
+//! A page and a list cost as many queries for a few rows as for many: the database's profiler counts them.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Document, doc};
+use postern::{
+    domain::{
+        clock::{Clock as _, SystemClock},
+        ids::{HostId, ServerId, UserId},
+        role::Role,
+        session::Session,
+    },
+    web::{self, Access},
+};
+use serde_json::json;
+
+use crate::{
+    api_rig::Rig,
+    console_rig::{Console, Visitor},
+    self_service_rig::account,
+};
+
+/// A few rows, and more than any page shows at once.
+const FEW: usize = 5;
+const MANY: usize = 110;
+
+/// More than this, and a page is made of too many small questions.
+const MOST: usize = 12;
+
+/// What asks. The batches in which a long answer comes are no questions; what a page writes (that its login was used)
+/// depends on the time, not on rows.
+const READS: [&str; 4] = ["find", "aggregate", "count", "distinct"];
+
+/// What a cluster has many of.
+struct Rows {
+    console: Console,
+    /// One of each noun, for the pages about one.
+    ids: BTreeMap<&'static str, String>,
+}
+
+impl Rows {
+    /// Adds rows of every noun until there are `to` of each, most of them about the same one of the others.
+    async fn grow(&mut self, from: usize, to: usize) {
+        let owner = self.console.rig.owner();
+        for number in from..to {
+            let organization = owner.post("/organizations", &json!({ "name": format!("Org {number}") }));
+            let organization = self.keep("organizations", &organization["id"]);
+            let user = json!({
+                "organization_id": organization, "name": format!("User {number}"), "groups": [format!("g{number}")],
+            });
+            let user_id = owner.post("/users", &user)["id"].clone();
+            self.keep("users", &user_id);
+            let server = json!({
+                "name": format!("server {number}"), "network": format!("10.{number}.0.0/24"), "port": 1194,
+                "protocol": "udp", "organization_ids": [organization],
+            });
+            let server_id = owner.post("/servers", &server)["id"].clone();
+            let server = self.keep("servers", &server_id);
+            let host = self.console.rig.host().await;
+            owner.expect(204, "PUT", &format!("/servers/{server}/hosts/{host}"), None);
+            let host: HostId = self.keep("hosts", &json!(host)).parse().unwrap();
+            let profile = json!({ "server_id": server, "name": "laptop" });
+            let issued = owner.post(&format!("/users/{}/profiles", user_id.as_str().unwrap()), &profile);
+            let profile = issued["profile"].clone();
+            self.keep("profiles", &profile["id"]);
+            let session = session(&self.console.rig, &profile, server.parse().unwrap(), host);
+            self.console.rig.store.upsert_session(&session).await.unwrap();
+        }
+    }
+
+    /// Remembers the first of each noun, and answers it.
+    fn keep(&mut self, noun: &'static str, id: &serde_json::Value) -> String {
+        self.ids.entry(noun).or_insert_with(|| id.as_str().unwrap().to_owned()).clone()
+    }
+
+    /// The path of a route with the ids that are known; `None` for a route about something else.
+    fn path_of(&self, route: &str) -> Option<String> {
+        let mut parts: Vec<String> = route.split('/').map(str::to_owned).collect();
+        for at in 1..parts.len() {
+            if parts[at] == "{id}" {
+                let id = self.ids.get(parts[at - 1].as_str())?;
+                parts[at].clone_from(id);
+            }
+        }
+        let path = parts.join("/");
+        (!path.contains('{') && !["/live", "/events"].iter().any(|endless| path.ends_with(endless))).then_some(path)
+    }
+
+    /// How many reads each page and list of the admin listener costs.
+    async fn costs(&self, browser: &mut Visitor) -> BTreeMap<&'static str, usize> {
+        let owner = self.console.rig.owner();
+        let database = self.console.rig.database.open().await;
+        let mut costs = BTreeMap::new();
+        for route in web::routes().admin.iter().filter(|route| route.method == "GET" && route.access != Access::Anyone)
+        {
+            let Some(path) = self.path_of(route.path) else { continue };
+            let mut ask = || {
+                let api = route.path.starts_with("/api/");
+                let answer = if api { owner.send("GET", &path, &[], None) } else { browser.get(&path) };
+                assert!(answer.status < 400, "{path}: {answer:?}");
+            };
+            // So that what is remembered for some seconds is remembered.
+            ask();
+            database.run_command(doc! { "profile": 0 }).await.unwrap();
+            database.collection::<Document>("system.profile").drop().await.unwrap();
+            database.run_command(doc! { "profile": 2 }).await.unwrap();
+            ask();
+            database.run_command(doc! { "profile": 0 }).await.unwrap();
+            let seen = database.collection::<Document>("system.profile").find(doc! {}).await.unwrap();
+            let seen: Vec<Document> = seen.try_collect().await.unwrap();
+            let reads = seen.iter().filter_map(|entry| entry.get_document("command").ok());
+            let reads = reads.filter(|command| READS.iter().any(|read| command.contains_key(read)));
+            costs.insert(route.path, reads.count());
+        }
+        costs
+    }
+}
+
+fn session(rig: &Rig, profile: &serde_json::Value, server_id: ServerId, host_id: HostId) -> Session {
+    Session {
+        id: rig.services.new_id(),
+        user_id: profile["user_id"].as_str().unwrap().parse::<UserId>().unwrap(),
+        profile_id: profile["id"].as_str().unwrap().parse().unwrap(),
+        server_id,
+        host_id,
+        address: profile["address"].as_str().unwrap().parse().unwrap(),
+        remote_address: "198.51.100.7:1194".parse().unwrap(),
+        connected_at: SystemClock.now(),
+        bytes_received: 1,
+        bytes_sent: 2,
+        client_version: None,
+        client_protocol: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_lists_cost_the_same_queries_for_few_rows_and_for_many() {
+    let console = Console::new().await;
+    let mut browser = console.signed_in(Role::Owner);
+    let mut rows = Rows { console, ids: BTreeMap::new() };
+    rows.grow(0, FEW).await;
+    let few = rows.costs(&mut browser).await;
+    rows.grow(FEW, MANY).await;
+    let many = rows.costs(&mut browser).await;
+    assert!(few.len() > 12 && few.values().any(|cost| *cost > 1), "{few:?}");
+    let grown: Vec<_> = few.iter().filter(|(route, cost)| many[*route] != **cost).collect();
+    assert!(
+        grown.is_empty(),
+        "with {MANY} rows: {grown:?} became {:?}",
+        grown.iter().map(|(r, _)| many[*r]).collect::<Vec<_>>()
+    );
+    let dear: Vec<_> = many.iter().filter(|(_, cost)| **cost > MOST).collect();
+    assert!(dear.is_empty(), "more than {MOST} queries: {dear:?}");
+}
+
+/// How many documents the database looked at for the questions that `ask` leads to.
+async fn examined(rig: &Rig, ask: impl Future<Output = ()>) -> i64 {
+    let database = rig.database.open().await;
+    database.run_command(doc! { "profile": 2 }).await.unwrap();
+    ask.await;
+    database.run_command(doc! { "profile": 0 }).await.unwrap();
+    let seen = database.collection::<Document>("system.profile").find(doc! { "docsExamined": { "$exists": true } });
+    let seen: Vec<Document> = seen.await.unwrap().try_collect().await.unwrap();
+    let number = |entry: &Document| entry.get("docsExamined").and_then(|count| count.as_i32().map(i64::from));
+    seen.iter().filter_map(number).max().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_found_without_a_look_at_everybody() {
+    let console = Console::new().await;
+    let owner = console.rig.owner();
+    for number in 0..50 {
+        let user = json!({
+            "organization_id": console.organization, "name": "User", "email": format!("user{number}@example.com"),
+        });
+        owner.post("/users", &user);
+    }
+    let mut browser = console.stranger();
+    let looking = examined(&console.rig, async {
+        assert_eq!(owner.get("/users?email=user49@example.com")["items"].as_array().unwrap().len(), 1);
+        // The first sign-in finds the prepared user by the address, each later one by the account.
+        for _ in 0..2 {
+            assert_eq!(browser.sign_in(&console.issuer, &account("owner")).status, 200);
+        }
+    });
+    let most = looking.await;
+    assert!(most < 10, "{most} documents for one account");
+}
