@@ -68,7 +68,9 @@ async fn on(database: &Database, verb: &Verb) -> anyhow::Result<ExitCode> {
             if *json {
                 print(json!({ "items": jobs }));
             } else {
-                jobs.iter().for_each(|job| print(line(job)));
+                for job in &jobs {
+                    print(line(job));
+                }
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -93,7 +95,9 @@ fn show(runs: &[(Job, Run)], as_json: bool) {
         let items: Vec<_> = runs.iter().map(|(job, run)| json!({ "name": job, "run": run })).collect();
         print(json!({ "items": items }));
     } else {
-        runs.iter().for_each(|(job, run)| print(format_args!("{job}: {}", run.detail)));
+        for (job, run) in runs {
+            print(format_args!("{job}: {}", run.detail));
+        }
     }
 }
 

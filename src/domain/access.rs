@@ -288,8 +288,8 @@ impl Snapshot {
     }
 
     /// All profiles.
-    pub fn profiles(&self) -> impl Iterator<Item = &Arc<ProfileAccess>> {
-        self.profiles.values()
+    pub fn profiles(&self) -> impl Iterator<Item = &ProfileAccess> {
+        self.profiles.values().map(AsRef::as_ref)
     }
 
     /// Everything it knows, as the changes that would make it from nothing.
@@ -329,11 +329,6 @@ impl Snapshot {
     /// The cluster's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// All profiles.
-    pub fn profiles(&self) -> impl Iterator<Item = &ProfileAccess> {
-        self.profiles.values().map(AsRef::as_ref)
     }
 
     /// How many profiles it knows.

@@ -145,6 +145,7 @@ impl JobState {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the state of a job has it")]
     fn run(result: RunResult, started_at: Timestamp) -> Option<Run> {
         let counts = BTreeMap::new();
         Some(Run { started_at, duration_ms: 1, result, detail: "It did.".to_owned(), counts })

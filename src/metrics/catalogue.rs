@@ -30,6 +30,8 @@ pub const LABELS: &[&str] = &[
 const REQUEST: &[f64] = &[0.01, 0.05, 0.25, 1.0, 5.0];
 /// Of calls to the database, in seconds.
 const CALL: &[f64] = &[0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
+/// Of runs of jobs, in seconds.
+const RUN: &[f64] = &[0.1, 1.0, 10.0, 60.0];
 /// Of connecting clients, in seconds.
 const CONNECT: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -93,6 +95,15 @@ catalogue! {
         "Since when the policy in memory is not known to be the newest";
     SNAPSHOT_REVISION: Gauge = "postern_snapshot_revision" [] "The revision of the policy in memory";
     PROFILES: Gauge = "postern_profiles" ["state"] "Profiles in the cluster, as the policy in memory has them";
+    JOB_LAST_SUCCESS: Gauge = "postern_job_last_success_timestamp_seconds" ["job"]
+        "When a run of this job last ended well, on whatever host";
+    JOB_SECONDS: Histogram(RUN) = "postern_job_duration_seconds" ["job"] "How long the runs on this host took";
+    AUDIT_EVENTS: Counter = "postern_audit_events_total" ["action_class"]
+        "Entries of the audit trail that this process wrote";
+    AUDIT_VERIFIED: Gauge = "postern_audit_verified_timestamp_seconds" []
+        "When the whole audit trail was last looked through";
+    AUDIT_BROKEN: Gauge = "postern_audit_chain_broken" []
+        "Whether that look found another trail than what was recorded";
     CERT_EXPIRY: Gauge = "postern_cert_expiry_timestamp_seconds" ["kind"]
         "When the certificate of this kind that ends first will end";
 }

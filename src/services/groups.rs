@@ -52,7 +52,9 @@ impl Services {
         let (users, open) = tokio::try_join!(self.store().user_groups(), self.store().servers_with_groups(None))?;
         let mut servers: BTreeMap<GroupName, Vec<ServerId>> = BTreeMap::new();
         for Server { id, groups, .. } in open {
-            groups.into_iter().for_each(|group| servers.entry(group).or_default().push(id));
+            for group in groups {
+                servers.entry(group).or_default().push(id);
+            }
         }
         let names: BTreeSet<GroupName> = users.keys().chain(servers.keys()).cloned().collect();
         let group = |name: GroupName| Group {
@@ -114,8 +116,8 @@ impl Services {
             if changed {
                 check_role(act, before.role, before.role)?;
                 tx.replace(&after).await?;
-                let changes = difference(Some(&before), Some(&after));
-                tx.record(&self.entry(act, Action::UserUpdate, &after.id, changes)).await?;
+                let fields = difference(Some(&before), Some(&after));
+                tx.record(&self.entry(act, Action::UserUpdate, &after.id, fields)).await?;
             }
         }
         Ok(())

@@ -21,6 +21,7 @@ use crate::{
         job::{Job, JobState, Run, RunResult},
         role::Permission,
     },
+    metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_SECONDS},
     store::lease::Lease,
 };
 
@@ -79,11 +80,25 @@ impl Services {
 
     /// Runs a job if it is due. Nothing if it is not, or if another process does it.
     pub async fn run_due_job(&self, job: Job) -> Result<Option<Run>, ServiceError> {
-        if !self.job(job).await?.is_due(self.now()) {
+        let state = self.job(job).await?;
+        self.measure_job(job, state.last_run.as_ref());
+        if !state.is_due(self.now()) {
             return Ok(None);
         }
         let Some(run) = self.under_lease(job, true).await? else { return Ok(None) };
         Ok(run)
+    }
+
+    /// Says in the numbers what is known of a job's last run, on whatever host it was.
+    #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; seconds stay far below 2^52")]
+    fn measure_job(&self, job: Job, last: Option<&Run>) {
+        let Some(run) = last.filter(|run| run.result != RunResult::Failed) else { return };
+        let ended = run.started_at.as_second() as f64;
+        self.metrics().set(&JOB_LAST_SUCCESS, [job.as_str()], ended);
+        if job == Job::AuditVerify {
+            self.metrics().set(&AUDIT_VERIFIED, [], ended);
+            self.metrics().set(&AUDIT_BROKEN, [], f64::from(u8::from(run.result == RunResult::Found)));
+        }
     }
 
     /// Runs a job now.
@@ -129,9 +144,11 @@ impl Services {
         let Told { result, detail, counts } = told;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let run = Run { started_at, duration_ms, result, detail, counts };
+        self.metrics().observe(&JOB_SECONDS, [job.as_str()], began.elapsed().as_secs_f64());
         if !self.store().record_run(job, lease.term, &run).await? {
             return Err(ServiceError::Conflict(format!("another process has run {job} meanwhile")));
         }
+        self.measure_job(job, Some(&run));
         tracing::info!(event = "job.run", %job, result = ?run.result, counts = ?run.counts, duration_ms, "a job has run");
         self.nudge(&Nudge::JobChange(job));
         Ok(run)
@@ -143,11 +160,10 @@ impl Services {
             tokio::time::sleep(RENEWAL).await;
             match self.store().take_lease(key, holder, LEASE).await {
                 Ok(Some(renewed)) => lease = renewed,
-                Ok(None) => return,
                 Err(error) if lease.is_valid() => {
-                    tracing::debug!(event = "job.lease_late", %error, "a lease was not renewed yet")
+                    tracing::debug!(event = "job.lease_late", %error, "a lease was not renewed yet");
                 }
-                Err(_) => return,
+                Ok(None) | Err(_) => return,
             }
         }
     }

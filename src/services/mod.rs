@@ -122,7 +122,7 @@ impl Act {
     }
 
     /// The same act, to be tried only: what it would do comes to be known, and nothing is done. Verbs that change
-    /// policy by [`Services::change_by`] can be tried; others take no notice.
+    /// policy by `Services::change_by` can be tried; others take no notice.
     pub fn tried(&self) -> (Self, Trial) {
         let trial = Trial::default();
         (Self { trial: Some(trial.clone()), ..self.clone() }, trial)

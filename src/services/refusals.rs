@@ -44,14 +44,14 @@ impl Services {
         match self.store().write(SOON, self.store().insert_audit(&entry)).await {
             Ok(()) | Err(StoreError::Paused) => {}
             Err(error) => {
-                tracing::warn!(event = "audit.refusal_lost", %error, request_id = %refusal.request_id, "a refusal was not recorded")
+                tracing::warn!(event = "audit.refusal_lost", %error, request_id = %refusal.request_id, "a refusal was not recorded");
             }
         }
     }
 
     /// Where nobody is known, the rule is the actor.
     fn refusal(&self, refusal: &Refusal<'_>) -> AuditEntry {
-        let nobody = Act { actor: Actor::System("access"), request_id: Some(refusal.request_id) };
+        let nobody = Act { request_id: Some(refusal.request_id), ..Act::of(Actor::System("access")) };
         let changes = json!({
             "method": [null, refusal.method], "reason": [null, refusal.reason], "address": [null, refusal.address],
         });

@@ -46,8 +46,17 @@ const BATCH: usize = 500;
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// The kinds of nudges that this release sends, beats aside.
-pub const KINDS: [&str; 7] =
-    ["policy", "session.end", "session.change", "certificate.request", "daemon.change", "host.change", "token.change"];
+pub const KINDS: [&str; 9] = [
+    "policy",
+    "session.end",
+    "session.change",
+    "certificate.request",
+    "daemon.change",
+    "host.change",
+    "token.change",
+    "join.change",
+    "job.change",
+];
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -43,6 +43,7 @@ use crate::{
         chain::Head,
         ids::{ChainId, Id as _},
     },
+    metrics::catalogue::AUDIT_EVENTS,
     runtime::random,
 };
 
@@ -122,7 +123,7 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        let _turn = self.policy_turn().lock().await;
+        let _turn = self.policy_turn().lock_owned().await;
         let began = Instant::now();
         loop {
             let tx = self.begin(Rules { tried: true, ..CHANGE }, began).await?;
@@ -214,6 +215,10 @@ impl Store {
                 }
             };
             let rev = tx.rev();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a commit goes on when its caller is gone, and ends by its limit"
+            )]
             let ended = tokio::spawn(async move { (tx.finish(began).await, turn) }).await;
             let (ended, kept) = ended.map_err(|panicked| E::from(StoreError::unexpected(panicked)))?;
             match ended {
@@ -232,6 +237,7 @@ impl Store {
     async fn begin(&self, rules: Rules, began: Instant) -> Result<PolicyChange, StoreError> {
         let store = self.clone();
         let limit = tokio::time::Instant::from_std(began) + LONGEST;
+        #[expect(clippy::disallowed_methods, reason = "it goes on when its caller is gone, and ends by its limit")]
         let opening = tokio::spawn(async move { tokio::time::timeout_at(limit, store.open(rules, began)).await });
         let opened = opening.await.map_err(StoreError::unexpected)?;
         opened.unwrap_or_else(|_elapsed| Err(Outage::Deadline(LONGEST).into()))
@@ -506,11 +512,21 @@ impl PolicyChange {
         *trail = None;
         let ended = self.end(began).await;
         match ended {
-            Ended::Committed => *trail = head,
+            Ended::Committed => {
+                *trail = head;
+                self.count(&entries);
+            }
             Ended::GivenUp => *trail = before,
             Ended::Failed(_) => {}
         }
         ended
+    }
+
+    fn count(&self, entries: &[AuditEntry]) {
+        for entry in entries {
+            let class = entry.action.split('.').next().unwrap_or_default();
+            self.0.store.metrics().count(&AUDIT_EVENTS, [class]);
+        }
     }
 
     /// Writes entries behind the newest one of this process's chain; answers the newest then.

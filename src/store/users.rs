@@ -82,7 +82,7 @@ impl UserFilter {
         let mut all: Vec<Document> = words.iter().map(|word| begins("words", word)).collect();
         all.extend(groups.iter().map(|group| doc! { "groups": group.as_str() }));
         all.extend(self.organization_id.map(|id| doc! { "organization_id": id.to_string() }));
-        all.extend(self.email.as_ref().map(|email| doc! { "email": email.as_str() }));
+        all.extend(self.email.as_ref().map(|email| doc! { "email": exactly(email.as_str()) }));
         all.extend(role.map(|role| doc! { "role": role.as_str() }));
         all.extend(disabled.map(|disabled| doc! { "disabled": disabled }));
         if all.is_empty() {

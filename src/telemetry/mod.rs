@@ -1,8 +1,8 @@
 //! Logs: one line per event, JSON unless somebody watches on a terminal.
 //!
 //! `serve` writes them to standard output, since they are all that it has to say; commands, whose results are there, to
-//! standard error. What a line looks like is in [`line`], what never gets into one in [`redact`], and how a loop that fails
-//! is kept from filling the disk in [`repeats`].
+//! standard error. What a line looks like is in `line.rs`, what never gets into one in `redact.rs`, and how a loop that fails
+//! is kept from filling the disk in `repeats.rs`.
 
 mod line;
 mod redact;

@@ -9,7 +9,6 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-
 use tokio_util::task::TaskTracker;
 
 use super::{

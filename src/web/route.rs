@@ -9,7 +9,6 @@ use axum::{
     middleware,
     routing::{MethodFilter, MethodRouter, on},
 };
-
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -18,10 +17,7 @@ use super::{
     portal,
     problem::{Code, Problem},
 };
-use crate::{
-    domain::role::Permission,
-    services::{Act, Services},
-};
+use crate::{domain::role::Permission, services::Services};
 
 /// The largest body that is read, in bytes.
 pub(super) const BODY_LIMIT: usize = 1024 * 1024;

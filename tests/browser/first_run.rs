@@ -32,7 +32,8 @@ fn begin() -> (Lab, Host) {
 /// A browser on the machine, in the console as owner.
 fn owner(host: &Host) -> Browser {
     let namespace = Some(Arc::clone(&host.machine().namespace));
-    let browser = Browser::start(&Options { namespace, ..Options::default() });
+    let secure = Some(format!("{},http://{}:8443", console(host, ""), host.machine().inet));
+    let browser = Browser::start(&Options { namespace, secure, ..Options::default() });
     browser.goto(host.run(&["owner-link"]).trim());
     browser.press("Open the console");
     browser.wait_text("Overview");

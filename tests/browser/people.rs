@@ -24,7 +24,7 @@ fn console(cluster: &Cluster, host: usize) -> (Browser, String) {
     let link = host.run(&["owner-link"]).trim().to_owned();
     let base = link.split("/owner-link/").next().unwrap().to_owned();
     let namespace = Some(Arc::clone(&host.machine().namespace));
-    let browser = Browser::start(&Options { namespace, ..Options::default() });
+    let browser = Browser::start(&Options { namespace, secure: Some(base.clone()), ..Options::default() });
     browser.goto(&link);
     browser.press("Open the console");
     browser.wait_text("Organizations");

@@ -29,12 +29,14 @@ impl Stage {
         tempfile::env::override_temp_dir(&folder).unwrap();
         let stage = Self { folder };
         stage.watch();
-        let quiet = std::panic::take_hook();
+        let tell = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            // Whoever interrupts the tour pulls the machines away from under it.
-            if !IS_INTERRUPTED.load(Ordering::SeqCst) {
-                quiet(panic);
+            // Whoever interrupts the tour pulls the machines away from under it. What is taken down already must not be
+            // taken down again, nor told of: this thread waits for the end of the process.
+            while IS_INTERRUPTED.load(Ordering::SeqCst) {
+                std::thread::park();
             }
+            tell(panic);
         }));
         stage
     }

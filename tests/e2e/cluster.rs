@@ -125,16 +125,11 @@ impl Cluster {
     #[track_caller]
     pub(crate) fn wait_running(&self, host: &Host) {
         let id = self.host_id(host);
-        let mut last = Value::Null;
+        let mut last = LastWord(Value::Null);
         wait_until(&format!("the server to be `running` on {}", host.name()), ATTACH, || {
             let found = self.any_api().list(&format!("/servers/{}/hosts", self.server));
-            let Some(attachment) = found.into_iter().find(|item| item["host_id"] == id) else { return false };
-            // Each change is shown: when this is waited for in vain, `detail` says why.
-            if attachment != last {
-                eprintln!("  {}: {attachment}", host.name());
-                last = attachment;
-            }
-            last["state"] == "running"
+            last.0 = found.into_iter().find(|item| item["host_id"] == id).unwrap_or_default();
+            last.0["state"] == "running"
         });
     }
 
@@ -200,6 +195,17 @@ impl Cluster {
         probe.wait_via(self.hosts[number].lan(), std::time::Instant::now(), Duration::from_secs(10));
         self.wait_session_on(profile, &self.hosts[number]);
         (client, probe, number)
+    }
+}
+
+/// How an attachment was when it was last looked at; shown when it was waited for in vain, since `detail` says why.
+struct LastWord(Value);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("  the attachment: {}", self.0);
+        }
     }
 }
 

@@ -33,5 +33,5 @@ mod layout;
 mod membership;
 mod moving;
 mod removal;
-mod upgrade;
 mod telemetry;
+mod upgrade;

@@ -12,6 +12,7 @@ use mongodb::bson::doc;
 use crate::{
     client::{Client, only},
     cluster::{Cluster, LISTED, user_body},
+    host::Host,
     wait::wait_until,
 };
 
@@ -32,7 +33,7 @@ fn a_rolling_upgrade_with_a_migration_goes_unnoticed() {
     let anna = cluster.user_with_profile("anna");
     let (client, probe, at) = cluster.connect(&anna);
     let session = cluster.wait_session_on(&anna, &cluster.hosts[at])["id"].clone();
-    let daemons: Vec<_> = cluster.hosts.iter().map(|host| host.daemons()).collect();
+    let daemons: Vec<_> = cluster.hosts.iter().map(Host::daemons).collect();
     let moment = Instant::now();
 
     // The release after knows a migration that this database lacks.

@@ -73,7 +73,7 @@ async fn objects_live_their_life() {
         owner.expect(204, "DELETE", &attachment, None);
     }
     owner.expect(204, "PUT", &attachment, None);
-    owner.expect(204, "DELETE", &format!("/hosts/{host}"), None);
+    owner.expect(204, "DELETE", &format!("/hosts/{host}?force=true"), None);
     assert_eq!(owner.get(&format!("{server}/hosts"))["items"], json!([]));
     for gone in [path, server, format!("/organizations/{}", organization.as_str().unwrap())] {
         owner.expect(204, "DELETE", &gone, None);

@@ -138,15 +138,21 @@ async fn no_secret_stays_in_the_database_or_in_any_answer() {
 
     let mut asked = 0;
     for route in postern::web::routes().admin {
-        // Pages take no token, the document speaks of secrets and holds none, and a stream has no end.
-        let other = ["/api/v1/openapi.json", "/api/v1/events"].contains(&route.path);
+        // Pages take no token, the document speaks of secrets and holds none, a stream has no end, and what is explained
+        // has to be asked for.
+        let other = ["/api/v1/openapi.json", "/api/v1/events", "/api/v1/explain"].contains(&route.path);
         let answers = route.path.starts_with("/api/") && !other;
         if route.method.as_str() != "GET" || !answers {
             continue;
         }
         let list = route.path.split("/{id}").next().unwrap();
         let ids: Vec<String> = if route.path.contains("{id}") {
-            let items = world.owner.list(list.strip_prefix("/api/v1").unwrap(), 200);
+            let path = list.strip_prefix("/api/v1").unwrap();
+            // Short lists come whole.
+            let items = match path {
+                "/groups" | "/jobs" => world.owner.get(path)["items"].as_array().unwrap().clone(),
+                _ => world.owner.list(path, 200),
+            };
             items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
         } else {
             vec![String::new()]

@@ -190,6 +190,7 @@ async fn a_caller_that_goes_away_leaves_no_doubt_about_the_chain() {
     let other = process(&rig).await;
     for n in 0..60_u32 {
         let services = if n % 3 == 0 { other.clone() } else { rig.services.clone() };
+        #[expect(clippy::disallowed_methods, reason = "it is ended on its way")]
         let task = tokio::spawn(async move {
             services.create_organization(&owner(), organization(&format!("gone {n}"))).await.map(drop)
         });

@@ -30,6 +30,10 @@ fn fields<'a>(console: &'a Console, changes: &[(&'a str, &'a str)]) -> Vec<(&'a 
         ("profile_lifetime_days", "90"),
         ("profiles_per_user", "10"),
         ("outage_admission_hours", "4"),
+        ("address_days", "30"),
+        ("session_days", "90"),
+        ("departed_days", "30"),
+        ("audit_days", "400"),
     ];
     let mut fields: Vec<_> =
         usual.into_iter().filter(|(name, _)| changes.iter().all(|(other, _)| other != name)).collect();

@@ -1,8 +1,8 @@
 //! What a change would do, asked before it is done.
 
-use jiff::Timestamp;
 use postern::{
     domain::{
+        clock::{Clock as _, SystemClock},
         ids::{HostId, Id as _, ServerId, SessionId},
         role::Role,
         session::Session,
@@ -64,14 +64,14 @@ impl World {
 fn session(profile: &Value, host_id: HostId) -> Session {
     let id = |field: &str| profile[field].as_str().unwrap();
     Session {
-        id: SessionId::from_parts(Timestamp::now(), random::u128()),
+        id: SessionId::from_parts(SystemClock.now(), random::u128()),
         user_id: id("user_id").parse().unwrap(),
         profile_id: id("id").parse().unwrap(),
         server_id: id("server_id").parse::<ServerId>().unwrap(),
         host_id,
         address: id("address").parse().unwrap(),
         remote_address: "198.51.100.7:50123".parse().unwrap(),
-        connected_at: Timestamp::now(),
+        connected_at: SystemClock.now(),
         bytes_received: 0,
         bytes_sent: 0,
         client_version: None,

@@ -98,7 +98,7 @@ async fn the_answer_follows_each_change_of_policy() {
         let refused = owner.ask("GET", &format!("/explain?{query}"), None);
         assert_eq!((refused.checked(), &refused.json()["errors"][0]["parameter"]), (400, &json!(parameter)), "{query}");
     }
-    owner.expect(404, "GET", "/explain?user_id=usr_01ARZ3NDEKTSV4RRFFQ69G5FAV&destination=10.8.0.5", None);
+    owner.expect(400, "GET", "/explain?user_id=usr_01ARZ3NDEKTSV4RRFFQ69G5FAV&destination=10.8.0.5", None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What the user may do: find, insert, update, remove. What is not named here, it may not touch at all.
-const MAY: [(&str, &str); 16] = [
+const MAY: [(&str, &str); 17] = [
     ("attachments", "f"),
     ("cluster", "f"),
     ("daemon_status", "fiur"),

@@ -158,11 +158,14 @@ fn a_process_tells_all_that_a_host_without_clients_has() {
     machine.serve();
     let ops = Caller::new(([127, 0, 0, 1], machine.ops).into(), None);
     let expected = [
+        "postern_audit_events_total",
         "postern_build_info",
         "postern_bus_resyncs_total",
         "postern_cert_expiry_timestamp_seconds",
         "postern_host_state",
         "postern_http_requests_total",
+        "postern_job_duration_seconds",
+        "postern_job_last_success_timestamp_seconds",
         "postern_mongo_op_duration_seconds",
         "postern_mongo_up",
         "postern_profiles",

@@ -205,8 +205,8 @@ async fn the_keys_that_a_removed_host_had_are_rotated_where_nobody_is_hurt() {
     };
     let before = keys().await;
     assert!(before.iter().all(|key| *key == before[0]), "all servers begin with the key of the cluster");
-    let user = world.user();
-    world.profile(&user, &used);
+    let ana = world.user();
+    world.profile(&ana, &used);
 
     world.remove(204, &leaves, "?force=true");
     let after = keys().await;

@@ -1,8 +1,8 @@
 //! What the hosts carry over time: as a host writes it, and as the API and the console show it.
 
-use jiff::Timestamp;
 use mongodb::bson::doc;
 use postern::domain::{
+    clock::{Clock as _, SystemClock},
     ids::HostId,
     role::Role,
     usage::{UsageSample, slot_of},
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{api_rig::Rig, console_rig::Console};
 
 fn sample(host_id: HostId, sessions: u64, bytes: u64) -> UsageSample {
-    UsageSample { host_id, at: slot_of(Timestamp::now()), sessions, bytes_received: bytes, bytes_sent: 2 * bytes }
+    UsageSample { host_id, at: slot_of(SystemClock.now()), sessions, bytes_received: bytes, bytes_sent: 2 * bytes }
 }
 
 #[tokio::test(flavor = "multi_thread")]

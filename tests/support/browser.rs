@@ -70,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) without_script: bool,
     /// Where names lead, as Chromium's `--host-resolver-rules` has it: `MAP vpn.example.com 127.0.0.1`.
     pub(crate) names: Option<String>,
+    /// The sites, with commas between them, that it takes for ones with TLS, which a company has and a test has not.
+    pub(crate) secure: Option<String>,
     /// What it says it is, instead of the truth.
     pub(crate) user_agent: Option<String>,
 }
@@ -136,6 +138,7 @@ impl Browser {
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).to_vec();
         flags.push(format!("--user-data-dir={}", self.folder.path().join("profile").display()));
         flags.extend(options.names.as_ref().map(|rules| format!("--host-resolver-rules={rules}")));
+        flags.extend(options.secure.as_ref().map(|site| format!("--unsafely-treat-insecure-origin-as-secure={site}")));
         flags.extend(options.user_agent.as_ref().map(|name| format!("--user-agent={name}")));
         let mut preferences = json!({
             "download.default_directory": self.downloads(),

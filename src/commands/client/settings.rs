@@ -67,6 +67,7 @@ pub(in super::super) struct Update {
 
 /// For how long what is about people is kept.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "they are the names of options")]
 struct Retention {
     /// How long the address of a VPN session is kept whole after its end, in days.
     #[arg(long, value_name = "DAYS")]

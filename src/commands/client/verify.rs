@@ -110,7 +110,7 @@ impl<'a> Reading<'a> {
             return Err(self.wrong(1, "the export was filtered; only one without filters can be verified"));
         }
         let mut end = None;
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             let at = line.0 + 1;
             match self.line(Some(line))? {
                 _ if end.is_some() => return Err(self.wrong(at, "there is something behind the end")),

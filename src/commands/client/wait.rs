@@ -61,7 +61,7 @@ impl Wait {
     /// Waits until a host that is to leave service carries no session any more.
     pub(super) fn until_drained(&self, client: &Client, host: &str) -> Result<(), ClientError> {
         let Some(most) = self.wait else { return Ok(()) };
-        let progress = Progress::steps(1);
+        let progress = Progress::steps();
         let began = Instant::now();
         loop {
             let body = client.api.send(&Ask::get(host))?.json()?;
@@ -100,6 +100,11 @@ impl Progress {
     fn spinner() -> Self {
         let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
         Self::over(ProgressBar::new_spinner(), style)
+    }
+
+    /// Of something that can be counted.
+    fn steps() -> Self {
+        Self::over(ProgressBar::new(1), ProgressStyle::with_template("{bar:30} {pos} of {len} sessions {elapsed}"))
     }
 
     fn over(bar: ProgressBar, style: Result<ProgressStyle, indicatif::style::TemplateError>) -> Self {

@@ -37,6 +37,7 @@ impl Services {
         let cluster = self.store().cluster_id().await?;
         let (to, items) = mpsc::channel(ON_THE_WAY);
         let store = self.store().clone();
+        #[expect(clippy::disallowed_methods, reason = "it ends with the receiver of what it reads")]
         let reading = tokio::spawn(async move { store.read_trail(filter.as_ref(), &to).await });
         Ok(AuditExport {
             beginning: Some(Beginning { format: FORMAT, cluster, at: self.now(), filter: words }),

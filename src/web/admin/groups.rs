@@ -118,7 +118,8 @@ impl<'a> GroupPage<'a> {
         people: Page<UserRow>,
         history: Vec<HistoryRow>,
     ) -> Self {
-        let search = format!("group:{}", quoted(group.name.as_str()));
+        let Group { id, name, users, servers: _ } = group;
+        let search = format!("group:{}", quoted(name.as_str()));
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("q", &search).finish();
         let person = |row: UserRow| Person {
             id: row.user.value.id,
@@ -129,9 +130,9 @@ impl<'a> GroupPage<'a> {
         };
         let all = people.next.is_some().then(|| format!("{}?{query}", Link::list::<UserId>()));
         let facts = Facts {
-            link: Link::to(&group.id),
-            name: group.name.to_string(),
-            users: group.users,
+            link: Link::to(&id),
+            name: name.to_string(),
+            users,
             servers,
             people: people.items.into_iter().map(person).collect(),
             all,
@@ -350,6 +351,7 @@ pub(super) fn samples(book: &mut Book) {
     let people = |next: Option<&str>| Page {
         items: vec![row(1, Some("bo@example.com")), row(2, None)],
         next: next.map(str::to_owned),
+        count: None,
     };
     let servers = || vec![(Link::to(&id::<ServerId>(1)), name.to_owned())];
     let page = |desk, next| {

@@ -174,13 +174,13 @@ impl Row {
     fn new(row: SessionRow, desk: &Desk) -> Self {
         let SessionRow { session, user, profile, server, host } = row;
         // What was deleted a moment ago has no name any more.
-        let named = |name: Option<String>, id: String| name.unwrap_or(id);
+        let named = |name: Option<String>| name.unwrap_or_else(|| "Deleted".to_owned());
         Self {
             id: session.id,
-            user: (Link::to(&session.user_id), named(user.map(|n| n.to_string()), session.user_id.to_string())),
-            device: named(profile.map(|n| n.to_string()), session.profile_id.to_string()),
-            server: (Link::to(&session.server_id), named(server.map(|n| n.to_string()), session.server_id.to_string())),
-            host: (Link::to(&session.host_id), named(host.map(|n| n.to_string()), session.host_id.to_string())),
+            user: (Link::to(&session.user_id), named(user.map(|name| name.to_string()))),
+            device: named(profile.map(|name| name.to_string())),
+            server: (Link::to(&session.server_id), named(server.map(|name| name.to_string()))),
+            host: (Link::to(&session.host_id), named(host.map(|name| name.to_string()))),
             address: session.address.to_string(),
             from: session.remote_address.ip().to_string(),
             since: When::new(session.connected_at, desk.now),
@@ -251,7 +251,8 @@ pub(super) fn samples(book: &mut Book) {
         servers: vec![(id::<ServerId>(1), text("Office")), (id::<ServerId>(2), text(name))],
         hosts: vec![(id::<HostId>(1), text("vpn-1")), (id::<HostId>(2), text("vpn-2"))],
     };
-    let page = || Page { items: vec![row(1, "Laptop", true), row(2, name, true), row(3, "", false)], next: None, count: None };
+    let page =
+        || Page { items: vec![row(1, "Laptop", true), row(2, name, true), row(3, "", false)], next: None, count: None };
     let nobody = || Page { items: Vec::new(), next: None, count: None };
     let all = SessionFilter::default;
     let mut desk = book.desk("/sessions");

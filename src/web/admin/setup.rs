@@ -15,6 +15,7 @@ use crate::{
     domain::{
         ids::{HostId, UserId},
         role::Role,
+        search::quoted,
         text::{HostName, Name},
     },
     services::{
@@ -203,7 +204,8 @@ async fn make_link(services: &Services, desk: &Desk, form: &mut Fields) -> Outco
         form.errors.push(FieldError::whole("The steps before come first."));
         return Ok(None);
     };
-    let filter = UserFilter { organization_id: Some(organization), text: Some(person.to_string()), email: None };
+    let search = quoted(person.as_str()).parse().unwrap_or_default();
+    let filter = UserFilter { organization_id: Some(organization), search, email: None };
     let all = crate::services::PageRequest { limit: 200, after: None, count: false };
     let known = services.users(&desk.act, &filter, &all).await?.items.into_iter();
     let known: Option<UserId> = known.map(|found| found.value).find(|user| user.name == person).map(|user| user.id);

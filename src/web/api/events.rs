@@ -179,6 +179,8 @@ fn told(nudge: &Nudge) -> Option<(&'static str, Value)> {
         Nudge::SessionChange(id) => ("session.change", json!({ "session_id": id })),
         Nudge::DaemonChange(key) => ("daemon.change", json!({ "server_id": key.server_id, "host_id": key.host_id })),
         Nudge::HostChange(id) => ("host.change", json!({ "host_id": id })),
+        Nudge::JoinChange(id) => ("join.change", json!({ "join_token_id": id })),
+        Nudge::JobChange(job) => ("job.change", json!({ "job": job })),
         Nudge::TokenChange(id) => ("token.change", json!({ "token_id": id })),
         Nudge::CertificateRequest(_) => return None,
     })

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     domain::ids::{ProfileId, UserId},
     services::{
-        Services,
+        ServiceError, Services,
         explain::{Explanation, Target, Traveller},
     },
     web::{
@@ -42,5 +42,18 @@ pub(super) async fn show(
         (None, Some(profile)) => Traveller::Profile(profile),
         _ => return Err(Problem::parameter("user_id", "give either user_id or profile_id")),
     };
-    Ok(Plain(services.explain(&act, traveller, query.destination, query.at).await?))
+    let explained = services.explain(&act, traveller, query.destination, query.at).await;
+    Ok(Plain(explained.map_err(|error| unknown(&traveller, error))?))
+}
+
+/// Whoever is asked about stands in the query, so that it is the query that is wrong.
+fn unknown(traveller: &Traveller, error: ServiceError) -> Problem {
+    let name = match traveller {
+        Traveller::User(_) => "user_id",
+        Traveller::Profile(_) => "profile_id",
+    };
+    match error {
+        ServiceError::NotFound(what) => Problem::parameter(name, format!("there is no such {what}")),
+        other => other.into(),
+    }
 }

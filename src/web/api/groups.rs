@@ -20,7 +20,7 @@ pub(super) async fn list(
     Caller(act): Caller,
     NoQuery: NoQuery,
 ) -> Answer<List<Group>> {
-    Ok(List { items: services.groups(&act).await?, next_cursor: None, link: None })
+    Ok(List { items: services.groups(&act).await?, next_cursor: None, link: None, count: None })
 }
 
 pub(super) async fn show(

@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) async fn list(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<List<JobState>> {
     // So few that one page holds them all.
-    Ok(List { items: services.jobs(&act).await?, next_cursor: None, link: None })
+    Ok(List { items: services.jobs(&act).await?, next_cursor: None, link: None, count: None })
 }
 
 pub(super) async fn run(State(services): State<Services>, Caller(act): Caller, At(job): At<Job>) -> Answer<Accepted> {

@@ -39,7 +39,8 @@ impl Takes for Caller {
 
 impl Takes for From {
     fn take(draft: &mut Draft) {
-        draft.refuses([StatusCode::TOO_MANY_REQUESTS]);
+        // What lets a stranger in may be unknown, or shown too often.
+        draft.refuses([StatusCode::NOT_FOUND, StatusCode::TOO_MANY_REQUESTS]);
     }
 }
 

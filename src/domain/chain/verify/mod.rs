@@ -213,11 +213,7 @@ impl<'a> Verifier<'a> {
         let Some(link) = &entry.link else {
             report.before_the_chain += 1;
             if self.first_at.is_some_and(|first| entry.at > first + UPGRADE) {
-                report.find(
-                    Break::Inserted,
-                    &entry.id,
-                    "has no place in any chain, though it is newer than the chains",
-                );
+                report.find(Break::Inserted, entry.id, "has no place in any chain, though it is newer than the chains");
             }
             return;
         };

@@ -82,8 +82,8 @@ impl Trail {
 
     /// The last entry of a chain up to a place.
     fn head(&self, at: usize, upto: usize) -> Option<Head> {
-        let links = self.entries.iter().filter_map(|entry| entry.link);
-        let link = links.filter(|link| link.chain == chain(at) && link.seq <= upto as u64).last()?;
+        let mut links = self.entries.iter().rev().filter_map(|entry| entry.link);
+        let link = links.find(|link| link.chain == chain(at) && link.seq <= upto as u64)?;
         Some(Head { chain: link.chain, seq: link.seq, hash: link.hash })
     }
 
@@ -93,9 +93,15 @@ impl Trail {
 
     fn verify_with(&self, copies: &[Signed]) -> Report {
         let mut verifier = Verifier::new(&checks);
-        self.statements.iter().for_each(|signed| verifier.statement(signed));
-        copies.iter().for_each(|signed| verifier.copy(signed));
-        self.entries.iter().for_each(|entry| verifier.entry(entry));
+        for signed in &self.statements {
+            verifier.statement(signed);
+        }
+        for signed in copies {
+            verifier.copy(signed);
+        }
+        for entry in &self.entries {
+            verifier.entry(entry);
+        }
         verifier.finish()
     }
 

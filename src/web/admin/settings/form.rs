@@ -9,7 +9,7 @@ use crate::{
     domain::{ids::OrganizationId, settings::Settings, text::Name},
     services::{
         Removable,
-        settings::{OidcPatch, SettingsPatch},
+        settings::{OidcPatch, RetentionPatch, SettingsPatch},
     },
     web::admin::{
         conflict::Shown,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The fields, in their order, as the form names them.
-pub(super) const NAMES: [&str; 10] = [
+pub(super) const NAMES: [&str; 14] = [
     "company_name",
     "contact",
     "issuer",
@@ -29,10 +29,14 @@ pub(super) const NAMES: [&str; 10] = [
     "profile_lifetime_days",
     "profiles_per_user",
     "outage_admission_hours",
+    "address_days",
+    "session_days",
+    "departed_days",
+    "audit_days",
 ];
 
 /// What people call them.
-const LABELS: [&str; 10] = [
+const LABELS: [&str; 14] = [
     "Company",
     "Contact",
     "Issuer",
@@ -43,6 +47,10 @@ const LABELS: [&str; 10] = [
     "Days a profile is valid",
     "Profiles per user",
     "Hours of admission during an outage",
+    "Days until addresses are shortened",
+    "Days sessions are kept",
+    "Days until sessions of people who left are nameless",
+    "Days the audit trail is kept",
 ];
 
 /// The form, field by field. It travels through pages as JSON to say what a form was filled from.
@@ -52,7 +60,7 @@ pub(super) struct SettingsForm(BTreeMap<String, String>);
 impl SettingsForm {
     /// Filled from the settings.
     pub(super) fn of(settings: &Settings) -> Self {
-        let Settings { oidc, .. } = settings;
+        let Settings { oidc, retention, .. } = settings;
         let optional = |value: Option<String>| value.unwrap_or_default();
         let values = [
             optional(settings.company_name.as_ref().map(ToString::to_string)),
@@ -65,6 +73,10 @@ impl SettingsForm {
             settings.profile_lifetime_days.get().to_string(),
             settings.profiles_per_user.get().to_string(),
             settings.outage_admission_hours.get().to_string(),
+            retention.address_days.get().to_string(),
+            retention.session_days.get().to_string(),
+            retention.departed_days.get().to_string(),
+            retention.audit_days.get().to_string(),
         ];
         Self(NAMES.map(ToOwned::to_owned).into_iter().zip(values).collect())
     }
@@ -102,6 +114,12 @@ pub(super) fn read(fields: &mut Fields) -> Option<SettingsPatch> {
         profile_lifetime_days: number(fields, "profile_lifetime_days", "The number of days"),
         profiles_per_user: number(fields, "profiles_per_user", "The number of profiles"),
         outage_admission_hours: number(fields, "outage_admission_hours", "The number of hours"),
+        retention: RetentionPatch {
+            address_days: number(fields, "address_days", "The number of days"),
+            session_days: number(fields, "session_days", "The number of days"),
+            departed_days: number(fields, "departed_days", "The number of days"),
+            audit_days: number(fields, "audit_days", "The number of days"),
+        },
     };
     fields.errors.is_empty().then_some(patch)
 }

@@ -71,7 +71,7 @@ impl<'a> ImportPage<'a> {
         };
         let organization =
             Some(form.text("organization_id").to_owned()).filter(|text| !text.is_empty()).unwrap_or(only);
-        Self { desk, csv: form.text("csv").to_owned(), organization, organizations, errors: Vec::new(), report: None }
+        Self { desk, csv: csv(form), organization, organizations, errors: Vec::new(), report: None }
     }
 
     /// The same with what the list does or did.
@@ -102,6 +102,11 @@ impl<'a> ImportPage<'a> {
     fn most() -> usize {
         MOST
     }
+}
+
+/// The list as it was sent: white space at its end may be an empty cell.
+fn csv(form: &Fields) -> String {
+    form.all("csv").next().unwrap_or_default().to_owned()
 }
 
 impl Report {
@@ -155,7 +160,7 @@ pub(in crate::web::admin) async fn run(
 ) -> Result<Response, Problem> {
     let organization_id = form.parse_optional::<OrganizationId>("organization_id", "The organization is");
     let dry_run = !form.is_ticked("confirmed");
-    let new = NewUsers { csv: form.text("csv").to_owned(), organization_id, dry_run };
+    let new = NewUsers { csv: csv(&form), organization_id, dry_run };
     let mut page = ImportPage::new(&desk, organizations(&services, &desk).await?, &form);
     if !form.errors.is_empty() {
         page.errors = form.errors;

@@ -227,7 +227,8 @@ impl LoginRow {
 
 /// The sheet of a user, as it is now.
 pub(super) async fn page_of<'a>(services: &Services, desk: &'a Desk, id: UserId) -> Result<UserPage<'a>, Problem> {
-    let sheet = services.user_sheet(&desk.act, id).await?;
+    // It asks for much at once, and whoever waits for it need not hold all of that.
+    let sheet = Box::pin(services.user_sheet(&desk.act, id)).await?;
     let organizations = form::organizations(services, desk).await?;
     let form = UserForm::of(desk, organizations, &sheet.user.value);
     Ok(UserPage::of(desk, sheet, form, history(services, desk, &id).await?))
