@@ -25,8 +25,8 @@ use crate::{
 const FEW: usize = 5;
 const MANY: usize = 110;
 
-/// More than this, and a page is made of too many small questions.
-const MOST: usize = 12;
+/// More than this, and a page is made of too many small questions. The overview, which looks at everything, asks the most.
+const MOST: usize = 24;
 
 /// What asks. The batches in which a long answer comes are no questions; what a page writes (that its login was used)
 /// depends on the time, not on rows.
