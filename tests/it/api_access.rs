@@ -98,6 +98,63 @@ async fn every_route_takes_the_right_that_its_table_says() {
     }
 }
 
+/// What is there, by the noun of its path.
+async fn furnished(rig: &Rig) -> Vec<(&'static str, String)> {
+    let owner = rig.owner();
+    let id = |object: &Value| object["id"].as_str().unwrap().to_owned();
+    let organization = id(&owner.post("/organizations", &json!({ "name": "Acme" })));
+    let user = json!({ "organization_id": organization, "name": "Ana" });
+    let server = json!({
+        "name": "main", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp", "organization_ids": [organization],
+    });
+    let (user, server, host) =
+        (id(&owner.post("/users", &user)), id(&owner.post("/servers", &server)), rig.host().await);
+    owner.expect(204, "PUT", &format!("/servers/{server}/hosts/{host}"), None);
+    let profile = json!({ "server_id": server, "name": "Laptop" });
+    let profile = id(&owner.post(&format!("/users/{user}/profiles"), &profile)["profile"]);
+    let token = id(&owner.post("/tokens", &json!({ "name": "nightly", "role": "user" })));
+    vec![
+        ("organizations", organization),
+        ("users", user),
+        ("servers", server),
+        ("hosts", host.to_string()),
+        ("profiles", profile),
+        ("tokens", token),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lacks_a_right_learns_and_changes_nothing_of_what_is_there() {
+    let rig = Rig::new().await;
+    let things = furnished(&rig).await;
+    let host = &things[3].1;
+    let mut walked = 0;
+    let before = rig.dump().await;
+    for route in &api_routes() {
+        let Access::Bearer(permission) = route.access else { continue };
+        let noun = route.path.trim_start_matches("/api/v1/").split('/').next().unwrap();
+        let Some((_, thing)) = things.iter().find(|(name, _)| *name == noun) else { continue };
+        let path = route.path.replace("{id}", thing).replace("{host_id}", host);
+        for role in Role::ALL.into_iter().filter(|role| !role.may(permission)) {
+            let body = body_of(route, role.as_str()).map(|body| body.to_string());
+            let headers: &[_] = if body.is_some() { &[("content-type", "application/json")] } else { &[] };
+            let body = body.as_ref().map(String::as_bytes);
+            let answer = rig.as_role(role).send(route.method.as_str(), &path, headers, body);
+            assert_eq!(answer.checked(), 403, "{route:?} {role:?}: {answer:?}");
+            assert!(!answer.body.contains("Ana") && !answer.body.contains("Acme"), "{answer:?}");
+            walked += 1;
+        }
+    }
+    assert!(walked > 60, "{walked}");
+    for (collection, rows) in rig.dump().await {
+        // That a token was used and that it was refused is noted; that is all that may happen.
+        assert!(
+            ["tokens", "audit"].contains(&collection.as_str()) || rows == before[&collection],
+            "{collection} was changed"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cookie_is_no_token() {
     let rig = Rig::new().await;

@@ -1,5 +1,7 @@
 //! Who gets into the console, and what each role may do there: every route, walked with every kind of visitor.
 
+use std::collections::BTreeMap;
+
 use postern::{
     domain::{
         group::GroupId,
@@ -7,6 +9,7 @@ use postern::{
         role::Role,
         text::GroupName,
     },
+    services::sessions::SessionRecord,
     web::{self, Access, RouteInfo},
 };
 use serde_json::json;
@@ -211,4 +214,76 @@ async fn an_open_page_that_asks_by_itself_is_told_that_the_login_is_over() {
     let console = Console::new().await;
     let asked = console.stranger().send("GET", "/organizations", &[("x-postern-by-page", "1"), SAME_ORIGIN], None);
     assert!(asked.status == 401 && asked.body.contains("PST-AUTH-001"), "{asked:?}");
+}
+
+/// Ana's profile, session and login, by the first part of their paths on the portal.
+async fn belongings(console: &Console, ana: &mut Visitor) -> BTreeMap<&'static str, String> {
+    let (rig, owner) = (&console.rig, console.rig.owner());
+    let host = rig.host().await;
+    let server = owner.post(
+        "/servers",
+        &json!({
+            "name": "main", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp",
+            "organization_ids": [console.organization],
+        }),
+    );
+    let server = server["id"].as_str().unwrap().to_owned();
+    owner.expect(204, "PUT", &format!("/servers/{server}/hosts/{host}"), None);
+    let issued = ana.post("/profiles/new", "/profiles", &[("server_id", &server), ("name", "Laptop")]);
+    assert_eq!(issued.status, 200, "{issued:?}");
+    let profile = owner.get("/profiles")["items"][0].clone();
+    let session: SessionId = rig.services.new_id();
+    let began = json!({
+        "id": session, "user_id": profile["user_id"], "profile_id": profile["id"], "server_id": server, "host_id": host,
+        "address": profile["address"], "remote_address": "203.0.113.9:4711", "connected_at": rig.services.now(),
+        "bytes_received": 0, "bytes_sent": 0, "client_version": null, "client_protocol": null,
+    });
+    let began = SessionRecord::Began(serde_json::from_value(began).unwrap());
+    rig.services.record_session(&began).await.unwrap();
+    let logins = rig.dump().await.remove("logins").unwrap();
+    let of_ana = |row: &&mongodb::bson::RawDocumentBuf| row.get_str("user_id").ok() == profile["user_id"].as_str();
+    let login = logins.iter().find(of_ana).unwrap().get_str("_id").unwrap().to_owned();
+    let profile = profile["id"].as_str().unwrap().to_owned();
+    BTreeMap::from([("profiles", profile), ("sessions", session.to_string()), ("logins", login)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_others_is_not_there_on_the_portal_whatever_the_role() {
+    let console = Console::new().await;
+    let portal = |who: &str| {
+        let mut visitor = Visitor::new(console.rig.addresses.public.unwrap());
+        assert_eq!(visitor.sign_in(&console.issuer, &account(who)).status, 303);
+        visitor
+    };
+    let mut ana = portal("user");
+    let things = belongings(&console, &mut ana).await;
+    let routes: Vec<_> = web::routes().public.into_iter().filter(|route| route.path.contains("{id}")).collect();
+    assert!(routes.len() > 4 && routes.iter().all(|route| route.access == Access::SignedIn), "{routes:?}");
+    let before = console.rig.dump().await;
+    for role in [Role::Owner, Role::Auditor] {
+        let mut other = portal(role.as_str());
+        let token = other.form_token("/profiles/new");
+        for route in &routes {
+            let thing = &things[route.path.split('/').nth(1).unwrap()];
+            let name = if route.path.ends_with("/rename") { "&name=Mine" } else { "" };
+            let form = (route.method == "POST").then(|| format!("form_token={token}{name}"));
+            let path = route.path.replace("{id}", thing);
+            let answer = other.send(route.method.as_str(), &path, &[SAME_ORIGIN], form.as_deref());
+            assert_eq!(answer.status, 404, "{role:?} {route:?}: {answer:?}");
+        }
+    }
+    let after = console.rig.dump().await;
+    for part in ["profiles", "sessions"] {
+        assert_eq!(before[part], after[part], "{part}");
+    }
+    for route in routes.iter().filter(|route| route.path != "/profiles/{id}/replace") {
+        let thing = &things[route.path.split('/').nth(1).unwrap()];
+        let path = route.path.replace("{id}", thing);
+        let answer = match route.method.as_str() {
+            "GET" => ana.get(&path),
+            _ if route.path.ends_with("/rename") => ana.post("/profiles/new", &path, &[("name", "Mine")]),
+            _ => ana.post("/profiles/new", &path, &[]),
+        };
+        assert!(answer.status < 400, "{route:?} is open to whom it belongs to: {answer:?}");
+    }
 }
