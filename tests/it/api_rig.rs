@@ -8,7 +8,7 @@ use mongodb::bson::{RawDocumentBuf, doc};
 use postern::{
     domain::{
         audit::Actor,
-        clock::{Clock as _, SystemClock},
+        clock::{Clock, SystemClock},
         host::ProcessRole,
         ids::{HostId, Id, TokenId},
         role::Role,
@@ -218,12 +218,17 @@ impl Rig {
     }
 
     pub(crate) async fn over(database: TestDatabase, settings: web::Settings) -> Self {
+        Self::timed(database, settings, Arc::new(SystemClock)).await
+    }
+
+    /// One whose services take the time from `clock`.
+    pub(crate) async fn timed(database: TestDatabase, settings: web::Settings, clock: Arc<dyn Clock>) -> Self {
         let store = connect(&database).await;
         migrate::apply(&store).await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let emitter = Emitter::start(&store, Duration::from_secs(8), &tasks, &stop);
         let key = MasterKey::from_bytes(&[7; 32]);
-        let services = Services::new(store.clone(), emitter, Arc::new(SystemClock), Some(key));
+        let services = Services::new(store.clone(), emitter, clock, Some(key));
         services.ensure_authorities().await.unwrap();
         let mut tokens = BTreeMap::new();
         for role in Role::ALL {

@@ -1,9 +1,13 @@
 //! The console as a browser meets it: people of every role who signed in on the admin listener.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use postern::{
-    domain::{host::ProcessRole, role::Role},
+    domain::{
+        clock::{Clock, SystemClock},
+        host::ProcessRole,
+        role::Role,
+    },
     runtime::random,
     web,
 };
@@ -125,7 +129,12 @@ impl Console {
     }
 
     pub(crate) async fn over(database: TestDatabase) -> Self {
-        let rig = Rig::over(database, sites()).await;
+        Self::timed(database, Arc::new(SystemClock)).await
+    }
+
+    /// One whose services take the time from `clock`.
+    pub(crate) async fn timed(database: TestDatabase, clock: Arc<dyn Clock>) -> Self {
+        let rig = Rig::timed(database, sites(), clock).await;
         let issuer = Issuer::start().await;
         let owner = rig.owner();
         let made = owner.post("/organizations", &json!({ "name": "Acme" }));
