@@ -135,6 +135,7 @@ impl Admission {
             since = Revision(0);
             delta = store.deadline(READ_LIMIT, store.changes_since(since)).await?;
         }
+        tracing::debug!(event = "policy.read", since = since.0, revision = delta.revision.0, "looked at the policy");
         self.paused.send_if_modified(|paused| std::mem::replace(paused, delta.paused) != delta.paused);
         let base = if since == Revision(0) { Snapshot::default() } else { Snapshot::clone(&before) };
         if delta.revision != before.revision || since == Revision(0) {

@@ -9,7 +9,6 @@ use super::{
     SOON, ServiceError, Services,
     limits::Limit,
     logins::Person,
-    nudges::Nudge,
     profiles::{Issue, IssuedProfile, NewProfile},
 };
 pub use crate::domain::profile::Outdated;
@@ -26,7 +25,11 @@ use crate::{
         text::{HostName, Name},
         user::User,
     },
-    store::{StoreError, entity::PageRequest, sessions::SessionFilter},
+    store::{
+        StoreError,
+        entity::PageRequest,
+        sessions::{Ends, SessionFilter},
+    },
 };
 
 const WHAT: &str = "profile";
@@ -235,14 +238,7 @@ impl Services {
 
     /// Ends one of them; the host that carries it obeys within a moment.
     pub async fn end_own_session(&self, person: &Person, id: SessionId) -> Result<(), ServiceError> {
-        self.require_writable().await?;
-        if !self.store().write(SOON, self.store().ask_for_end_of(person.user.id, id)).await? {
-            return Err(ServiceError::NotFound("live session"));
-        }
-        let entry = self.entry(&person.act(), Action::SessionEnd, &id, serde_json::json!({}));
-        self.store().write(SOON, self.store().insert_audit(&entry)).await?;
-        self.nudge(&Nudge::SessionEnd(id));
-        Ok(())
+        self.end_one(&person.act(), Ends::Own(person.user.id, id), id).await
     }
 }
 

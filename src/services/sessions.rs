@@ -14,7 +14,8 @@ use crate::{
     store::{
         StoreError,
         entity::{Page, PageRequest},
-        sessions::{Presence, SessionFilter},
+        policy::PolicyChange,
+        sessions::{Ends, Presence, SessionFilter},
     },
 };
 
@@ -50,12 +51,19 @@ impl Services {
     /// Asks for the end of a session; the host that carries it obeys within a moment.
     pub async fn end_session(&self, act: &Act, id: SessionId) -> Result<(), ServiceError> {
         act.require(Permission::EndSessions)?;
-        self.require_writable().await?;
-        if !self.store().ask_for_end(id, EndReason::Requested).await? {
-            return Err(ServiceError::NotFound("live session"));
-        }
-        let entry = self.entry(act, Action::SessionEnd, &id, serde_json::json!({}));
-        self.store().insert_audit(&entry).await?;
+        self.end_one(act, Ends::One(id), id).await
+    }
+
+    /// Asks for the end of one session, if it is among `which`. Who may do that is for the caller to know.
+    pub(super) async fn end_one(&self, act: &Act, which: Ends, id: SessionId) -> Result<(), ServiceError> {
+        let entry = &self.entry(act, Action::SessionEnd, &id, serde_json::json!({}));
+        let asking = |tx: PolicyChange| async move {
+            if tx.ask_for_ends(which).await?.is_empty() {
+                return Err(ServiceError::NotFound("live session"));
+            }
+            Ok(tx.record(entry).await?)
+        };
+        self.store().note(asking).await?;
         self.nudge(&Nudge::SessionEnd(id));
         Ok(())
     }
@@ -64,13 +72,16 @@ impl Services {
     /// back.
     pub async fn end_sessions_of(&self, act: &Act, user: UserId) -> Result<usize, ServiceError> {
         act.require(Permission::EndSessions)?;
-        self.require_writable().await?;
         self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?;
-        let asked = self.store().ask_for_ends_of(user).await?;
-        if !asked.is_empty() {
-            let changes = serde_json::json!({ "sessions": [asked, []] });
-            self.store().insert_audit(&self.entry(act, Action::SessionEnd, &user, changes)).await?;
-        }
+        let asking = |tx: PolicyChange| async move {
+            let asked = tx.ask_for_ends(Ends::All(user)).await?;
+            if !asked.is_empty() {
+                let changes = serde_json::json!({ "sessions": [asked, []] });
+                tx.record(&self.entry(act, Action::SessionEnd, &user, changes)).await?;
+            }
+            Ok::<_, ServiceError>(asked)
+        };
+        let asked = self.store().note(asking).await?;
         for session in &asked {
             self.nudge(&Nudge::SessionEnd(*session));
         }

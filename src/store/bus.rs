@@ -410,6 +410,7 @@ impl Listener {
             if !self.seen.insert(id) || self.first {
                 continue;
             }
+            tracing::debug!(event = "bus.message", id = %id, kind = nudge.kind, "heard a message");
             if nudge.kind == BEAT {
                 beat = true;
                 self.note_lag(id);

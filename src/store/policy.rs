@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use mongodb::{
     ClientSession,
@@ -430,6 +431,28 @@ impl PolicyChange {
         self.noted(found)
     }
 
+    /// All rows that match, of rows that are no nouns of the policy.
+    pub(super) async fn find_rows(&self, collection: &str, filter: Document) -> Result<Vec<Document>, StoreError> {
+        let mut session = self.session().await;
+        let collection = self.0.store.database().collection::<Document>(collection);
+        let found = collection.find(filter).session(&mut *session).await;
+        let rows = self.noted(found)?.stream(&mut session).try_collect().await;
+        self.noted(rows)
+    }
+
+    /// Changes the rows that match, of rows that are no nouns of the policy.
+    pub(super) async fn update_rows(
+        &self,
+        collection: &str,
+        filter: Document,
+        update: Document,
+    ) -> Result<(), StoreError> {
+        let mut session = self.session().await;
+        let collection = self.0.store.database().collection::<Document>(collection);
+        let updated = collection.update_many(filter, update).session(&mut *session).await;
+        self.written(updated).map(drop)
+    }
+
     /// Removes rows that are no nouns of the policy, and answers how many there were.
     pub(super) async fn delete_rows(&self, collection: &str, filter: Document) -> Result<u64, StoreError> {
         let mut session = self.session().await;
@@ -531,13 +554,17 @@ impl PolicyChange {
 
     /// Writes entries behind the newest one of this process's chain; answers the newest then.
     async fn link(&self, entries: &[AuditEntry], mut head: Option<Head>) -> Result<Option<Head>, StoreError> {
+        let mut docs = Vec::with_capacity(entries.len());
         for entry in entries {
             let chain = head.map_or_else(|| ChainId::from_parts(entry.at, random::u128()), |head| head.chain);
             let (doc, next) = AuditDoc::linked(entry, chain, head.as_ref())?;
-            let row = mongodb::bson::serialize_to_raw_document_buf(&doc).map_err(Error::from)?;
-            self.insert_into("audit", row).await?;
+            docs.push(doc);
             head = Some(next);
         }
+        let mut session = self.session().await;
+        let trail = self.0.store.audit().clone_with_type::<AuditDoc>();
+        let inserted = trail.insert_many(docs).session(&mut *session).await;
+        self.written(inserted)?;
         Ok(head)
     }
 

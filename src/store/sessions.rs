@@ -10,19 +10,22 @@ use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::{
     Collection,
-    bson::{self, DateTime, Document, doc},
+    bson::{self, Bson, DateTime, Document, doc},
     options::ReturnDocument,
 };
 
 use super::{
     Store, StoreError,
     entity::{Page, PageRequest, date, timestamp},
+    policy::PolicyChange,
 };
 use crate::domain::{
     effect::{Carried, Touched},
     ids::{HostId, ProfileId, ServerId, SessionId, UserId},
     session::{EndReason, Session},
 };
+
+const SESSIONS: &str = "sessions";
 
 /// How far apart the clocks of hosts may be. A session that began longer than this before the present newest one lost
 /// to it, however late the record of it comes.
@@ -49,6 +52,35 @@ pub struct SessionFilter {
     pub server_id: Option<ServerId>,
     /// Those that one host carries.
     pub host_id: Option<HostId>,
+}
+
+/// Which live sessions are to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// This one.
+    One(SessionId),
+    /// This one, if it is of this user.
+    Own(UserId, SessionId),
+    /// All of this user.
+    All(UserId),
+}
+
+impl PolicyChange {
+    /// Asks the hosts that carry them to end live sessions, and answers which they are.
+    pub async fn ask_for_ends(&self, which: Ends) -> Result<Vec<SessionId>, StoreError> {
+        let mut live = match which {
+            Ends::One(session) => doc! { "_id": session.to_string() },
+            Ends::Own(user, session) => doc! { "_id": session.to_string(), "user_id": user.to_string() },
+            Ends::All(user) => doc! { "user_id": user.to_string() },
+        };
+        live.insert("ended_at", Bson::Null);
+        let rows = self.find_rows(SESSIONS, live.clone()).await?;
+        if !rows.is_empty() {
+            let reason = bson::serialize_to_bson(&EndReason::Requested).map_err(mongodb::error::Error::from)?;
+            self.update_rows(SESSIONS, live, doc! { "$set": { "end_requested": reason } }).await?;
+        }
+        Ok(rows.iter().filter_map(|row| row.get_str("_id").ok()?.parse().ok()).collect())
+    }
 }
 
 impl Store {
@@ -121,24 +153,6 @@ impl Store {
         Ok(asked.matched_count > 0)
     }
 
-    /// Asks for the end of a session of this user. `false` if the user has no such live session.
-    pub async fn ask_for_end_of(&self, user: UserId, session: SessionId) -> Result<bool, StoreError> {
-        let reason = bson::serialize_to_bson(&EndReason::Requested).map_err(mongodb::error::Error::from)?;
-        let filter = doc! { "_id": session.to_string(), "user_id": user.to_string(), "ended_at": null };
-        let asked = self.sessions().update_one(filter, doc! { "$set": { "end_requested": reason } }).await?;
-        Ok(asked.matched_count > 0)
-    }
-
-    /// Asks for the end of all live sessions of a user, and answers which they are.
-    pub async fn ask_for_ends_of(&self, user: UserId) -> Result<Vec<SessionId>, StoreError> {
-        let reason = bson::serialize_to_bson(&EndReason::Requested).map_err(mongodb::error::Error::from)?;
-        let live = doc! { "user_id": user.to_string(), "ended_at": null };
-        let rows: Vec<Document> =
-            self.sessions().find(live.clone()).projection(doc! { "_id": 1 }).await?.try_collect().await?;
-        self.sessions().update_many(live, doc! { "$set": { "end_requested": reason } }).await?;
-        Ok(rows.iter().filter_map(|row| row.get_str("_id").ok()?.parse().ok()).collect())
-    }
-
     /// How many live sessions some users have on hosts that are alive; those without one are absent.
     pub async fn live_sessions_by_user(
         &self,
@@ -175,7 +189,7 @@ impl Store {
                     let reason = row.get("end_requested").cloned()?;
                     Some((id.parse().ok()?, bson::deserialize_from_bson(reason).ok()?))
                 };
-                read().ok_or(StoreError::Corrupt { collection: "sessions", id: id.clone() })
+                read().ok_or(StoreError::Corrupt { collection: SESSIONS, id: id.clone() })
             })
             .collect()
     }
@@ -246,7 +260,7 @@ impl Store {
         if let Some(server) = filter.server_id {
             query.insert("server_id", server.to_string());
         }
-        let count = self.count("sessions", &query, page).await?;
+        let count = self.count(SESSIONS, &query, page).await?;
         if let Some(after) = &page.after {
             query.insert("_id", doc! { "$gt": after });
         }
@@ -275,7 +289,7 @@ impl Store {
                 let (profile_id, server_id) = (id("profile_id").parse().ok()?, id("server_id").parse().ok()?);
                 Some(Carried { profile_id, server_id, host_id: id("host_id").parse().ok()? })
             };
-            read().ok_or_else(|| StoreError::Corrupt { collection: "sessions", id: id("_id").to_owned() })
+            read().ok_or_else(|| StoreError::Corrupt { collection: SESSIONS, id: id("_id").to_owned() })
         };
         rows.into_iter().map(carried).collect()
     }
@@ -298,13 +312,13 @@ impl Store {
     }
 
     pub(super) fn sessions(&self) -> Collection<Document> {
-        self.database().collection("sessions")
+        self.database().collection(SESSIONS)
     }
 }
 
 fn session(mut row: Document) -> Result<Session, StoreError> {
     let id = row.get_str("_id").unwrap_or_default().to_owned();
-    let corrupt = || StoreError::Corrupt { collection: "sessions", id: id.clone() };
+    let corrupt = || StoreError::Corrupt { collection: SESSIONS, id: id.clone() };
     // The noun's own form writes times as text, the database keeps dates.
     let connected_at: DateTime = *row.get_datetime("connected_at").map_err(|_absent| corrupt())?;
     let connected_at = timestamp(connected_at).ok_or_else(corrupt)?;

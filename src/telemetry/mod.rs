@@ -1,9 +1,10 @@
 //! Logs: one line per event, JSON unless somebody watches on a terminal.
 //!
 //! `serve` writes them to standard output, since they are all that it has to say; commands, whose results are there, to
-//! standard error. What a line looks like is in `line.rs`, what never gets into one in `redact.rs`, and how a loop that fails
-//! is kept from filling the disk in `repeats.rs`.
+//! standard error. What a line looks like is in `line.rs`, what never gets into one in `redact.rs`, how a loop that fails
+//! is kept from filling the disk in `repeats.rs`, and how a running process is made to say more in `detail.rs`.
 
+mod detail;
 mod line;
 mod redact;
 mod repeats;
@@ -14,8 +15,12 @@ use std::{
     time::Instant,
 };
 
+use futures_util::stream;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{Event, Level, Subscriber, callsite::Identifier};
-use tracing_subscriber::{EnvFilter, Layer, layer::Context, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, layer::Context, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 use self::{line::Line, repeats::Repeats};
 use crate::domain::clock::{Clock as _, SystemClock};
@@ -24,6 +29,9 @@ use crate::domain::clock::{Clock as _, SystemClock};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const DEFAULT_FILTER: &str = "info,mongodb=warn,rustls=warn";
+
+/// What is shown for a while when it is asked for.
+const DETAILED_FILTER: &str = "debug,mongodb=info,rustls=info,hyper=info";
 
 /// Where lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,23 +46,52 @@ pub enum Output {
 #[derive(Debug, Clone, Default)]
 pub struct Logs {
     host: Arc<OnceLock<String>>,
+    filter: Option<reload::Handle<EnvFilter, Registry>>,
 }
 
 impl Logs {
     /// Starts logging. `POSTERN_LOG` chooses what is shown, in the syntax of `tracing-subscriber`'s `EnvFilter`.
     pub fn start(output: Output) -> Self {
-        let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_unset| EnvFilter::new(DEFAULT_FILTER));
-        let logs = Self::default();
+        let (filter, handle) = reload::Layer::new(chosen("POSTERN_LOG", DEFAULT_FILTER));
+        let logs = Self { filter: Some(handle), ..Self::default() };
         let lines = Lines { output, pretty: output.is_terminal(), logs: logs.clone(), repeats: Mutex::default() };
         // A second start (in tests) keeps the first one's.
         drop(tracing_subscriber::registry().with(filter).with(lines).try_init());
         logs
     }
 
+    /// Shows more for a while whenever SIGUSR1 comes; `POSTERN_LOG_DEBUG` chooses what, in the syntax of `POSTERN_LOG`.
+    ///
+    /// # Errors
+    /// When the signal cannot be listened to.
+    pub fn follow_signals(&self) -> io::Result<impl Future<Output = ()> + use<>> {
+        let mut signal = signal(SignalKind::user_defined1())?;
+        let logs = self.clone();
+        Ok(detail::follow(stream::poll_fn(move |context| signal.poll_recv(context)), move |more| logs.show(more)))
+    }
+
+    fn show(&self, more: bool) {
+        let filter =
+            if more { chosen("POSTERN_LOG_DEBUG", DETAILED_FILTER) } else { chosen("POSTERN_LOG", DEFAULT_FILTER) };
+        // It fails only when nothing is logged any more.
+        let _ = self.filter.as_ref().map(|handle| handle.reload(filter));
+        tracing::info!(
+            event = "log.detail",
+            more,
+            "the log has {} detail from now on",
+            if more { "more" } else { "its usual" }
+        );
+    }
+
     /// Names the host in every line from now on.
     pub fn name_host(&self, name: &str) {
         drop(self.host.set(name.to_owned()));
     }
+}
+
+/// What a variable of the environment chooses to show, `otherwise` without a sound one.
+fn chosen(variable: &str, otherwise: &str) -> EnvFilter {
+    EnvFilter::try_from_env(variable).unwrap_or_else(|_unset| EnvFilter::new(otherwise))
 }
 
 impl Output {

@@ -30,6 +30,7 @@ use super::{
     portal::trouble,
     problem::{Code, Problem, chain},
     site::Site,
+    trace::TraceId,
 };
 use crate::{
     domain::ids::RequestId,
@@ -164,6 +165,7 @@ fn check_path(uri: &Uri) -> Result<(), Problem> {
 pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = given_id(request.headers()).unwrap_or_else(|| frame.services.new_id());
+    let trace = TraceId::of(request.headers());
     let peer = request.extensions().get::<SocketAddr>().map(SocketAddr::ip);
     let client = peer.map(|peer| client_address(peer, request.headers(), &frame.trusted_proxies));
     request.extensions_mut().insert(id);
@@ -185,7 +187,7 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
         response = not_modified(response);
     }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        log_cause(&problem, id);
+        log_cause(&problem, id, trace);
         let act = response.extensions_mut().remove::<Act>();
         // A page that listens on without its login says so every few seconds.
         if problem.is_refusal() && (problem.code() != Code::NoToken || path.starts_with(API)) {
@@ -219,6 +221,7 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
         status = response.status().as_u16(),
         duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         request_id = %id,
+        trace_id = trace.map(tracing::field::display),
         client = client.map(tracing::field::display),
         "request"
     );
@@ -245,13 +248,15 @@ fn given_id(headers: &HeaderMap) -> Option<RequestId> {
     headers.get(REQUEST_ID)?.to_str().ok()?.parse().ok()
 }
 
-fn log_cause(problem: &Problem, id: RequestId) {
+fn log_cause(problem: &Problem, id: RequestId, trace: Option<TraceId>) {
+    let trace_id = trace.map(tracing::field::display);
     match (problem.cause(), problem.code()) {
-        (Some(cause), Code::Internal) => tracing::error!(event = "http.failed", request_id = %id, error = chain(cause),
-            "a request failed"),
-        (Some(cause), _) => tracing::warn!(event = "http.put_off", request_id = %id, error = chain(cause),
+        (Some(cause), Code::Internal) => tracing::error!(event = "http.failed", request_id = %id, trace_id,
+            error = chain(cause), "a request failed"),
+        (Some(cause), _) => tracing::warn!(event = "http.put_off", request_id = %id, trace_id, error = chain(cause),
             "a request was put off"),
-        (None, Code::Internal) => tracing::error!(event = "http.panicked", request_id = %id, "a handler panicked"),
+        (None, Code::Internal) => tracing::error!(event = "http.panicked", request_id = %id, trace_id,
+            "a handler panicked"),
         (None, _) => {}
     }
 }

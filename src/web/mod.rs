@@ -32,6 +32,7 @@ mod portal;
 mod problem;
 mod route;
 mod site;
+mod trace;
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 

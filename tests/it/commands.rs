@@ -142,11 +142,20 @@ impl Installation {
         let url = format!("http://127.0.0.1:{}/readyz", self.ops);
         while !ureq::get(&url).call().is_ok_and(|answer| answer.status() == 200) {
             let ended = self.serve.as_mut().unwrap().try_wait().unwrap();
-            let log = || fs::read_to_string(self.folder.path().join("serve.log")).unwrap();
-            assert!(ended.is_none(), "serve ended: {}", log());
-            assert!(Instant::now() < deadline, "serve is not ready: {}", log());
+            assert!(ended.is_none(), "serve ended: {}", self.log());
+            assert!(Instant::now() < deadline, "serve is not ready: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What `serve` has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder().join("serve.log")).unwrap()
+    }
+
+    /// Sends `serve` a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.serve.as_ref().unwrap()), signal).unwrap();
     }
 
     /// Ends `serve` as a crash would.

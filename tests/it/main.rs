@@ -43,6 +43,7 @@ mod jobs;
 mod join;
 mod join_tokens;
 mod keys;
+mod logs;
 mod metrics;
 mod migrate;
 mod oidc;

@@ -43,6 +43,9 @@ pub(super) async fn run(machine: Machine, logs: &Logs) -> anyhow::Result<ExitCod
     let database = Arc::new(Database::of(&config).await?);
 
     let lifecycle = Lifecycle::default();
+    let following = logs.follow_signals()?;
+    let soft = lifecycle.soft().clone();
+    lifecycle.spawn(async move { soft.run_until_cancelled(following).await.unwrap_or_default() });
     let started = start(&config, &database, master_key, host_key, &lifecycle, began).await;
     if started.is_err() {
         lifecycle.soft().cancel();
