@@ -16,7 +16,9 @@ use serde_json::json;
 use super::{
     Machine,
     database::{Database, load, master_key},
-    print, tell,
+    print,
+    progress::Measured,
+    tell,
 };
 use crate::{
     domain::{audit::Actor, clock::SystemClock},
@@ -95,7 +97,7 @@ async fn create(machine: &Machine, path: &Path, as_json: bool) -> anyhow::Result
     let draft = Draft::beside(path);
     let file = draft.create().with_context(|| format!("{} cannot be written", draft.0.display()))?;
     let act = Act::of(Actor::Shell("backup create"));
-    let (file, report) = services.create_backup(&act, BufWriter::new(file)).await?;
+    let (file, report) = services.create_backup(&act, BufWriter::new(Measured::writing(file))).await?;
     database.close().await;
     draft.keep(&file, path).with_context(|| format!("{} cannot be written", path.display()))?;
     show(&report, as_json);
@@ -160,8 +162,9 @@ fn key_for_reading(machine: &Machine) -> anyhow::Result<MasterKey> {
     master_key(&config)?.context("keys.master_key_file is not set: a backup opens with the cluster's master key only")
 }
 
-fn open(path: &Path) -> anyhow::Result<File> {
-    File::open(path).with_context(|| format!("{} cannot be read", path.display()))
+fn open(path: &Path) -> anyhow::Result<Measured> {
+    let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Ok(Measured::reading(file))
 }
 
 fn is_sealed(path: &Path) -> anyhow::Result<bool> {
@@ -192,8 +195,8 @@ impl Draft {
     }
 
     /// Linked rather than renamed: it never takes the place of another file.
-    fn keep(&self, file: &BufWriter<File>, path: &Path) -> io::Result<()> {
-        file.get_ref().sync_all()?;
+    fn keep(&self, file: &BufWriter<Measured>, path: &Path) -> io::Result<()> {
+        file.get_ref().file().sync_all()?;
         fs::hard_link(&self.0, path)
     }
 }

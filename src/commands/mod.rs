@@ -14,6 +14,7 @@ mod join;
 mod migrate;
 mod owner_link;
 mod pause;
+mod progress;
 mod reference;
 mod serve;
 mod token;

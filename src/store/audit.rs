@@ -1,7 +1,7 @@
 //! The audit trail: inserted, read, never changed.
 
 use futures_util::TryStreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mongodb::{
     Collection,
     bson::{self, Bson, DateTime, Document, doc},
@@ -15,7 +15,7 @@ use super::{
 use crate::domain::{
     audit::AuditEntry,
     chain::{Head, Link, link},
-    ids::{AuditId, ChainId, RequestId},
+    ids::{AuditId, ChainId, Id as _, RequestId},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -90,7 +90,11 @@ pub struct AuditFilter {
     pub before: Option<Timestamp>,
 }
 
+/// An entry's id is made with its time, but not at the same instant.
+const APART: SignedDuration = SignedDuration::from_mins(1);
+
 impl AuditFilter {
+    /// What it lets through; the trail is kept in the order of its ids, so the span of time bounds them too.
     pub(super) fn query(&self) -> Document {
         let mut query = doc! {};
         let fields =
@@ -100,15 +104,20 @@ impl AuditFilter {
                 query.insert(field, wanted);
             }
         }
-        let mut span = doc! {};
+        let id_of = |at: Option<Timestamp>| at.map(|at| AuditId::from_parts(at, 0).to_string());
+        let (mut span, mut ids) = (doc! {}, doc! {});
         if let Some(after) = self.after {
             span.insert("$gte", date(after));
+            ids.extend(id_of(after.checked_sub(APART).ok()).map(|id| ("$gte".to_owned(), Bson::String(id))));
         }
         if let Some(before) = self.before {
             span.insert("$lt", date(before));
+            ids.extend(id_of(before.checked_add(APART).ok()).map(|id| ("$lt".to_owned(), Bson::String(id))));
         }
-        if !span.is_empty() {
-            query.insert("at", span);
+        for (field, bounds) in [("at", span), ("_id", ids)] {
+            if !bounds.is_empty() {
+                query.insert(field, bounds);
+            }
         }
         query
     }
@@ -128,7 +137,10 @@ impl Store {
         let mut query = filter.query();
         let count = self.count(AUDIT, &query, page).await?;
         if let Some(after) = &page.after {
-            query.insert("_id", doc! { "$lt": after });
+            // Of what is behind a page nothing is newer than the page.
+            let mut ids = query.get_document("_id").cloned().unwrap_or_default();
+            ids.insert("$lt", after);
+            query.insert("_id", ids);
         }
         let rows = self.audit().find(query).sort(doc! { "_id": -1 }).limit(i64::from(page.limit) + 1).await?;
         let rows: Vec<Document> = rows.try_collect().await?;

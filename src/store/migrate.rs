@@ -62,6 +62,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     7 "0007-retention";
     8 "0008-people";
     9 "0009-replies";
+    10 "0010-lookups";
 };
 
 /// A migration that the database lacks.

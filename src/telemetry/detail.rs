@@ -7,15 +7,15 @@ use std::{pin::pin, time::Duration};
 use futures_util::{Stream, StreamExt as _};
 
 /// For so long.
-const SPAN: Duration = Duration::from_mins(15);
+pub(super) const SPAN: Duration = Duration::from_mins(15);
 
 /// Calls `show` with whether there shall be more detail, as it is `asked` for and as time goes by.
-pub(super) async fn follow(asked: impl Stream<Item = ()>, show: impl Fn(bool)) {
+pub(super) async fn follow(asked: impl Stream<Item = ()>, span: Duration, show: impl Fn(bool)) {
     let mut asked = pin!(asked);
     while asked.next().await.is_some() {
         show(true);
         // Whether it is asked for again or time is up is the same.
-        let _ = tokio::time::timeout(SPAN, asked.next()).await;
+        let _ = tokio::time::timeout(span, asked.next()).await;
         show(false);
     }
 }
@@ -28,14 +28,37 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn detail_ends_by_itself_or_when_it_is_asked_for_again() {
-        let began = tokio::time::Instant::now();
-        // Once, and nothing for an hour; then twice, a minute apart.
-        let pauses = [0, 60, 1].map(Duration::from_mins);
-        let asked = stream::iter(pauses).then(tokio::time::sleep);
+    async fn shown(asked: impl Stream<Item = ()>, span: Duration) -> Vec<bool> {
         let shown = Mutex::new(Vec::new());
-        follow(asked, |more| shown.lock().unwrap().push((began.elapsed().as_secs() / 60, more))).await;
-        assert_eq!(*shown.lock().unwrap(), [(0, true), (15, false), (60, true), (61, false)]);
+        follow(asked, span, |more| shown.lock().unwrap().push(more)).await;
+        shown.into_inner().unwrap()
+    }
+
+    #[tokio::test]
+    async fn detail_ends_when_it_is_asked_for_again() {
+        let asked = stream::iter([(), ()]).chain(stream::empty());
+        assert_eq!(shown(asked, SPAN).await, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn detail_ends_by_itself() {
+        let span = Duration::from_millis(1);
+        let (again, asking) = tokio::sync::mpsc::unbounded_channel();
+        let asked = stream::unfold(asking, |mut asking: tokio::sync::mpsc::UnboundedReceiver<()>| async {
+            Some((asking.recv().await?, asking))
+        });
+        again.send(()).unwrap();
+        let last = Mutex::new(Some(again));
+        let (told, told_of) = tokio::sync::oneshot::channel();
+        let told = Mutex::new(Some(told));
+        // Nobody asks again; the end of the detail lets go of the asking, and so ends the test.
+        let following = follow(asked, span, |more| {
+            if !more {
+                drop(last.lock().unwrap().take());
+                let _ = told.lock().unwrap().take().map(|told| told.send(()));
+            }
+        });
+        following.await;
+        told_of.await.unwrap();
     }
 }

@@ -67,7 +67,8 @@ impl Logs {
     pub fn follow_signals(&self) -> io::Result<impl Future<Output = ()> + use<>> {
         let mut signal = signal(SignalKind::user_defined1())?;
         let logs = self.clone();
-        Ok(detail::follow(stream::poll_fn(move |context| signal.poll_recv(context)), move |more| logs.show(more)))
+        let asked = stream::poll_fn(move |context| signal.poll_recv(context));
+        Ok(detail::follow(asked, detail::SPAN, move |more| logs.show(more)))
     }
 
     fn show(&self, more: bool) {

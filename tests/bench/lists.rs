@@ -80,7 +80,11 @@ fn routes(ids: &[(&str, &str, &str)]) -> Vec<String> {
                 parts[at] = ids.iter().find(|(_, noun, _)| *noun == parts[at - 1])?.2;
             }
         }
-        let path = parts.join("/");
+        let mut path = parts.join("/");
+        if path.ends_with("/explain") && path.starts_with("/api/") {
+            let user = ids.iter().find(|(word, ..)| *word == "USER")?.2;
+            path = format!("{path}?destination=10.0.0.1&user_id={user}");
+        }
         (!path.contains('{') && !["/live", "/events"].iter().any(|endless| path.ends_with(endless))).then_some(path)
     };
     let asks = |route: &&web::RouteInfo| route.method == "GET" && route.access != web::Access::Anyone;

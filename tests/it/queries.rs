@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use futures_util::TryStreamExt as _;
-use mongodb::bson::{Document, doc};
+use jiff::SignedDuration;
+use mongodb::bson::{self, Document, doc};
 use postern::{
     domain::{
         clock::{Clock as _, ManualClock, SystemClock},
-        ids::{HostId, ServerId, UserId},
+        ids::{AuditId, HostId, Id as _, ServerId, UserId},
         role::Role,
         session::Session,
     },
@@ -191,4 +192,51 @@ async fn an_account_is_found_without_a_look_at_everybody() {
     });
     let most = looking.await;
     assert!(most < 10, "{most} documents for one account");
+}
+
+/// A long trail, most of it by one actor.
+async fn trail(rig: &Rig, entries: u32) {
+    let now = SystemClock.now();
+    let rows = (0..entries).map(|number| {
+        let at = now - SignedDuration::from_mins(i64::from(entries - number));
+        let often = |often: &str, seldom: &str| if number % 500 == 7 { seldom.to_owned() } else { often.to_owned() };
+        doc! {
+            "_id": AuditId::from_parts(at, u128::from(number)).to_string(),
+            "at": bson::DateTime::from_millis(at.as_millisecond()), "actor": often("shell:often", "shell:seldom"),
+            "action": often("user.update", "user.delete"), "object": format!("usr_{number}"),
+            "outcome": often("success", "denied"), "request_id": bson::Bson::Null, "changes": {},
+        }
+    });
+    rig.database.open().await.collection("audit").insert_many(rows).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_look_at_the_trail_reads_much_more_of_it_than_it_shows() {
+    let rig = Rig::new().await;
+    trail(&rig, 3000).await;
+    let owner = rig.owner();
+    let old = SystemClock.now() - SignedDuration::from_mins(2800);
+    for (filter, rows) in [
+        ("actor=shell:often".to_owned(), 50),
+        ("actor=shell:seldom".to_owned(), 6),
+        ("action=user.update".to_owned(), 50),
+        ("action=user.delete".to_owned(), 6),
+        ("object=usr_17".to_owned(), 1),
+        ("outcome=denied".to_owned(), 6),
+        (format!("before={old}"), 50),
+        (format!("actor=shell:often&before={old}"), 50),
+    ] {
+        let most = examined(&rig, async {
+            let page = owner.get(&format!("/audit?{filter}"));
+            let items = page["items"].as_array().unwrap();
+            assert!(items.iter().all(|entry| entry["id"].is_string()));
+            assert_eq!(items.len(), rows, "{filter}");
+        });
+        let most = most.await;
+        assert!(most <= 160, "{most} entries for {filter}");
+    }
+    let behind = owner.get(&format!("/audit?actor=shell:often&before={old}&limit=2"));
+    let cursor = behind["next_cursor"].as_str().unwrap();
+    let next = owner.get(&format!("/audit?actor=shell:often&before={old}&limit=2&cursor={cursor}"));
+    assert!(next["items"][0]["at"].as_str() < behind["items"][1]["at"].as_str(), "{behind} {next}");
 }

@@ -1,11 +1,6 @@
 //! Waiting for what hosts do on their own time.
 
-use std::{
-    io::IsTerminal as _,
-    time::{Duration, Instant},
-};
-
-use indicatif::{ProgressBar, ProgressStyle};
+use std::time::{Duration, Instant};
 
 use super::{
     Client,
@@ -14,6 +9,7 @@ use super::{
     options::time,
     output::at,
 };
+use crate::commands::progress::Progress;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -61,7 +57,7 @@ impl Wait {
     /// Waits until a host that is to leave service carries no session any more.
     pub(super) fn until_drained(&self, client: &Client, host: &str) -> Result<(), ClientError> {
         let Some(most) = self.wait else { return Ok(()) };
-        let progress = Progress::steps();
+        let progress = Progress::counting("{pos} of {len} sessions");
         let began = Instant::now();
         loop {
             let body = client.api.send(&Ask::get(host))?.json()?;
@@ -85,63 +81,5 @@ impl Wait {
             }
             std::thread::sleep(PAUSE);
         }
-    }
-}
-
-/// Progress for whoever watches: a bar on a terminal; elsewhere a line for each tenth, or for each change.
-pub(super) struct Progress {
-    bar: ProgressBar,
-    watched: bool,
-    told: std::cell::RefCell<String>,
-}
-
-impl Progress {
-    /// Of something without a measure.
-    fn spinner() -> Self {
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
-        Self::over(ProgressBar::new_spinner(), style)
-    }
-
-    /// Of something that can be counted.
-    fn steps() -> Self {
-        Self::over(ProgressBar::new(1), ProgressStyle::with_template("{bar:30} {pos} of {len} sessions {elapsed}"))
-    }
-
-    fn over(bar: ProgressBar, style: Result<ProgressStyle, indicatif::style::TemplateError>) -> Self {
-        let watched = std::io::stderr().is_terminal();
-        if let (true, Ok(style)) = (watched, style) {
-            bar.set_style(style);
-            bar.enable_steady_tick(Duration::from_millis(100));
-        } else {
-            bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-        }
-        Self { bar, watched, told: std::cell::RefCell::default() }
-    }
-
-    /// How it is now.
-    fn tell(&self, state: &str) {
-        self.bar.set_message(state.to_owned());
-        self.line(state);
-    }
-
-    /// So far it has come, of what there is to do by now.
-    fn reach(&self, position: u64, total: u64) {
-        self.bar.set_length(total);
-        self.bar.set_position(position);
-        self.line(&format!("{} %", position * 10 / total.max(1) * 10));
-    }
-
-    fn line(&self, text: &str) {
-        if !self.watched && *self.told.borrow() != text {
-            text.clone_into(&mut self.told.borrow_mut());
-            // Nothing depends on a remark.
-            drop(std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{text}\n").as_bytes()));
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }
