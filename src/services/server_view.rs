@@ -10,6 +10,7 @@ use crate::{
         host::{Host, ProcessRole},
         ids::{HostId, OrganizationId, ServerId},
         organization::Organization,
+        role::Permission,
         server::{DaemonState, Server},
         text::{HostName, Name},
     },
@@ -125,10 +126,7 @@ impl Services {
             })
             .collect();
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
-        let can_run = |host: &Host| {
-            host.roles.contains(&ProcessRole::Vpn) && !attached.iter().any(|attached| attached.id == host.id)
-        };
-        let others = machines.items.into_iter().map(|found| found.value).filter(can_run);
+        let others = able(machines).filter(|host| !attached.iter().any(|attached| attached.id == host.id));
         let outdated = files.iter().filter(|file| file.written_for.outdated(&server.value, attached).is_some());
         let outdated = outdated.map(|file| file.profiles).sum();
         let running = hosts.iter().filter(|host| host.is_online && host.state == DaemonState::Running).count();
@@ -143,11 +141,23 @@ impl Services {
         })
     }
 
+    /// The hosts that can run servers: their ids and names.
+    pub async fn host_choices(&self, act: &Act) -> Result<Vec<(HostId, HostName)>, ServiceError> {
+        act.require(Permission::Read)?;
+        let hosts = self.store().list_hosts(&PageRequest { limit: CHOICES, after: None, count: false }).await?;
+        Ok(able(hosts).map(|host| (host.id, host.name)).collect())
+    }
+
     /// The organizations that something can be opened to, by their names.
     pub async fn organization_choices(&self, act: &Act) -> Result<Vec<(OrganizationId, Name)>, ServiceError> {
         let page = self.organizations(act, &PageRequest { limit: CHOICES, after: None, count: false }).await?;
         Ok(by_name(page.items.into_iter().map(|found| (found.value.id, found.value.name)).collect()))
     }
+}
+
+/// Those that can run servers.
+fn able(hosts: Page<Revised<Host>>) -> impl Iterator<Item = Host> {
+    hosts.items.into_iter().map(|found| found.value).filter(|host| host.roles.contains(&ProcessRole::Vpn))
 }
 
 fn by_name<T: Ord>(names: HashMap<T, Name>) -> Vec<(T, Name)> {

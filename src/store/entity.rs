@@ -134,14 +134,15 @@ impl Store {
         I: Display + FromStr + Eq + Hash,
     {
         let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let wanted = doc! { field: { "$in": names } };
-        let by = format!("${field}");
+        let wanted = doc! { "$in": names };
+        // Rows by all that they name first: there are far fewer such sets than rows.
         let pipeline = [
-            doc! { "$match": &wanted },
-            doc! { "$unwind": &by },
-            // Of a row that names several, only those that were asked for.
-            doc! { "$match": &wanted },
-            doc! { "$group": { "_id": &by, "count": { "$sum": 1_i64 } } },
+            doc! { "$match": { field: &wanted } },
+            doc! { "$group": { "_id": format!("${field}"), "count": { "$sum": 1_i64 } } },
+            doc! { "$unwind": "$_id" },
+            // Of rows that name several, only those that were asked for.
+            doc! { "$match": { "_id": &wanted } },
+            doc! { "$group": { "_id": "$_id", "count": { "$sum": "$count" } } },
         ];
         let mut rows = self.database().collection::<Document>(collection).aggregate(pipeline).await?;
         let mut counts = HashMap::new();

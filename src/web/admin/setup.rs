@@ -111,10 +111,8 @@ impl<'a> SetupPage<'a> {
 
 async fn page<'a>(services: &Services, desk: &'a Desk) -> Result<SetupPage<'a>, Problem> {
     let setup = services.setup(&desk.act).await?;
-    let hosts = match &setup.server {
-        Some(server) => services.server_view(&desk.act, server.value.id).await?.others,
-        None => Vec::new(),
-    };
+    // They are offered to a server that runs nowhere yet.
+    let hosts = if setup.next() == Some(Step::Host) { services.host_choices(&desk.act).await? } else { Vec::new() };
     Ok(SetupPage::new(desk, setup, hosts))
 }
 
