@@ -29,7 +29,7 @@ setup: ## installs what the tests need: openvpn, nftables, a browser, node, a mo
 
 run: $(STATE)/postern.toml ## builds and starts Postern on this machine with its own private database
 	@deploy/dev/setup.sh run
-	cargo build --release
+	POSTERN_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown) cargo build --release
 	@echo
 	@echo "Postern keeps everything under .postern/; delete that folder to start afresh."
 	@echo "  employees: http://127.0.0.1:8443     admins: http://127.0.0.1:9443     health: http://127.0.0.1:9600/readyz"

@@ -11,13 +11,15 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::conversation::Order;
+use super::{conversation::Order, roster::Client};
 use crate::{
     domain::{
         ids::{ProfileId, ServerId, SessionId},
+        look::Look,
         server::DaemonState,
         session::Session,
     },
+    openvpn::management::ClientKind,
     services::{AttachmentKey, DaemonStatus},
 };
 
@@ -66,10 +68,14 @@ struct State {
     orders: HashMap<ServerId, mpsc::Sender<Order>>,
     settled: BTreeSet<ServerId>,
     sessions: HashMap<SessionId, Carried>,
+    /// What kinds of clients have them.
+    kinds: HashMap<SessionId, ClientKind>,
     /// What the clients of each server sent and got while this process watched.
     traffic: BTreeMap<ServerId, (u64, u64)>,
     /// How many other hosts can take over the clients of each server; known while this host leaves service.
     takers: BTreeMap<ServerId, usize>,
+    /// What this host saw of others the last time it looked.
+    looks: Vec<Look>,
     /// How many newcomers were turned away since the order of this moment to leave service.
     turned_away: Option<(Timestamp, u64)>,
 }
@@ -196,10 +202,27 @@ impl Board {
         }
     }
 
+    /// Notes a client's session, and what kind of client it is.
+    pub(super) fn welcome(&self, client: &Client) {
+        self.carry(&client.session);
+        self.state().kinds.insert(client.session.id, client.kind);
+    }
+
     /// Notes that a session is over, with its last counters.
     pub(super) fn put_down(&self, session: &Session) {
         self.carry(session);
-        self.state().sessions.remove(&session.id);
+        let mut state = self.state();
+        state.sessions.remove(&session.id);
+        state.kinds.remove(&session.id);
+    }
+
+    /// How many clients there are of each kind.
+    pub(super) fn kinds(&self) -> BTreeMap<ClientKind, usize> {
+        let mut counts = BTreeMap::new();
+        for kind in self.state().kinds.values() {
+            *counts.entry(*kind).or_default() += 1;
+        }
+        counts
     }
 
     /// The bytes from and to the clients of each server.
@@ -230,6 +253,16 @@ impl Board {
     /// How many other hosts can take over the clients of a server, if it is known.
     pub(super) fn takers(&self, server: ServerId) -> Option<usize> {
         self.state().takers.get(&server).copied()
+    }
+
+    /// Notes what this host sees of others.
+    pub(super) fn know_looks(&self, looks: Vec<Look>) {
+        self.state().looks = looks;
+    }
+
+    /// What this host saw of others the last time it looked.
+    pub(super) fn looks(&self) -> Vec<Look> {
+        self.state().looks.clone()
     }
 
     /// Whether a live session has nowhere to go.

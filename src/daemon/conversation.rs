@@ -134,7 +134,7 @@ impl Conversation {
     ) -> Result<Self, AskError> {
         let roster = Roster::remembered(keepsake.load());
         for (_, client) in roster.iter().filter(|(_, client)| client.up) {
-            here.board.carry(&client.session);
+            here.board.welcome(client);
         }
         link.send(Command::StateOn).await?;
         link.send(Command::ByteCount(COUNTER_PERIOD)).await?;
@@ -327,8 +327,8 @@ impl Conversation {
         match (&verdict, server) {
             (Ok(profile), Some(server)) if !renewal => {
                 let session = self.session(profile, peer, now);
-                self.roster
-                    .admitted(*cid, Client::admitted(session, peer.common_name.clone(), gatekeeper::pushed(server)));
+                let client = Client::admitted(session, peer.common_name.clone(), gatekeeper::pushed(server));
+                self.roster.admitted(*cid, client.of(peer.kind()));
                 self.keepsake.touch();
             }
             (Err(denial), _) => {
@@ -388,6 +388,7 @@ impl Conversation {
             let record = SessionRecord::Began(session.clone());
             self.keepsake.touch();
             self.write_down(Some(record));
+            self.roster.get(cid).inspect(|client| self.here.board.welcome(client));
         }
     }
 
@@ -445,7 +446,7 @@ impl Conversation {
                 "adopted the clients of a running daemon");
         }
         for (_, client) in self.roster.iter().filter(|(_, client)| client.up) {
-            self.here.board.carry(&client.session);
+            self.here.board.welcome(client);
         }
         self.keepsake.touch();
         self.write_down(result.records);

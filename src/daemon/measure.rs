@@ -9,7 +9,10 @@ use crate::{
     domain::{ids::ServerId, server::DaemonState},
     metrics::{
         Metrics,
-        catalogue::{CERT_EXPIRY, OPENVPN_UP, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES, VPN_SESSIONS},
+        catalogue::{
+            CANARY_SUCCESS, CERT_EXPIRY, OPENVPN_UP, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES, VPN_CLIENTS,
+            VPN_SESSIONS,
+        },
     },
     services::attachments::wanted,
 };
@@ -34,6 +37,9 @@ impl DaemonsHandle {
         for (server, count) in sessions {
             now.set(&VPN_SESSIONS, [&here.label(server)], count as f64);
         }
+        for (kind, count) in here.board.kinds() {
+            now.set(&VPN_CLIENTS, [kind.platform.as_str(), kind.program.as_str()], count as f64);
+        }
         for (server, up) in running {
             now.set(&OPENVPN_UP, [&here.label(server)], f64::from(u8::from(up)));
         }
@@ -42,9 +48,23 @@ impl DaemonsHandle {
             now.add(&VPN_BYTES, [&here.label(server), "sent"], sent);
         }
         self.measure_spool(now);
+        self.measure_looks(now);
         let ends = snapshot.attached_to(here.host).filter_map(|(_, attachment)| attachment.credentials.as_ref());
         if let Some(end) = ends.map(|credentials| credentials.not_after).min() {
             now.set(&CERT_EXPIRY, ["daemon"], end.as_second() as f64);
+        }
+    }
+
+    /// A host that is to be reached by several doors of one transport is reached if all of them open.
+    fn measure_looks(&self, now: &Metrics) {
+        let snapshot = self.0.admission.snapshot();
+        let mut reached = BTreeMap::new();
+        for look in self.0.board.looks() {
+            let Some(host) = snapshot.host(look.door.host_id) else { continue };
+            *reached.entry((host.name.to_string(), look.door.protocol.as_str())).or_insert(true) &= look.ok;
+        }
+        for ((target, proto), ok) in reached {
+            now.set(&CANARY_SUCCESS, [&target, proto], f64::from(u8::from(ok)));
         }
     }
 

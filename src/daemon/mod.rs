@@ -9,6 +9,8 @@
 //! that the `reaper` names. Nothing in that loop waits for the database. When this host is to leave service, each daemon
 //! sends its clients to other hosts at the pace of its own `moves`; `drain` tells the cluster how far they have come.
 //!
+//! The `canary` looks at the same servers on other hosts, from outside.
+//!
 //! What the cluster is to know leaves by queues: sessions through the `journal`, states and counters through the
 //! `reports`. They write when the database is there.
 //!
@@ -18,6 +20,7 @@
 
 mod attempts;
 mod board;
+mod canary;
 mod conversation;
 mod drain;
 mod gatekeeper;
@@ -47,7 +50,7 @@ pub use preflight::preflight;
 
 use crate::{
     domain::ids::HostId,
-    services::{DaemonStatus, HostKey, ServiceError, Services, Subscription, admission::Admission},
+    services::{Bus, DaemonStatus, HostKey, ServiceError, Services, admission::Admission},
 };
 
 /// Between two looks at what waits to be written.
@@ -131,7 +134,7 @@ pub fn start(
     host: HostIdentity,
     services: Services,
     admission: Admission,
-    bus: Subscription,
+    bus: &Bus,
     tracker: &TaskTracker,
     stop: CancellationToken,
 ) -> DaemonsHandle {
@@ -149,7 +152,8 @@ pub fn start(
     // What writes down goes on until nothing is left that reports.
     let silent = CancellationToken::new();
     tracker.spawn(supervisor::run(Arc::clone(&here), silent.clone()));
-    tracker.spawn(reaper::run(Arc::clone(&here), bus, stop.clone()));
+    tracker.spawn(reaper::run(Arc::clone(&here), bus.subscribe(), stop.clone()));
+    tracker.spawn(canary::run(Arc::clone(&here), bus.subscribe(), stop.clone()));
     tracker.spawn(meter::measure(Arc::clone(&here), stop.clone()));
     tracker.spawn(drain::run(Arc::clone(&here), stop));
     tracker.spawn(Writer::new(Arc::clone(&here)).run(silent.clone()));

@@ -18,7 +18,7 @@ use crate::{
         ids::SessionId,
         session::{EndReason, Session},
     },
-    openvpn::management::{Cid, ClientRow, Dialect},
+    openvpn::management::{Cid, ClientKind, ClientRow, Dialect},
     services::sessions::SessionRecord,
 };
 
@@ -31,6 +31,9 @@ pub(super) struct Client {
     pub common_name: String,
     /// The mark of what it was given (`gatekeeper::pushed`).
     pub pushed: String,
+    /// What kind of client it is.
+    #[serde(default)]
+    pub kind: ClientKind,
     /// Whether the daemon has said that it is up; its session began then.
     pub up: bool,
     /// Why it was asked to go, if it was.
@@ -43,7 +46,13 @@ pub(super) struct Client {
 impl Client {
     /// A client that is let in now.
     pub(super) fn admitted(session: Session, common_name: String, pushed: String) -> Self {
-        Self { session, common_name, pushed, up: false, leaving: None, asked: false }
+        let kind = ClientKind::default();
+        Self { session, common_name, pushed, kind, up: false, leaving: None, asked: false }
+    }
+
+    /// The same, of a known kind.
+    pub(super) fn of(self, kind: ClientKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Whether it stays, as far as we know.

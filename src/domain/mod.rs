@@ -20,6 +20,7 @@ pub mod job;
 pub mod join;
 pub mod limits;
 pub mod login;
+pub mod look;
 pub mod network;
 pub mod oidc;
 pub mod organization;

@@ -67,13 +67,20 @@ impl ServerKey {
     /// # Errors
     /// [`KeyError::MetadataTooLong`] above [`MAX_METADATA`] bytes, which OpenVPN clients could not read.
     pub fn client_key(&self, metadata: &[u8]) -> Result<ClientKey, KeyError> {
+        Ok(ClientKey(encode(CLIENT_LABEL, self.client_bundle(metadata)?.expose())))
+    }
+
+    /// The same as bytes: the key, and then its wrapped form.
+    ///
+    /// # Errors
+    /// As for [`client_key`](Self::client_key).
+    pub fn client_bundle(&self, metadata: &[u8]) -> Result<Secret<Vec<u8>>, KeyError> {
         if metadata.len() > MAX_METADATA {
             return Err(KeyError::MetadataTooLong { length: metadata.len() });
         }
         let client_key = Zeroizing::new(random::bytes::<CLIENT_KEY_LENGTH>());
         let plain = Zeroizing::new([client_key.as_slice(), &[USER_DATA], metadata].concat());
-        let bundle = Zeroizing::new([client_key.as_slice(), &self.wrap(&plain)].concat());
-        Ok(ClientKey(encode(CLIENT_LABEL, &bundle)))
+        Ok(Secret::new([client_key.as_slice(), &self.wrap(&plain)].concat()))
     }
 
     /// `WKc` for `plain`, which is `Kc | metadata`.

@@ -11,11 +11,15 @@ use super::{About, Counter, Gauge, Histogram, Kind, Metric};
 /// The labels that metrics may have.
 pub const LABELS: &[&str] = &[
     "action_class",
+    "commit",
     "direction",
+    "gui_major",
     "job",
     "kind",
     "method",
     "op",
+    "platform",
+    "proto",
     "reason",
     "result",
     "route",
@@ -23,6 +27,7 @@ pub const LABELS: &[&str] = &[
     "state",
     "status",
     "surface",
+    "target",
     "version",
 ];
 
@@ -34,6 +39,8 @@ const CALL: &[f64] = &[0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
 const RUN: &[f64] = &[0.1, 1.0, 10.0, 60.0];
 /// Of connecting clients, in seconds.
 const CONNECT: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Of greetings between hosts, in seconds; after three a look is over.
+const LOOK: &[f64] = &[0.01, 0.05, 0.2, 1.0, 3.0];
 
 macro_rules! catalogue {
     ($($constant:ident: $kind:ident $(($buckets:ident))? = $name:literal [$($label:literal),*] $help:literal;)*) => {
@@ -59,7 +66,8 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    BUILD_INFO: Gauge = "postern_build_info" ["version"] "The release of Postern, always 1";
+    BUILD_INFO: Gauge = "postern_build_info" ["version", "commit"]
+        "The release of Postern and the commit that it was built from, always 1";
 
     HTTP_REQUESTS: Counter = "postern_http_requests_total" ["surface", "route", "method", "status"]
         "Requests that were answered, by route and class of status";
@@ -73,13 +81,20 @@ catalogue! {
         "Answers to clients that connected";
     VPN_CONNECT_SECONDS: Histogram(CONNECT) = "postern_vpn_connect_duration_seconds" []
         "From a client's question to its session";
+    VPN_CLIENTS: Gauge = "postern_vpn_clients" ["platform", "gui_major"]
+        "Live VPN sessions of this host, by the client's operating system and program";
     VPN_BYTES: Counter = "postern_vpn_bytes_total" ["server", "direction"]
         "Traffic of clients since this process started, as the host sees it";
     OPENVPN_UP: Gauge = "postern_openvpn_up" ["server"] "Whether the daemon of a server that is to run here serves clients";
     OPENVPN_RESTARTS: Counter = "postern_openvpn_restarts_total" ["reason"]
         "Daemons that ended by themselves, could not be started, or were started anew with other settings";
+    CANARY_SUCCESS: Gauge = "postern_canary_success" ["target", "proto"]
+        "Whether this host got an answer from the daemons of another host, at its public address, when it last looked";
+    CANARY_SECONDS: Histogram(LOOK) = "postern_canary_duration_seconds" [] "How long the answers took";
 
     HOST_STATE: Gauge = "postern_host_state" ["state"] "The state of this host's process; 1 for the present one";
+    HOST_CLOCK_OFFSET: Gauge = "postern_host_clock_offset_seconds" []
+        "How far this host's clock was ahead of the database's at the last sign of life";
     BUS_EVENTS: Counter = "postern_bus_events_total" ["kind"] "Nudges that were heard";
     BUS_LAG: Gauge = "postern_bus_lag_seconds" []
         "How long this process's last beat took to come back to it; absent while another process beats";
@@ -98,6 +113,7 @@ catalogue! {
     JOB_LAST_SUCCESS: Gauge = "postern_job_last_success_timestamp_seconds" ["job"]
         "When a run of this job last ended well, on whatever host";
     JOB_SECONDS: Histogram(RUN) = "postern_job_duration_seconds" ["job"] "How long the runs on this host took";
+    JOB_LEADER: Gauge = "postern_job_leader" ["job"] "Whether this process made the last run of this job";
     AUDIT_EVENTS: Counter = "postern_audit_events_total" ["action_class"]
         "Entries of the audit trail that this process wrote";
     AUDIT_VERIFIED: Gauge = "postern_audit_verified_timestamp_seconds" []

@@ -2,7 +2,8 @@
 //!
 //! - [`management`]: the dialogue with a running daemon over its management socket;
 //! - [`config`]: the configuration of a daemon and the profile of a client, from templates;
-//! - [`process`]: starting, finding again and ending a daemon.
+//! - [`process`]: starting, finding again and ending a daemon;
+//! - [`greeting`]: the first packet of a client, for whoever wants to know whether a daemon can be reached.
 //!
 //! One daemon is one `openvpn` process in server mode. It decides nothing: every connecting client is presented on the
 //! management socket, waits, and is admitted or refused from there. Who may connect is not decided here either; this
@@ -10,6 +11,7 @@
 //! answer fastest to.
 
 pub mod config;
+pub mod greeting;
 pub mod management;
 pub mod process;
 mod runtime_dir;

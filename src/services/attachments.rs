@@ -8,7 +8,11 @@ use jiff::SignedDuration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Act, Nudge, ServiceError, Services, servers::check_port};
+use super::{
+    Act, Nudge, ServiceError, Services,
+    looks::{Reached, answers},
+    servers::check_port,
+};
 use crate::{
     domain::{
         access::Snapshot,
@@ -22,6 +26,7 @@ use crate::{
         host::{HostKey, HostPublicKey, seal_to},
         seal::Context,
         secret::Secret,
+        tls_crypt::ServerKey,
     },
     pki::request::{LeafKey, PublicKey},
     store::{hosts::DaemonStatus, server_keys::StoredServerKey, servers::AttachmentKey},
@@ -42,17 +47,20 @@ pub struct AttachedHost {
     pub state: DaemonState,
     /// Why, in words.
     pub detail: Option<String>,
+    /// Whether clients can reach it, as another host saw it last; nothing while none has looked lately.
+    pub reached: Option<Reached>,
 }
 
 impl Services {
     /// The hosts of a server and how they fare.
     pub async fn server_hosts(&self, act: &Act, server: ServerId) -> Result<Vec<AttachedHost>, ServiceError> {
         act.require(Permission::Read)?;
-        let (found, attachments, reports, hosts) = tokio::try_join!(
+        let (found, attachments, reports, hosts, mut outside) = tokio::try_join!(
             self.store().find::<Server>(&server),
             self.store().attachments_of(server),
             self.store().daemons_of(server),
             self.store().host_statuses(None),
+            self.outside(None),
         )?;
         found.ok_or(ServiceError::NotFound("server"))?;
         Ok(attachments
@@ -68,7 +76,9 @@ impl Services {
                     }
                     Some(report) => (report.state, report.detail.clone()),
                 };
-                AttachedHost { host_id, state, detail }
+                let key = AttachmentKey { server_id: server, host_id };
+                let reached = outside.remove(&key).filter(|_| answers(state));
+                AttachedHost { host_id, state, detail, reached }
             })
             .collect())
     }
@@ -229,18 +239,38 @@ pub fn credentials_for(
     else {
         return Ok(CredentialState::Wanted(key.csr_pem()?));
     };
-    let id = AttachmentKey { server_id: attachment.server_id, host_id: attachment.host_id }.to_string();
-    let tls_crypt = host_key.open(&place(&id), &given.sealed_tls_crypt)?;
-    let tls_crypt = String::from_utf8(tls_crypt.to_vec()).map_err(|error| ServiceError::Internal(Box::new(error)))?;
     let secrets = Box::new(DaemonSecrets {
         certificate: given.certificate.clone(),
         client_authorities: given.client_authorities.clone(),
-        tls_crypt: Secret::new(tls_crypt),
+        tls_crypt: open_tls_crypt(host_key, attachment, given)?,
     });
     if given.not_after - RENEWAL <= now {
         return Ok(CredentialState::Renewing(secrets, key.csr_pem()?));
     }
     Ok(CredentialState::Ready(secrets))
+}
+
+/// A fresh client key of a server that this host runs, and its wrapped form: what a client shows a daemon before
+/// anything else, and nothing that would let it in. None before the host was given the server's key.
+///
+/// # Errors
+/// What the host was given cannot be opened or read.
+pub fn visiting_key(host_key: &HostKey, attachment: &Attachment) -> Result<Option<Secret<Vec<u8>>>, ServiceError> {
+    let Some(given) = &attachment.credentials else { return Ok(None) };
+    let key = ServerKey::from_pem(open_tls_crypt(host_key, attachment, given)?.expose())?;
+    Ok(Some(key.client_bundle(b"")?))
+}
+
+/// The tls-crypt-v2 server key that an attachment was given, PEM.
+fn open_tls_crypt(
+    host_key: &HostKey,
+    attachment: &Attachment,
+    given: &Credentials,
+) -> Result<Secret<String>, ServiceError> {
+    let id = AttachmentKey { server_id: attachment.server_id, host_id: attachment.host_id }.to_string();
+    let text = host_key.open(&place(&id), &given.sealed_tls_crypt)?;
+    let text = String::from_utf8(text.to_vec()).map_err(|error| ServiceError::Internal(Box::new(error)))?;
+    Ok(Secret::new(text))
 }
 
 pub(super) fn place(attachment: &str) -> Context<'_> {

@@ -185,6 +185,11 @@ impl Services {
         Ok(servers.iter().map(|server| (*server, count(*server))).collect())
     }
 
+    /// The servers of a host that another host runs, which can see from outside whether clients reach this one.
+    pub async fn watched(&self, host: HostId) -> Result<BTreeSet<ServerId>, ServiceError> {
+        Ok(self.running_daemons(host).await?.daemons.into_iter().map(|(server, _)| server).collect())
+    }
+
     /// The daemons on other hosts of the servers of `host` that clients can connect to right now.
     async fn running_daemons(&self, host: HostId) -> Result<Running, ServiceError> {
         let attachments = self.store().attachments_on(host).await?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{
     Act, Page, PageRequest, ServiceError, Services,
     hosts::{HostView, WHAT},
+    looks::{Reached, answers},
 };
 use crate::{
     domain::{
@@ -12,7 +13,7 @@ use crate::{
         host::{HostState, ProcessRole},
         ids::{HostId, ServerId},
         role::Permission,
-        server::{Attachment, DaemonState, Server},
+        server::{Attachment, DaemonState, Port, Protocol, Server},
         text::Name,
     },
     store::servers::AttachmentKey,
@@ -34,12 +35,18 @@ pub struct HostDaemon {
     pub server_id: ServerId,
     /// Its name.
     pub name: Name,
+    /// The port that clients dial.
+    pub port: Port,
+    /// By which transport.
+    pub protocol: Protocol,
     /// Whether it is to run at all.
     pub enabled: bool,
     /// How its daemon is, as the host said last.
     pub state: DaemonState,
     /// Why, in words.
     pub detail: Option<String>,
+    /// Whether clients can reach it, as another host saw it last. Known of a single host, while it serves.
+    pub reached: Option<Reached>,
 }
 
 /// A server that a host could run.
@@ -64,7 +71,12 @@ impl Services {
     /// One host with its daemons.
     pub async fn host_row(&self, act: &Act, id: HostId) -> Result<HostRow, ServiceError> {
         let host = self.host(act, id).await?;
-        self.with_daemons(vec![host]).await?.pop().ok_or(ServiceError::NotFound(WHAT))
+        let (rows, mut outside) = (self.with_daemons(vec![host]).await?, self.outside(Some(&[id])).await?);
+        let mut row = rows.into_iter().next().ok_or(ServiceError::NotFound(WHAT))?;
+        for daemon in row.daemons.iter_mut().filter(|daemon| daemon.enabled && answers(daemon.state)) {
+            daemon.reached = outside.remove(&AttachmentKey { server_id: daemon.server_id, host_id: id });
+        }
+        Ok(row)
     }
 
     async fn with_daemons(&self, hosts: Vec<Revised<HostView>>) -> Result<Vec<HostRow>, ServiceError> {
@@ -84,9 +96,12 @@ impl Services {
             Some(HostDaemon {
                 server_id,
                 name: server.name.clone(),
+                port: server.port,
+                protocol: server.protocol,
                 enabled: server.enabled,
                 state: report.map_or(DaemonState::Pending, |report| report.state),
                 detail: report.map_or_else(waiting, |report| report.detail.clone()),
+                reached: None,
             })
         };
         let row = |host: Revised<HostView>| {

@@ -17,6 +17,7 @@ use crate::{
         role::Permission,
         text::{HostName, PublicAddress},
     },
+    metrics::catalogue::HOST_CLOCK_OFFSET,
     store::{
         StoreError,
         entity::{Page, PageRequest},
@@ -214,9 +215,14 @@ impl Services {
         Ok(id)
     }
 
-    /// Says that a host is alive.
+    /// Says that a host is alive, and measures its clock by the database's.
     pub async fn beat(&self, host: HostId, sessions: usize) -> Result<(), ServiceError> {
-        Ok(self.store().beat(host, env!("CARGO_PKG_VERSION"), sessions as u64).await?)
+        let before = self.now();
+        let theirs = self.store().beat(host, env!("CARGO_PKG_VERSION"), sessions as u64).await?;
+        // The database looked at its clock somewhere on the way; half-way is the best guess.
+        let ours = before + self.now().duration_since(before) / 2;
+        self.metrics().set(&HOST_CLOCK_OFFSET, [], ours.duration_since(theirs).as_secs_f64());
+        Ok(())
     }
 
     /// Says that a host stops on purpose.

@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::PoisonError,
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,7 @@ use crate::{
         job::{Job, JobState, Run, RunResult},
         role::Permission,
     },
-    metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_SECONDS},
+    metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_LEADER, JOB_SECONDS},
     store::lease::Lease,
 };
 
@@ -92,6 +93,9 @@ impl Services {
     /// Says in the numbers what is known of a job's last run, on whatever host it was.
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; seconds stay far below 2^52")]
     fn measure_job(&self, job: Job, last: Option<&Run>) {
+        let mine = self.0.led.lock().unwrap_or_else(PoisonError::into_inner).get(&job).copied();
+        let leads = mine.is_some() && mine == last.map(|run| run.started_at.as_millisecond());
+        self.metrics().set(&JOB_LEADER, [job.as_str()], f64::from(u8::from(leads)));
         let Some(run) = last.filter(|run| run.result != RunResult::Failed) else { return };
         let ended = run.started_at.as_second() as f64;
         self.metrics().set(&JOB_LAST_SUCCESS, [job.as_str()], ended);
@@ -148,6 +152,7 @@ impl Services {
         if !self.store().record_run(job, lease.term, &run).await? {
             return Err(ServiceError::Conflict(format!("another process has run {job} meanwhile")));
         }
+        self.0.led.lock().unwrap_or_else(PoisonError::into_inner).insert(job, run.started_at.as_millisecond());
         self.measure_job(job, Some(&run));
         tracing::info!(event = "job.run", %job, result = ?run.result, counts = ?run.counts, duration_ms, "a job has run");
         self.nudge(&Nudge::JobChange(job));

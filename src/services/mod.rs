@@ -26,6 +26,7 @@ pub mod jobs;
 pub mod joining;
 pub mod limits;
 pub mod logins;
+pub mod looks;
 mod membership;
 pub mod memory;
 pub mod migrations;
@@ -57,13 +58,14 @@ pub mod usage;
 pub mod users;
 
 use std::{
-    sync::{Arc, OnceLock},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 pub use crate::keys::host::{HostKey, HostPublicKey};
 pub use crate::store::{
-    BusMessage, Subscription,
+    Bus, BusMessage, Subscription,
     audit::AuditFilter,
     entity::{COUNTED, Page, PageRequest},
     hosts::DaemonStatus,
@@ -87,6 +89,7 @@ use crate::{
         audit::{Action, Actor, AuditEntry},
         clock::Clock,
         ids::{Id, RequestId},
+        job::Job,
         login::Surface,
         role::Permission,
     },
@@ -94,7 +97,7 @@ use crate::{
     metrics::Metrics,
     oidc::Provider,
     runtime::random,
-    store::{Bus, Store, StoreError, events::Emitter, policy::PolicyChange},
+    store::{Store, StoreError, events::Emitter, policy::PolicyChange},
 };
 
 /// Reads that a page waits for are given up after this, so that it can say so while its reader still waits.
@@ -165,6 +168,8 @@ struct Inner {
     bus: OnceLock<Bus>,
     provider: Provider,
     buckets: Buckets<Whose>,
+    /// When the runs of jobs began that this process made last, in the milliseconds that the database keeps.
+    led: Mutex<BTreeMap<Job, i64>>,
 }
 
 impl Services {
@@ -182,6 +187,7 @@ impl Services {
             urls: Urls::default(),
             bus: OnceLock::new(),
             buckets: Buckets::default(),
+            led: Mutex::default(),
         }))
     }
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::{
-    Act, SOON, ServiceError, Services,
+    Act, AttachmentKey, SOON, ServiceError, Services,
+    looks::{Outside, Reached, answers},
     setup::Setup,
     usage::{Hours, Usage},
 };
@@ -18,7 +19,10 @@ use crate::{
         server::{DaemonState, Server},
         text::HostName,
     },
-    store::{entity::PageRequest, hosts::HostStatus},
+    store::{
+        entity::PageRequest,
+        hosts::{DaemonStatus, HostStatus},
+    },
 };
 
 /// More hosts and servers than this nobody looks at in one look.
@@ -69,6 +73,8 @@ pub enum Trouble {
     Silent(Option<Timestamp>),
     /// A daemon that it is to run does not, for this reason.
     Failed(Option<String>),
+    /// A daemon of it serves, and another host saw that clients do not reach it.
+    Unreached(Reached),
 }
 
 /// Something that ends.
@@ -118,9 +124,10 @@ impl Services {
                 self.store().daemons_of_all(&ids),
                 self.store().files_of(&files_of, now),
                 self.store().certificate_ends(),
+                self.outside(None),
             )
         };
-        let (attached, daemons, files, certificates) = self.store().deadline(SOON, reads).await?;
+        let (attached, daemons, files, certificates, outside) = self.store().deadline(SOON, reads).await?;
         let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
         let counting = self.store().live_by_server(&ids, &alive);
         let sessions = self.store().deadline(SOON, counting).await?.values().sum();
@@ -131,9 +138,11 @@ impl Services {
             if !status.is_some_and(|status| status.online) {
                 return Some(Trouble::Silent(status.and_then(last_heard)));
             }
-            let mut mine = daemons.iter().filter(|daemon| daemon.key.host_id == host.id);
-            let failed = mine.find(|daemon| daemon.state == DaemonState::Failed)?;
-            Some(Trouble::Failed(failed.detail.clone()))
+            let mine = || daemons.iter().filter(|daemon| daemon.key.host_id == host.id);
+            match mine().find(|daemon| daemon.state == DaemonState::Failed) {
+                Some(failed) => Some(Trouble::Failed(failed.detail.clone())),
+                None => mine().find_map(|daemon| shut(&outside, daemon)).map(Trouble::Unreached),
+            }
         };
         let ill = |host: &Host| Some(IllHost { id: host.id, name: host.name.clone(), trouble: trouble(host)? });
         let outdated = files.iter().filter(|file| {
@@ -166,6 +175,12 @@ impl Services {
             hosts: hosts.len(),
         })
     }
+}
+
+/// What another host saw of a daemon that serves, if it did not reach it.
+fn shut(outside: &Outside, daemon: &DaemonStatus) -> Option<Reached> {
+    let key: &AttachmentKey = &daemon.key;
+    outside.get(key).filter(|reached| !reached.ok && answers(daemon.state)).cloned()
 }
 
 /// The last word of a host that stopped on purpose is dated to the epoch.

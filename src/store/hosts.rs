@@ -8,7 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{self, Binary, DateTime, Document, RawDocumentBuf, doc};
+use mongodb::{
+    bson::{self, Binary, DateTime, Document, RawDocumentBuf, doc},
+    options::ReturnDocument,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -25,6 +28,9 @@ use crate::domain::{
     server::{Attachment, DaemonState},
     text::{HostName, PublicAddress},
 };
+
+/// Where hosts say how they fare.
+pub(super) const HOST_STATUS: &str = "host_status";
 
 /// A host that has not been heard of for this long is offline: three heartbeats.
 const SILENCE_MS: i64 = 30_000;
@@ -247,15 +253,18 @@ impl Store {
         self.names::<Host, HostName>(hosts).await
     }
 
-    /// Says that a host is alive.
-    pub async fn beat(&self, host: HostId, version: &str, sessions: u64) -> Result<(), StoreError> {
+    /// Says that a host is alive. Answers the database's time.
+    pub async fn beat(&self, host: HostId, version: &str, sessions: u64) -> Result<Timestamp, StoreError> {
         let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
         let alive = vec![
             doc! { "$set": { "last_seen_at": "$$NOW", "version": { "$literal": version }, "sessions": sessions } },
         ];
-        let filter = doc! { "_id": host.to_string() };
-        self.host_status().update_one(filter, alive).upsert(true).await?;
-        Ok(())
+        let id = host.to_string();
+        let status = self.host_status();
+        let beat = status.find_one_and_update(doc! { "_id": &id }, alive).upsert(true);
+        let beat = beat.projection(doc! { "last_seen_at": 1 }).return_document(ReturnDocument::After).await?;
+        let at = beat.and_then(|status| timestamp(*status.get_datetime("last_seen_at").ok()?));
+        at.ok_or(StoreError::Corrupt { collection: HOST_STATUS, id })
     }
 
     /// Says that a host stopped on purpose: it is offline from now on.
@@ -288,7 +297,7 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let id = row.get_str("_id").unwrap_or_default().to_owned();
-                let corrupt = || StoreError::Corrupt { collection: "host_status", id: id.clone() };
+                let corrupt = || StoreError::Corrupt { collection: HOST_STATUS, id: id.clone() };
                 let doc: HostStatusDoc = bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
                 let drain = doc.drain.map(|progress| progress.read().ok_or_else(corrupt)).transpose()?;
                 let status = HostStatus {
@@ -335,6 +344,12 @@ impl Store {
         self.daemons(doc! { "server_id": { "$in": servers } }).await
     }
 
+    /// What is said of single daemons.
+    pub async fn daemons_named(&self, keys: &[AttachmentKey]) -> Result<Vec<DaemonStatus>, StoreError> {
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        self.daemons(doc! { "_id": { "$in": keys } }).await
+    }
+
     /// The daemons that ask for a certificate.
     pub async fn certificate_requests(&self) -> Result<Vec<DaemonStatus>, StoreError> {
         self.daemons(doc! { "request": { "$type": "string" } }).await
@@ -358,7 +373,7 @@ impl Store {
     }
 
     fn host_status(&self) -> mongodb::Collection<Document> {
-        self.database().collection("host_status")
+        self.database().collection(HOST_STATUS)
     }
 
     fn daemon_status(&self) -> mongodb::Collection<Document> {

@@ -63,6 +63,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     8 "0008-people";
     9 "0009-replies";
     10 "0010-lookups";
+    11 "0011-looks";
 };
 
 /// A migration that the database lacks.

@@ -33,6 +33,7 @@ pub mod hosts;
 pub mod jobs;
 pub mod lease;
 pub mod logins;
+pub mod looks;
 pub mod migrate;
 pub mod organizations;
 pub mod policy;

@@ -28,6 +28,12 @@ use crate::domain::clock::{Clock as _, SystemClock};
 /// The release of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The commit that this program was built from, as far as whoever built it has said so in `POSTERN_COMMIT`.
+pub const COMMIT: &str = match option_env!("POSTERN_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 const DEFAULT_FILTER: &str = "info,mongodb=warn,rustls=warn";
 
 /// What is shown for a while when it is asked for.

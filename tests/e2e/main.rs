@@ -26,6 +26,7 @@ mod lab;
 mod page;
 mod wait;
 
+mod canary;
 mod drain;
 mod failover;
 mod join;

@@ -33,6 +33,7 @@ fn clients_are_counted_and_logged_one_line_for_each_attempt() {
         "postern_vpn_connects_total{server=\"office\",result=\"refused\",reason=\"profile_revoked\"} 1",
         "postern_vpn_connect_duration_seconds_count 1",
         "postern_vpn_sessions{server=\"office\"} 1.0",
+        "postern_vpn_clients{platform=\"linux\",gui_major=\"openvpn2\"} 1.0",
         "postern_openvpn_up{server=\"office\"} 1.0",
         "postern_host_state{state=\"online\"} 1.0",
         "postern_profiles{state=\"active\"} 1.0",

@@ -179,7 +179,7 @@ async fn health_and_numbers_are_told() {
     assert_eq!(verbose["checks"], json!([mongo]));
     let metrics = ops.send("GET", "/metrics", &[], None);
     assert_eq!(metrics.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    assert!(metrics.body.contains("\npostern_build_info{version=\"1\"} 1.0\n"), "{}", metrics.body);
+    assert!(metrics.body.contains("\npostern_build_info{version=\"1\",commit=\"unknown\"} 1.0\n"), "{}", metrics.body);
 
     let page = Caller::new(rig.addresses.public.unwrap(), None).send("GET", "/", &[], None);
     assert_eq!((page.checked(), page.header("content-type")), (200, "text/html; charset=utf-8"));

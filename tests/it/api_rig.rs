@@ -176,7 +176,7 @@ impl StatusSource for Well {
     }
 
     fn measure(&self, now: &Metrics) {
-        now.set(&BUILD_INFO, ["1"], 1.0);
+        now.set(&BUILD_INFO, ["1", "unknown"], 1.0);
     }
 }
 

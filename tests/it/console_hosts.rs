@@ -1,17 +1,19 @@
 //! The pages of hosts: what they show, what their forms do, and a machine that joins while somebody watches.
 
 use jiff::Timestamp;
+use mongodb::bson::{Document, doc};
 use postern::{
     domain::{
         drain::DrainProgress,
         ids::{HostId, ServerId},
+        look::{Door, Look},
         role::Role,
-        server::DaemonState,
+        server::{DaemonState, Protocol},
     },
     keys::host::HostKey,
     services::{AttachmentKey, DaemonStatus, joining::HostDatabase},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api_rig::{Answer, Caller},
@@ -58,6 +60,29 @@ impl World {
         let key = AttachmentKey { server_id: self.server, host_id: host };
         let status = DaemonStatus { key, state, detail: None, request: None };
         self.console.rig.services.report_daemon(&status).await.unwrap();
+    }
+
+    /// What `by` sees of the server on `host`: an answer, or this instead of one.
+    async fn sees(&self, by: HostId, host: HostId, detail: Option<&str>) {
+        let door = Door {
+            server_id: self.server,
+            host_id: host,
+            address: "203.0.113.10".parse().unwrap(),
+            port: 1194.try_into().unwrap(),
+            protocol: Protocol::Udp,
+        };
+        let look = Look { door, ok: detail.is_none(), detail: detail.map(str::to_owned) };
+        assert!(self.console.rig.services.report_looks(by, &[look], &[host].into()).await.unwrap());
+    }
+
+    /// What the API says of a host of the server.
+    fn attached(&self, host: HostId) -> Value {
+        let hosts = self.console.rig.owner().get(&format!("/servers/{}/hosts", self.server));
+        hosts["items"].as_array().unwrap().iter().find(|found| found["host_id"] == host.to_string()).unwrap().clone()
+    }
+
+    fn name(&self, host: HostId) -> String {
+        self.console.rig.owner().get(&format!("/hosts/{host}"))["name"].as_str().unwrap().to_owned()
     }
 
     /// Sends the form of a host's page.
@@ -109,6 +134,77 @@ async fn a_host_is_drained_watched_taken_back_and_removed() {
     assert_eq!(world.act(leaves, "/delete", &[("force", "yes")]).header("location"), "/hosts");
     shows(&world.owner.get("/hosts"), 200, "The host is removed.");
     shows(&world.owner.get(&path), 404, "There is nothing here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_host_sees_is_shown_and_a_shut_door_makes_a_host_ill() {
+    const ILL: &str = "cannot be reached by clients";
+    let mut world = World::new().await;
+    let [host, other] = world.hosts;
+    let (path, name) = (format!("/hosts/{host}"), world.name(other));
+    shows(&world.owner.get(&path), 200, "no other host looked");
+    assert_eq!(world.attached(host)["reached"], Value::Null);
+
+    world.sees(other, host, Some("no answer within 3 s")).await;
+    let page = world.owner.get(&path);
+    shows(&page, 200, &format!("No answer to {name} (udp 1194)"));
+    shows(&page, 200, "no answer within 3 s, ");
+    shows(&world.owner.get("/"), 200, &format!("{ILL}: {name} sees no answer within 3 s at udp port 1194"));
+    let reached = world.attached(host)["reached"].clone();
+    let told = [&reached["by"], &reached["ok"], &reached["detail"], &reached["port"], &reached["protocol"]];
+    let expected = json!([other, false, "no answer within 3 s", 1194, "udp"]);
+    assert_eq!(json!(told), expected, "{reached}");
+    reached["at"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert_eq!(world.attached(other)["reached"], Value::Null, "it looked, and nobody looked at it");
+
+    // Of a daemon that does not serve, everybody knows why it does not answer.
+    world.says(host, DaemonState::Starting).await;
+    shows(&world.owner.get(&path), 200, "no other host looked");
+    assert!(!world.owner.get("/").body.contains(ILL));
+    world.says(host, DaemonState::Running).await;
+    shows(&world.owner.get("/"), 200, ILL);
+
+    world.sees(other, host, None).await;
+    shows(&world.owner.get(&path), 200, &format!("Reached from {name}"));
+    assert_eq!(world.attached(host)["reached"]["ok"], true);
+    assert!(!world.owner.get("/").body.contains(ILL));
+
+    // What was seen long ago says nothing about now.
+    let status = world.console.rig.database.open().await.collection::<Document>("host_status");
+    let long_ago = doc! { "$set": { "looks.at": mongodb::bson::DateTime::from_millis(1_000) } };
+    status.update_one(doc! { "_id": other.to_string() }, long_ago).await.unwrap();
+    shows(&world.owner.get(&path), 200, "no other host looked");
+    assert_eq!(world.attached(host)["reached"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_looks_at_the_next_two_that_are_there_and_serve() {
+    let world = World::new().await;
+    let services = &world.console.rig.services;
+    let mut hosts = world.hosts.to_vec();
+    for _ in 0..4 {
+        let host = world.console.rig.host().await;
+        world.console.rig.owner().expect(204, "PUT", &format!("/servers/{}/hosts/{host}", world.server), None);
+        world.says(host, DaemonState::Running).await;
+        hosts.push(host);
+    }
+    let door = |host: &HostId| Door {
+        server_id: world.server,
+        host_id: *host,
+        address: "203.0.113.10".parse().unwrap(),
+        port: 1194.try_into().unwrap(),
+        protocol: Protocol::Udp,
+    };
+    let doors: Vec<Door> = hosts.iter().map(door).collect();
+    let tried = async || -> Vec<HostId> {
+        services.doors_to_try(doors.clone()).await.unwrap().into_iter().map(|door| door.host_id).collect()
+    };
+    assert_eq!(tried().await, [hosts[0], hosts[1]]);
+    services.beat_last(hosts[0]).await.unwrap();
+    world.says(hosts[1], DaemonState::Failed).await;
+    world.says(hosts[2], DaemonState::Draining).await;
+    assert_eq!(tried().await, [hosts[2], hosts[3]]);
+    assert!(services.doors_to_try(Vec::new()).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +284,21 @@ async fn a_machine_joins_while_somebody_watches() {
     shows(&world.owner.get(&path), 200, "It runs server office");
     world.console.rig.services.beat(host, 0).await.unwrap();
     world.says(host, DaemonState::Running).await;
+    shows(&world.owner.get(&path), 200, "Not looked at yet");
+    for other in world.hosts {
+        world.says(other, DaemonState::Failed).await;
+    }
+    shows(&world.owner.get(&path), 200, "No other host can look yet");
+    world.sees(world.hosts[0], host, Some("no answer within 3 s")).await;
     let page = world.owner.get(&path);
+    shows(&page, 200, "UDP port 1194 is reachable from another host");
+    shows(&page, 200, "Not reachable");
+    shows(&page, 200, &format!("{} dialled 203.0.113.10 and saw no answer within 3 s.", world.name(world.hosts[0])));
+    shows(&page, 200, "<code>tcpdump -ni any udp port 1194</code>");
+    assert!(!page.body.contains("vpn-9 is in service"), "{}", page.body);
+    world.sees(world.hosts[0], host, None).await;
+    let page = world.owner.get(&path);
+    shows(&page, 200, "</svg>Reachable</span>");
     shows(&page, 200, "vpn-9 is in service");
     shows(&page, 200, &format!("<a href=\"/hosts/{host}\">Go to the host</a>"));
     assert!(!world.owner.get("/hosts").body.contains("Open invitations"));

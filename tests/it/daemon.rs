@@ -22,6 +22,7 @@ use postern::{
     },
     jobs,
     keys::{host::HostKey, master::MasterKey},
+    metrics::Metrics,
     services::{Act, DaemonStatus, PageRequest, Services, SessionFilter, admission::Admission, hosts::HostFacts},
     store::{Bus, BusSettings, Settings as StoreSettings, Store, migrate},
 };
@@ -38,7 +39,7 @@ use crate::support::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a test on a thread inside a namespace of its own, with a database in it.
-fn on_a_host<F: Future<Output = ()>>(label: &str, test: impl FnOnce(World) -> F + Send) {
+pub(crate) fn on_a_host<F: Future<Output = ()>>(label: &str, test: impl FnOnce(World) -> F + Send) {
     let namespace = Namespace::new(label);
     let mongod = Arc::new(Mongod::start(Options { netns: Some(namespace.name().to_owned()), ..Options::default() }));
     let dir = tempfile::tempdir().unwrap();
@@ -57,7 +58,7 @@ fn daemon_pids(daemons: &Path) -> Vec<Pid> {
     entries.filter_map(|entry| read(entry.path())).collect()
 }
 
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
@@ -69,40 +70,40 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 /// A cluster with one host, one user and one server, and the process that serves it.
-struct World {
+pub(crate) struct World {
     mongod: Arc<Mongod>,
-    services: Services,
-    admission: Admission,
+    pub(crate) services: Services,
+    pub(crate) admission: Admission,
     bus: Bus,
     key: Arc<HostKey>,
-    host: HostId,
+    pub(crate) host: HostId,
     user: UserId,
-    server: ServerId,
-    data_dir: PathBuf,
-    openvpn: PathBuf,
+    pub(crate) server: ServerId,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) openvpn: PathBuf,
     _background: TaskTracker,
 }
 
 /// A running Postern.
-struct Running {
-    handle: DaemonsHandle,
+pub(crate) struct Running {
+    pub(crate) handle: DaemonsHandle,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Running {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.tracker.close();
         tokio::time::timeout(PATIENCE, self.tracker.wait()).await.expect("all tasks end");
     }
 }
 
-fn owner() -> Act {
+pub(crate) fn owner() -> Act {
     Act::of(Actor::Token { id: Id::from_parts(Timestamp::UNIX_EPOCH, 1), role: Role::Owner })
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
@@ -156,17 +157,16 @@ impl World {
         }
     }
 
-    fn start(&self, stop_with_postern: bool) -> Running {
+    pub(crate) fn start(&self, stop_with_postern: bool) -> Running {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let settings = Settings { openvpn: self.openvpn.clone(), data_dir: self.data_dir.clone(), stop_with_postern };
         let identity = HostIdentity { id: self.host, key: Arc::clone(&self.key) };
         let (services, admission) = (self.services.clone(), self.admission.clone());
-        let bus = self.bus.subscribe();
-        let handle = daemon::start(settings, identity, services, admission, bus, &tracker, stop.clone());
+        let handle = daemon::start(settings, identity, services, admission, &self.bus, &tracker, stop.clone());
         Running { handle, tracker, stop }
     }
 
-    async fn profile(&self) -> (ProfileId, String) {
+    pub(crate) async fn profile(&self) -> (ProfileId, String) {
         let new = from_json(json!({ "server_id": self.server, "name": "laptop" }));
         let issued = self.services.issue_profile(&owner(), self.user, new).await.unwrap();
         (issued.profile.value.id, issued.config.expose().clone())
@@ -240,9 +240,15 @@ impl Drop for Client {
     }
 }
 
-async fn status(handle: &DaemonsHandle, state: DaemonState) -> DaemonStatus {
+pub(crate) async fn status(handle: &DaemonsHandle, state: DaemonState) -> DaemonStatus {
     let found = async || handle.statuses().into_iter().find(|status| status.state == state);
     until(&format!("a daemon that is {state:?}"), found).await
+}
+
+pub(crate) fn numbers(handle: &DaemonsHandle) -> String {
+    let now = Metrics::default();
+    handle.measure(&now);
+    Metrics::default().exposition(&now)
 }
 
 fn nft() -> String {
@@ -294,6 +300,8 @@ fn daemons_and_sessions_outlive_a_restart_of_postern() {
         until("the adopted session", async || (postern.handle.session_count() == 1).then_some(())).await;
         assert_eq!(world.pid(), pid);
         assert_eq!(world.session(None).await.id, session.id);
+        let kind = "postern_vpn_clients{platform=\"linux\",gui_major=\"openvpn2\"} 1.0";
+        assert!(numbers(&postern.handle).contains(kind), "{}", numbers(&postern.handle));
 
         // Without its memory a Postern knows the client by its certificate's name, and an end can still be asked for.
         postern.stop().await;

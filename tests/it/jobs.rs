@@ -12,6 +12,7 @@ use postern::{
     },
     jobs,
     keys::master::MasterKey,
+    metrics::Metrics,
     services::{Act, ServiceError, Services, organizations::NewOrganization},
     store::{Bus, BusSettings, Emitter},
 };
@@ -54,6 +55,23 @@ async fn of_many_processes_exactly_one_runs_a_job_that_is_due() {
         assert_eq!(runs[0].result, RunResult::Done, "{job}: {runs:?}");
         assert_eq!(rig.services.job(*job).await.unwrap().last_run.as_ref(), runs.first());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_made_the_last_run_says_so() {
+    let rig = Rig::new().await;
+    let (one, other) = (process(&rig).await, process(&rig).await);
+    let leads = |services: &Services| {
+        let text = services.metrics().exposition(&Metrics::default());
+        let told = text.lines().find_map(|line| line.strip_prefix("postern_job_leader{job=\"address-sweep\"} "));
+        told.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    assert!(one.run_due_job(Job::AddressSweep).await.unwrap().is_some());
+    assert!(other.run_due_job(Job::AddressSweep).await.unwrap().is_none());
+    assert_eq!([&one, &other].map(leads), ["1.0", "0.0"]);
+    other.run_job(&owner(), Job::AddressSweep).await.unwrap();
+    assert!(one.run_due_job(Job::AddressSweep).await.unwrap().is_none());
+    assert_eq!([&one, &other].map(leads), ["0.0", "1.0"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,23 +2,28 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use postern::{
-    domain::role::Role,
+    domain::{
+        clock::{Clock as _, ManualClock, SystemClock},
+        role::Role,
+    },
     metrics::{
-        Kind,
+        Kind, Metrics,
         catalogue::{CATALOGUE, LABELS},
     },
     web::{self, RouteInfo},
 };
 
 use crate::{
-    api_rig::{Caller, Rig},
+    api_rig::{Caller, Rig, settings},
     commands::Installation,
     console_rig::{Console, SAME_ORIGIN},
     self_service_rig::account,
+    support::mongod::shared,
 };
 
 /// More than this, and Prometheus suffers from each host.
@@ -162,10 +167,12 @@ fn a_process_tells_all_that_a_host_without_clients_has() {
         "postern_build_info",
         "postern_bus_resyncs_total",
         "postern_cert_expiry_timestamp_seconds",
+        "postern_host_clock_offset_seconds",
         "postern_host_state",
         "postern_http_requests_total",
         "postern_job_duration_seconds",
         "postern_job_last_success_timestamp_seconds",
+        "postern_job_leader",
         "postern_mongo_op_duration_seconds",
         "postern_mongo_up",
         "postern_profiles",
@@ -192,6 +199,18 @@ fn a_process_tells_all_that_a_host_without_clients_has() {
     assert_eq!((now("postern_host_state", "online"), now("postern_host_state", "draining")), (1.0, 0.0));
     assert_eq!((now("postern_mongo_up", ""), now("postern_profiles", "active")), (1.0, 0.0));
     assert!(now("postern_cert_expiry_timestamp_seconds", "authority") > 1.7e9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_off_is_measured_by_the_databases() {
+    let ahead = ManualClock::new(SystemClock.now() + jiff::SignedDuration::from_mins(2));
+    let rig = Rig::timed(shared().database(), settings(), Arc::new(ahead)).await;
+    rig.host().await;
+    let text = rig.services.metrics().exposition(&Metrics::default());
+    let told = text.lines().find_map(|line| line.strip_prefix("postern_host_clock_offset_seconds "));
+    let offset: f64 = told.unwrap_or_else(|| panic!("{text}")).parse().unwrap();
+    // It stands still, while the database's goes on.
+    assert!((60.0..=120.0).contains(&offset), "{offset}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,8 @@ const HOSTS: View = View {
     columns: &[
         Column("HOST", "host_id", Look::NameOf(Kind::Host)),
         Column("STATE", "state", Look::Plain),
+        Column("REACHED", "reached.ok", Look::Plain),
+        Column("FROM", "reached.by", Look::NameOf(Kind::Host)),
         Column("DETAIL", "detail", Look::Plain),
     ],
 };

@@ -174,7 +174,7 @@ impl BringUp {
             HostIdentity { id: host, key: Arc::clone(&self.host_key) },
             self.services.clone(),
             self.admission.clone(),
-            self.bus.subscribe(),
+            &self.bus,
             self.lifecycle.tasks(),
             self.lifecycle.soft().clone(),
         ));

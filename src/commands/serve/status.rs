@@ -19,7 +19,7 @@ use crate::{
     },
     services::{Services, admission::Admission},
     store::{Bus, Store},
-    telemetry::VERSION,
+    telemetry::{COMMIT, VERSION},
     web::{Check, CheckState, StatusSource},
 };
 
@@ -171,7 +171,7 @@ impl StatusSource for Status {
 
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]
     fn measure(&self, now: &Metrics) {
-        now.set(&BUILD_INFO, [VERSION], 1.0);
+        now.set(&BUILD_INFO, [VERSION, COMMIT], 1.0);
         for state in STATES {
             now.set(&HOST_STATE, [state], f64::from(u8::from(state == self.state())));
         }

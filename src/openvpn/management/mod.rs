@@ -13,6 +13,7 @@
 //! unquoted (OpenVPN then reads them as several parameters) and reads unparsable client ids as 0.
 
 mod command;
+mod kind;
 mod lines;
 pub mod link;
 mod machine;
@@ -22,6 +23,7 @@ mod status;
 mod text;
 
 pub use command::{Cid, Command, Farewell, Kid, Refusal};
+pub use kind::{ClientKind, Platform, Program};
 pub use machine::{DaemonState, Event, Machine, Output, Reply};
 pub use peer::{Dialect, Peer};
 pub use push::{ClientConfig, PushError};

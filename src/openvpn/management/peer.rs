@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::kind::ClientKind;
+
 /// The client side of a connection, as far as the daemon knows it.
 ///
 /// Everything except the fingerprint and the address is what the peer wants us to believe. Strings are cut to
@@ -35,6 +37,11 @@ impl Peer {
     /// How to talk to its engine.
     pub fn dialect(&self) -> Dialect {
         Dialect::of(&self.iv_ver, self.iv_proto)
+    }
+
+    /// What kind of client it is.
+    pub fn kind(&self) -> ClientKind {
+        ClientKind::of(&self.iv_plat, &self.iv_gui_ver, &self.iv_ver)
     }
 
     /// Whether it understands the `dns` option: bit 6, or 11, which newer engines set instead.

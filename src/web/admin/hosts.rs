@@ -25,6 +25,7 @@ use crate::{
         host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
         hosts::HostPatch,
         joining::JoinTokenView,
+        looks::Reached,
         removal::{Removal, RemovalView},
     },
     web::{
@@ -63,6 +64,13 @@ fn daemon_chip(daemon: &HostDaemon) -> Chip {
         DaemonState::Stopped => Chip::new(Tone::Calm, Icon::Ring, "Stopped"),
         DaemonState::Failed => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
     }
+}
+
+/// What another host saw of a daemon that it did not reach.
+pub(super) fn unreached(seen: &Reached) -> String {
+    let Reached { name, protocol, port, .. } = seen;
+    let detail = seen.detail.as_deref().unwrap_or("no answer");
+    format!("{name} sees {detail} at {} port {}", protocol.as_str(), port.get())
 }
 
 /// The list.
@@ -193,6 +201,27 @@ pub(super) struct DaemonLine {
     pub(super) name: String,
     pub(super) chip: Chip,
     pub(super) detail: String,
+    pub(super) outside: Option<Outside>,
+}
+
+/// Whether a daemon can be reached from outside.
+pub(super) struct Outside {
+    pub(super) chip: Chip,
+    pub(super) seen: When,
+    /// What was seen instead of an answer.
+    pub(super) detail: Option<String>,
+}
+
+impl Outside {
+    fn new(reached: &Reached, desk: &Desk) -> Self {
+        let Reached { name, at, ok, detail, protocol, port, .. } = reached;
+        let chip = if *ok {
+            Chip::new(Tone::Good, Icon::Check, format!("Reached from {name}"))
+        } else {
+            Chip::new(Tone::Bad, Icon::Cross, format!("No answer to {name} ({} {})", protocol.as_str(), port.get()))
+        };
+        Self { chip, seen: When::new(*at, desk.now), detail: detail.clone() }
+    }
 }
 
 /// How far a host has come with leaving service.
@@ -264,6 +293,7 @@ impl<'a> HostPage<'a> {
             id: daemon.server_id,
             link: Link::to(&daemon.server_id),
             chip: daemon_chip(&daemon),
+            outside: daemon.reached.as_ref().map(|reached| Outside::new(reached, desk)),
             name: daemon.name.to_string(),
             detail: daemon.detail.unwrap_or_default(),
         };

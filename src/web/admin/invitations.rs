@@ -17,10 +17,11 @@ use crate::{
         ids::{HostId, JoinTokenId, ServerId},
         join::{JoinLifetime, MachineCheck},
         role::Permission,
+        server::DaemonState,
     },
     services::{
         ServiceError, Services,
-        host_rows::{HostRow, ServerChoice},
+        host_rows::{HostDaemon, HostRow, ServerChoice},
         joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken},
     },
     web::{
@@ -77,6 +78,13 @@ pub(super) struct Invitation<'a> {
     pub(super) is_done: bool,
 }
 
+/// The host that came of an invitation.
+pub(super) struct Joined {
+    pub(super) row: HostRow,
+    /// The servers of it that another host can look at from outside.
+    pub(super) watched: BTreeSet<ServerId>,
+}
+
 /// One line of the checklist.
 pub(super) struct Step {
     pub(super) what: String,
@@ -93,6 +101,29 @@ impl Step {
             Chip::new(Tone::Calm, Icon::Ring, waiting)
         };
         Self { what: what.to_owned(), chip, cause: None, remedy: None }
+    }
+
+    /// Whether clients could reach a server, which only another host can see; `waiting` until one has looked.
+    fn reachable(daemon: &HostDaemon, waiting: &str) -> Self {
+        let (protocol, port) = (daemon.protocol.as_str(), daemon.port.get());
+        let what = format!("{} port {port} is reachable from another host", protocol.to_uppercase());
+        let step = Self::new(&what, false, waiting);
+        match &daemon.reached {
+            None => step,
+            Some(seen) if seen.ok => Self { chip: Chip::new(Tone::Good, Icon::Check, "Reachable"), ..step },
+            Some(seen) => Self {
+                chip: Chip::new(Tone::Bad, Icon::Cross, "Not reachable"),
+                cause: Some(format!(
+                    "{} dialled {} and saw {}. Open {protocol} {port} to everybody in the firewall or security group in \
+                     front of the machine. If its packets do arrive there, the machine's own firewall drops them:",
+                    seen.name,
+                    seen.address,
+                    seen.detail.as_deref().unwrap_or("no answer"),
+                )),
+                remedy: Some(format!("tcpdump -ni any {protocol} port {port}")),
+                ..step
+            },
+        }
     }
 
     fn of(check: &MachineCheck) -> Self {
@@ -113,7 +144,8 @@ impl Step {
 
 impl<'a> Invitation<'a> {
     /// The page of an invitation, with the host that came of it.
-    pub(super) fn new(desk: &'a Desk, token: &JoinTokenView, host: Option<&HostRow>, command: Option<String>) -> Self {
+    pub(super) fn new(desk: &'a Desk, token: &JoinTokenView, joined: Option<&Joined>, command: Option<String>) -> Self {
+        let host = joined.map(|joined| &joined.row);
         let heard = !token.checks.is_empty() || token.host_id.is_some();
         let is_online = host.is_some_and(HostRow::is_heard);
         let mut steps = vec![Step::new("The machine has shown its token", heard, "Waiting for the machine")];
@@ -121,14 +153,22 @@ impl<'a> Invitation<'a> {
         steps.push(Step::new("It is a host of the cluster", token.host_id.is_some(), "Not yet"));
         steps.push(Step::new("It is online", is_online, "Not yet"));
         let daemons = host.map(|host| host.daemons.as_slice()).unwrap_or_default();
-        let runs = |daemon: &crate::services::host_rows::HostDaemon| {
-            daemon.state == crate::domain::server::DaemonState::Running || !daemon.enabled
-        };
+        let runs = |daemon: &HostDaemon| daemon.state == DaemonState::Running || !daemon.enabled;
         for daemon in daemons {
             let mut step = Step::new(&format!("It runs server {}", daemon.name), runs(daemon), "Not yet");
             step.cause = daemon.detail.clone().filter(|_| !runs(daemon));
             steps.push(step);
         }
+        for daemon in daemons.iter().filter(|daemon| daemon.enabled) {
+            let watched = joined.is_some_and(|joined| joined.watched.contains(&daemon.server_id));
+            let waiting = match (runs(daemon), watched) {
+                (false, _) => "Not yet",
+                (true, false) => "No other host can look yet",
+                (true, true) => "Not looked at yet",
+            };
+            steps.push(Step::reachable(daemon, waiting));
+        }
+        let is_shut = |daemon: &HostDaemon| daemon.reached.as_ref().is_some_and(|reached| !reached.ok);
         Self {
             desk,
             link: Link::to(&token.id),
@@ -139,7 +179,7 @@ impl<'a> Invitation<'a> {
             command,
             steps,
             host: token.host_id.as_ref().filter(|_| host.is_some()).map(Link::to),
-            is_done: is_online && daemons.iter().all(runs),
+            is_done: is_online && daemons.iter().all(runs) && !daemons.iter().any(is_shut),
         }
     }
 
@@ -194,16 +234,16 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     desk.live = TOPICS;
     let token = services.join_token(&desk.act, id).await?;
-    let host = match token.host_id {
+    let joined = match token.host_id {
         Some(host) => match services.host_row(&desk.act, host).await {
-            Ok(row) => Some(row),
+            Ok(row) => Some(Joined { row, watched: services.watched(host).await? }),
             // It was removed since.
             Err(ServiceError::NotFound(_)) => None,
             Err(error) => return Err(error.into()),
         },
         None => None,
     };
-    Ok(desk.show(&Invitation::new(&desk, &token, host.as_ref(), None)))
+    Ok(desk.show(&Invitation::new(&desk, &token, joined.as_ref(), None)))
 }
 
 pub(super) async fn withdraw(

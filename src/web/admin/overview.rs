@@ -6,6 +6,7 @@ use axum::{extract::State, response::Response};
 use super::{
     chart::{SessionChart, TrafficChart},
     desk::Desk,
+    hosts::unreached,
     links::Link,
     live::Topic,
 };
@@ -127,6 +128,7 @@ fn ill_row(desk: &Desk, ill: IllHost) -> IllRow {
         Trouble::Silent(Some(at)) => ("was last heard of".to_owned(), Some(When::new(at, desk.now))),
         Trouble::Silent(None) => ("is switched off, or was never heard of".to_owned(), None),
         Trouble::Failed(Some(why)) => (format!("does not run a server: {why}"), None),
+        Trouble::Unreached(seen) => (format!("cannot be reached by clients: {}", unreached(&seen)), None),
         Trouble::Failed(None) => ("does not run a server that it is to run".to_owned(), None),
     };
     IllRow { link, name: name.to_string(), what, since }

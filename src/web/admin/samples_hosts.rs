@@ -6,7 +6,7 @@ use super::{
     fields::FieldError,
     history,
     hosts::{Found, HostPage, Hosts},
-    invitations::{Invitation, JoinForm},
+    invitations::{Invitation, JoinForm, Joined},
     live::Topic,
     samples::Book,
 };
@@ -17,7 +17,7 @@ use crate::{
         ids::{HostId, JoinTokenId, ServerId},
         join::MachineCheck,
         role::Role,
-        server::DaemonState,
+        server::{DaemonState, Protocol},
         text::HostName,
     },
     services::{
@@ -26,6 +26,7 @@ use crate::{
         host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
         hosts::HostView,
         joining::{JoinTokenState, JoinTokenView},
+        looks::Reached,
         removal::{RemovalView, SharedKey},
     },
     web::portal::samples::{ago, id, now, text},
@@ -62,14 +63,38 @@ fn drain(state: DrainState, moved: u64, remaining: u64) -> DrainView {
 }
 
 fn daemon(number: u128, name: &str, state: DaemonState, detail: Option<&str>) -> HostDaemon {
-    let detail = detail.map(str::to_owned);
-    HostDaemon { server_id: id::<ServerId>(number), name: text(name), enabled: number != 3, state, detail }
+    HostDaemon {
+        server_id: id::<ServerId>(number),
+        name: text(name),
+        port: 1194.try_into().expect("a port"),
+        protocol: Protocol::Udp,
+        enabled: number != 3,
+        state,
+        detail: detail.map(str::to_owned),
+        reached: None,
+    }
 }
+
+/// What another host saw of a daemon.
+pub(super) fn seen(detail: Option<&str>) -> Reached {
+    Reached {
+        by: id::<HostId>(1),
+        name: text("vpn-1"),
+        at: now() - jiff::SignedDuration::from_secs(80),
+        ok: detail.is_none(),
+        detail: detail.map(str::to_owned),
+        address: text("203.0.113.10"),
+        port: 1194.try_into().expect("a port"),
+        protocol: Protocol::Udp,
+    }
+}
+
+const SILENT: &str = "no answer within 3 s";
 
 fn row(host: HostView, name: &str) -> HostRow {
     let failed = "another program listens on this port (openvpn: TCP/UDP: Socket bind failed on local address)";
     let daemons = vec![
-        daemon(1, name, DaemonState::Running, None),
+        HostDaemon { reached: Some(seen(None)), ..daemon(1, name, DaemonState::Running, None) },
         daemon(2, "Laboratory", DaemonState::Failed, Some(failed)),
         daemon(3, "Old office", DaemonState::Stopped, None),
     ];
@@ -160,6 +185,11 @@ fn pages(book: &mut Book) {
     desk.live = TOPICS;
     let online = host(2, HostState::Online);
     book.add("host", &HostPage::new(&desk, found(book, online.clone(), &desk)));
+    let mut shut = found(book, online.clone(), &desk);
+    for daemon in shut.row.daemons.iter_mut().take(1) {
+        daemon.reached = Some(seen(Some(SILENT)));
+    }
+    book.add("host-unreached", &HostPage::new(&desk, shut));
     let text =
         "Host vpn-2 is in service: it carries 41 live sessions, and 214 active profiles list it: drain it first.";
     let refused =
@@ -252,13 +282,26 @@ fn invitations(book: &mut Book) {
     book.add("invitation-failed", &Invitation::new(&desk, &failed, None, None));
     let passed = || ["tun device", "clock", "openvpn", "forwarding", "database"].map(|name| check(name, None)).to_vec();
     let joined = token(5, JoinTokenState::Redeemed, passed());
-    let starting = HostRow {
+    let watched = |row| Joined { row, watched: [id::<ServerId>(1)].into() };
+    let alone = |row| Joined { row, watched: BTreeSet::new() };
+    let starting = || HostRow {
         daemons: vec![daemon(1, book.name, DaemonState::Pending, Some("waits for its certificate"))],
         ..row(host(5, HostState::Online), book.name)
     };
-    book.add("invitation-joined", &Invitation::new(&desk, &joined, Some(&starting), None));
-    let done = HostRow { daemons: vec![daemon(1, book.name, DaemonState::Running, None)], ..starting };
-    book.add("invitation-done", &Invitation::new(&desk, &joined, Some(&done), None));
+    book.add("invitation-joined", &Invitation::new(&desk, &joined, Some(&watched(starting())), None));
+    let runs = |reached| HostRow {
+        daemons: vec![HostDaemon { reached, ..daemon(1, book.name, DaemonState::Running, None) }],
+        ..starting()
+    };
+    let pages = [
+        ("invitation-done", watched(runs(Some(seen(None))))),
+        ("invitation-alone", alone(runs(None))),
+        ("invitation-unlooked", watched(runs(None))),
+        ("invitation-shut", watched(runs(Some(seen(Some(SILENT)))))),
+    ];
+    for (name, came) in pages {
+        book.add(name, &Invitation::new(&desk, &joined, Some(&came), None));
+    }
     book.add("invitation-removed", &Invitation::new(&desk, &joined, None, None));
     let over = token(7, JoinTokenState::Expired, Vec::new());
     book.add("invitation-expired", &Invitation::new(&desk, &over, None, None));

@@ -71,6 +71,7 @@ impl Book {
                 ill(1, "vpn-2", Trouble::Silent(Some(ago(3)))),
                 ill(2, "vpn-3", Trouble::Failed(failed)),
                 ill(3, "vpn-4", Trouble::Silent(None)),
+                ill(4, "vpn-5", Trouble::Unreached(super::samples_hosts::seen(Some("no answer within 3 s")))),
             ],
             outdated: 57,
             expiring: vec![
