@@ -4,8 +4,8 @@ use std::{
     fs::{self, OpenOptions},
     io::Write as _,
     net::Ipv4Addr,
-    os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     sync::{
         Arc,
@@ -44,7 +44,24 @@ impl Client {
         Self::launch(lab, machine, profile, &nothing)
     }
 
+    /// One that calls itself OpenVPN 3. Nothing else of it is: what a host makes of a client goes by its word.
+    pub(crate) fn start_as_three(lab: &Lab, machine: usize, profile: &str) -> Self {
+        let mut program = fs::read("/usr/sbin/openvpn").unwrap();
+        // The version by itself, between zeros, is what goes into IV_VER.
+        let place = |window: &[u8]| window.starts_with(b"\x002.6.") && window.ends_with(b"\0");
+        let at = (6..9).find_map(|length| program.windows(length).position(place)).expect("it has a version");
+        program[at + 1] = b'3';
+        let path = lab.folder().join("openvpn3");
+        fs::write(&path, program).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self::run(&path, lab, machine, profile, &[])
+    }
+
     fn launch(lab: &Lab, machine: usize, profile: &str, options: &[&str]) -> Self {
+        Self::run(Path::new("openvpn"), lab, machine, profile, options)
+    }
+
+    fn run(program: &Path, lab: &Lab, machine: usize, profile: &str, options: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("client{}-c{}", NUMBER.fetch_add(1, Ordering::Relaxed), machine + 1);
         let path = lab.folder().join(format!("{name}.ovpn"));
@@ -53,7 +70,7 @@ impl Client {
         let log = lab.log(&name);
         let namespace = Arc::clone(lab.client(machine));
         let child = namespace
-            .command("openvpn")
+            .command(program)
             .arg("--config")
             .arg(&path)
             .args(["--verb", "3", "--log"])
@@ -95,6 +112,11 @@ impl Client {
 
     fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// How often it was told this by a server, going by its log.
+    pub(crate) fn heard(&self, words: &str) -> usize {
+        self.text().matches(words).count()
     }
 
     /// How often it has come to a working tunnel.

@@ -198,3 +198,29 @@ fn a_joined_host_is_drained_and_taken_back_with_its_own_database_user() {
     resume(&cluster, 1);
     Client::connect_soon(&cluster.lab, 2, &only(&anna.text, cluster.hosts[1].inet())).stop();
 }
+
+#[test]
+fn a_client_that_calls_itself_openvpn_3_is_sent_on_in_the_form_for_openvpn_3() {
+    let cluster = Cluster::of_two_hosts();
+    let anna = cluster.user_with_profile("anna");
+    let mut client = Client::start_as_three(&cluster.lab, 0, &anna.text);
+    wait_until("the client to connect", LISTED, || client.connects() == 1);
+    let before = cluster.number_of(client.remote());
+    let session = cluster.wait_session_on(&anna, &cluster.hosts[before]);
+    assert!(session["client_version"].as_str().is_some_and(|version| version.starts_with("3.")), "{session}");
+
+    order(&cluster, before, 0);
+    wait_drained(&cluster, before);
+    wait_until("the client to be on the other host", CROWD, || client.connects() == 2);
+    assert_eq!(client.remote(), cluster.hosts[1 - before].inet());
+    assert_eq!(client.heard("AUTH_FAILED,TEMP[backoff 1,advance remote]:this host is leaving service"), 1);
+    assert_eq!(client.heard("[backoff 0"), 0);
+    assert!(client.runs(), "it was not refused for good");
+
+    // A newcomer that dials the draining host hears the same.
+    client.stop();
+    let here = only(&anna.text, cluster.hosts[before].inet());
+    let mut newcomer = Client::start_as_three(&cluster.lab, 0, &here);
+    wait_until("it to be turned away", LISTED, || newcomer.heard("TEMP[backoff 1,advance remote]") > 0);
+    assert_eq!((newcomer.connects(), newcomer.heard("[backoff 0"), newcomer.runs()), (0, 0, true));
+}

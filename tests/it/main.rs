@@ -27,6 +27,7 @@ mod console_servers;
 mod console_setup;
 mod console_users;
 mod daemon;
+mod daemon_words;
 mod deploy;
 mod doctor;
 mod drain;
