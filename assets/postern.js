@@ -40,6 +40,32 @@
     });
   }
 
+  // Keys without Ctrl or Alt, for whoever wants them: "/" goes to the search, "?" tells about keys.
+  const keys = document.getElementById("keys");
+  if (keys?.showModal) {
+    const wanted = keys.querySelector("input");
+    wanted.checked = localStorage.getItem("keys") !== "off";
+    wanted.addEventListener("change", () => localStorage.setItem("keys", wanted.checked ? "on" : "off"));
+    keys.querySelector("button").addEventListener("click", () => keys.close());
+    for (const opener of document.querySelectorAll("[data-keys]")) {
+      opener.hidden = false;
+      opener.addEventListener("click", () => keys.showModal());
+    }
+    document.addEventListener("keydown", (event) => {
+      const isTyping = event.target.closest?.("input, select, textarea, dialog, [contenteditable]");
+      if (!wanted.checked || isTyping || event.ctrlKey || event.altKey || event.metaKey) return;
+      const field = document.querySelector("main form[role=search] input:not([type=hidden])");
+      if (event.key === "/" && field) {
+        event.preventDefault();
+        field.focus();
+        field.select?.();
+      } else if (event.key === "?") {
+        event.preventDefault();
+        keys.showModal();
+      }
+    });
+  }
+
   // Ten minutes at most, only while somebody looks; each answer is a state and the moment of it, never markup.
   const live = document.querySelector("[data-live]");
   if (live) {
@@ -81,6 +107,9 @@
     };
     // Whoever types in a part or has a menu of it open keeps it until later.
     const isBusy = (part) => part.contains(document.activeElement?.closest("input, select, textarea")) || part.querySelector("details[open]");
+    const nameOf = (element) => element.getAttribute("aria-label") ?? element.textContent.trim();
+    const kinOf = (held, root) => [...root.querySelectorAll(held.tagName)].find((element) =>
+      element.id === held.id && element.getAttribute("href") === held.getAttribute("href") && nameOf(element) === nameOf(held));
     const put = (page) => {
       for (const part of document.querySelectorAll("[data-part]")) {
         const next = page.getElementById(part.id);
@@ -88,9 +117,10 @@
         localize(next);
         if (next.innerHTML === part.innerHTML) continue;
         const held = part.contains(document.activeElement) ? document.activeElement : null;
-        const same = held && (held.id ? `#${CSS.escape(held.id)}` : held.getAttribute("href") && `a[href="${CSS.escape(held.getAttribute("href"))}"]`);
-        part.replaceWith(document.importNode(next, true));
-        if (same) document.getElementById(next.id).querySelector(same)?.focus();
+        const fresh = document.importNode(next, true);
+        part.replaceWith(fresh);
+        // Whoever is at something here stays at it, or else at the content: nobody is sent back to the top of the page.
+        if (held) (kinOf(held, fresh) ?? document.getElementById("main")).focus({ preventScroll: true });
       }
     };
     const look = () => {

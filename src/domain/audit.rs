@@ -176,6 +176,8 @@ actions! {
     HostDelete = "host.delete";
     /// A server got another key, and its profiles were revoked.
     ServerRotate = "server.rotate";
+    /// Somebody looked at sessions that are over.
+    SessionRead = "session.read";
     /// Somebody asked for the end of a session.
     SessionEnd = "session.end";
     /// Somebody signed in for the first time, and a prepared user became theirs.

@@ -32,6 +32,7 @@ pub mod search;
 pub mod secret;
 pub mod server;
 pub mod session;
+pub mod session_search;
 pub mod settings;
 pub mod text;
 pub mod ticket;

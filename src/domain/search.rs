@@ -241,7 +241,7 @@ pub fn words_of(name: &Name, email: Option<&Email>) -> BTreeSet<String> {
 }
 
 /// A text without the difference between capital and small letters.
-fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }
 

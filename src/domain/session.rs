@@ -40,7 +40,7 @@ pub struct Session {
 }
 
 /// Why a session ended, in the words of the audit trail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The client went, or was lost.
@@ -55,4 +55,15 @@ pub enum EndReason {
     Moved,
     /// Its daemon ended.
     DaemonEnded,
+}
+
+/// Whether a session goes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// It goes on.
+    #[default]
+    Live,
+    /// It is over.
+    Ended,
 }

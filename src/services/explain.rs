@@ -42,7 +42,7 @@ impl Services {
         let (user, profiles, only) = match traveller {
             Traveller::User(id) => {
                 let filter = ProfileFilter { user_id: Some(id), ..ProfileFilter::default() };
-                let page = PageRequest { limit: MOST, after: None, count: false };
+                let page = PageRequest::first(MOST);
                 let profiles = self.store().list_profiles(&filter, &page).await?.items;
                 (id, profiles.into_iter().map(|found| found.value).collect(), None)
             }
@@ -63,7 +63,7 @@ impl Services {
         only: Option<ServerId>,
         target: Target,
     ) -> Result<Scene, ServiceError> {
-        let page = PageRequest { limit: MOST, after: None, count: false };
+        let page = PageRequest::first(MOST);
         let servers = self.store().list_servers(&page).await?.items.into_iter().map(|found| found.value);
         // A profile leads to one server, wherever that leads; a user to any server that leads there.
         let is_asked = |server: &Server| match only {

@@ -69,7 +69,7 @@ impl Services {
 
     async fn changes_of(&self, object: &str, limit: u32) -> Result<Vec<Change>, ServiceError> {
         let filter = AuditFilter { object: Some(object.to_owned()), ..AuditFilter::default() };
-        let page = PageRequest { limit, after: None, count: false };
+        let page = PageRequest::first(limit);
         let entries = self.store().deadline(SOON, self.store().list_audit(&filter, &page)).await?.items;
         let names = self.names_of(entries.iter().map(|entry| entry.actor.as_str())).await?;
         Ok(entries.into_iter().map(|entry| change(entry, &names)).collect())

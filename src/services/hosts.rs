@@ -60,8 +60,7 @@ impl HostView {
             Some(status) if status.online => HostState::Online,
             _ => HostState::Offline,
         };
-        // The last word of a host that stopped on purpose is dated to the epoch.
-        let last_seen_at = status.map(|status| status.last_seen_at).filter(|at| *at > Timestamp::UNIX_EPOCH);
+        let last_seen_at = status.and_then(|status| status.last_seen_at);
         Self {
             id: host.id,
             name: host.name,

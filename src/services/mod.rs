@@ -27,6 +27,7 @@ pub mod joining;
 pub mod limits;
 pub mod logins;
 pub mod looks;
+pub mod meaning;
 mod membership;
 pub mod memory;
 pub mod migrations;
@@ -69,9 +70,10 @@ pub use crate::store::{
     audit::AuditFilter,
     entity::{COUNTED, Page, PageRequest},
     hosts::DaemonStatus,
+    order::{Order, OrderBy},
     profiles::ProfileFilter,
     servers::AttachmentKey,
-    sessions::SessionFilter,
+    sessions::{EndedSession, SessionFilter},
     users::UserFilter,
 };
 pub use error::ServiceError;

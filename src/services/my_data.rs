@@ -86,7 +86,7 @@ impl Services {
             }
             DataKind::Audit => {
                 let filter = AuditFilter { actor: Some(user.id.to_string()), ..AuditFilter::default() };
-                let trail = store.list_audit(&filter, &PageRequest { limit: SHOWN, after: None, count: false }).await?;
+                let trail = store.list_audit(&filter, &PageRequest::first(SHOWN)).await?;
                 trail.items.iter().map(|entry| json!(entry)).collect()
             }
         })

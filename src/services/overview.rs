@@ -19,10 +19,7 @@ use crate::{
         server::{DaemonState, Server},
         text::HostName,
     },
-    store::{
-        entity::PageRequest,
-        hosts::{DaemonStatus, HostStatus},
-    },
+    store::{entity::PageRequest, hosts::DaemonStatus},
 };
 
 /// More hosts and servers than this nobody looks at in one look.
@@ -71,6 +68,8 @@ pub struct IllHost {
 pub enum Trouble {
     /// It was not heard of since then; never if there is no time.
     Silent(Option<Timestamp>),
+    /// It was stopped on purpose, then.
+    Stopped(Option<Timestamp>),
     /// A daemon that it is to run does not, for this reason.
     Failed(Option<String>),
     /// A daemon of it serves, and another host saw that clients do not reach it.
@@ -101,7 +100,7 @@ impl Services {
     /// The cluster at one look. The number of queries does not depend on its size.
     pub async fn overview(&self, act: &Act) -> Result<Overview, ServiceError> {
         act.require(Permission::Read)?;
-        let all = PageRequest { limit: MOST, after: None, count: false };
+        let all = PageRequest::first(MOST);
         let now = self.now();
         let reads = async {
             tokio::try_join!(
@@ -136,7 +135,9 @@ impl Services {
         let trouble = |host: &Host| {
             let status = statuses.get(&host.id);
             if !status.is_some_and(|status| status.online) {
-                return Some(Trouble::Silent(status.and_then(last_heard)));
+                let at = status.and_then(|status| status.last_seen_at);
+                let stopped = status.is_some_and(|status| status.stopped);
+                return Some(if stopped { Trouble::Stopped(at) } else { Trouble::Silent(at) });
             }
             let mine = || daemons.iter().filter(|daemon| daemon.key.host_id == host.id);
             match mine().find(|daemon| daemon.state == DaemonState::Failed) {
@@ -181,9 +182,4 @@ impl Services {
 fn shut(outside: &Outside, daemon: &DaemonStatus) -> Option<Reached> {
     let key: &AttachmentKey = &daemon.key;
     outside.get(key).filter(|reached| !reached.ok && answers(daemon.state)).cloned()
-}
-
-/// The last word of a host that stopped on purpose is dated to the epoch.
-fn last_heard(status: &HostStatus) -> Option<Timestamp> {
-    Some(status.last_seen_at).filter(|at| *at > Timestamp::UNIX_EPOCH)
 }

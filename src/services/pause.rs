@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use super::{Act, Nudge, ServiceError, Services};
+use jiff::Timestamp;
+
+use super::{Act, AuditFilter, Nudge, PageRequest, ServiceError, Services, history::in_words};
 use crate::{
     domain::{Revision, audit::Action, ids::HostId, role::Permission, text::HostName},
     store::{StoreError, policy::PolicyChange},
@@ -18,7 +20,28 @@ pub use crate::store::cluster::Pause;
 /// How often is looked whether hosts have confirmed.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// The pause that the cluster is in, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseFacts {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who ordered it, as far as the trail tells.
+    pub by: Option<String>,
+}
+
 impl Services {
+    /// The pause that the cluster is in, and who ordered it.
+    pub async fn pause_facts(&self) -> Result<Option<PauseFacts>, ServiceError> {
+        let Some(pause) = self.paused().await? else { return Ok(None) };
+        let filter = AuditFilter { action: Some(Action::ClusterPause.as_str().to_owned()), ..AuditFilter::default() };
+        let found = self.store().list_audit(&filter, &PageRequest::first(1)).await?.items.pop();
+        let by = match found {
+            Some(entry) => Some(in_words(&entry.actor, &self.names_of([entry.actor.as_str()].into_iter()).await?)),
+            None => None,
+        };
+        Ok(Some(PauseFacts { since: pause.since, by }))
+    }
+
     /// The pause that the cluster is in.
     pub async fn paused(&self) -> Result<Option<Pause>, ServiceError> {
         Ok(self.store().cluster_facts().await?.paused)

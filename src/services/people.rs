@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use jiff::Timestamp;
+
 use super::{
     Act, SOON, ServiceError, Services,
+    host_rows::HostRow,
     self_service::{MyProfile, MySession},
 };
 use crate::{
@@ -16,12 +19,13 @@ use crate::{
         profile::Profile,
         role::Permission,
         server::Server,
-        session::Session,
+        session::{EndReason, Session},
         text::{HostName, Name},
         user::User,
     },
     store::{
         entity::{Page, PageRequest},
+        order::Order,
         sessions::SessionFilter,
         users::UserFilter,
     },
@@ -70,6 +74,17 @@ pub struct SessionRow {
     pub host: Option<HostName>,
 }
 
+/// A session that is over, in a list.
+#[derive(Debug, Clone)]
+pub struct EndedSessionRow {
+    /// The session.
+    pub row: SessionRow,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Why, as far as that is known.
+    pub reason: Option<EndReason>,
+}
+
 /// What surrounds a list of sessions: what it can be narrowed by.
 #[derive(Debug, Clone, Default)]
 pub struct SessionSurroundings {
@@ -114,14 +129,58 @@ impl Services {
         page: &PageRequest,
     ) -> Result<Page<SessionRow>, ServiceError> {
         let Page { items, next, count } = self.sessions(act, filter, page).await?;
+        Ok(Page { items: self.named_sessions(items, HashMap::new()).await?, next, count })
+    }
+
+    /// A page of the live sessions that a host carries, the newest first.
+    pub async fn sessions_through(
+        &self,
+        act: &Act,
+        host: &HostRow,
+        page: &PageRequest,
+    ) -> Result<Page<SessionRow>, ServiceError> {
+        act.require(Permission::Read)?;
+        let carrier = &host.host.value;
+        // Of a host that is silent nothing is known.
+        let alive: Vec<HostId> = host.is_heard().then_some(carrier.id).into_iter().collect();
+        let filter = SessionFilter { host_id: Some(carrier.id), ..SessionFilter::default() };
+        let page = PageRequest { order: Some(Order::NEWEST), ..page.clone() };
+        let Page { items, next, count } = self.store().list_sessions(&filter, &alive, &page).await?;
+        let known = HashMap::from([(carrier.id, carrier.name.clone())]);
+        Ok(Page { items: self.named_sessions(items, known).await?, next, count })
+    }
+
+    /// A page of the sessions that are over, each with what a list says of it. It is recorded who looked.
+    pub async fn ended_session_rows(
+        &self,
+        act: &Act,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<EndedSessionRow>, ServiceError> {
+        let Page { items, next, count } = self.ended_sessions(act, filter, page).await?;
+        let ends: Vec<_> = items.iter().map(|ended| (ended.ended_at, ended.reason)).collect();
+        let rows = self.named_sessions(items.into_iter().map(|ended| ended.session).collect(), HashMap::new()).await?;
+        let row = |(row, (ended_at, reason))| EndedSessionRow { row, ended_at, reason };
+        Ok(Page { items: rows.into_iter().zip(ends).map(row).collect(), next, count })
+    }
+
+    /// Sessions with what their parts are called; some hosts are known already.
+    async fn named_sessions(
+        &self,
+        items: Vec<Session>,
+        mut hosts: HashMap<HostId, HostName>,
+    ) -> Result<Vec<SessionRow>, ServiceError> {
         let (users, profiles) = (ids(&items, |found| found.user_id), ids(&items, |found| found.profile_id));
-        let (servers, hosts) = (ids(&items, |found| found.server_id), ids(&items, |found| found.host_id));
-        let (users, profiles, servers, hosts) = tokio::try_join!(
+        let (servers, mut others) = (ids(&items, |found| found.server_id), ids(&items, |found| found.host_id));
+        others.retain(|host| !hosts.contains_key(host));
+        let (users, profiles, servers) = tokio::try_join!(
             self.store().names::<User, Name>(&users),
             self.store().names::<Profile, Name>(&profiles),
             self.store().names::<Server, Name>(&servers),
-            self.store().host_names(&hosts)
         )?;
+        if !others.is_empty() {
+            hosts.extend(self.store().host_names(&others).await?);
+        }
         let row = |session: Session| SessionRow {
             user: users.get(&session.user_id).cloned(),
             profile: profiles.get(&session.profile_id).cloned(),
@@ -129,7 +188,7 @@ impl Services {
             host: hosts.get(&session.host_id).cloned(),
             session,
         };
-        Ok(Page { items: items.into_iter().map(row).collect(), next, count })
+        Ok(items.into_iter().map(row).collect())
     }
 
     /// What a list of sessions can be narrowed by: as many servers and hosts as a page holds.

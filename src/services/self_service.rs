@@ -140,7 +140,7 @@ impl Services {
 
     async fn live_sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let filter = SessionFilter { user_id: Some(user), ..SessionFilter::default() };
-        let page = PageRequest { limit: SHOWN, after: None, count: false };
+        let page = PageRequest::first(SHOWN);
         Ok(self.store().list_sessions(&filter, &self.alive().await?, &page).await?.items)
     }
 

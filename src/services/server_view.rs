@@ -98,7 +98,7 @@ impl Services {
     /// One server with everything around it.
     pub async fn server_view(&self, act: &Act, id: ServerId) -> Result<ServerView, ServiceError> {
         let server = self.server(act, id).await?;
-        let all = PageRequest { limit: CHOICES, after: None, count: false };
+        let all = PageRequest::first(CHOICES);
         let organizations: Vec<OrganizationId> = server.value.organization_ids.iter().copied().collect();
         let (ids, files_of, now) = ([id], [id].into(), self.now());
         let (reports, attached, statuses, machines, names, files) = tokio::try_join!(
@@ -144,13 +144,13 @@ impl Services {
     /// The hosts that can run servers: their ids and names.
     pub async fn host_choices(&self, act: &Act) -> Result<Vec<(HostId, HostName)>, ServiceError> {
         act.require(Permission::Read)?;
-        let hosts = self.store().list_hosts(&PageRequest { limit: CHOICES, after: None, count: false }).await?;
+        let hosts = self.store().list_hosts(&PageRequest::first(CHOICES)).await?;
         Ok(able(hosts).map(|host| (host.id, host.name)).collect())
     }
 
     /// The organizations that something can be opened to, by their names.
     pub async fn organization_choices(&self, act: &Act) -> Result<Vec<(OrganizationId, Name)>, ServiceError> {
-        let page = self.organizations(act, &PageRequest { limit: CHOICES, after: None, count: false }).await?;
+        let page = self.organizations(act, &PageRequest::first(CHOICES)).await?;
         Ok(by_name(page.items.into_iter().map(|found| (found.value.id, found.value.name)).collect()))
     }
 }

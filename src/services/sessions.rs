@@ -15,7 +15,7 @@ use crate::{
         StoreError,
         entity::{Page, PageRequest},
         policy::PolicyChange,
-        sessions::{Ends, Presence, SessionFilter},
+        sessions::{EndedSession, Ends, Presence, SessionFilter},
     },
 };
 
@@ -46,6 +46,27 @@ impl Services {
     ) -> Result<Page<Session>, ServiceError> {
         act.require(Permission::Read)?;
         Ok(self.store().list_sessions(filter, &self.alive().await?, page).await?)
+    }
+
+    /// A page of the sessions that are over, what ended last first. That somebody looked at them is recorded first: whom
+    /// they are about could not know otherwise.
+    pub async fn ended_sessions(
+        &self,
+        act: &Act,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<EndedSession>, ServiceError> {
+        act.require(Permission::Read)?;
+        let SessionFilter { user_id, users, server_id, host_id } = filter;
+        let narrowed = [
+            user_id.as_ref().map(ToString::to_string),
+            server_id.as_ref().map(ToString::to_string),
+            host_id.as_ref().map(ToString::to_string),
+        ];
+        let object = narrowed.into_iter().flatten().next().unwrap_or_else(|| "sessions".to_owned());
+        let changes = serde_json::json!({ "users": users, "server_id": server_id, "host_id": host_id });
+        self.store().insert_audit(&self.entry(act, Action::SessionRead, &object, changes)).await?;
+        Ok(self.store().list_ended_sessions(filter, page).await?)
     }
 
     /// Asks for the end of a session; the host that carries it obeys within a moment.

@@ -96,7 +96,7 @@ impl Services {
     /// How far the cluster has come.
     pub async fn setup(&self, act: &Act) -> Result<Setup, ServiceError> {
         act.require(Permission::Read)?;
-        let first = PageRequest { limit: 1, after: None, count: false };
+        let first = PageRequest::first(1);
         let reads = async {
             tokio::try_join!(
                 self.store().list_organizations(&first),

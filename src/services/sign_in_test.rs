@@ -90,7 +90,7 @@ impl Services {
             return Ok(admitted(surface, Welcome::Known { name, role }, role, disabled, email));
         }
         let filter = UserFilter { email: Some(email.clone()), ..UserFilter::default() };
-        let one = PageRequest { limit: 1, after: None, count: false };
+        let one = PageRequest::first(1);
         let prepared = self.store().deadline(SOON, self.store().list_users(&filter, &one)).await?.items.pop();
         if let Some(User { name, role, disabled, identity, .. }) = prepared.map(|found| found.value) {
             if identity.is_some() {

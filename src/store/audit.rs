@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Store, StoreError,
     entity::{Page, PageRequest, date, timestamp},
+    order::Order,
 };
 use crate::domain::{
     audit::AuditEntry,
@@ -132,18 +133,14 @@ impl Store {
         self.note(|tx| async move { tx.record(entry).await }).await
     }
 
-    /// A page of the trail, the newest first.
+    /// A page of the trail, the newest first unless the page wants the oldest.
     pub async fn list_audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
-        let mut query = filter.query();
+        let query = filter.query();
         let count = self.count(AUDIT, &query, page).await?;
-        if let Some(after) = &page.after {
-            // Of what is behind a page nothing is newer than the page.
-            let mut ids = query.get_document("_id").cloned().unwrap_or_default();
-            ids.insert("$lt", after);
-            query.insert("_id", ids);
-        }
-        let rows = self.audit().find(query).sort(doc! { "_id": -1 }).limit(i64::from(page.limit) + 1).await?;
-        let rows: Vec<Document> = rows.try_collect().await?;
+        let order = page.order.unwrap_or(Order::NEWEST).by_field("_id");
+        let trail = self.audit();
+        let rows = trail.find(order.behind(query, page.after.as_ref())).sort(order.sort());
+        let rows: Vec<Document> = rows.limit(i64::from(page.limit) + 1).await?.try_collect().await?;
         let more = rows.len() > page.limit as usize;
         let items: Vec<AuditEntry> = rows.into_iter().take(page.limit as usize).map(entry).collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| more).map(|last| last.id.to_string());

@@ -9,10 +9,14 @@ use futures_util::TryStreamExt;
 use mongodb::{
     Collection, Cursor,
     bson::{self, Bson, DateTime, Document, RawDocumentBuf, doc},
+    options::{Collation, CollationStrength},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    order::{FieldOrder, Order, OrderBy},
+};
 use crate::domain::{Revised, Revision};
 
 /// A noun of the policy and its form in the database.
@@ -23,6 +27,9 @@ pub trait Entity: Sized + Send {
     type Key: Display + Send;
     /// The stored form.
     type Doc: Serialize + DeserializeOwned + Send;
+    /// The field that it is ordered by where it is ordered by name, and whether the database is to look past the
+    /// difference between capital and small letters in it.
+    const ORDERED_NAME: (&'static str, bool) = ("name", true);
 
     /// The value of `_id`.
     fn key(&self) -> Self::Key;
@@ -32,7 +39,7 @@ pub trait Entity: Sized + Send {
     fn from_doc(doc: Self::Doc) -> Option<Revised<Self>>;
 }
 
-/// One page of a list, in the order of the ids.
+/// One page of a list.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     /// The rows.
@@ -43,8 +50,24 @@ pub struct Page<T> {
     pub count: Option<u64>,
 }
 
+impl<T> Page<T> {
+    /// A list without rows.
+    pub const fn empty() -> Self {
+        Self { items: Vec::new(), next: None, count: None }
+    }
+
+    /// The same page with its rows as `change` makes them.
+    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        let Self { items, next, count } = self;
+        Page { items: items.into_iter().map(change).collect(), next, count }
+    }
+}
+
 /// Rows are counted so far; one more says that there are more.
 pub const COUNTED: u64 = 10_000;
+
+/// More things than this nobody can tell apart by names that differ in their capital letters only.
+const FEW: i64 = 10;
 
 /// Which page.
 #[derive(Debug, Clone)]
@@ -55,6 +78,15 @@ pub struct PageRequest {
     pub after: Option<String>,
     /// Whether to count as well.
     pub count: bool,
+    /// In which order; without one, in that which the list has by itself.
+    pub order: Option<Order>,
+}
+
+impl PageRequest {
+    /// The first page of a list, in its own order.
+    pub const fn first(limit: u32) -> Self {
+        Self { limit, after: None, count: false, order: None }
+    }
 }
 
 impl Store {
@@ -64,22 +96,25 @@ impl Store {
         found.as_ref().map(decode::<E>).transpose()
     }
 
-    /// A page of the nouns that match, in the order of their ids.
+    /// A page of the nouns that match, by their ids unless the page wants another order.
     pub(super) async fn page<E: Entity>(
         &self,
-        mut filter: Document,
+        filter: Document,
         page: &PageRequest,
     ) -> Result<Page<Revised<E>>, StoreError> {
         let count = self.count(E::COLLECTION, &filter, page).await?;
-        if let Some(after) = &page.after {
-            filter.insert("_id", doc! { "$gt": after });
-        }
+        let (order, is_folded) = order_of::<E>(page);
         let limit = i64::from(page.limit);
-        let cursor = self.collection::<E>().find(filter).sort(doc! { "_id": 1 }).limit(limit + 1).await?;
-        let mut rows: Vec<RawDocumentBuf> = cursor.try_collect().await?;
+        let collection = self.collection::<E>();
+        let mut find = collection.find(order.behind(filter, page.after.as_ref())).sort(order.sort()).limit(limit + 1);
+        if is_folded {
+            find = find.collation(in_any_case());
+        }
+        let mut rows: Vec<RawDocumentBuf> = find.await?.try_collect().await?;
         let more = rows.len() > page.limit as usize;
         rows.truncate(page.limit as usize);
-        let next = rows.last().filter(|_| more).map(id_of);
+        let next = rows.last().filter(|_| more).and_then(|row| Document::try_from(row.as_ref()).ok());
+        let next = next.map(|last| order.place(&last));
         let items = rows.iter().map(decode::<E>).collect::<Result<_, _>>()?;
         Ok(Page { items, next, count })
     }
@@ -122,6 +157,21 @@ impl Store {
         Ok(names)
     }
 
+    /// The nouns of this name in any case, of which there are few; the one that is written just so comes first.
+    pub async fn called<E>(&self, name: &str) -> Result<Vec<(E::Key, String)>, StoreError>
+    where
+        E: Entity<Key: FromStr>,
+    {
+        let collection = self.database().collection::<Document>(E::COLLECTION);
+        let found = collection.find(doc! { "name": name }).collation(in_any_case()).projection(doc! { "name": 1 });
+        let rows: Vec<Document> = found.limit(FEW).await?.try_collect().await?;
+        let read =
+            |row: &Document| Some((row.get_str("_id").ok()?.parse().ok()?, row.get_str("name").ok()?.to_owned()));
+        let mut found: Vec<(E::Key, String)> = rows.iter().filter_map(read).collect();
+        found.sort_by_key(|(_, found)| found != name);
+        Ok(found)
+    }
+
     /// How many rows of a collection name each of some ids in a field, which holds one or several. Ids that none names
     /// are absent.
     pub(super) async fn count_by<I>(
@@ -158,6 +208,22 @@ impl Store {
     pub(super) fn collection<E: Entity>(&self) -> Collection<RawDocumentBuf> {
         self.database().collection(E::COLLECTION)
     }
+}
+
+/// By which field a page is ordered, and whether without the difference between capital and small letters.
+fn order_of<E: Entity>(page: &PageRequest) -> (FieldOrder, bool) {
+    let order = page.order.unwrap_or(Order::OLDEST);
+    match order.by {
+        OrderBy::Name => (order.by_field(E::ORDERED_NAME.0), E::ORDERED_NAME.1),
+        OrderBy::Email => (order.by_field("email"), false),
+        // Nothing that is configured ends.
+        OrderBy::Created | OrderBy::Ended => (order.by_field("_id"), false),
+    }
+}
+
+/// How the indexes by name compare; a query that says the same is answered by them.
+fn in_any_case() -> Collation {
+    Collation::builder().locale("en").strength(CollationStrength::Secondary).build()
 }
 
 pub(super) async fn decode_all<E: Entity>(mut cursor: Cursor<RawDocumentBuf>) -> Result<Vec<Revised<E>>, StoreError> {

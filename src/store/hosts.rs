@@ -115,8 +115,10 @@ impl Entity for Host {
 /// What a host said of itself last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostStatus {
-    /// When, by the database's clock.
-    pub last_seen_at: Timestamp,
+    /// When, by the database's clock; not known of one that a release without a memory of it stopped.
+    pub last_seen_at: Option<Timestamp>,
+    /// Whether its last word was that it stops on purpose.
+    pub stopped: bool,
     /// Whether that is recent.
     pub online: bool,
     /// Its release of Postern.
@@ -151,6 +153,8 @@ struct HostStatusDoc {
     online: bool,
     #[serde(default)]
     drain: Option<ProgressDoc>,
+    #[serde(default)]
+    stopped_at: Option<DateTime>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -267,9 +271,12 @@ impl Store {
         at.ok_or(StoreError::Corrupt { collection: HOST_STATUS, id })
     }
 
-    /// Says that a host stopped on purpose: it is offline from now on.
+    /// Says that a host stopped on purpose: it is offline from now on, and when that was stands beside it.
     pub async fn beat_last(&self, host: HostId) -> Result<(), StoreError> {
-        let gone = doc! { "$set": { "last_seen_at": DateTime::from_millis(0), "sessions": 0_i64 } };
+        let gone = doc! {
+            "$set": { "last_seen_at": DateTime::from_millis(0), "sessions": 0_i64 },
+            "$currentDate": { "stopped_at": true },
+        };
         self.host_status().update_one(doc! { "_id": host.to_string() }, gone).await?;
         Ok(())
     }
@@ -291,7 +298,8 @@ impl Store {
             None => doc! {},
         };
         let recent = doc! { "$gt": ["$last_seen_at", { "$subtract": ["$$NOW", SILENCE_MS] }] };
-        let fields = doc! { "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "online": recent };
+        let fields =
+            doc! { "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "stopped_at": 1, "online": recent };
         let rows = self.host_status().find(filter).projection(fields).await?;
         let rows: Vec<Document> = rows.try_collect().await?;
         rows.into_iter()
@@ -300,8 +308,11 @@ impl Store {
                 let corrupt = || StoreError::Corrupt { collection: HOST_STATUS, id: id.clone() };
                 let doc: HostStatusDoc = bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
                 let drain = doc.drain.map(|progress| progress.read().ok_or_else(corrupt)).transpose()?;
+                let said = timestamp(doc.last_seen_at).ok_or_else(corrupt)?;
+                let stopped = said == Timestamp::UNIX_EPOCH;
                 let status = HostStatus {
-                    last_seen_at: timestamp(doc.last_seen_at).ok_or_else(corrupt)?,
+                    last_seen_at: if stopped { doc.stopped_at.and_then(timestamp) } else { Some(said) },
+                    stopped,
                     online: doc.online,
                     version: doc.version,
                     sessions: u64::try_from(doc.sessions).unwrap_or(0),

@@ -64,6 +64,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     9 "0009-replies";
     10 "0010-lookups";
     11 "0011-looks";
+    12 "0012-order";
 };
 
 /// A migration that the database lacks.

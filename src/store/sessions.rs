@@ -17,6 +17,7 @@ use mongodb::{
 use super::{
     Store, StoreError,
     entity::{Page, PageRequest, date, timestamp},
+    order::{ENDED_AT, FieldOrder, Order},
     policy::PolicyChange,
 };
 use crate::domain::{
@@ -43,11 +44,13 @@ pub enum Presence {
     Displaced,
 }
 
-/// Which live sessions.
-#[derive(Debug, Clone, Copy, Default)]
+/// Which sessions.
+#[derive(Debug, Clone, Default)]
 pub struct SessionFilter {
     /// Those of one user.
     pub user_id: Option<UserId>,
+    /// Those of any of these users.
+    pub users: Option<Vec<UserId>>,
     /// Those of one server.
     pub server_id: Option<ServerId>,
     /// Those that one host carries.
@@ -81,6 +84,31 @@ impl PolicyChange {
         }
         Ok(rows.iter().filter_map(|row| row.get_str("_id").ok()?.parse().ok()).collect())
     }
+}
+
+impl SessionFilter {
+    /// The users and the server; hosts are for the caller, who knows which are heard of.
+    fn query(&self) -> Vec<Document> {
+        let mut all = Vec::new();
+        all.extend(self.user_id.map(|user| doc! { "user_id": user.to_string() }));
+        all.extend(self.users.as_ref().map(|users| {
+            let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+            doc! { "user_id": { "$in": users } }
+        }));
+        all.extend(self.server_id.map(|server| doc! { "server_id": server.to_string() }));
+        all
+    }
+}
+
+/// A session that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedSession {
+    /// The session, with its last counters.
+    pub session: Session,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// Why, as far as that was written down.
+    pub reason: Option<EndReason>,
 }
 
 impl Store {
@@ -253,23 +281,45 @@ impl Store {
             .filter(|host| filter.host_id.is_none_or(|wanted| wanted == **host))
             .map(ToString::to_string)
             .collect();
-        let mut query = doc! { "ended_at": null, "host_id": { "$in": alive } };
-        if let Some(user) = filter.user_id {
-            query.insert("user_id", user.to_string());
-        }
-        if let Some(server) = filter.server_id {
-            query.insert("server_id", server.to_string());
-        }
+        let mut all = filter.query();
+        all.push(doc! { "ended_at": null, "host_id": { "$in": alive } });
+        let query = doc! { "$and": all };
         let count = self.count(SESSIONS, &query, page).await?;
-        if let Some(after) = &page.after {
-            query.insert("_id", doc! { "$gt": after });
-        }
-        let rows = self.sessions().find(query).sort(doc! { "_id": 1 }).limit(i64::from(page.limit) + 1).await?;
-        let rows: Vec<Document> = rows.try_collect().await?;
+        let order = page.order.unwrap_or(Order::OLDEST).by_field("_id");
+        let rows = self.session_rows(query, order, page).await?;
+        Ok(Page { items: rows.0.into_iter().map(session).collect::<Result<_, _>>()?, next: rows.1, count })
+    }
+
+    /// A page of the sessions that are over; what ended last comes first, unless the page wants it otherwise.
+    pub async fn list_ended_sessions(
+        &self,
+        filter: &SessionFilter,
+        page: &PageRequest,
+    ) -> Result<Page<EndedSession>, StoreError> {
+        let mut all = filter.query();
+        all.extend(filter.host_id.map(|host| doc! { "host_id": host.to_string() }));
+        all.push(doc! { ENDED_AT: { "$type": "date" } });
+        let query = doc! { "$and": all };
+        let count = self.count(SESSIONS, &query, page).await?;
+        let order = page.order.unwrap_or(Order::ENDED).by_field(ENDED_AT);
+        let rows = self.session_rows(query, order, page).await?;
+        Ok(Page { items: rows.0.into_iter().map(ended).collect::<Result<_, _>>()?, next: rows.1, count })
+    }
+
+    /// The rows of a page, and where the next one begins.
+    async fn session_rows(
+        &self,
+        query: Document,
+        order: FieldOrder,
+        page: &PageRequest,
+    ) -> Result<(Vec<Document>, Option<String>), StoreError> {
+        let sessions = self.sessions();
+        let found = sessions.find(order.behind(query, page.after.as_ref())).sort(order.sort());
+        let mut rows: Vec<Document> = found.limit(i64::from(page.limit) + 1).await?.try_collect().await?;
         let more = rows.len() > page.limit as usize;
-        let items: Vec<Session> = rows.into_iter().take(page.limit as usize).map(session).collect::<Result<_, _>>()?;
-        let next = items.last().filter(|_| more).map(|last| last.id.to_string());
-        Ok(Page { items, next, count })
+        rows.truncate(page.limit as usize);
+        let next = rows.last().filter(|_| more).map(|last| order.place(last));
+        Ok((rows, next))
     }
 
     /// The live sessions that the given hosts carry, of any of these users and on any of these servers.
@@ -314,6 +364,15 @@ impl Store {
     pub(super) fn sessions(&self) -> Collection<Document> {
         self.database().collection(SESSIONS)
     }
+}
+
+fn ended(row: Document) -> Result<EndedSession, StoreError> {
+    let ended_at = row.get_datetime(ENDED_AT).ok().and_then(|at| timestamp(*at));
+    // A reason of a later release is none that we know.
+    let reason = row.get("end_reason").cloned().and_then(|reason| bson::deserialize_from_bson(reason).ok());
+    let session = session(row)?;
+    let corrupt = || StoreError::Corrupt { collection: SESSIONS, id: session.id.to_string() };
+    Ok(EndedSession { ended_at: ended_at.ok_or_else(corrupt)?, reason, session })
 }
 
 fn session(mut row: Document) -> Result<Session, StoreError> {

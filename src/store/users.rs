@@ -1,7 +1,8 @@
 //! Users.
 //!
-//! Beside what a user is stand the words that a search finds it by. They follow from the name and the address, so the
-//! release before, which writes users without them, costs nothing but a look ([`Store::index_users`]).
+//! Beside what a user is stand the words that a search finds it by, and the name as lists are ordered by it. They follow
+//! from the name and the address, so the release before, which writes users without them, costs nothing but a look
+//! ([`Store::index_users`]).
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ use crate::domain::{
     ids::{OrganizationId, UserId},
     profile::Profile,
     role::Role,
-    search::{UserSearch, words_of},
+    search::{UserSearch, fold, words_of},
     text::{Email, GroupName, Name},
     user::{Identity, User},
 };
@@ -41,12 +42,16 @@ pub struct UserDoc {
     identity: Option<Identity>,
     #[serde(default)]
     words: BTreeSet<String>,
+    #[serde(default)]
+    folded_name: String,
 }
 
 impl Entity for User {
     const COLLECTION: &'static str = "users";
     type Key = UserId;
     type Doc = UserDoc;
+    // What is folded here is ordered by an index beside which others narrow the list down: those of a collation can not.
+    const ORDERED_NAME: (&'static str, bool) = ("folded_name", false);
 
     fn key(&self) -> UserId {
         self.id
@@ -55,11 +60,12 @@ impl Entity for User {
     fn to_doc(&self, rev: Revision) -> UserDoc {
         let Self { id, organization_id, name, email, groups, role, disabled, identity } = self.clone();
         let words = words_of(&name, email.as_ref());
-        UserDoc { id, rev: rev.0, organization_id, name, email, groups, role, disabled, identity, words }
+        let folded_name = fold(name.as_str());
+        UserDoc { id, rev: rev.0, organization_id, name, email, groups, role, disabled, identity, words, folded_name }
     }
 
     fn from_doc(doc: UserDoc) -> Option<Revised<Self>> {
-        let UserDoc { id, rev, organization_id, name, email, groups, role, disabled, identity, words: _ } = doc;
+        let UserDoc { id, rev, organization_id, name, email, groups, role, disabled, identity, .. } = doc;
         let value = Self { id, organization_id, name, email, groups, role, disabled, identity };
         Some(Revised { rev: Revision(rev), value })
     }
@@ -110,15 +116,18 @@ impl Store {
         Ok(values(self.all(doc! { "email": { "$in": emails, "$type": "string" } }).await?))
     }
 
-    /// Gives the users whom the release before wrote the words that they are found by; answers how many there were.
+    /// Gives the users whom the release before wrote what they are found and ordered by; answers how many there were.
     pub async fn index_users(&self) -> Result<u64, StoreError> {
         let users = self.database().collection::<Document>(User::COLLECTION);
         let mut indexed = 0;
-        for Revised { rev, value } in self.all::<User>(doc! { "words": null }).await? {
+        let lacking = doc! { "folded_name": null };
+        for Revised { rev, value } in self.all::<User>(lacking.clone()).await? {
             let words: Vec<String> = words_of(&value.name, value.email.as_ref()).into_iter().collect();
             // Whoever was changed meanwhile has them, or is found the next time.
-            let same = doc! { "_id": value.id.to_string(), "rev": rev.0, "words": null };
-            indexed += users.update_one(same, doc! { "$set": { "words": words } }).await?.modified_count;
+            let mut same = doc! { "_id": value.id.to_string(), "rev": rev.0 };
+            same.extend(lacking.clone());
+            let found_by = doc! { "$set": { "words": words, "folded_name": fold(value.name.as_str()) } };
+            indexed += users.update_one(same, found_by).await?.modified_count;
         }
         Ok(indexed)
     }

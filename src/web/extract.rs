@@ -28,7 +28,7 @@ use crate::{
         Revision,
         ids::{Id, RequestId},
     },
-    services::{Act, Page, PageRequest, Services, joining::Stranger},
+    services::{Act, Order, OrderBy, Page, PageRequest, Services, joining::Stranger},
 };
 
 /// A body that has not arrived by then is given up.
@@ -251,9 +251,16 @@ fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
 
 /// The filter of a list and the kind of its ids.
 pub(super) trait Filter: DeserializeOwned + ToSchema {
-    /// The kind of the ids that its pages are ordered by.
+    /// The kind of the ids of its rows.
     type Id: Id;
+    /// The words that it can be ordered by, each with what it means.
+    const SORTS: &'static [Sort] = &[];
+    /// In which order it comes unless somebody wants another one; without it, in the list's own.
+    const USUAL: Option<Order> = None;
 }
+
+/// A word that a list can be ordered by.
+pub(super) type Sort = (&'static str, OrderBy);
 
 /// Which page of which list.
 pub(super) struct Query<F> {
@@ -263,6 +270,8 @@ pub(super) struct Query<F> {
     pub(super) page: PageRequest,
     /// The list's address without the place in it.
     base: String,
+    /// The same without an order.
+    unsorted: String,
 }
 
 /// Rows of a page unless the caller says how many.
@@ -275,15 +284,21 @@ impl<F: Filter, S: Sync> FromRequestParts<S> for Query<F> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let mut page = PageRequest { limit: USUAL, after: None, count: false };
-        let mut seen = (false, false, false);
+        let mut page = PageRequest { order: F::USUAL, ..PageRequest::first(USUAL) };
+        let mut seen = (false, false, false, false);
+        let mut sorted = String::new();
         let mut rest = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             match &*name {
                 "limit" if !std::mem::replace(&mut seen.0, true) => page.limit = limit(&value)?,
                 "cursor" if !std::mem::replace(&mut seen.1, true) => page.after = Some(cursor::<F::Id>(&value)?),
                 "count" if !std::mem::replace(&mut seen.2, true) => page.count = count(&value)?,
-                "limit" | "cursor" | "count" => return Err(Problem::parameter(&name, "is given twice")),
+                "sort" if !F::SORTS.is_empty() && !std::mem::replace(&mut seen.3, true) => {
+                    page.order = Some(order::<F>(&value)?);
+                    sorted = format!("&sort={value}");
+                }
+                "sort" if F::SORTS.is_empty() => return Err(Problem::parameter("sort", "is not known here")),
+                "limit" | "cursor" | "count" | "sort" => return Err(Problem::parameter(&name, "is given twice")),
                 _ => drop(rest.append_pair(&name, &value)),
             }
         }
@@ -291,8 +306,23 @@ impl<F: Filter, S: Sync> FromRequestParts<S> for Query<F> {
         let filter = read_query(&rest)?;
         let separator = if rest.is_empty() { "" } else { "&" };
         let counted = if page.count { "&count=true" } else { "" };
-        Ok(Self { filter, base: format!("{}?{rest}{separator}limit={}{counted}", parts.uri.path(), page.limit), page })
+        let unsorted = format!("{}?{rest}{separator}limit={}{counted}", parts.uri.path(), page.limit);
+        Ok(Self { filter, base: format!("{unsorted}{sorted}"), unsorted, page })
     }
+}
+
+/// A word of the list, `-` before it for the other direction.
+fn order<F: Filter>(text: &str) -> Result<Order, Problem> {
+    let (word, is_descending) = text.strip_prefix('-').map_or((text, false), |word| (word, true));
+    let found = F::SORTS.iter().find(|(known, _)| *known == word);
+    let (_, by) = found.ok_or_else(|| Problem::parameter("sort", format!("must be {}", sorts::<F>())))?;
+    Ok(Order { by: *by, is_descending })
+}
+
+/// The words that a list can be ordered by, for people.
+pub(super) fn sorts<F: Filter>() -> String {
+    let words: Vec<String> = F::SORTS.iter().map(|(word, _)| format!("`{word}`")).collect();
+    format!("{}, with `-` before it for the opposite direction", words.join(" or "))
 }
 
 fn count(text: &str) -> Result<bool, Problem> {
@@ -304,11 +334,12 @@ fn limit(text: &str) -> Result<u32, Problem> {
     number.ok_or_else(|| Problem::parameter("limit", format!("must be a number between 1 and {MOST}")))
 }
 
-/// The cursor is the last id of the page before, dressed so that nobody builds one by hand.
+/// The cursor is the last id of the page before, and by what the row was ordered; dressed so that nobody builds one by
+/// hand.
 fn cursor<T: Id>(text: &str) -> Result<String, Problem> {
-    let id = BASE64URL_NOPAD.decode(text.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let id = id.filter(|id| id.parse::<T>().is_ok());
-    id.ok_or_else(|| Problem::parameter("cursor", "must be the `next_cursor` of a page of the same list"))
+    let place = BASE64URL_NOPAD.decode(text.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let place = place.filter(|place| place.split(' ').next().unwrap_or_default().parse::<T>().is_ok());
+    place.ok_or_else(|| Problem::parameter("cursor", "must be the `next_cursor` of a page of the same list"))
 }
 
 impl<F> Query<F> {
@@ -320,6 +351,11 @@ impl<F> Query<F> {
     /// The address of the first page.
     pub(super) fn first(&self) -> &str {
         &self.base
+    }
+
+    /// The address of the first page in no order yet.
+    pub(super) fn unsorted(&self) -> &str {
+        &self.unsorted
     }
 
     /// The address of the page after `page`, if there is one.
@@ -365,6 +401,49 @@ impl<T> ToSchema for All<T> {}
 
 impl<T: Id> Filter for All<T> {
     type Id = T;
+}
+
+/// A list of things that have names, with nothing else to choose them by.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Named<T> {
+    #[serde(skip)]
+    kind: std::marker::PhantomData<T>,
+}
+
+impl<T> PartialSchema for Named<T> {
+    fn schema() -> RefOr<Schema> {
+        All::<T>::schema()
+    }
+}
+
+impl<T> ToSchema for Named<T> {}
+
+impl<T: Id> Filter for Named<T> {
+    type Id = T;
+    const SORTS: &'static [Sort] = &[("name", OrderBy::Name), ("created", OrderBy::Created)];
+}
+
+/// The same as people look at it: by name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ByName<T> {
+    #[serde(skip)]
+    kind: std::marker::PhantomData<T>,
+}
+
+impl<T> PartialSchema for ByName<T> {
+    fn schema() -> RefOr<Schema> {
+        All::<T>::schema()
+    }
+}
+
+impl<T> ToSchema for ByName<T> {}
+
+impl<T: Id> Filter for ByName<T> {
+    type Id = T;
+    const SORTS: &'static [Sort] = Named::<T>::SORTS;
+    const USUAL: Option<Order> = Some(Order::NAME);
 }
 
 #[cfg(test)]

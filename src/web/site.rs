@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     domain::login::Surface,
-    services::{Services, logins::SignInFacts},
+    services::{ServiceError, Services, logins::SignInFacts, pause::PauseFacts},
 };
 
 /// What pages say about the company may be so old.
@@ -24,7 +24,42 @@ pub(super) struct Site {
     surface: Surface,
     origin: String,
     https: bool,
-    facts: Mutex<Option<(Timestamp, SignInFacts)>>,
+    facts: Remembered<SignInFacts>,
+    pause: Remembered<Option<PauseFacts>>,
+}
+
+/// What was read last, and when: pages say what was true a few seconds ago rather than ask for it each.
+struct Remembered<T>(Mutex<Option<(Timestamp, T)>>);
+
+impl<T: Clone> Remembered<T> {
+    const fn nothing() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// What is remembered, of whatever age.
+    fn last(&self) -> Option<T> {
+        self.entry().map(|(_, value)| value)
+    }
+
+    /// What is remembered, or else what `read` finds; while that fails, what was found last.
+    async fn fresh(&self, now: Timestamp, read: impl Future<Output = Result<T, ServiceError>>) -> Option<T> {
+        if let Some((at, value)) = self.entry()
+            && now.duration_since(at) < FRESH
+        {
+            return Some(value);
+        }
+        match tokio::time::timeout(PATIENCE, read).await {
+            Ok(Ok(value)) => {
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, value.clone()));
+                Some(value)
+            }
+            Ok(Err(_)) | Err(_) => self.last(),
+        }
+    }
+
+    fn entry(&self) -> Option<(Timestamp, T)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Site {
@@ -32,7 +67,13 @@ impl Site {
     pub(super) fn new(surface: Surface, url: Option<&str>, listen: SocketAddr, tls: bool) -> Self {
         let scheme = if tls { "https" } else { "http" };
         let origin = url.map_or_else(|| format!("{scheme}://{listen}"), origin_of);
-        Self { surface, https: origin.starts_with("https://"), origin, facts: Mutex::new(None) }
+        Self {
+            surface,
+            https: origin.starts_with("https://"),
+            origin,
+            facts: Remembered::nothing(),
+            pause: Remembered::nothing(),
+        }
     }
 
     /// Whose pages it has.
@@ -52,29 +93,20 @@ impl Site {
 
     /// What is known about the company, without asking.
     pub(super) fn known(&self) -> SignInFacts {
-        self.remembered().map_or_else(nothing, |(_, facts)| facts)
+        self.facts.last().unwrap_or_else(nothing)
     }
 
     /// What is known about the company, and whether anything is: at most some seconds old, older while the database is
     /// away.
     pub(super) async fn facts(&self, services: &Services) -> (SignInFacts, bool) {
-        let now = services.now();
-        if let Some((at, facts)) = self.remembered()
-            && now.duration_since(at) < FRESH
-        {
-            return (facts, true);
-        }
-        match tokio::time::timeout(PATIENCE, services.sign_in_facts(self.surface)).await {
-            Ok(Ok(facts)) => {
-                *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, facts.clone()));
-                (facts, true)
-            }
-            Ok(Err(_)) | Err(_) => (self.known(), self.remembered().is_some()),
-        }
+        let found = self.facts.fresh(services.now(), services.sign_in_facts(self.surface)).await;
+        let is_known = found.is_some();
+        (found.unwrap_or_else(nothing), is_known)
     }
 
-    fn remembered(&self) -> Option<(Timestamp, SignInFacts)> {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The pause that the cluster is in, as old as that.
+    pub(super) async fn pause(&self, services: &Services) -> Option<PauseFacts> {
+        self.pause.fresh(services.now(), services.pause_facts()).await.flatten()
     }
 }
 

@@ -101,7 +101,7 @@ fn row(visitor: &Visitor, path: &str, ids: &[(&str, &str, &str)]) -> Row {
 
 /// Adds sessions of the seeded profiles and a long trail.
 async fn populate(store: &Store, host: HostId) {
-    let page = PageRequest { after: None, limit: u32::try_from(LIVE).unwrap(), count: false };
+    let page = PageRequest::first(u32::try_from(LIVE).unwrap());
     let profiles = store.list_profiles(&ProfileFilter::default(), &page).await.unwrap().items;
     assert_eq!(profiles.len(), LIVE);
     for profile in &profiles {

@@ -17,7 +17,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One machine on an empty database.
-fn begin() -> (Lab, Host) {
+pub(crate) fn begin() -> (Lab, Host) {
     let mut lab = Lab::new(None);
     lab.start_database(1);
     let key = lab.folder().join("master.key");
@@ -29,18 +29,23 @@ fn begin() -> (Lab, Host) {
     (lab, host)
 }
 
-/// A browser on the machine, in the console as owner.
-fn owner(host: &Host) -> Browser {
+/// A browser on the machine.
+pub(crate) fn beside(host: &Host) -> Browser {
     let namespace = Some(Arc::clone(&host.machine().namespace));
     let secure = Some(format!("{},http://{}:8443", console(host, ""), host.machine().inet));
-    let browser = Browser::start(&Options { namespace, secure, ..Options::default() });
+    Browser::start(&Options { namespace, secure, ..Options::default() })
+}
+
+/// The same, in the console as owner.
+fn owner(host: &Host) -> Browser {
+    let browser = beside(host);
     browser.goto(host.run(&["owner-link"]).trim());
     browser.press("Open the console");
     browser.wait_text("Overview");
     browser
 }
 
-fn console(host: &Host, path: &str) -> String {
+pub(crate) fn console(host: &Host, path: &str) -> String {
     format!("http://{}:9443{path}", host.machine().core)
 }
 

@@ -47,6 +47,7 @@ mod wait;
 
 mod first_run;
 mod harness;
+mod keyboard;
 mod outage;
 mod pages;
 mod people;

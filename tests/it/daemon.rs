@@ -177,7 +177,7 @@ impl World {
     }
 
     async fn sessions(&self) -> Vec<Session> {
-        let page = PageRequest { after: None, limit: 100, count: false };
+        let page = PageRequest::first(100);
         self.services.sessions(&owner(), &SessionFilter::default(), &page).await.unwrap().items
     }
 

@@ -21,6 +21,7 @@ mod commands;
 mod console;
 mod console_access;
 mod console_hosts;
+mod console_lists;
 mod console_live;
 mod console_rig;
 mod console_servers;

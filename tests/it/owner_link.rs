@@ -114,7 +114,6 @@ async fn links_and_logins_of_the_console_end_in_time() {
     assert!(!is_in(busy, Use::Person).await, "eight hours are the most");
 
     let filter = AuditFilter { action: Some("owner_link.create".to_owned()), ..AuditFilter::default() };
-    let trail =
-        rig.here().audit_trail(&owner(), &filter, &PageRequest { limit: 10, after: None, count: false }).await.unwrap();
+    let trail = rig.here().audit_trail(&owner(), &filter, &PageRequest::first(10)).await.unwrap();
     assert_eq!(trail.items.len(), 3);
 }

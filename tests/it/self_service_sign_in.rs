@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::self_service_rig::{Rig, account, browser, from_json, owner};
 
 fn page() -> PageRequest {
-    PageRequest { limit: 100, after: None, count: false }
+    PageRequest::first(100)
 }
 
 impl Rig {

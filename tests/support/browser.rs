@@ -250,6 +250,16 @@ impl Browser {
         self.post(&format!("/element/{element}/value"), &json!({ "text": value }));
     }
 
+    /// Presses keys one after the other, wherever the focus is: characters, or WebDriver's codes for keys without one.
+    #[track_caller]
+    pub(crate) fn keys(&self, keys: &str) {
+        let presses: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key.to_string() })))
+            .collect();
+        self.post("/actions", &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": presses }] }));
+    }
+
     #[track_caller]
     fn need(&self, css: &str) -> String {
         wait_for(&format!("{css:?} on the page"), PATIENCE, || self.find(css))

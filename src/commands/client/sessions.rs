@@ -27,24 +27,48 @@ const VIEW: View = View {
     ],
 };
 
+/// Of sessions that are over.
+const ENDED: View = View {
+    key: "id",
+    columns: &[
+        Column("ID", "id", Look::Plain),
+        Column("USER", "user_id", Look::NameOf(Kind::User)),
+        Column("PROFILE", "profile_id", Look::NameOf(Kind::Profile)),
+        Column("SERVER", "server_id", Look::NameOf(Kind::Server)),
+        Column("HOST", "host_id", Look::NameOf(Kind::Host)),
+        Column("FROM", "remote_address", Look::Plain),
+        Column("BEGAN", "connected_at", Look::Plain),
+        Column("ENDED", "ended_at", Look::Plain),
+        Column("WHY", "end_reason", Look::Plain),
+        Column("RECEIVED", "bytes_received", Look::Bytes),
+        Column("SENT", "bytes_sent", Look::Bytes),
+    ],
+};
+
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum Verb {
-    /// List live sessions.
+    /// List live sessions, or those that ended.
     List {
         #[command(flatten)]
         filter: Filter,
+        /// Those that are over, what ended last first. That you looked is recorded in the audit trail.
+        #[arg(long)]
+        ended: bool,
         #[command(flatten)]
         paging: Paging,
     },
     /// End one; or, with a filter, all that it lets through. Whoever may still connect can come back.
     End {
         /// Its id.
-        #[arg(required_unless_present_any = ["user", "server", "host"], conflicts_with_all = ["user", "server", "host"])]
+        #[arg(required_unless_present_any = FILTERS, conflicts_with_all = FILTERS)]
         session: Option<String>,
         #[command(flatten)]
         filter: Filter,
     },
 }
+
+/// What narrows a list of sessions down.
+const FILTERS: [&str; 4] = ["user", "server", "host", "search"];
 
 /// Which sessions.
 #[derive(Debug, clap::Args)]
@@ -58,6 +82,10 @@ pub(in super::super) struct Filter {
     /// Those through this host.
     #[arg(long)]
     host: Option<String>,
+    /// Those that match: words that begin a word of the user's name or e-mail address, and user:NAME, server:NAME,
+    /// host:NAME.
+    #[arg(long, short)]
+    search: Option<String>,
 }
 
 impl Filter {
@@ -66,6 +94,7 @@ impl Filter {
             ("user_id", client.find_given(Kind::User, self.user.as_deref())?),
             ("server_id", client.find_given(Kind::Server, self.server.as_deref())?),
             ("host_id", client.find_given(Kind::Host, self.host.as_deref())?),
+            ("q", self.search.clone()),
         ];
         Ok(filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
     }
@@ -74,12 +103,22 @@ impl Filter {
 impl Run for Verb {
     fn run(self, client: &Client) -> Result<(), ClientError> {
         match self {
-            Self::List { filter, paging } => client.list("/sessions", &filter.query(client)?, &paging, &VIEW),
+            Self::List { filter, ended: false, paging } => {
+                client.list("/sessions", &filter.query(client)?, &paging, &VIEW)
+            }
+            Self::List { filter, ended: true, paging } => {
+                let mut query = filter.query(client)?;
+                query.push(("state", "ended".to_owned()));
+                client.list("/sessions", &query, &paging, &ENDED)
+            }
             Self::End { session: Some(session), .. } => {
                 let id = client.find(Kind::Session, &session)?;
                 client.done(&Ask::post(&format!("/sessions/{id}/end")), &format!("session {id} is ending")).map(drop)
             }
-            Self::End { session: None, filter: Filter { user: Some(user), server: None, host: None } } => {
+            Self::End {
+                session: None,
+                filter: Filter { user: Some(user), server: None, host: None, search: None },
+            } => {
                 let id = client.find(Kind::User, &user)?;
                 client.confirm(&format!("end all sessions of {user}"))?;
                 let path = format!("/users/{id}/sessions/end");

@@ -7,17 +7,18 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{desk::Desk, history::done, live::Topic};
+use super::{columns::Columns, desk::Desk, history::done, live::Topic};
 use crate::{
     domain::{
         ids::AuditId,
         job::{Job, JobState, RunResult},
     },
-    services::{AuditFilter, Page, Services, history::NamedEntry},
+    services::{AuditFilter, Order, OrderBy, Page, Services, history::NamedEntry, meaning::Meant},
     web::{
         answer::Answer,
         export::JsonLines,
-        extract::{Filter, Parameters, Query},
+        extract::{Filter, Parameters, Query, Sort},
+        page::go,
         portal::parts::{Chip, Icon, Tone, When},
         problem::Problem,
     },
@@ -39,6 +40,8 @@ pub(super) struct Wanted {
 
 impl Filter for Wanted {
     type Id = AuditId;
+    const SORTS: &'static [Sort] = &[("at", OrderBy::Created)];
+    const USUAL: Option<Order> = Some(Order::NEWEST);
 }
 
 impl Wanted {
@@ -104,8 +107,21 @@ pub(super) struct AuditPage<'a> {
     pub(super) wanted: Wanted,
     pub(super) proof: Proof,
     pub(super) rows: Vec<Row>,
+    pub(super) columns: Columns,
+    /// What the form may have meant by a name, where that is several things.
+    pub(super) choices: Vec<Choices>,
+    /// What the ids in the form are called: who, and to what.
+    pub(super) called: (Option<String>, Option<String>),
     pub(super) is_first: bool,
     pub(super) next: Option<String>,
+}
+
+/// What a name in the form may mean.
+pub(super) struct Choices {
+    /// The name.
+    pub(super) text: String,
+    /// What it can mean: where the page of it is, its name, and what tells it from others.
+    pub(super) meant: Vec<(String, String, String)>,
 }
 
 /// Whether the trail is what was recorded, as far as somebody has looked.
@@ -207,7 +223,9 @@ impl<'a> AuditPage<'a> {
         next: Option<String>,
     ) -> Self {
         let rows = page.items.into_iter().map(|entry| Row::new(entry, desk.now)).collect();
-        Self { desk, wanted, proof: Proof::of(job, desk.now), rows, is_first, next }
+        let columns = Columns::at(&wanted.address("/audit"), "at", true);
+        let (choices, called) = (Vec::new(), (None, None));
+        Self { desk, wanted, proof: Proof::of(job, desk.now), rows, columns, choices, called, is_first, next }
     }
 
     fn export(&self) -> String {
@@ -219,17 +237,86 @@ impl<'a> AuditPage<'a> {
     }
 }
 
+/// What came of looking for the names in the form.
+enum Named {
+    /// There are none, or nothing is called so.
+    AsWritten,
+    /// Each means one thing: the same with ids.
+    Clear(Box<Wanted>),
+    /// One of them can mean several things.
+    Several(Choices),
+}
+
+/// Whether a text is one that stands in the trail itself: an id, `shell:pause`, a path, or a word for all there is.
+fn is_as_recorded(text: &str) -> bool {
+    let is_id = |(prefix, rest): (&str, &str)| {
+        let is_ulid = rest.len() == 26 && rest.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+        is_ulid || prefix == "grp"
+    };
+    text.is_empty()
+        || text.contains([':', '/'])
+        || ["cluster", "settings", "sessions"].contains(&text)
+        || text.rsplit_once('_').is_some_and(is_id)
+}
+
+/// People write names and mailboxes; the trail knows ids.
+async fn named(services: &Services, desk: &Desk, wanted: &Wanted) -> Result<Named, Problem> {
+    let (actor, object) = (wanted.actor.trim(), wanted.object.trim());
+    let mut clear = wanted.clone();
+    for (text, is_actor) in [(actor, true), (object, false)] {
+        if is_as_recorded(text) {
+            continue;
+        }
+        let meant = if is_actor {
+            services.meant_actors(&desk.act, text).await?
+        } else {
+            services.meant_objects(&desk.act, text).await?
+        };
+        let with = |id: String| {
+            let wanted = clear.clone();
+            if is_actor { Wanted { actor: id, ..wanted } } else { Wanted { object: id, ..wanted } }
+        };
+        match <[Meant; 1]>::try_from(meant) {
+            Ok([one]) => clear = with(one.id),
+            Err(none) if none.is_empty() => {}
+            Err(several) => {
+                let choice = |meant: Meant| (with(meant.id).address("/audit"), meant.name, meant.about);
+                let meant = several.into_iter().map(choice).collect();
+                return Ok(Named::Several(Choices { text: text.to_owned(), meant }));
+            }
+        }
+    }
+    let is_other = (&clear.actor, &clear.object) != (&wanted.actor, &wanted.object);
+    Ok(if is_other { Named::Clear(Box::new(clear)) } else { Named::AsWritten })
+}
+
 pub(super) async fn list(
     State(services): State<Services>,
     mut desk: Desk,
     query: Query<Wanted>,
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy, Topic::Jobs];
-    let filter = query.filter.filter()?;
-    let (page, job) =
-        tokio::try_join!(services.named_audit(&desk.act, &filter, &query.page), services.job(Job::AuditVerify))?;
+    let wanted = query.filter.clone();
+    let filter = wanted.filter()?;
+    let choices = match named(&services, &desk, &wanted).await? {
+        Named::Clear(clear) => return Ok(go(&desk.site, &clear.address("/audit"), None)),
+        Named::Several(choices) => vec![choices],
+        Named::AsWritten => Vec::new(),
+    };
+    let (page, job, called) = tokio::try_join!(
+        services.named_audit(&desk.act, &filter, &query.page),
+        services.job(Job::AuditVerify),
+        services.called(&desk.act, [&wanted.actor, &wanted.object]),
+    )?;
     let next = query.next(&page);
-    Ok(desk.show(&AuditPage::new(&desk, query.filter.clone(), &job, page, query.is_first(), next)))
+    let [actor, object] = called;
+    let page = AuditPage {
+        columns: Columns::of(&query, None),
+        choices,
+        called: (actor, object),
+        ..AuditPage::new(&desk, wanted, &job, page, query.is_first(), next)
+    };
+    Ok(desk.show(&page))
 }
 
 pub(super) async fn export(

@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use super::{links::Link, live::Topic};
 use crate::{
     domain::{login::Surface, role::Permission},
-    services::{Act, Services, health::ClusterHealth, logins::Admin},
+    services::{Act, Services, health::ClusterHealth, logins::Admin, pause::PauseFacts},
     web::{
         cookies::Cookie,
         page::{Account, Chrome, Flash, go, set_cookie, show, site_of},
-        portal::parts::{Chip, Icon, Tone},
+        portal::parts::{Chip, Icon, Tone, When},
         problem::{Code, Problem},
         site::Site,
     },
@@ -89,6 +89,8 @@ pub(in crate::web) struct Desk {
     pub(super) nav: Vec<NavGroup>,
     /// How the cluster is; nothing where nobody was asked.
     pub(super) cluster: Option<Chip>,
+    /// Since when nothing can be changed, and who wanted it so; nothing where things can.
+    pub(super) pause: Option<(When, Option<String>)>,
     /// What the page depends on.
     pub(super) live: &'static [Topic],
     /// The moment that the page is of.
@@ -105,10 +107,12 @@ impl FromRequestParts<Services> for Desk {
         let admin = parts.extensions.get::<Admin>().cloned();
         let admin = admin.ok_or_else(|| Problem::new(Code::Internal, "this route has no guard"))?;
         let site = site_of(parts)?;
-        let ((facts, _), health) = tokio::join!(site.facts(services), services.cluster_health());
+        let ((facts, _), pause, health) =
+            tokio::join!(site.facts(services), site.pause(services), services.cluster_health());
         let flash = Cookie::Flash.read(&site, &parts.headers).and_then(|word| Flash::from_word(&word));
         let chrome = Chrome::on(Surface::Console, &facts, Some(account(&admin)), flash);
         let mut desk = Self::new(site, admin, chrome, parts.uri.path(), services.now()).with_health(health);
+        desk.pause = pause.map(|PauseFacts { since, by }| (When::new(since, desk.now), by));
         if let Some(path) = parts.uri.path_and_query() {
             path.as_str().clone_into(&mut desk.again);
         }
@@ -152,7 +156,7 @@ impl Desk {
         };
         let nav = GROUPS.map(group).into_iter().filter(|group| !group.entries.is_empty()).collect();
         let act = admin.act();
-        Self { act, admin, site, chrome, nav, cluster: None, live: &[], now, again: path.to_owned() }
+        Self { act, admin, site, chrome, nav, cluster: None, pause: None, live: &[], now, again: path.to_owned() }
     }
 
     /// The same with what is known of the cluster.

@@ -134,7 +134,7 @@ async fn meant(services: &Services, desk: &Desk, text: &str) -> Result<Result<Tr
             Err(error) => return Ok(Err(format!("The name {error}"))),
         },
     };
-    let found = services.users(&desk.act, &filter, &PageRequest { limit: 2, after: None, count: false }).await?.items;
+    let found = services.users(&desk.act, &filter, &PageRequest::first(2)).await?.items;
     Ok(match found.as_slice() {
         [] => Err("No user is called so".to_owned()),
         [one] => Ok(Traveller::User(one.value.id)),

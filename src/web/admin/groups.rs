@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::{
+    columns::Columns,
+    commands::{Recipe, Recipes},
     desk::Desk,
     fields::{FieldError, Fields, error_of},
     history::{HistoryRow, history},
@@ -19,13 +23,14 @@ use crate::{
         group::{Group, GroupId},
         ids::{OrganizationId, ServerId, UserId},
         role::{Permission, Role},
-        search::{UserSearch, quoted},
+        search::{UserSearch, fold, quoted},
         text::{Email, GroupName},
         user::User,
     },
     services::{Page, PageRequest, ServiceError, Services, UserFilter, groups::Membership, people::UserRow},
     web::{
-        extract::{At, NoQuery},
+        export::{FileKind, Sheet},
+        extract::{At, Parameters},
         page::Flash,
         portal::samples::{id, text},
         problem::Problem,
@@ -40,7 +45,40 @@ const SHOWN: u32 = 50;
 #[template(path = "admin/groups.html")]
 pub(super) struct Groups<'a> {
     desk: &'a Desk,
+    columns: Columns,
     rows: Vec<Row>,
+}
+
+/// In which order the list comes: `name`, `users` or `servers`, with `-` before it for the opposite direction.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct GroupOrder {
+    sort: Option<String>,
+}
+
+impl GroupOrder {
+    /// The column, and whether the greatest comes first.
+    fn column(&self) -> Result<(&'static str, bool), Problem> {
+        let Some(text) = &self.sort else { return Ok(("name", false)) };
+        let (word, is_descending) = text.strip_prefix('-').map_or((text.as_str(), false), |word| (word, true));
+        let column = ["name", "users", "servers"].into_iter().find(|column| *column == word);
+        let wrong =
+            || Problem::parameter("sort", "must be `name`, `users` or `servers`, with `-` before it or without");
+        Ok((column.ok_or_else(wrong)?, is_descending))
+    }
+}
+
+/// The groups in an order; they come by name.
+fn ordered(mut groups: Vec<Group>, (column, is_descending): (&str, bool)) -> Vec<Group> {
+    match column {
+        "users" => groups.sort_by_key(|group| group.users),
+        "servers" => groups.sort_by_key(|group| group.servers.len()),
+        _ => groups.sort_by_cached_key(|group| fold(group.name.as_str())),
+    }
+    if is_descending {
+        groups.reverse();
+    }
+    groups
 }
 
 struct Row {
@@ -52,14 +90,15 @@ struct Row {
 
 impl<'a> Groups<'a> {
     /// The list of these.
-    pub(super) fn new(desk: &'a Desk, groups: Vec<Group>) -> Self {
+    pub(super) fn new(desk: &'a Desk, groups: Vec<Group>, (column, is_descending): (&'static str, bool)) -> Self {
         let row = |group: Group| Row {
             link: Link::to(&group.id),
             name: group.name.to_string(),
             users: group.users,
             servers: group.servers.len(),
         };
-        Self { desk, rows: groups.into_iter().map(row).collect() }
+        let columns = Columns::at("/groups", column, is_descending);
+        Self { desk, columns, rows: groups.into_iter().map(row).collect() }
     }
 
     fn may_make(&self) -> bool {
@@ -87,13 +126,19 @@ pub(super) struct GroupPage<'a> {
 /// What is known of a group that is there.
 struct Facts {
     link: Link,
-    name: String,
+    name: GroupName,
     users: u64,
     servers: Vec<(Link, String)>,
     people: Vec<Person>,
     /// Where all people are listed, if they are more than are shown.
     all: Option<String>,
     history: Vec<HistoryRow>,
+}
+
+impl Facts {
+    fn recipes(&self, desk: &Desk) -> Vec<Recipe> {
+        Recipes::of_group(desk, &self.name)
+    }
 }
 
 struct Person {
@@ -131,14 +176,14 @@ impl<'a> GroupPage<'a> {
         let all = people.next.is_some().then(|| format!("{}?{query}", Link::list::<UserId>()));
         let facts = Facts {
             link: Link::to(&id),
-            name: name.to_string(),
+            name,
             users,
             servers,
             people: people.items.into_iter().map(person).collect(),
             all,
             history,
         };
-        Self { name: facts.name.clone(), found: Some(facts), ..Self::empty(desk) }
+        Self { name: facts.name.to_string(), found: Some(facts), ..Self::empty(desk) }
     }
 
     fn typed(self, form: &Fields) -> Self {
@@ -156,7 +201,7 @@ impl<'a> GroupPage<'a> {
 
     /// The title of the page.
     fn title(&self) -> &str {
-        self.found.as_ref().map_or("New group", |found| &found.name)
+        self.found.as_ref().map_or("New group", |found| found.name.as_str())
     }
 
     fn list() -> Link {
@@ -167,11 +212,24 @@ impl<'a> GroupPage<'a> {
 pub(super) async fn list(
     State(services): State<Services>,
     mut desk: Desk,
-    NoQuery: NoQuery,
+    Parameters(order): Parameters<GroupOrder>,
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy];
-    let groups = services.groups(&desk.act).await?;
-    Ok(desk.show(&Groups::new(&desk, groups)))
+    let column = order.column()?;
+    let groups = ordered(services.groups(&desk.act).await?, column);
+    Ok(desk.show(&Groups::new(&desk, groups, column)))
+}
+
+/// The list as a file.
+pub(super) async fn export<K: FileKind>(
+    State(services): State<Services>,
+    desk: Desk,
+    Parameters(order): Parameters<GroupOrder>,
+) -> Result<Response, Problem> {
+    let groups = ordered(services.groups(&desk.act).await?, order.column()?);
+    let row = |group: Group| [json!(group.name), json!(group.users), json!(group.servers.len())];
+    let rows = groups.into_iter().map(row).collect();
+    Sheet { name: "groups", columns: ["name", "users", "servers"], rows }.file::<K>()
 }
 
 pub(super) async fn new(desk: Desk) -> Response {
@@ -213,7 +271,7 @@ pub(super) async fn create(
 async fn found<'a>(services: &Services, desk: &'a Desk, id: &GroupId) -> Result<GroupPage<'a>, Problem> {
     let group = services.group(&desk.act, id.name()).await?;
     let filter = UserFilter { search: UserSearch::of_group(group.name.clone()), ..UserFilter::default() };
-    let page = PageRequest { limit: SHOWN, after: None, count: false };
+    let page = PageRequest::first(SHOWN);
     let people = services.user_rows(&desk.act, &filter, &page).await?;
     let names = services.server_names(&desk.act, &group.servers).await?;
     let servers = group.servers.iter().filter_map(|id| Some((Link::to(id), names.get(id)?.to_string()))).collect();
@@ -318,11 +376,11 @@ pub(super) fn samples(book: &mut Book) {
     let mut desk = book.desk("/groups");
     desk.live = &[Topic::Policy];
     let all = vec![group("dev", 48, server()), group(name, 1, Vec::new()), group("VPN users", 0, server())];
-    book.add("groups", &Groups::new(&desk, all.clone()));
+    book.add("groups", &Groups::new(&desk, all.clone(), ("users", true)));
     desk.chrome.flash = Some(Flash::GroupDeleted);
-    book.add("groups-empty", &Groups::new(&desk, Vec::new()));
+    book.add("groups-empty", &Groups::new(&desk, Vec::new(), ("name", false)));
     let auditor = book.desk_of(Role::Auditor, "/groups");
-    book.add("groups-auditor", &Groups::new(&auditor, all));
+    book.add("groups-auditor", &Groups::new(&auditor, all, ("name", false)));
 
     let desk = book.desk("/groups/new");
     book.add("group-new", &GroupPage::empty(&desk));

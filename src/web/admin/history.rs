@@ -40,6 +40,7 @@ fn row(change: &Change, desk: &Desk) -> HistoryRow {
     let what = match change.action.as_str() {
         // What was done is no deed to the thing itself, but to something of it.
         "ticket.create" => "Made a one-time profile link".to_owned(),
+        "session.read" => "Looked at VPN sessions that ended".to_owned(),
         "session.end" => "Ended all VPN sessions".to_owned(),
         "login.end" => "Ended all sign-ins".to_owned(),
         "user.claim" => "Signed in for the first time".to_owned(),
@@ -53,6 +54,7 @@ fn row(change: &Change, desk: &Desk) -> HistoryRow {
 pub(super) fn done(verb: &str) -> String {
     let past = match (verb, verb.strip_suffix('e'), verb.strip_suffix('y')) {
         ("withdraw", ..) => "withdrew".to_owned(),
+        ("read", ..) => "read".to_owned(),
         (_, Some(stem), _) => format!("{stem}ed"),
         (_, _, Some(stem)) => format!("{stem}ied"),
         _ => format!("{verb}ed"),

@@ -2,13 +2,17 @@
 
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
+use serde_json::json;
 
 use super::{
+    columns::Columns,
+    commands::{Recipe, Recipes},
     desk::Desk,
     fields::{FieldError, Fields, error_of},
     history::{HistoryRow, history},
     links::Link,
     live::Topic,
+    sessions::{Chosen, Row as SessionLine},
 };
 use crate::{
     domain::{
@@ -20,16 +24,18 @@ use crate::{
         server::DaemonState,
     },
     services::{
-        Page, ServiceError, Services,
+        Page, PageRequest, ServiceError, Services,
         drain::{DrainOrder, DrainState, DrainView},
         host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
         hosts::HostPatch,
         joining::JoinTokenView,
         looks::Reached,
+        people::SessionRow,
         removal::{Removal, RemovalView},
     },
     web::{
-        extract::{All, At, Query},
+        export::{AllRows, FileKind, Sheet},
+        extract::{At, ByName, Query, USUAL},
         page::Flash,
         portal::parts::{Chip, Icon, Tone, When, span},
         problem::Problem,
@@ -38,6 +44,9 @@ use crate::{
 
 /// What the pages of hosts depend on.
 const TOPICS: &[Topic] = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+
+/// So many of the sessions that a host carries are shown on its page.
+const SHOWN: u32 = 20;
 
 /// The budgets that are offered, in seconds.
 const BUDGETS: [u32; 4] = [30, 60, 300, 1800];
@@ -82,6 +91,7 @@ pub(super) struct Hosts<'a> {
     pub(super) invitations: Vec<Waiting>,
     /// "0.1.0 on 2 hosts", where more than one release runs.
     pub(super) releases: Vec<String>,
+    pub(super) columns: Columns,
     pub(super) is_first: bool,
     pub(super) next: Option<String>,
 }
@@ -142,6 +152,7 @@ impl<'a> Hosts<'a> {
             desk,
             rows: page.items.into_iter().map(row).collect(),
             invitations: invitations.into_iter().map(waiting).collect(),
+            columns: Columns::at("/hosts", "name", false),
             releases: newest.map(|_| releases.iter().map(counted).collect()).unwrap_or_default(),
             is_first,
             next,
@@ -156,14 +167,41 @@ impl<'a> Hosts<'a> {
 pub(super) async fn list(
     State(services): State<Services>,
     mut desk: Desk,
-    query: Query<All<HostId>>,
+    query: Query<ByName<HostId>>,
 ) -> Result<Response, Problem> {
     desk.live = TOPICS;
     let page = services.host_rows(&desk.act, &query.page).await?;
     let next = query.next(&page);
-    let first = crate::services::PageRequest { limit: crate::web::extract::USUAL, after: None, count: false };
+    let first = PageRequest::first(USUAL);
     let (waiting, releases) = tokio::try_join!(services.join_tokens(&desk.act, &first), services.releases(&desk.act))?;
-    Ok(desk.show(&Hosts::new(&desk, page, waiting.items, &releases, (query.is_first(), next))))
+    let list = Hosts::new(&desk, page, waiting.items, &releases, (query.is_first(), next));
+    Ok(desk.show(&Hosts { columns: Columns::of(&query, None), ..list }))
+}
+
+/// The list as a file.
+pub(super) async fn export<K: FileKind>(
+    State(services): State<Services>,
+    desk: Desk,
+    query: Query<ByName<HostId>>,
+) -> Result<Response, Problem> {
+    let mut all = AllRows::new(query.page.order);
+    while let Some(page) = all.next() {
+        all.take(services.host_rows(&desk.act, &page).await?, &page);
+    }
+    let row = |HostRow { host, daemons }: HostRow| {
+        let (host, servers) = (host.value, daemons.into_iter().map(|daemon| daemon.name).collect::<Vec<_>>());
+        [
+            json!(host.name),
+            json!(host.state),
+            json!(host.public_addresses),
+            json!(servers),
+            json!(host.sessions),
+            json!(host.version),
+            json!(host.last_seen_at),
+        ]
+    };
+    let columns = ["name", "state", "addresses", "servers", "sessions", "release", "last_seen_at"];
+    Sheet { name: "hosts", columns, rows: all.found.into_iter().map(row).collect() }.file::<K>()
 }
 
 /// One host.
@@ -171,7 +209,7 @@ pub(super) async fn list(
 #[template(path = "admin/host.html")]
 pub(super) struct HostPage<'a> {
     pub(super) desk: &'a Desk,
-    pub(super) id: String,
+    pub(super) id: HostId,
     pub(super) link: Link,
     pub(super) revision: Revision,
     pub(super) title: String,
@@ -189,6 +227,8 @@ pub(super) struct HostPage<'a> {
     pub(super) daemons: Vec<DaemonLine>,
     pub(super) free: Vec<ServerChoice>,
     pub(super) drain: Option<DrainLine>,
+    /// Some of the sessions that it carries, the newest, and whether there are more.
+    pub(super) carried: (Vec<SessionLine>, bool),
     pub(super) removal: RemovalView,
     pub(super) history: Vec<HistoryRow>,
     pub(super) errors: Vec<FieldError>,
@@ -277,6 +317,7 @@ fn short(seconds: i64) -> String {
 /// What a host's page is made of.
 pub(super) struct Found {
     pub(super) row: HostRow,
+    pub(super) carried: Page<SessionRow>,
     pub(super) removal: RemovalView,
     pub(super) releases: Releases,
     pub(super) free: Vec<ServerChoice>,
@@ -286,7 +327,8 @@ pub(super) struct Found {
 impl<'a> HostPage<'a> {
     /// The page of a host.
     pub(super) fn new(desk: &'a Desk, found: Found) -> Self {
-        let Found { row, removal, releases, free, history } = found;
+        let Found { row, carried, removal, releases, free, history } = found;
+        let (has_more, carried) = (carried.next.is_some(), carried.items.into_iter());
         let (is_heard, runs_servers) = (row.is_heard(), row.runs_servers());
         let host = row.host.value;
         let line = |daemon: HostDaemon| DaemonLine {
@@ -303,7 +345,7 @@ impl<'a> HostPage<'a> {
         let addresses: Vec<String> = host.public_addresses.iter().map(ToString::to_string).collect();
         Self {
             desk,
-            id: host.id.to_string(),
+            id: host.id,
             link: Link::to(&host.id),
             revision: row.host.rev,
             title: host.name.to_string(),
@@ -320,6 +362,7 @@ impl<'a> HostPage<'a> {
             daemons: row.daemons.into_iter().map(line).collect(),
             free,
             drain: host.drain.as_ref().map(|drain| DrainLine::new(drain, desk)),
+            carried: (carried.map(|row| SessionLine::new(row, desk)).collect(), has_more),
             removal,
             history,
             errors: Vec::new(),
@@ -332,6 +375,16 @@ impl<'a> HostPage<'a> {
 
     fn may_manage(&self) -> bool {
         self.desk.may(Permission::ManageHosts)
+    }
+
+    fn recipes(&self) -> Vec<Recipe> {
+        let can_drain = self.may_manage() && self.runs_servers;
+        Recipes::of_host(self.desk, self.id, can_drain.then_some(self.drain.is_some()))
+    }
+
+    /// Where all sessions that it carries are listed.
+    fn all_sessions(&self) -> String {
+        Chosen::of_host(self.id).address()
     }
 
     fn may_attach(&self) -> bool {
@@ -351,13 +404,15 @@ impl<'a> HostPage<'a> {
 /// The page of a host that is there, as it is now.
 async fn found<'a>(services: &Services, desk: &'a Desk, id: HostId) -> Result<HostPage<'a>, Problem> {
     let row = services.host_row(&desk.act, id).await?;
-    let (removal, releases, free) = tokio::try_join!(
+    let some = PageRequest::first(SHOWN);
+    let (carried, removal, releases, free) = tokio::try_join!(
+        services.sessions_through(&desk.act, &row, &some),
         services.host_removal(&desk.act, id),
         services.releases(&desk.act),
         services.server_choices(&desk.act, Some(&row)),
     )?;
     let history = history(services, desk, &id).await?;
-    Ok(HostPage::new(desk, Found { row, removal, releases, free, history }))
+    Ok(HostPage::new(desk, Found { row, carried, removal, releases, free, history }))
 }
 
 pub(super) async fn show(

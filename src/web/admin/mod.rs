@@ -7,7 +7,9 @@
 //!    A list costs a number of queries that does not depend on its rows.
 //! 2. **Page.** A struct with its template. It borrows the [`desk::Desk`] (`desk: &'a Desk`), which is what surrounds it, and
 //!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`]. The template extends
-//!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`.
+//!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`. A list is ordered by
+//!    the heads of those columns that an index serves ([`columns`]), and taken along as a file (`web/export.rs`). The page
+//!    of one thing offers what it shows and does as [`commands`].
 //! 3. **Handlers.** Take `Desk`, `At(id)`, `Query<…>` as the API does, and [`Fields`] for a form: it reads typed values
 //!    and gathers what is wrong by field; the page is then shown again with status 422 and everything that was typed.
 //!    What was done answers with `desk.go(&link, Flash::…)`. What people notice is shown by a [`preview`] first. A stale edit shows both versions ([`conflict`]), and what
@@ -36,6 +38,8 @@
 mod audit;
 mod authorities;
 mod chart;
+mod columns;
+mod commands;
 mod conflict;
 pub(super) mod desk;
 mod explain;
@@ -72,6 +76,7 @@ pub(super) use self::{
     trouble::page as trouble,
 };
 use super::{
+    export::{Csv, Json},
     portal::{assets, sign_in},
     route::{Access, Route},
 };
@@ -108,6 +113,8 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::get("/authorities", to(P::Read), authorities::list),
         Route::get("/migrations", to(P::Read), migrations::list),
         Route::get("/hosts", to(P::Read), hosts::list),
+        Route::get("/hosts/export", to(P::Read), hosts::export::<Csv>),
+        Route::get("/hosts/export.json", to(P::Read), hosts::export::<Json>),
         Route::get("/hosts/join", to(P::ManageHosts), invitations::new),
         Route::post("/hosts/join", to(P::ManageHosts), invitations::create),
         Route::get("/hosts/join/{id}", to(P::Read), invitations::show),
@@ -120,6 +127,8 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::post("/hosts/{id}/detach", to(P::ManageServers), hosts::detach),
         Route::post("/hosts/{id}/delete", to(P::ManageHosts), hosts::delete),
         Route::get("/servers", to(P::Read), servers::list),
+        Route::get("/servers/export", to(P::Read), servers::export::<Csv>),
+        Route::get("/servers/export.json", to(P::Read), servers::export::<Json>),
         Route::post("/servers", to(P::ManageServers), servers::create),
         Route::get("/servers/new", to(P::ManageServers), servers::new),
         Route::get("/servers/{id}", to(P::Read), servers::show),
@@ -134,6 +143,8 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::post("/setup", to(P::ManageSettings), setup::take),
         Route::post("/settings/test", to(P::ManageSettings), settings::start_test),
         Route::get("/groups", to(P::Read), groups::list),
+        Route::get("/groups/export", to(P::Read), groups::export::<Csv>),
+        Route::get("/groups/export.json", to(P::Read), groups::export::<Json>),
         Route::post("/groups", to(P::ManageUsers), groups::create),
         Route::get("/groups/new", to(P::ManageUsers), groups::new),
         Route::get("/groups/{id}", to(P::Read), groups::show),
@@ -142,12 +153,15 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::post("/groups/{id}/users", to(P::ManageUsers), groups::add),
         Route::post("/groups/{id}/users/{user_id}/remove", to(P::ManageUsers), groups::remove),
         Route::get("/sessions", to(P::Read), sessions::list),
+        Route::get("/sessions/export", to(P::Read), sessions::export::<Csv>),
+        Route::get("/sessions/export.json", to(P::Read), sessions::export::<Json>),
         Route::post("/sessions/{id}/end", to(P::EndSessions), sessions::end),
         Route::get("/explain", to(P::Read), explain::show),
         Route::get("/users", to(P::Read), users::list),
         Route::post("/users", to(P::ManageUsers), users::create),
         Route::get("/users/new", to(P::ManageUsers), users::new),
-        Route::get("/users/export", to(P::Read), users::export),
+        Route::get("/users/export", to(P::Read), users::export::<Csv>),
+        Route::get("/users/export.json", to(P::Read), users::export::<Json>),
         Route::get("/users/import", to(P::ManageUsers), users::import_form),
         Route::post("/users/import", to(P::ManageUsers), users::import),
         Route::get("/users/{id}", to(P::Read), users::show),

@@ -4,6 +4,8 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
+    columns::Columns,
+    commands::{Recipe, Recipes},
     conflict::{Conflict, changed_by},
     desk::Desk,
     fields::{FieldError, Fields, error_of},
@@ -18,7 +20,7 @@ use crate::{
         organizations::{NewOrganization, OrganizationPatch, OrganizationRow},
     },
     web::{
-        extract::{All, At, Query},
+        extract::{At, ByName, Query},
         page::Flash,
         problem::Problem,
     },
@@ -30,6 +32,7 @@ use crate::{
 pub(super) struct Organizations<'a> {
     pub(super) desk: &'a Desk,
     pub(super) rows: Vec<Row>,
+    pub(super) columns: Columns,
     pub(super) is_first: bool,
     pub(super) next: Option<String>,
 }
@@ -51,7 +54,8 @@ impl<'a> Organizations<'a> {
             users: row.users,
             servers: row.servers,
         };
-        Self { desk, rows: page.items.into_iter().map(row).collect(), is_first, next }
+        let columns = Columns::at("/organizations", "name", false);
+        Self { desk, rows: page.items.into_iter().map(row).collect(), columns, is_first, next }
     }
 
     fn may_make(&self) -> bool {
@@ -62,12 +66,13 @@ impl<'a> Organizations<'a> {
 pub(super) async fn list(
     State(services): State<Services>,
     mut desk: Desk,
-    query: Query<All<OrganizationId>>,
+    query: Query<ByName<OrganizationId>>,
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy];
     let page = services.organization_rows(&desk.act, &query.page).await?;
     let next = query.next(&page);
-    Ok(desk.show(&Organizations::new(&desk, page, query.is_first(), next)))
+    let list = Organizations::new(&desk, page, query.is_first(), next);
+    Ok(desk.show(&Organizations { columns: Columns::of(&query, None), ..list }))
 }
 
 /// A form, for a new organization or one that is there.
@@ -85,7 +90,7 @@ pub(super) struct OrganizationPage<'a> {
 
 /// What is known of an organization that is there.
 pub(super) struct Facts {
-    pub(super) id: String,
+    pub(super) id: OrganizationId,
     pub(super) link: Link,
     pub(super) name: String,
     /// What the form says that it was filled from.
@@ -93,6 +98,12 @@ pub(super) struct Facts {
     pub(super) users: u64,
     pub(super) servers: u64,
     pub(super) history: Vec<HistoryRow>,
+}
+
+impl Facts {
+    fn recipes(&self, desk: &Desk) -> Vec<Recipe> {
+        Recipes::of_organization(desk, self.id)
+    }
 }
 
 impl<'a> OrganizationPage<'a> {
@@ -105,7 +116,7 @@ impl<'a> OrganizationPage<'a> {
     pub(super) fn of(desk: &'a Desk, row: OrganizationRow, history: Vec<HistoryRow>) -> Self {
         let OrganizationRow { organization: Revised { rev, value }, users, servers } = row;
         let name = value.name.to_string();
-        let (id, link) = (value.id.to_string(), Link::to(&value.id));
+        let (id, link) = (value.id, Link::to(&value.id));
         let facts = Facts { id, link, name: name.clone(), revision: rev, users, servers, history };
         Self { found: Some(facts), name, ..Self::empty(desk) }
     }

@@ -126,7 +126,8 @@ fn ill_row(desk: &Desk, ill: IllHost) -> IllRow {
     let link = desk.leads_to("/hosts").then(|| Link::to(&id));
     let (what, since) = match trouble {
         Trouble::Silent(Some(at)) => ("was last heard of".to_owned(), Some(When::new(at, desk.now))),
-        Trouble::Silent(None) => ("is switched off, or was never heard of".to_owned(), None),
+        Trouble::Silent(None) => ("was never heard of".to_owned(), None),
+        Trouble::Stopped(at) => ("was stopped".to_owned(), at.map(|at| When::new(at, desk.now))),
         Trouble::Failed(Some(why)) => (format!("does not run a server: {why}"), None),
         Trouble::Unreached(seen) => (format!("cannot be reached by clients: {}", unreached(&seen)), None),
         Trouble::Failed(None) => ("does not run a server that it is to run".to_owned(), None),

@@ -158,6 +158,9 @@ impl Book {
         self.add("organizations", &list);
         desk.chrome.flash = Some(Flash::OrganizationDeleted);
         self.add("organizations-empty", &Organizations::new(&desk, page(Vec::new()), true, None));
+        let since = When::new(ago(2), now());
+        let paused = Desk { pause: Some((since, Some("postern pause".to_owned()))), ..self.desk("/organizations") };
+        self.add("organizations-paused", &Organizations::new(&paused, page(rows()), true, None));
         let auditor = self.desk_of(Role::Auditor, "/organizations");
         self.add("organizations-auditor", &Organizations::new(&auditor, page(rows()), true, None));
 
@@ -196,7 +199,7 @@ pub(in crate::web) fn page_samples() -> Vec<PageSample> {
         book.setup();
         users::samples::add(&mut book);
         groups::samples(&mut book);
-        sessions::samples(&mut book);
+        sessions::samples::add(&mut book);
         explain::samples(&mut book);
         pages.append(&mut book.pages);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    audit::{AuditPage, Wanted},
+    audit::{AuditPage, Choices, Wanted},
     jobs::Jobs,
     live::Topic,
     samples::Book,
@@ -93,6 +93,14 @@ impl Book {
         let never = JobState::new(Job::AuditVerify, None, None, now());
         let found = AuditPage::new(&desk, wanted.clone(), &never, page(self.entries()), false, None);
         self.add("audit-filtered", &found);
+        let meant = |about: &str| ("/audit?actor=usr_1".to_owned(), self.name.to_owned(), about.to_owned());
+        let choices = vec![Choices { text: self.name.to_owned(), meant: vec![meant("bo@example.com"), meant("host")] }];
+        let several = AuditPage {
+            choices,
+            called: (None, Some(self.name.to_owned())),
+            ..AuditPage::new(&desk, wanted.clone(), &never, page(Vec::new()), true, None)
+        };
+        self.add("audit-several", &several);
         let nothing = AuditPage::new(&desk, wanted, &never, page(Vec::new()), true, None);
         self.add("audit-nothing-found", &nothing);
         let detail = format!(

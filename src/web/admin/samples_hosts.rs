@@ -9,6 +9,7 @@ use super::{
     invitations::{Invitation, JoinForm, Joined},
     live::Topic,
     samples::Book,
+    sessions::samples::row as carried,
 };
 use crate::{
     domain::{
@@ -114,6 +115,15 @@ fn removal(needs_force: bool, name: &str) -> RemovalView {
 fn found(book: &Book, host: HostView, desk: &super::desk::Desk) -> Found {
     let needs_force = host.state != HostState::Offline;
     Found {
+        carried: Page {
+            items: if needs_force {
+                vec![carried(book, 1, "Laptop", true), carried(book, 2, book.name, true)]
+            } else {
+                Vec::new()
+            },
+            next: needs_force.then(|| "more".to_owned()),
+            count: None,
+        },
         row: row(host, book.name),
         removal: removal(needs_force, book.name),
         releases: releases(),

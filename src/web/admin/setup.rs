@@ -204,7 +204,7 @@ async fn make_link(services: &Services, desk: &Desk, form: &mut Fields) -> Outco
     };
     let search = quoted(person.as_str()).parse().unwrap_or_default();
     let filter = UserFilter { organization_id: Some(organization), search, email: None };
-    let all = crate::services::PageRequest { limit: 200, after: None, count: false };
+    let all = crate::services::PageRequest::first(200);
     let known = services.users(&desk.act, &filter, &all).await?.items.into_iter();
     let known: Option<UserId> = known.map(|found| found.value).find(|user| user.name == person).map(|user| user.id);
     let user = if let Some(user) = known {

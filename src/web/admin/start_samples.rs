@@ -72,6 +72,7 @@ impl Book {
                 ill(2, "vpn-3", Trouble::Failed(failed)),
                 ill(3, "vpn-4", Trouble::Silent(None)),
                 ill(4, "vpn-5", Trouble::Unreached(super::samples_hosts::seen(Some("no answer within 3 s")))),
+                ill(5, "vpn-6", Trouble::Stopped(Some(ago(26)))),
             ],
             outdated: 57,
             expiring: vec![

@@ -7,11 +7,11 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{audit::AuditEntry, ids::AuditId},
-    services::{AuditFilter, Services, audit::AuditKey},
+    services::{AuditFilter, Order, OrderBy, Services, audit::AuditKey},
     web::{
         answer::{Answer, List, Plain},
         export::JsonLines,
-        extract::{Caller, Filter, NoQuery, Parameters, Query},
+        extract::{Caller, Filter, NoQuery, Parameters, Query, Sort},
     },
 };
 
@@ -30,6 +30,8 @@ pub(in crate::web) struct AuditQuery {
 
 impl Filter for AuditQuery {
     type Id = AuditId;
+    const SORTS: &'static [Sort] = &[("at", OrderBy::Created)];
+    const USUAL: Option<Order> = Some(Order::NEWEST);
 }
 
 impl From<AuditQuery> for AuditFilter {

@@ -12,14 +12,14 @@ use crate::{
     },
     web::{
         answer::{Answer, List, Moving, NoContent, Ordered, Plain, Single},
-        extract::{All, At, AtWith, Caller, IfMatch, Json, Query},
+        extract::{At, AtWith, Caller, IfMatch, Json, Named, Query},
     },
 };
 
 pub(super) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
-    query: Query<All<HostId>>,
+    query: Query<Named<HostId>>,
 ) -> Answer<List<HostView>> {
     let page = services.hosts(&act, &query.page).await?;
     Ok(query.answer(page, |found| found.value))

@@ -10,14 +10,14 @@ use crate::{
     },
     web::{
         answer::{Answer, Created, List, NoContent, Single},
-        extract::{All, At, Caller, IfMatch, Json, Query},
+        extract::{At, Caller, IfMatch, Json, Named, Query},
     },
 };
 
 pub(super) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
-    query: Query<All<OrganizationId>>,
+    query: Query<Named<OrganizationId>>,
 ) -> Answer<List<Organization>> {
     let page = services.organizations(&act, &query.page).await?;
     Ok(query.answer(page, |found| found.value))

@@ -15,14 +15,14 @@ use crate::{
     },
     web::{
         answer::{Answer, Created, List, NoContent, Plain, Single},
-        extract::{All, At, Caller, IfMatch, Json, Query},
+        extract::{At, Caller, IfMatch, Json, Named, Query},
     },
 };
 
 pub(super) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
-    query: Query<All<ServerId>>,
+    query: Query<Named<ServerId>>,
 ) -> Answer<List<Server>> {
     let page = services.servers(&act, &query.page).await?;
     Ok(query.answer(page, |found| found.value))

@@ -1,43 +1,74 @@
 //! `/sessions`.
 
 use axum::extract::State;
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     domain::{
         ids::{HostId, ServerId, SessionId, UserId},
-        session::Session,
+        session::{EndReason, Session, SessionState},
+        session_search::SessionSearch,
     },
-    services::{Services, SessionFilter},
+    services::{Page, Services, SessionFilter},
     web::{
         answer::{Accepted, Answer, List},
         extract::{At, Caller, Filter, Query},
     },
 };
 
-/// Which live sessions.
+/// Which sessions.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "these are the names of the parameters")]
 pub(super) struct SessionQuery {
     user_id: Option<UserId>,
     server_id: Option<ServerId>,
     host_id: Option<HostId>,
+    q: Option<SessionSearch>,
+    state: Option<SessionState>,
+}
+
+/// A session, and how it ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionView {
+    #[serde(flatten)]
+    session: Session,
+    /// When it ended; `null` while it goes on.
+    ended_at: Option<Timestamp>,
+    /// Why, as far as that is known.
+    end_reason: Option<EndReason>,
 }
 
 impl Filter for SessionQuery {
     type Id = SessionId;
 }
 
+/// The live sessions; with `state=ended` those that are over, and that they were looked at is recorded.
 pub(super) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<SessionQuery>,
-) -> Answer<List<Session>> {
-    let SessionQuery { user_id, server_id, host_id } = query.filter;
-    let page = services.sessions(&act, &SessionFilter { user_id, server_id, host_id }, &query.page).await?;
-    Ok(query.answer(page, |found| found))
+) -> Answer<List<SessionView>> {
+    let SessionQuery { user_id, server_id, host_id, q, state } = &query.filter;
+    let filter = SessionFilter { user_id: *user_id, server_id: *server_id, host_id: *host_id, users: None };
+    let search = q.clone().unwrap_or_default();
+    let Some(filter) = services.searched_sessions(&act, &search, filter).await? else {
+        let nothing = Page { count: query.page.count.then_some(0), ..Page::empty() };
+        return Ok(query.answer(nothing, |view| view));
+    };
+    let page =
+        match state.unwrap_or_default() {
+            SessionState::Live => services.sessions(&act, &filter, &query.page).await?.map(|session| SessionView {
+                session,
+                ended_at: None,
+                end_reason: None,
+            }),
+            SessionState::Ended => services.ended_sessions(&act, &filter, &query.page).await?.map(|ended| {
+                SessionView { session: ended.session, ended_at: Some(ended.ended_at), end_reason: ended.reason }
+            }),
+        };
+    Ok(query.answer(page, |view| view))
 }
 
 pub(super) async fn end(

@@ -12,13 +12,13 @@ use crate::{
         user::User,
     },
     services::{
-        Services, UserFilter,
+        OrderBy, Services, UserFilter,
         import::{Imported, NewUsers},
         users::{NewUser, UserPatch},
     },
     web::{
         answer::{Accepted, Answer, Created, List, NoContent, Plain, Single},
-        extract::{At, Caller, Filter, IfMatch, Json, Query},
+        extract::{At, Caller, Filter, IfMatch, Json, Query, Sort},
     },
 };
 
@@ -33,6 +33,7 @@ pub(super) struct UserQuery {
 
 impl Filter for UserQuery {
     type Id = UserId;
+    const SORTS: &'static [Sort] = &[("created", OrderBy::Created), ("name", OrderBy::Name), ("email", OrderBy::Email)];
 }
 
 pub(super) async fn list(

@@ -14,7 +14,7 @@ use utoipa::{
 use super::Draft;
 use crate::{
     domain::{group::GroupId, ids::Id, job::Job},
-    web::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL},
+    web::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL, sorts},
 };
 
 /// An extractor that says what it takes.
@@ -150,6 +150,11 @@ impl<F: Filter> Takes for Query<F> {
         draft.parameter(ParameterIn::Query, "limit", &format!("At most so many items; {USUAL} if absent."), limit);
         let about = "The `next_cursor` of the page before; absent for the first page.";
         draft.parameter(ParameterIn::Query, "cursor", about, ObjectBuilder::new().schema_type(Type::String));
+        if !F::SORTS.is_empty() {
+            let words = F::SORTS.iter().flat_map(|(word, _)| [(*word).to_owned(), format!("-{word}")]);
+            let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+            draft.parameter(ParameterIn::Query, "sort", &format!("In which order: {}.", sorts::<F>()), schema);
+        }
         let count = ObjectBuilder::new().schema_type(Type::Boolean);
         draft.parameter(ParameterIn::Query, "count", "Whether to count as well; lists are quicker without.", count);
     }

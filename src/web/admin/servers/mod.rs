@@ -7,6 +7,7 @@ pub(super) mod samples;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
+use serde_json::json;
 
 pub(super) use self::form::first as first_server;
 pub(super) use self::{
@@ -14,6 +15,8 @@ pub(super) use self::{
     hosts::{attach, detach},
 };
 use super::{
+    columns::Columns,
+    commands::{Recipe, Recipes},
     desk::Desk,
     fields::FieldError,
     history::{HistoryRow, history},
@@ -32,7 +35,8 @@ use crate::{
         server_view::{ServerHost, ServerRow, ServerView},
     },
     web::{
-        extract::{All, At, Query},
+        export::{AllRows, FileKind, Sheet},
+        extract::{At, ByName, Query},
         portal::parts::{Chip, Icon, Tone},
         problem::Problem,
     },
@@ -44,6 +48,7 @@ use crate::{
 pub(super) struct Servers<'a> {
     pub(super) desk: &'a Desk,
     pub(super) rows: Vec<Row>,
+    pub(super) columns: Columns,
     pub(super) is_first: bool,
     pub(super) next: Option<String>,
 }
@@ -69,7 +74,8 @@ impl<'a> Servers<'a> {
             listens: listens(&row.server.value),
             sessions: row.sessions,
         };
-        Self { desk, rows: page.items.into_iter().map(row).collect(), is_first, next }
+        let columns = Columns::at("/servers", "name", false);
+        Self { desk, rows: page.items.into_iter().map(row).collect(), columns, is_first, next }
     }
 
     fn may_make(&self) -> bool {
@@ -108,12 +114,40 @@ fn hosts_in_words(count: usize) -> String {
 pub(super) async fn list(
     State(services): State<Services>,
     mut desk: Desk,
-    query: Query<All<ServerId>>,
+    query: Query<ByName<ServerId>>,
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
     let page = services.server_rows(&desk.act, &query.page).await?;
     let next = query.next(&page);
-    Ok(desk.show(&Servers::new(&desk, page, query.is_first(), next)))
+    let list = Servers::new(&desk, page, query.is_first(), next);
+    Ok(desk.show(&Servers { columns: Columns::of(&query, None), ..list }))
+}
+
+/// The list as a file.
+pub(super) async fn export<K: FileKind>(
+    State(services): State<Services>,
+    desk: Desk,
+    query: Query<ByName<ServerId>>,
+) -> Result<Response, Problem> {
+    let mut all = AllRows::new(query.page.order);
+    while let Some(page) = all.next() {
+        all.take(services.server_rows(&desk.act, &page).await?, &page);
+    }
+    let row = |ServerRow { server, attached, running, sessions }: ServerRow| {
+        let server = server.value;
+        [
+            json!(server.name),
+            json!(server.enabled),
+            json!(server.network),
+            json!(server.protocol),
+            json!(server.port),
+            json!(attached),
+            json!(running),
+            json!(sessions),
+        ]
+    };
+    let columns = ["name", "enabled", "network", "protocol", "port", "hosts", "hosts_running", "sessions"];
+    Sheet { name: "servers", columns, rows: all.found.into_iter().map(row).collect() }.file::<K>()
 }
 
 /// One server.
@@ -121,7 +155,8 @@ pub(super) async fn list(
 #[template(path = "admin/server.html")]
 pub(super) struct ServerPage<'a> {
     pub(super) desk: &'a Desk,
-    id: String,
+    id: ServerId,
+    is_enabled: bool,
     link: Link,
     name: String,
     revision: Revision,
@@ -171,7 +206,8 @@ impl<'a> ServerPage<'a> {
         };
         Self {
             desk,
-            id: server.value.id.to_string(),
+            id: server.value.id,
+            is_enabled: server.value.enabled,
             name: server.value.name.to_string(),
             revision: server.rev,
             state,
@@ -187,6 +223,10 @@ impl<'a> ServerPage<'a> {
 
     fn may_change(&self) -> bool {
         self.desk.may(Permission::ManageServers)
+    }
+
+    fn recipes(&self) -> Vec<Recipe> {
+        Recipes::of_server(self.desk, self.id, self.may_change().then_some(self.is_enabled))
     }
 
     fn list() -> Link {

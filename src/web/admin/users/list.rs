@@ -11,10 +11,10 @@ use crate::{
         role::{Permission, Role},
         search::UserSearch,
     },
-    services::{Page, Services, UserFilter, people::UserRow},
+    services::{Order, OrderBy, Page, Services, UserFilter, people::UserRow},
     web::{
-        admin::{desk::Desk, links::Link, live::Topic},
-        extract::{Filter, Query},
+        admin::{columns::Columns, desk::Desk, links::Link, live::Topic},
+        extract::{Filter, Query, Sort},
         portal::{
             parts::{Chip, Icon, Tone},
             sentence,
@@ -40,6 +40,8 @@ impl Searched {
 
 impl Filter for Searched {
     type Id = UserId;
+    const SORTS: &'static [Sort] = &[("name", OrderBy::Name), ("email", OrderBy::Email), ("created", OrderBy::Created)];
+    const USUAL: Option<Order> = Some(Order::NAME);
 }
 
 /// The list.
@@ -52,6 +54,7 @@ pub(super) struct UserList<'a> {
     /// What is wrong with it.
     error: Option<String>,
     rows: Vec<Row>,
+    columns: Columns,
     is_first: bool,
     /// Where the first page is.
     first: String,
@@ -72,7 +75,8 @@ impl<'a> UserList<'a> {
     /// A list that found nothing yet.
     pub(super) fn new(desk: &'a Desk, q: &str) -> Self {
         let first = Link::list::<UserId>().as_str().to_owned();
-        Self { desk, q: q.to_owned(), error: None, rows: Vec::new(), is_first: true, first, next: None }
+        let columns = Columns::at(&first, "name", false);
+        Self { desk, q: q.to_owned(), error: None, rows: Vec::new(), columns, is_first: true, first, next: None }
     }
 
     /// The same with a page of rows.
@@ -93,10 +97,11 @@ impl<'a> UserList<'a> {
         Link::list::<UserId>()
     }
 
-    /// Where the file of the same users is.
-    fn export(&self) -> String {
-        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("q", &self.q).finish();
-        format!("{}?{query}", Self::list().and("export"))
+    /// Where the files of the same users are.
+    fn export(&self, file: &'static str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("q", &self.q).extend_pairs(self.columns.word().map(|word| ("sort", word)));
+        format!("{}?{}", Self::list().and(file), query.finish())
     }
 }
 
@@ -142,6 +147,11 @@ pub(in crate::web::admin) async fn list(
     };
     let page = services.user_rows(&desk.act, &UserFilter { search, ..UserFilter::default() }, &query.page).await?;
     let next = query.next(&page);
-    let list = UserList { is_first: query.is_first(), first: query.first().to_owned(), ..UserList::new(&desk, q) };
+    let list = UserList {
+        columns: Columns::of(&query, None),
+        is_first: query.is_first(),
+        first: query.first().to_owned(),
+        ..UserList::new(&desk, q)
+    };
     Ok(desk.show(&list.with(page, next)))
 }

@@ -23,12 +23,14 @@ use crate::{
     },
     web::{
         admin::{
+            commands::{Recipe, Recipes},
             conflict::{Conflict, changed_by},
             desk::Desk,
             fields::{FieldError, Fields, error_of},
             history::{HistoryRow, history},
             links::Link,
             live::Topic,
+            sessions::Chosen,
         },
         extract::At,
         page::Flash,
@@ -169,6 +171,15 @@ impl<'a> UserPage<'a> {
     /// Where the button leads that lets the user in or shuts the user out.
     fn switch(&self) -> Link {
         self.facts.link.and(if self.facts.is_disabled { "enable" } else { "disable" })
+    }
+
+    fn recipes(&self) -> Vec<Recipe> {
+        Recipes::of_user(self.desk, self.facts.id, self.may_change().then_some(self.facts.is_disabled))
+    }
+
+    /// Where the user's sessions that are over are listed.
+    fn ended(&self) -> String {
+        Chosen::ended_of(self.facts.id).address()
     }
 
     fn may_end(&self) -> bool {

@@ -1,0 +1,54 @@
+//! The live sessions as a file: those that the page shows, on all its pages.
+
+use axum::{extract::State, response::Response};
+use serde_json::{Value, json};
+
+use super::{Wanted, chosen::Chosen, wanted};
+use crate::{
+    services::{Services, people::SessionRow},
+    web::{
+        admin::desk::Desk,
+        export::{AllRows, FileKind, Sheet},
+        extract::Query,
+        problem::Problem,
+    },
+};
+
+const COLUMNS: [&str; 9] =
+    ["user", "profile", "server", "host", "address", "from", "since", "bytes_received", "bytes_sent"];
+
+pub(in crate::web::admin) async fn export<K: FileKind>(
+    State(services): State<Services>,
+    desk: Desk,
+    query: Query<Chosen>,
+) -> Result<Response, Problem> {
+    if query.filter.is_ended() {
+        return Err(Problem::parameter("state", "must be `live`: what is over is read on its page, which records it"));
+    }
+    let mut all = AllRows::new(query.page.order);
+    match wanted(&services, &desk, &query.filter).await? {
+        Wanted::Refused(reason) => return Err(Problem::parameter("q", reason)),
+        Wanted::Nothing => {}
+        Wanted::These(filter) => {
+            while let Some(page) = all.next() {
+                all.take(services.session_rows(&desk.act, &filter, &page).await?, &page);
+            }
+        }
+    }
+    Sheet { name: "sessions", columns: COLUMNS, rows: all.found.into_iter().map(record).collect() }.file::<K>()
+}
+
+fn record(row: SessionRow) -> [Value; 9] {
+    let SessionRow { session, user, profile, server, host } = row;
+    [
+        json!(user),
+        json!(profile),
+        json!(server),
+        json!(host),
+        json!(session.address),
+        json!(session.remote_address.ip()),
+        json!(session.connected_at),
+        json!(session.bytes_received),
+        json!(session.bytes_sent),
+    ]
+}
