@@ -8,7 +8,7 @@ use mongodb::bson::{self, Document, doc};
 use postern::{
     domain::{
         clock::{Clock as _, ManualClock, SystemClock},
-        ids::{AuditId, HostId, Id as _, ServerId, UserId},
+        ids::{AuditId, HostId, Id as _, ProfileId, ServerId, SessionId, UserId},
         role::Role,
         session::Session,
     },
@@ -239,4 +239,47 @@ async fn no_look_at_the_trail_reads_much_more_of_it_than_it_shows() {
     let cursor = behind["next_cursor"].as_str().unwrap();
     let next = owner.get(&format!("/audit?actor=shell:often&before={old}&limit=2&cursor={cursor}"));
     assert!(next["items"][0]["at"].as_str() < behind["items"][1]["at"].as_str(), "{behind} {next}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_in_an_order_reads_much_more_rows_than_it_shows() {
+    let console = Console::new().await;
+    let (rig, owner) = (&console.rig, console.rig.owner());
+    let csv =
+        (0..600).fold("name,email\n".to_owned(), |csv, number| csv + &format!("User {number},u{number}@example.com\n"));
+    let list = json!({ "csv": csv, "organization_id": console.organization });
+    owner.expect(200, "POST", "/users/bulk", Some(&list));
+    let host = rig.host().await;
+    let ended = (0..600).map(|number| {
+        let at = bson::DateTime::from_millis(1_700_000_000_000 + number * 1000);
+        doc! {
+            "_id": rig.services.new_id::<SessionId>().to_string(), "user_id": &console.people["user"],
+            "profile_id": rig.services.new_id::<ProfileId>().to_string(),
+            "server_id": rig.services.new_id::<ServerId>().to_string(), "host_id": host.to_string(),
+            "address": "10.9.0.7", "remote_address": "198.51.100.7:1194", "connected_at": at,
+            "bytes_received": 1_i64, "bytes_sent": 1_i64, "ended_at": at, "end_reason": "disconnected",
+        }
+    });
+    rig.database.open().await.collection("sessions").insert_many(ended).await.unwrap();
+    let user = &console.people["user"];
+    for path in [
+        "/users?sort=name&limit=10",
+        "/users?sort=-name&limit=10",
+        "/users?sort=email&limit=10",
+        "/organizations?sort=name&limit=10",
+        "/sessions?state=ended&limit=10",
+        &format!("/sessions?state=ended&user_id={user}&limit=10"),
+        &format!("/sessions?state=ended&host_id={host}&limit=10"),
+    ] {
+        let mut next = Some(String::new());
+        for _ in 0..3 {
+            let Some(cursor) = next.take() else { break };
+            let most = examined(rig, async {
+                let page = owner.get(&format!("{path}{cursor}"));
+                next = page["next_cursor"].as_str().map(|cursor| format!("&cursor={cursor}"));
+            });
+            let most = most.await;
+            assert!(most <= 60, "{most} rows for {path}");
+        }
+    }
 }
