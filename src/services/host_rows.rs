@@ -73,7 +73,7 @@ impl Services {
         let host = self.host(act, id).await?;
         let (rows, mut outside) = (self.with_daemons(vec![host]).await?, self.outside(Some(&[id])).await?);
         let mut row = rows.into_iter().next().ok_or(ServiceError::NotFound(WHAT))?;
-        for daemon in row.daemons.iter_mut().filter(|daemon| daemon.enabled && answers(daemon.state)) {
+        for daemon in row.daemons.iter_mut().filter(|daemon| daemon.serves()) {
             daemon.reached = outside.remove(&AttachmentKey { server_id: daemon.server_id, host_id: id });
         }
         Ok(row)
@@ -135,6 +135,13 @@ impl Services {
             all.filter(|server| !taken(server.id)).map(|Server { id, name, .. }| ServerChoice { id, name }).collect();
         free.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(free)
+    }
+}
+
+impl HostDaemon {
+    /// Whether it lets clients in, as far as its host says.
+    pub fn serves(&self) -> bool {
+        self.enabled && answers(self.state)
     }
 }
 

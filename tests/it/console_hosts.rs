@@ -142,7 +142,7 @@ async fn what_another_host_sees_is_shown_and_a_shut_door_makes_a_host_ill() {
     let mut world = World::new().await;
     let [host, other] = world.hosts;
     let (path, name) = (format!("/hosts/{host}"), world.name(other));
-    shows(&world.owner.get(&path), 200, "no other host looked");
+    shows(&world.owner.get(&path), 200, "no other host looked lately");
     assert_eq!(world.attached(host)["reached"], Value::Null);
 
     world.sees(other, host, Some("no answer within 3 s")).await;
@@ -159,7 +159,7 @@ async fn what_another_host_sees_is_shown_and_a_shut_door_makes_a_host_ill() {
 
     // Of a daemon that does not serve, everybody knows why it does not answer.
     world.says(host, DaemonState::Starting).await;
-    shows(&world.owner.get(&path), 200, "no other host looked");
+    shows(&world.owner.get(&path), 200, "nobody is let in");
     assert!(!world.owner.get("/").body.contains(ILL));
     world.says(host, DaemonState::Running).await;
     shows(&world.owner.get("/"), 200, ILL);
@@ -173,7 +173,7 @@ async fn what_another_host_sees_is_shown_and_a_shut_door_makes_a_host_ill() {
     let status = world.console.rig.database.open().await.collection::<Document>("host_status");
     let long_ago = doc! { "$set": { "looks.at": mongodb::bson::DateTime::from_millis(1_000) } };
     status.update_one(doc! { "_id": other.to_string() }, long_ago).await.unwrap();
-    shows(&world.owner.get(&path), 200, "no other host looked");
+    shows(&world.owner.get(&path), 200, "no other host looked lately");
     assert_eq!(world.attached(host)["reached"], Value::Null);
 }
 

@@ -241,6 +241,8 @@ pub(super) struct DaemonLine {
     pub(super) name: String,
     pub(super) chip: Chip,
     pub(super) detail: String,
+    /// Whether it lets clients in.
+    pub(super) serves: bool,
     pub(super) outside: Option<Outside>,
 }
 
@@ -335,6 +337,7 @@ impl<'a> HostPage<'a> {
             id: daemon.server_id,
             link: Link::to(&daemon.server_id),
             chip: daemon_chip(&daemon),
+            serves: daemon.serves(),
             outside: daemon.reached.as_ref().map(|reached| Outside::new(reached, desk)),
             name: daemon.name.to_string(),
             detail: daemon.detail.unwrap_or_default(),
