@@ -129,7 +129,7 @@ impl Services {
         page: &PageRequest,
     ) -> Result<Page<SessionRow>, ServiceError> {
         let Page { items, next, count } = self.sessions(act, filter, page).await?;
-        Ok(Page { items: self.named_sessions(items, HashMap::new()).await?, next, count })
+        Ok(Page { items: self.named_sessions(items, None).await?, next, count })
     }
 
     /// A page of the live sessions that a host carries, the newest first.
@@ -146,8 +146,8 @@ impl Services {
         let filter = SessionFilter { host_id: Some(carrier.id), ..SessionFilter::default() };
         let page = PageRequest { order: Some(Order::NEWEST), ..page.clone() };
         let Page { items, next, count } = self.store().list_sessions(&filter, &alive, &page).await?;
-        let known = HashMap::from([(carrier.id, carrier.name.clone())]);
-        Ok(Page { items: self.named_sessions(items, known).await?, next, count })
+        let carrier = HashMap::from([(carrier.id, carrier.name.clone())]);
+        Ok(Page { items: self.named_sessions(items, Some(carrier)).await?, next, count })
     }
 
     /// A page of the sessions that are over, each with what a list says of it. It is recorded who looked.
@@ -159,28 +159,28 @@ impl Services {
     ) -> Result<Page<EndedSessionRow>, ServiceError> {
         let Page { items, next, count } = self.ended_sessions(act, filter, page).await?;
         let ends: Vec<_> = items.iter().map(|ended| (ended.ended_at, ended.reason)).collect();
-        let rows = self.named_sessions(items.into_iter().map(|ended| ended.session).collect(), HashMap::new()).await?;
+        let rows = self.named_sessions(items.into_iter().map(|ended| ended.session).collect(), None).await?;
         let row = |(row, (ended_at, reason))| EndedSessionRow { row, ended_at, reason };
         Ok(Page { items: rows.into_iter().zip(ends).map(row).collect(), next, count })
     }
 
-    /// Sessions with what their parts are called; some hosts are known already.
+    /// Sessions with what their parts are called; the names of the hosts may be known already.
     async fn named_sessions(
         &self,
         items: Vec<Session>,
-        mut hosts: HashMap<HostId, HostName>,
+        hosts: Option<HashMap<HostId, HostName>>,
     ) -> Result<Vec<SessionRow>, ServiceError> {
         let (users, profiles) = (ids(&items, |found| found.user_id), ids(&items, |found| found.profile_id));
-        let (servers, mut others) = (ids(&items, |found| found.server_id), ids(&items, |found| found.host_id));
-        others.retain(|host| !hosts.contains_key(host));
+        let (servers, carriers) = (ids(&items, |found| found.server_id), ids(&items, |found| found.host_id));
         let (users, profiles, servers) = tokio::try_join!(
             self.store().names::<User, Name>(&users),
             self.store().names::<Profile, Name>(&profiles),
             self.store().names::<Server, Name>(&servers),
         )?;
-        if !others.is_empty() {
-            hosts.extend(self.store().host_names(&others).await?);
-        }
+        let hosts = match hosts {
+            Some(hosts) => hosts,
+            None => self.store().host_names(&carriers).await?,
+        };
         let row = |session: Session| SessionRow {
             user: users.get(&session.user_id).cloned(),
             profile: profiles.get(&session.profile_id).cloned(),
