@@ -108,18 +108,15 @@ impl Measured {
         if self.began.elapsed() < QUIET {
             return;
         }
-        match self.total {
-            Some(total) => {
-                let bar = || Progress::counting("{binary_bytes} of {binary_total_bytes}, {eta} left,");
-                self.progress.get_or_insert_with(bar).reach(self.so_far, total);
-            }
-            None => {
-                let spinner = self.progress.get_or_insert_with(Progress::spinner);
-                if spinner.watched || self.told.elapsed() >= PACE {
-                    spinner.tell(&format!("{} so far", HumanBytes(self.so_far)));
-                    self.told = Instant::now();
-                }
-            }
+        if let Some(total) = self.total {
+            let bar = || Progress::counting("{binary_bytes} of {binary_total_bytes}, {eta} left,");
+            self.progress.get_or_insert_with(bar).reach(self.so_far, total);
+            return;
+        }
+        let spinner = self.progress.get_or_insert_with(Progress::spinner);
+        if spinner.watched || self.told.elapsed() >= PACE {
+            spinner.tell(&format!("{} so far", HumanBytes(self.so_far)));
+            self.told = Instant::now();
         }
     }
 }
@@ -155,7 +152,7 @@ mod tests {
     #[test]
     fn a_file_that_is_read_shows_how_much_of_it_was() {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&[7; 300_000]).unwrap();
+        file.write_all(&vec![7; 300_000]).unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         let mut measured = Measured { began: long_ago(), ..Measured::reading(file) };
         let mut half = vec![0; 150_000];
@@ -168,7 +165,7 @@ mod tests {
         let mut rest = Vec::new();
         measured.read_to_end(&mut rest).unwrap();
         assert_eq!(bar(&measured), (300_000, Some(300_000)));
-        assert_eq!([half, rest].concat(), [7; 300_000]);
+        assert_eq!([half, rest].concat(), vec![7; 300_000]);
     }
 
     #[test]

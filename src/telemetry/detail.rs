@@ -42,23 +42,20 @@ mod tests {
 
     #[tokio::test]
     async fn detail_ends_by_itself() {
-        let span = Duration::from_millis(1);
-        let (again, asking) = tokio::sync::mpsc::unbounded_channel();
-        let asked = stream::unfold(asking, |mut asking: tokio::sync::mpsc::UnboundedReceiver<()>| async {
+        let (again, asking) = tokio::sync::mpsc::channel(1);
+        let asked = stream::unfold(asking, async |mut asking: tokio::sync::mpsc::Receiver<()>| {
             Some((asking.recv().await?, asking))
         });
-        again.send(()).unwrap();
-        let last = Mutex::new(Some(again));
-        let (told, told_of) = tokio::sync::oneshot::channel();
-        let told = Mutex::new(Some(told));
-        // Nobody asks again; the end of the detail lets go of the asking, and so ends the test.
-        let following = follow(asked, span, |more| {
+        again.send(()).await.unwrap();
+        // Nobody asks again. The end of the detail lets go of the asking, and so ends the test.
+        let (last, shown) = (Mutex::new(Some(again)), Mutex::new(Vec::new()));
+        let show = |more: bool| {
+            shown.lock().unwrap().push(more);
             if !more {
-                drop(last.lock().unwrap().take());
-                let _ = told.lock().unwrap().take().map(|told| told.send(()));
+                last.lock().unwrap().take();
             }
-        });
-        following.await;
-        told_of.await.unwrap();
+        };
+        follow(asked, Duration::from_millis(1), show).await;
+        assert_eq!(*shown.lock().unwrap(), [true, false]);
     }
 }

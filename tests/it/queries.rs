@@ -96,6 +96,10 @@ impl Rows {
     async fn costs(&self, browser: &mut Visitor) -> BTreeMap<&'static str, usize> {
         let owner = self.console.rig.owner();
         let database = self.console.rig.database.open().await;
+        // However long all that takes, no host falls silent meanwhile.
+        let later = bson::DateTime::from_millis((SystemClock.now() + SignedDuration::from_hours(1)).as_millisecond());
+        let status = database.collection::<Document>("host_status");
+        status.update_many(doc! {}, doc! { "$set": { "last_seen_at": later } }).await.unwrap();
         let mut costs = BTreeMap::new();
         for route in web::routes().admin.iter().filter(|route| route.method == "GET" && route.access != Access::Anyone)
         {
