@@ -7,8 +7,9 @@
 //! # Theory of operation
 //! [`apply`] works under the lease `migrate`, so that of two at once one waits. Every command can be repeated, so a
 //! run that died in the middle is simply run again: `createIndexes` and `collMod` are so by themselves; `create`
-//! accepts a collection that exists with the same options; `insert` accepts documents that exist. That is also why a
-//! lease which runs out during a long index build does no harm.
+//! accepts a collection that exists with the same options; `insert` accepts documents that exist; `dropIndexes` accepts
+//! that its indices, which go all at once, are gone. That is also why a lease which runs out during a long index build
+//! does no harm.
 //!
 //! A database with migrations that this binary does not know belongs to a newer release, and is allowed.
 
@@ -34,6 +35,7 @@ const LEASE: &str = "migrate";
 const LEASE_TTL: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_mins(5);
 const NAMESPACE_EXISTS: i32 = 48;
+const INDEX_NOT_FOUND: i32 = 27;
 
 /// One file of `migrations/`.
 struct Migration {
@@ -65,6 +67,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     10 "0010-lookups";
     11 "0011-looks";
     12 "0012-order";
+    13 "0013-redundant";
 };
 
 /// A migration that the database lacks.
@@ -255,6 +258,7 @@ async fn run(store: &Store, command: &Document) -> Result<(), StoreError> {
     match answer.await? {
         Ok(reply) => refused_documents(&reply),
         Err(error) if code(&error) == Some(NAMESPACE_EXISTS) => same_options(store, command).await,
+        Err(error) if code(&error) == Some(INDEX_NOT_FOUND) && command.contains_key("dropIndexes") => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -346,7 +350,8 @@ mod tests {
         for migration in MIGRATIONS {
             for command in migration.commands().unwrap() {
                 let verb = command.keys().next().unwrap();
-                assert!(["create", "createIndexes", "collMod", "insert"].contains(&verb.as_str()), "{verb}");
+                let repeatable = ["create", "createIndexes", "collMod", "insert", "dropIndexes"];
+                assert!(repeatable.contains(&verb.as_str()), "{verb}");
             }
         }
     }

@@ -49,6 +49,18 @@ async fn run_that_died_in_the_middle_is_finished_by_the_next() {
 }
 
 #[tokio::test]
+async fn superfluous_indices_go_and_may_be_gone_already() {
+    let (_database, store) = store().await;
+    migrate::apply(&store).await.unwrap();
+    let names = store.database().collection::<Document>("audit").list_index_names().await.unwrap();
+    assert!(names.contains(&"actor_order".to_owned()) && !names.contains(&"actor".to_owned()), "{names:?}");
+    // As if it had died before it was recorded.
+    let migrations = store.database().collection::<Document>("migrations");
+    assert_eq!(migrations.delete_one(doc! { "name": "0013-redundant" }).await.unwrap().deleted_count, 1);
+    assert_eq!(migrate::apply(&store).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn two_at_once_apply_once() {
     let (database, store) = store().await;
     let other = connect(&database).await;
