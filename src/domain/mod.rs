@@ -24,6 +24,7 @@ pub mod look;
 pub mod network;
 pub mod oidc;
 pub mod organization;
+pub mod problem;
 pub mod profile;
 pub mod reply;
 pub mod retention;

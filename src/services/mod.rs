@@ -40,6 +40,7 @@ mod owner_link;
 mod owners;
 pub mod pause;
 pub mod people;
+pub mod problems;
 pub mod profiles;
 pub mod refusals;
 pub mod removal;
@@ -170,6 +171,7 @@ struct Inner {
     bus: OnceLock<Bus>,
     provider: Provider,
     buckets: Buckets<Whose>,
+    problems: problems::Problems,
     /// When the runs of jobs began that this process made last, in the milliseconds that the database keeps.
     led: Mutex<BTreeMap<Job, i64>>,
 }
@@ -189,6 +191,7 @@ impl Services {
             urls: Urls::default(),
             bus: OnceLock::new(),
             buckets: Buckets::default(),
+            problems: problems::Problems::default(),
             led: Mutex::default(),
         }))
     }
@@ -225,6 +228,11 @@ impl Services {
     /// Whether this process can issue and change secrets.
     pub fn has_master_key(&self) -> bool {
         self.0.master_key.is_some()
+    }
+
+    /// What is wrong with the host of this process.
+    pub fn problems(&self) -> &problems::Problems {
+        &self.0.problems
     }
 
     /// What is counted in this process.
