@@ -5,52 +5,41 @@
 //! Anything that takes place later (the second step of a kill, the next of a wave of moves, writing the roster) is a
 //! due time that the loop wakes for.
 
+mod adoption;
+mod ends;
+mod questions;
+
 use std::{
     collections::{HashSet, VecDeque},
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 
-use super::{
-    Here, gatekeeper,
-    keepsake::Keepsake,
-    moves::{Move, Moves},
-    reaper,
-    roster::{Client, Roster, real_address},
-};
+use super::{Here, keepsake::Keepsake, moves::Moves, roster::Roster};
 use crate::{
     domain::{
-        access::{Denial, ProfileAccess, Snapshot},
+        access::Snapshot,
         ids::{ServerId, SessionId},
-        profile::Fingerprint,
-        session::{EndReason, Session},
+        session::EndReason,
     },
     metrics::catalogue::VPN_CONNECT_SECONDS,
     openvpn::{
         management::{
-            Cid, ClientRow, Command, DaemonState, Event, Farewell, Kid, Peer, Reply, Text,
+            Cid, Command, DaemonState, Event, Farewell, Reply,
             link::{AskError, LinkHandle},
-            parse_status,
         },
         process::Running,
     },
-    services::{admission::Admission, sessions::SessionRecord},
+    services::sessions::SessionRecord,
 };
+use questions::{Look, Question};
 
-/// How long a look at the policy may take for a client that is not known.
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
-/// Between the two steps of a kill: time for the message to arrive.
-const KILL_STEP: Duration = Duration::from_millis(100);
-/// How long questions of clients may be on their way to us after a status that lists them.
-const QUESTION_LAG: Duration = Duration::from_millis(300);
 /// How often live sessions are held against the policy without a change of it.
 const PERIOD: Duration = Duration::from_secs(30);
 /// Seconds between two reports of counters.
@@ -80,25 +69,6 @@ pub(super) enum Pause {
     Died,
     /// The process runs, but does not talk to us any more.
     LinkLost,
-}
-
-/// A client that waits for its answer.
-struct Question {
-    cid: Cid,
-    kid: Kid,
-    peer: Peer,
-    renewal: bool,
-}
-
-/// What is known about how fresh the policy is that a client is judged by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// It is what is at hand.
-    None,
-    /// It was just read.
-    Fresh,
-    /// It could not be read.
-    Failed,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -301,86 +271,6 @@ impl Conversation {
         };
     }
 
-    /// Answers a client, or puts it aside for one look at the policy if its certificate is not known: a profile that
-    /// was issued a moment ago must connect.
-    async fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
-        let Question { cid, kid, peer, renewal } = &question;
-        let now = self.here.services.now();
-        let verdict = peer.fingerprint.map(Fingerprint).ok_or(Denial::UnknownProfile).and_then(|fingerprint| {
-            let ask = if *renewal { Admission::renew } else { Admission::admit };
-            ask(&self.here.admission, self.here.host, self.server, fingerprint, now)
-        });
-        let verdict = match (verdict, look) {
-            (Err(Denial::UnknownProfile), Look::None) if peer.fingerprint.is_some() => {
-                self.doubtful.push(question);
-                self.look();
-                return Ok(());
-            }
-            // Somewhere it may be known: that it is not here is our fault.
-            (Err(Denial::UnknownProfile), Look::Failed) => Err(Denial::NotKnown),
-            (verdict, _) => verdict,
-        };
-        let snapshot = self.here.admission.snapshot();
-        let server = snapshot.server(self.server).map(AsRef::as_ref);
-        let others = snapshot.others(self.here.host, self.server);
-        let command = gatekeeper::answer(*cid, *kid, peer, server, others, verdict.as_ref().map_err(|denial| *denial));
-        match (&verdict, server) {
-            (Ok(profile), Some(server)) if !renewal => {
-                let session = self.session(profile, peer, now);
-                let client = Client::admitted(session, peer.common_name.clone(), gatekeeper::pushed(server));
-                self.roster.admitted(*cid, client.of(peer.kind()));
-                self.keepsake.touch();
-            }
-            (Err(denial), _) => {
-                self.roster.leaving(*cid, EndReason::Refused);
-                if let (Denial::HostLeaving, Some(drain)) = (*denial, snapshot.drain_of(self.here.host)) {
-                    self.here.board.turn_away(drain.started_at);
-                }
-            }
-            _ => {}
-        }
-        if !renewal || verdict.is_err() {
-            self.here.tell_attempt(self.server, peer, verdict.as_ref().map_err(|denial| *denial));
-        }
-        self.link.send(command).await
-    }
-
-    fn session(&self, profile: &ProfileAccess, peer: &Peer, now: Timestamp) -> Session {
-        Session {
-            id: self.here.services.new_id(),
-            user_id: profile.user_id,
-            profile_id: profile.id,
-            server_id: self.server,
-            host_id: self.here.host,
-            address: profile.address,
-            remote_address: peer.address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
-            connected_at: now,
-            bytes_received: 0,
-            bytes_sent: 0,
-            client_version: (!peer.iv_ver.is_empty()).then(|| peer.iv_ver.clone()),
-            client_protocol: (peer.iv_proto != 0).then_some(peer.iv_proto),
-        }
-    }
-
-    /// Starts a look at the policy, unless one is under way: who came after its start needs the next one.
-    fn look(&mut self) {
-        if self.looking.is_none() && !self.doubtful.is_empty() {
-            let admission = self.here.admission.clone();
-            let look = async move { matches!(tokio::time::timeout(LOOK_LIMIT, admission.refresh()).await, Ok(Ok(()))) };
-            self.looking = Some((Box::pin(look), std::mem::take(&mut self.doubtful)));
-        }
-    }
-
-    async fn looked(&mut self, fresh: bool) -> Result<(), AskError> {
-        let Some((_, waiting)) = self.looking.take() else { return Ok(()) };
-        let look = if fresh { Look::Fresh } else { Look::Failed };
-        for question in waiting {
-            self.decide(question, look).await?;
-        }
-        self.look();
-        Ok(())
-    }
-
     fn established(&mut self, cid: Cid) {
         if let Some(session) = self.roster.established(cid) {
             let took = self.here.services.now().duration_since(session.connected_at);
@@ -413,130 +303,6 @@ impl Conversation {
         }
     }
 
-    /// The daemon said who is connected.
-    async fn reconcile(&mut self, reply: Result<Reply, AskError>) -> Result<(), AskError> {
-        let rows = match reply? {
-            Reply::Lines(lines) => {
-                // Only a daemon that serves has a status. An adopted one reports no change of state.
-                self.serving = true;
-                parse_status(&lines)
-            }
-            // A daemon that is on hold has no status, and no clients.
-            Reply::Success(_) | Reply::Error(_) => Ok(Vec::new()),
-        };
-        let rows = rows.unwrap_or_else(|error| {
-            tracing::error!(
-                event = "daemon.status_unreadable",
-                error = &error as &dyn std::error::Error,
-                "the status of a daemon cannot be read"
-            );
-            Vec::new()
-        });
-        let now = self.here.services.now();
-        let snapshot = self.here.admission.snapshot();
-        let mark = snapshot.server(self.server).map(|server| gatekeeper::pushed(server)).unwrap_or_default();
-        let (here, server) = (Arc::clone(&self.here), self.server);
-        let adopt = |row: &ClientRow| {
-            let session = stranger(&here, server, &snapshot, row, now)?;
-            Some(Client::admitted(session, row.common_name.clone(), mark.clone()))
-        };
-        let result = self.roster.reconcile(&rows, now, adopt);
-        if !rows.is_empty() {
-            tracing::info!(event = "daemon.clients_adopted", server.id = %self.server, clients = rows.len(),
-                "adopted the clients of a running daemon");
-        }
-        for (_, client) in self.roster.iter().filter(|(_, client)| client.up) {
-            self.here.board.welcome(client);
-        }
-        self.keepsake.touch();
-        self.write_down(result.records);
-        for cid in result.strangers {
-            self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
-        }
-        self.unanswered = Some((Instant::now() + QUESTION_LAG, result.unanswered));
-        Ok(())
-    }
-
-    /// Holds the sessions against a new snapshot.
-    pub(super) async fn policy(&mut self, snapshot: &Snapshot) -> Result<(), AskError> {
-        for (cid, denial) in reaper::doomed(&self.roster, snapshot, self.here.services.now()) {
-            let Some(client) = self.roster.get(cid) else { continue };
-            tracing::info!(event = "session.ended_by_policy",
-                session.id = %client.session.id, user.id = %client.session.user_id, reason = denial.as_str(),
-                "session is ended by the policy");
-            let farewell = gatekeeper::farewell(denial, client.dialect());
-            self.end(cid, farewell, EndReason::Refused).await?;
-        }
-        let Some(server) = snapshot.server(self.server) else { return Ok(()) };
-        let mark = gatekeeper::pushed(server);
-        let stale = |(_, client): &(Cid, &Client)| client.stays() && client.pushed != mark;
-        let outdated = self.roster.iter().filter(stale).map(|(cid, _)| cid);
-        self.moves.plan(snapshot.drain_of(self.here.host), outdated, Instant::now());
-        Ok(())
-    }
-
-    /// How many other hosts can take clients over: what they say themselves, or what the policy wants of them.
-    fn takers(&self) -> usize {
-        let wanted = || self.here.admission.snapshot().others(self.here.host, self.server);
-        self.here.board.takers(self.server).unwrap_or_else(wanted)
-    }
-
-    async fn move_client(&mut self, cid: Cid, why: Move) -> Result<(), AskError> {
-        let Some(client) = self.roster.get(cid) else { return Ok(()) };
-        let (farewell, reason) = match why {
-            Move::Refresh => (Farewell::Restart, EndReason::Disconnected),
-            Move::Away => (gatekeeper::farewell(Denial::HostLeaving, client.dialect()), EndReason::Moved),
-        };
-        self.roster.leaving(cid, reason);
-        self.keepsake.touch();
-        self.link.send(Command::Kill { cid, farewell }).await
-    }
-
-    async fn obey(&mut self, order: Order) -> Result<(), AskError> {
-        let Some(cid) = self.roster.find(order.session) else { return Ok(()) };
-        let superseded = "connected from another place";
-        let text =
-            if order.reason == EndReason::Superseded { superseded } else { "an administrator ended this session" };
-        self.end(cid, Farewell::Final(gatekeeper::plain(text)), order.reason).await
-    }
-
-    /// Ends a session in two steps: a message, and a moment later the removal, for clients that do not obey.
-    async fn end(&mut self, cid: Cid, farewell: Farewell, reason: EndReason) -> Result<(), AskError> {
-        if self.roster.get(cid).is_none_or(|client| !client.stays()) {
-            return Ok(());
-        }
-        self.roster.leaving(cid, reason);
-        self.keepsake.touch();
-        self.kills.push_back((Instant::now() + KILL_STEP, cid));
-        self.link.send(Command::Kill { cid, farewell }).await
-    }
-
-    /// The second step. The daemon finds clients by name, so it is left out if the profile is connected anew.
-    async fn evict(&mut self, cid: Cid) -> Result<(), AskError> {
-        let Some(client) = self.roster.get(cid).filter(|_| self.roster.is_alone(cid)) else { return Ok(()) };
-        match Text::new(client.common_name.as_str()) {
-            Ok(name) => self.link.send(Command::Evict(name)).await,
-            // Then the first step has to do, which takes effect after 5 s at the latest.
-            Err(_unspeakable) => Ok(()),
-        }
-    }
-
-    /// Sends everybody to other hosts, and hears them out until they are gone or `patience` is over.
-    pub(super) async fn clear(&mut self, patience: Duration) -> Result<(), AskError> {
-        let cids: Vec<Cid> = self.roster.iter().map(|(cid, _)| cid).collect();
-        for cid in cids {
-            self.move_client(cid, Move::Away).await?;
-        }
-        let until = Instant::now() + patience;
-        while !self.roster.is_empty() {
-            match tokio::time::timeout_at(until, self.events.recv()).await {
-                Ok(Some(event)) => self.hear(event).await?,
-                Ok(None) | Err(_) => break,
-            }
-        }
-        Ok(())
-    }
-
     /// Hears what the daemon still has to say about its end.
     pub(super) async fn hear_out(&mut self, patience: Duration) {
         let until = Instant::now() + patience;
@@ -558,29 +324,6 @@ impl Conversation {
     pub(super) fn leave(mut self) {
         self.keepsake.write(&self.roster);
     }
-}
-
-/// The session of a client that a daemon carries and nothing is remembered of, if the policy admits it. All that is
-/// known is the common name, which in certificates of ours is the profile's id.
-fn stranger(here: &Here, server: ServerId, snapshot: &Snapshot, row: &ClientRow, now: Timestamp) -> Option<Session> {
-    let profile = snapshot.profile(row.common_name.parse().ok()?)?;
-    if row.address != Some(profile.address) || snapshot.must_end(server, profile.id, now).is_some() {
-        return None;
-    }
-    Some(Session {
-        id: here.services.new_id(),
-        user_id: profile.user_id,
-        profile_id: profile.id,
-        server_id: server,
-        host_id: here.host,
-        address: profile.address,
-        remote_address: real_address(row),
-        connected_at: Timestamp::from_second(row.since).unwrap_or(now),
-        bytes_received: row.bytes_received,
-        bytes_sent: row.bytes_sent,
-        client_version: None,
-        client_protocol: None,
-    })
 }
 
 /// The output of a future that may not be there; then it is never ready.

@@ -1,0 +1,88 @@
+//! The clients that a daemon has already when the dialogue begins: its status, held against what was remembered.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::Conversation;
+use crate::{
+    daemon::{
+        Here, gatekeeper,
+        roster::{Client, real_address},
+    },
+    domain::{access::Snapshot, ids::ServerId, session::Session},
+    openvpn::management::{ClientRow, Command, Farewell, Reply, link::AskError, parse_status},
+};
+
+/// How long questions of clients may be on their way to us after a status that lists them.
+const QUESTION_LAG: Duration = Duration::from_millis(300);
+
+impl Conversation {
+    /// The daemon said who is connected.
+    pub(super) async fn reconcile(&mut self, reply: Result<Reply, AskError>) -> Result<(), AskError> {
+        let rows = match reply? {
+            Reply::Lines(lines) => {
+                // Only a daemon that serves has a status. An adopted one reports no change of state.
+                self.serving = true;
+                parse_status(&lines)
+            }
+            // A daemon that is on hold has no status, and no clients.
+            Reply::Success(_) | Reply::Error(_) => Ok(Vec::new()),
+        };
+        let rows = rows.unwrap_or_else(|error| {
+            tracing::error!(
+                event = "daemon.status_unreadable",
+                error = &error as &dyn std::error::Error,
+                "the status of a daemon cannot be read"
+            );
+            Vec::new()
+        });
+        let now = self.here.services.now();
+        let snapshot = self.here.admission.snapshot();
+        let mark = snapshot.server(self.server).map(|server| gatekeeper::pushed(server)).unwrap_or_default();
+        let (here, server) = (Arc::clone(&self.here), self.server);
+        let adopt = |row: &ClientRow| {
+            let session = stranger(&here, server, &snapshot, row, now)?;
+            Some(Client::admitted(session, row.common_name.clone(), mark.clone()))
+        };
+        let result = self.roster.reconcile(&rows, now, adopt);
+        if !rows.is_empty() {
+            tracing::info!(event = "daemon.clients_adopted", server.id = %self.server, clients = rows.len(),
+                "adopted the clients of a running daemon");
+        }
+        for (_, client) in self.roster.iter().filter(|(_, client)| client.up) {
+            self.here.board.welcome(client);
+        }
+        self.keepsake.touch();
+        self.write_down(result.records);
+        for cid in result.strangers {
+            self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
+        }
+        self.unanswered = Some((Instant::now() + QUESTION_LAG, result.unanswered));
+        Ok(())
+    }
+}
+
+/// The session of a client that a daemon carries and nothing is remembered of, if the policy admits it. All that is
+/// known is the common name, which in certificates of ours is the profile's id.
+fn stranger(here: &Here, server: ServerId, snapshot: &Snapshot, row: &ClientRow, now: Timestamp) -> Option<Session> {
+    let profile = snapshot.profile(row.common_name.parse().ok()?)?;
+    if row.address != Some(profile.address) || snapshot.must_end(server, profile.id, now).is_some() {
+        return None;
+    }
+    Some(Session {
+        id: here.services.new_id(),
+        user_id: profile.user_id,
+        profile_id: profile.id,
+        server_id: server,
+        host_id: here.host,
+        address: profile.address,
+        remote_address: real_address(row),
+        connected_at: Timestamp::from_second(row.since).unwrap_or(now),
+        bytes_received: row.bytes_received,
+        bytes_sent: row.bytes_sent,
+        client_version: None,
+        client_protocol: None,
+    })
+}

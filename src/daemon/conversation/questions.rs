@@ -1,0 +1,121 @@
+//! Clients that wait to be let in: judged by the policy at hand, or put aside for one fresh look at it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use jiff::Timestamp;
+
+use super::Conversation;
+use crate::{
+    daemon::{gatekeeper, roster::Client},
+    domain::{
+        access::{Denial, ProfileAccess},
+        profile::Fingerprint,
+        session::{EndReason, Session},
+    },
+    openvpn::management::{Cid, Kid, Peer, link::AskError},
+    services::admission::Admission,
+};
+
+/// How long a look at the policy may take for a client that is not known.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// A client that waits for its answer.
+pub(super) struct Question {
+    pub cid: Cid,
+    pub kid: Kid,
+    pub peer: Peer,
+    pub renewal: bool,
+}
+
+/// What is known about how fresh the policy is that a client is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It is what is at hand.
+    None,
+    /// It was just read.
+    Fresh,
+    /// It could not be read.
+    Failed,
+}
+
+impl Conversation {
+    /// Answers a client, or puts it aside for one look at the policy if its certificate is not known: a profile that
+    /// was issued a moment ago must connect.
+    pub(super) async fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
+        let Question { cid, kid, peer, renewal } = &question;
+        let now = self.here.services.now();
+        let verdict = peer.fingerprint.map(Fingerprint).ok_or(Denial::UnknownProfile).and_then(|fingerprint| {
+            let ask = if *renewal { Admission::renew } else { Admission::admit };
+            ask(&self.here.admission, self.here.host, self.server, fingerprint, now)
+        });
+        let verdict = match (verdict, look) {
+            (Err(Denial::UnknownProfile), Look::None) if peer.fingerprint.is_some() => {
+                self.doubtful.push(question);
+                self.look();
+                return Ok(());
+            }
+            // Somewhere it may be known: that it is not here is our fault.
+            (Err(Denial::UnknownProfile), Look::Failed) => Err(Denial::NotKnown),
+            (verdict, _) => verdict,
+        };
+        let snapshot = self.here.admission.snapshot();
+        let server = snapshot.server(self.server).map(AsRef::as_ref);
+        let others = snapshot.others(self.here.host, self.server);
+        let command = gatekeeper::answer(*cid, *kid, peer, server, others, verdict.as_ref().map_err(|denial| *denial));
+        match (&verdict, server) {
+            (Ok(profile), Some(server)) if !renewal => {
+                let session = self.session(profile, peer, now);
+                let client = Client::admitted(session, peer.common_name.clone(), gatekeeper::pushed(server));
+                self.roster.admitted(*cid, client.of(peer.kind()));
+                self.keepsake.touch();
+            }
+            (Err(denial), _) => {
+                self.roster.leaving(*cid, EndReason::Refused);
+                if let (Denial::HostLeaving, Some(drain)) = (*denial, snapshot.drain_of(self.here.host)) {
+                    self.here.board.turn_away(drain.started_at);
+                }
+            }
+            _ => {}
+        }
+        if !renewal || verdict.is_err() {
+            self.here.tell_attempt(self.server, peer, verdict.as_ref().map_err(|denial| *denial));
+        }
+        self.link.send(command).await
+    }
+
+    fn session(&self, profile: &ProfileAccess, peer: &Peer, now: Timestamp) -> Session {
+        Session {
+            id: self.here.services.new_id(),
+            user_id: profile.user_id,
+            profile_id: profile.id,
+            server_id: self.server,
+            host_id: self.here.host,
+            address: profile.address,
+            remote_address: peer.address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
+            connected_at: now,
+            bytes_received: 0,
+            bytes_sent: 0,
+            client_version: (!peer.iv_ver.is_empty()).then(|| peer.iv_ver.clone()),
+            client_protocol: (peer.iv_proto != 0).then_some(peer.iv_proto),
+        }
+    }
+
+    /// Starts a look at the policy, unless one is under way: who came after its start needs the next one.
+    fn look(&mut self) {
+        if self.looking.is_none() && !self.doubtful.is_empty() {
+            let admission = self.here.admission.clone();
+            let look = async move { matches!(tokio::time::timeout(LOOK_LIMIT, admission.refresh()).await, Ok(Ok(()))) };
+            self.looking = Some((Box::pin(look), std::mem::take(&mut self.doubtful)));
+        }
+    }
+
+    pub(super) async fn looked(&mut self, fresh: bool) -> Result<(), AskError> {
+        let Some((_, waiting)) = self.looking.take() else { return Ok(()) };
+        let look = if fresh { Look::Fresh } else { Look::Failed };
+        for question in waiting {
+            self.decide(question, look).await?;
+        }
+        self.look();
+        Ok(())
+    }
+}
