@@ -3,7 +3,7 @@
 #
 #   setup.sh run     the programs that Postern drives (openvpn, nft, ip), and a mongod under .tools/
 #   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy, promtool), and npm packages
-#                    of the tests, and the program that fuzzes the API, under .tools/
+#                    of the tests, the program that fuzzes the API, and OpenVPN of two other Debian releases, under .tools/
 #
 # Safe to repeat; does nothing when nothing is missing. Works as root, or as a user with sudo. Asks nothing.
 set -eu
@@ -170,6 +170,66 @@ fetch_fuzzer() {
     cp "$lock" .tools/fuzz/.fetched
 }
 
+# The mirror that this machine takes Debian from.
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1
+}
+
+# fetch_openvpn VERSION SUITE…: OpenVPN of other Debian suites (the last one named goes first), beside the installed one.
+# Nothing is installed: the packages are only unpacked, and a wrapper starts the program with its own loader and libraries.
+fetch_openvpn() {
+    version=$1
+    shift
+    tree=.tools/openvpn-$version
+    [ -x "$tree/openvpn" ] && return
+    has apt-get || fail "OpenVPN $version for the tests comes from Debian: without apt-get, put it at $tree/openvpn yourself."
+    echo "setup: fetching OpenVPN $version from Debian ($*)"
+    mirror=${POSTERN_TEST_DEBIAN_MIRROR:-$(debian_mirror)}
+    if [ -z "$mirror" ]; then
+        # A machine that has never fetched its package lists does not know yet who its sources are.
+        as_root apt-get update -q >/dev/null
+        mirror=$(debian_mirror)
+    fi
+    [ -n "$mirror" ] || fail "none of this machine's sources is Debian's: set POSTERN_TEST_DEBIAN_MIRROR to the address of one."
+    mkdir -p .tools
+    work=$(cd "$(mktemp -d .tools/fetch.XXXXXX)" && pwd)
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/tree"
+    : >"$work/status"
+    for suite; do
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+    done >"$work/sources.list"
+    # An empty list of installed packages makes apt fetch all that the program needs. The oldest suites' signatures may
+    # be past their date, which says nothing about who made them.
+    apt_own() {
+        apt-get -q -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+            -o Dir::State::Lists="$work/lists" -o Dir::State::status="$work/status" -o Dir::Cache="$work/cache" \
+            -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false \
+            -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
+    }
+    if ! { apt_own update && apt_own install -y -d --no-install-recommends -t "$suite" openvpn; } >"$work/log" 2>&1; then
+        tail -n 20 "$work/log" >&2
+        rm -rf "$work"
+        fail "OpenVPN $version could not be fetched from $mirror. apt-get's last lines are above."
+    fi
+    # The libraries and the program; not what its scripts of installation would want.
+    for package in "$work"/cache/archives/lib*.deb "$work"/cache/archives/zlib1g_*.deb "$work"/cache/archives/openvpn_*.deb; do
+        dpkg-deb -x "$package" "$work/tree"
+    done
+    # Both as paths below the tree.
+    loader=$(cd "$work/tree" && find . -name 'ld-linux-*.so.*' -o -name 'ld-2.*.so' -type f | sed 's,^\./,,' | head -n 1)
+    libraries=$(cd "$work/tree" && find . -type d -path '*/lib/*-linux-gnu*' -prune | sed 's,^\.,$here,' | paste -s -d :)
+    cat >"$work/tree/openvpn" <<END
+#!/bin/sh
+here=\${0%/*}
+exec "\$here/$loader" --library-path "$libraries" "\$here/usr/sbin/openvpn" "\$@"
+END
+    chmod 755 "$work/tree/openvpn"
+    "$work/tree/openvpn" --version | grep -q "^OpenVPN $version\\." || fail "what was fetched as OpenVPN $version is another one."
+    rm -rf "$tree"
+    mv "$work/tree" "$tree"
+    rm -rf "$work"
+}
+
 # What the tests need of the kernel. Said here, because later it would show as a strange failure.
 check_kernel() {
     [ -c /dev/net/tun ] || as_root modprobe tun 2>/dev/null || true
@@ -186,4 +246,11 @@ check_rust
 install_packages "$purpose"
 fetch_mongod
 # Without tun Postern serves all the same, and says so; its tests cannot do without.
-[ "$purpose" = run ] || { fetch_npm_packages; fetch_fuzzer; check_kernel; }
+[ "$purpose" = run ] || {
+    fetch_npm_packages
+    fetch_fuzzer
+    # The daemons and clients that people have: what Debian 11 ships, and what Debian 13 offers in its backports.
+    fetch_openvpn 2.5 bullseye
+    fetch_openvpn 2.7 trixie trixie-backports
+    check_kernel
+}

@@ -219,6 +219,12 @@ impl Keeper {
                     self.pause(PAUSES.0).await;
                     return Ok(Next::Look);
                 }
+                // Whom policy cannot vouch for must not stay. Its clients come back to a daemon that asks about each.
+                Pause::Unreadable => {
+                    self.here.services.metrics().count(&OPENVPN_RESTARTS, ["unreadable"]);
+                    self.finish(conversation, &running).await;
+                    return Ok(Next::Look);
+                }
                 Pause::Died => {
                     conversation.bury();
                     if serving_since.is_some_and(|since: Instant| since.elapsed() > STEADY) {

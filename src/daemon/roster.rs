@@ -18,7 +18,7 @@ use crate::{
         ids::SessionId,
         session::{EndReason, Session},
     },
-    openvpn::management::{Cid, ClientKind, ClientRow, Dialect},
+    openvpn::management::{Cid, ClientKind, ClientRow, Dialect, Status},
     services::sessions::SessionRecord,
 };
 
@@ -90,8 +90,8 @@ pub(super) struct Reconciled {
     pub records: Vec<SessionRecord>,
     /// Clients that wait for an answer nobody will give, unless their question is still on its way to us.
     pub unanswered: Vec<Cid>,
-    /// Clients that nothing is known of.
-    pub strangers: Vec<Cid>,
+    /// Clients that policy cannot vouch for: nothing is known of them, or they cannot be read.
+    pub unvouched: Vec<Cid>,
 }
 
 /// The clients of one daemon.
@@ -189,13 +189,13 @@ impl Roster {
     /// of, if the policy allows.
     pub(super) fn reconcile(
         &mut self,
-        rows: &[ClientRow],
+        status: &Status,
         at: Timestamp,
         mut adopt: impl FnMut(&ClientRow) -> Option<Client>,
     ) -> Reconciled {
         let mut result = Reconciled::default();
         let departed = std::mem::take(&mut self.departed);
-        for row in rows.iter().filter(|row| !departed.contains(&row.cid)) {
+        for row in status.clients.iter().filter(|row| !departed.contains(&row.cid)) {
             let known = self.clients.contains_key(&row.cid);
             let confirmed = self.unconfirmed.remove(&row.cid);
             match (row.address, known) {
@@ -205,7 +205,7 @@ impl Roster {
                         self.insert(row.cid, client);
                         result.records.extend(self.confirm(row));
                     }
-                    None => result.strangers.push(row.cid),
+                    None => result.unvouched.push(row.cid),
                 },
                 // Let in by the Postern before us, whose answer did not arrive.
                 (None, true) if confirmed => {
@@ -215,6 +215,12 @@ impl Roster {
                 (None, true) => {}
                 (None, false) => result.unanswered.push(row.cid),
             }
+        }
+        // They live, so what is remembered of them stays until they are gone.
+        for row in status.unreadable.iter().filter(|row| !departed.contains(&row.cid)) {
+            self.unconfirmed.remove(&row.cid);
+            self.leaving(row.cid, EndReason::Disconnected);
+            result.unvouched.push(row.cid);
         }
         let vanished = std::mem::take(&mut self.unconfirmed);
         let vanished = vanished.into_iter().filter_map(|cid| ended(self.remove(cid)?, at, EndReason::DaemonEnded));
@@ -273,7 +279,7 @@ fn ended(client: Client, at: Timestamp, otherwise: EndReason) -> Option<SessionR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::samples;
+    use crate::{daemon::samples, openvpn::management::UnreadableRow};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -297,6 +303,10 @@ mod tests {
             bytes_sent: 20,
             since: 7,
         }
+    }
+
+    fn status(clients: impl Into<Vec<ClientRow>>) -> Status {
+        Status { clients: clients.into(), unreadable: Vec::new() }
     }
 
     fn reason(record: Option<SessionRecord>) -> Option<(EndReason, u64)> {
@@ -360,12 +370,12 @@ mod tests {
         before.admitted(Cid(4), client(4));
         let mut roster = Roster::remembered(before.to_saved());
         let rows = [row(1, Some("10.9.0.7")), row(3, Some("10.9.0.7")), row(4, None), row(5, None)];
-        let result = roster.reconcile(&rows, NOW, |_| None);
+        let result = roster.reconcile(&status(rows), NOW, |_| None);
         let began: Vec<_> = result.records.iter().filter(|record| matches!(record, SessionRecord::Began(_))).collect();
         assert_eq!(began.len(), 1, "the one whose establishment was missed");
         assert_eq!(result.records.len(), 2);
         assert_eq!(result.unanswered, [Cid(4), Cid(5)]);
-        assert!(result.strangers.is_empty());
+        assert!(result.unvouched.is_empty());
         assert_eq!(roster.find(samples::session(1).id), Some(Cid(1)), "the session keeps its id");
         assert_eq!(roster.get(Cid(1)).unwrap().session.bytes_received, 10);
         assert!(roster.get(Cid(2)).is_none() && roster.get(Cid(4)).is_none());
@@ -379,7 +389,7 @@ mod tests {
             before.leaving(Cid(n), EndReason::Moved);
         }
         let mut roster = Roster::remembered(before.to_saved());
-        let result = roster.reconcile(&[row(1, Some("10.9.0.7"))], NOW, |_| None);
+        let result = roster.reconcile(&status([row(1, Some("10.9.0.7"))]), NOW, |_| None);
         let [SessionRecord::Ended { reason: EndReason::Moved, .. }] = result.records.as_slice() else {
             panic!("{result:?}");
         };
@@ -391,9 +401,23 @@ mod tests {
     fn a_stranger_is_adopted_or_named() {
         let mut roster = Roster::remembered([]);
         let rows = [row(1, Some("10.9.0.7")), row(2, Some("10.9.0.8"))];
-        let result = roster.reconcile(&rows, NOW, |row| (row.cid == Cid(1)).then(|| client(1)));
-        assert_eq!(result.strangers, [Cid(2)]);
+        let result = roster.reconcile(&status(rows), NOW, |row| (row.cid == Cid(1)).then(|| client(1)));
+        assert_eq!(result.unvouched, [Cid(2)]);
         assert!(matches!(result.records.as_slice(), [SessionRecord::Began(_)]));
+    }
+
+    #[test]
+    fn a_client_that_cannot_be_read_is_remembered_until_it_is_gone() {
+        let mut before = Roster::default();
+        up(&mut before, 1, 1);
+        let mut roster = Roster::remembered(before.to_saved());
+        let unreadable = |cid| UnreadableRow { cid: Cid(cid), column: "Real Address" };
+        let status = Status { clients: Vec::new(), unreadable: vec![unreadable(1), unreadable(2)] };
+        let result = roster.reconcile(&status, NOW, |_| panic!("nothing is known to adopt it by"));
+        assert_eq!(result.unvouched, [Cid(1), Cid(2)]);
+        assert!(result.records.is_empty(), "nobody has left yet: {:?}", result.records);
+        assert!(!roster.get(Cid(1)).unwrap().stays());
+        assert_eq!(reason(roster.disconnected(Cid(1), 5, 6, NOW)), Some((EndReason::Disconnected, 5)));
     }
 
     #[test]
@@ -404,7 +428,7 @@ mod tests {
         assert!(roster.disconnected(Cid(1), 0, 0, NOW).is_some());
         roster.admitted(Cid(2), client(2));
         let rows = [row(1, Some("10.9.0.7")), row(2, None)];
-        let result = roster.reconcile(&rows, NOW, |_| panic!("nobody is a stranger"));
+        let result = roster.reconcile(&status(rows), NOW, |_| panic!("nobody is a stranger"));
         assert_eq!(result, Reconciled::default());
         assert!(roster.get(Cid(2)).is_some());
     }

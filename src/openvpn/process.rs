@@ -279,12 +279,12 @@ fn remembered(dir: &RuntimeDir) -> Option<State> {
     serde_json::from_slice(&std::fs::read(dir.file(RuntimeDir::STATE)).ok()?).ok()
 }
 
-/// Whether the process was started as `… --config FILE` with the file of this directory.
+/// Whether the process was started as `… --config FILE` with the file of this directory. What stands before it is not
+/// asked: `vpn.openvpn` may name a script that starts the program in its own way.
 fn is_daemon_of(pid: Pid, dir: &RuntimeDir) -> bool {
     let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let config = dir.file(RuntimeDir::CONFIG);
-    let expected: [&[u8]; 3] = [b"--config", config.as_os_str().as_encoded_bytes(), b""];
-    line.split(|&byte| byte == 0).skip(1).eq(expected)
+    line.ends_with(&[b"\0--config\0", config.as_os_str().as_encoded_bytes(), b"\0"].concat())
 }
 
 /// Start time and state letter, from `/proc/PID/stat`. The name in parentheses may hold anything, so it is read from

@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     lab::Lab,
     netns::Namespace,
+    openvpn::OpenVpn,
     wait::{wait_for, wait_until},
 };
 
@@ -35,6 +36,11 @@ impl Client {
     /// Starts it on a client machine, 0 to 2, with the profile as it was downloaded.
     pub(crate) fn start(lab: &Lab, machine: usize, profile: &str) -> Self {
         Self::launch(lab, machine, profile, &[])
+    }
+
+    /// The same of this generation of OpenVPN.
+    pub(crate) fn start_of(lab: &Lab, openvpn: OpenVpn, machine: usize, profile: &str) -> Self {
+        Self::run(&openvpn.program(), lab, machine, profile, &[])
     }
 
     /// One of many: it connects like any other, but has no device and sets no routes.
@@ -89,7 +95,13 @@ impl Client {
     /// Starts it and waits until its tunnel is up.
     #[track_caller]
     pub(crate) fn connect(lab: &Lab, machine: usize, profile: &str) -> Self {
-        let mut client = Self::start(lab, machine, profile);
+        Self::connect_of(lab, OpenVpn::Installed, machine, profile)
+    }
+
+    /// The same of this generation of OpenVPN.
+    #[track_caller]
+    pub(crate) fn connect_of(lab: &Lab, openvpn: OpenVpn, machine: usize, profile: &str) -> Self {
+        let mut client = Self::start_of(lab, openvpn, machine, profile);
         wait_until("the client to connect (its log is below)", CONNECT, || {
             assert!(client.runs(), "the client ended instead of connecting (its log is below)");
             client.connects() > 0

@@ -9,6 +9,7 @@ use crate::{
     client::Client,
     host::{Host, write_master_key},
     lab::{LAN, Lab, PAGE},
+    openvpn::OpenVpn,
     page::Probe,
     wait::{wait_for, wait_until},
 };
@@ -40,6 +41,11 @@ impl Cluster {
     /// Two hosts and a database of one member.
     pub(crate) fn of_two_hosts() -> Self {
         Self::start(2, 1)
+    }
+
+    /// The same on hosts that run this OpenVPN.
+    pub(crate) fn of_two_hosts_running(openvpn: OpenVpn) -> Self {
+        Self::start_in(Lab::new(None).running(openvpn), 2, 1)
     }
 
     /// `hosts` machines that run Postern and carry the server, on a database of `members`.
@@ -189,7 +195,13 @@ impl Cluster {
     /// the client came by; a fetch has succeeded, and the session is listed.
     #[track_caller]
     pub(crate) fn connect(&self, profile: &Profile) -> (Client, Probe, usize) {
-        let client = Client::connect(&self.lab, 0, &profile.text);
+        self.connect_of(OpenVpn::Installed, profile)
+    }
+
+    /// The same with a client of this generation of OpenVPN.
+    #[track_caller]
+    pub(crate) fn connect_of(&self, openvpn: OpenVpn, profile: &Profile) -> (Client, Probe, usize) {
+        let client = Client::connect_of(&self.lab, openvpn, 0, &profile.text);
         let number = self.number_of(client.remote());
         let probe = self.probe(0);
         probe.wait_via(self.hosts[number].lan(), std::time::Instant::now(), Duration::from_secs(10));

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     client::Client,
     cluster::{Cluster, LISTED, user_body},
+    openvpn::OpenVpn,
     wait::wait_until,
 };
 
@@ -21,15 +22,25 @@ const ORDINARY: Duration = Duration::from_millis(1500);
 
 #[test]
 fn a_crash_of_the_host_costs_its_client_a_pause_and_nothing_else() {
-    let mut cluster = Cluster::of_two_hosts();
+    crash(OpenVpn::Installed);
+}
+
+#[test]
+fn a_crash_among_openvpn_2_7_costs_no_more() {
+    crash(OpenVpn::V27);
+}
+
+/// Hosts and client are of one generation.
+fn crash(openvpn: OpenVpn) {
+    let mut cluster = Cluster::of_two_hosts_running(openvpn);
     let profile = cluster.user_with_profile("anna");
-    let (mut client, probe, host) = cluster.connect(&profile);
+    let (mut client, probe, host) = cluster.connect_of(openvpn, &profile);
     let before = client.tunnel();
 
     let moment = Instant::now();
     cluster.hosts[host].crash();
     probe.wait_via(cluster.hosts[1 - host].lan(), moment, CRASH);
-    eprintln!("crash: the page was away for {:?}", probe.longest_gap(moment));
+    eprintln!("crash, {openvpn}: the page was away for {:?}", probe.longest_gap(moment));
     assert!(client.runs(), "the same client process");
     assert_eq!(client.tunnel(), before, "the same device and address");
     assert_eq!(before.1, profile.address);
@@ -84,7 +95,16 @@ fn a_killed_daemon_is_started_again() {
 
 #[test]
 fn a_restart_of_postern_goes_unnoticed() {
-    let mut cluster = Cluster::of_two_hosts();
+    restart_postern_beneath(OpenVpn::Installed);
+}
+
+#[test]
+fn a_restart_of_postern_over_openvpn_2_7_goes_unnoticed() {
+    restart_postern_beneath(OpenVpn::V27);
+}
+
+fn restart_postern_beneath(openvpn: OpenVpn) {
+    let mut cluster = Cluster::of_two_hosts_running(openvpn);
     let profile = cluster.user_with_profile("anna");
     let (client, probe, host) = cluster.connect(&profile);
     let session = cluster.sessions(&profile)[0]["id"].clone();
@@ -121,7 +141,8 @@ fn a_restart_of_postern_goes_unnoticed() {
     let moment = Instant::now();
     cluster.api(1 - host).patch(&format!("/users/{}", profile.user), &serde_json::json!({ "disabled": true }));
     let gone = probe.wait_gone(moment, Duration::from_secs(5));
-    eprintln!("disable on an adopted daemon: the page gone after {gone:?}");
+    eprintln!("disable on an adopted daemon ({openvpn}): the page gone after {gone:?}");
+    probe.assert_stays_gone(Duration::from_secs(4));
 }
 
 #[test]

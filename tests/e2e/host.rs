@@ -69,6 +69,9 @@ url = "http://{core}:9443"
 [ops]
 listen = "127.0.0.1:9600"
 
+[vpn]
+openvpn = "{openvpn}"
+
 # Plain HTTP off loopback needs a proxy that is believed: here, everybody on the laboratory's networks.
 [proxy]
 trusted = ["203.0.113.0/24", "10.92.0.0/24"]
@@ -77,6 +80,7 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
             portal = lab.portal_of(machine),
             uri = lab.mongod().uri(),
             key = key.display(),
+            openvpn = lab.openvpn().program().display(),
         );
         fs::write(&config, text).unwrap();
         let log = lab.log(&machine.name);
@@ -296,7 +300,8 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
     pub(crate) fn daemons(&self) -> Vec<Pid> {
         let openvpn = |pid: &Pid| {
             let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-            command.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"openvpn"))
+            // A program of another Debian release is an argument of its loader.
+            command.split(|byte| *byte == 0).any(|word| word.ends_with(b"openvpn"))
         };
         self.machine.namespace.processes().into_iter().filter(openvpn).collect()
     }

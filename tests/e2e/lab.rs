@@ -24,6 +24,7 @@ use mongodb::bson::{Document, doc};
 use crate::{
     mongod::{self, Mongod},
     netns::{self, Namespace, wire},
+    openvpn::OpenVpn,
     page::Page,
     wait::wait_until,
 };
@@ -61,6 +62,7 @@ pub(crate) struct Lab {
     clients: Vec<Arc<Namespace>>,
     portal: Option<String>,
     auth: bool,
+    openvpn: OpenVpn,
     database: Arc<Namespace>,
     _others: [Arc<Namespace>; 2],
     folder: tempfile::TempDir,
@@ -111,6 +113,7 @@ impl Lab {
             clients,
             portal: portal.map(str::to_owned),
             auth: false,
+            openvpn: OpenVpn::Installed,
             database,
             _others: [switch.namespace, private],
             folder: tempfile::Builder::new().prefix("postern-e2e-").tempdir().unwrap(),
@@ -122,6 +125,17 @@ impl Lab {
     pub(crate) fn asking(mut self) -> Self {
         self.auth = true;
         self
+    }
+
+    /// The hosts are to run this OpenVPN.
+    pub(crate) fn running(mut self, openvpn: OpenVpn) -> Self {
+        self.openvpn = openvpn;
+        self
+    }
+
+    /// The OpenVPN that hosts run.
+    pub(crate) fn openvpn(&self) -> OpenVpn {
+        self.openvpn
     }
 
     /// The address under which employees reach a machine's pages.

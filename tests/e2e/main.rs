@@ -14,7 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{mongod, netns};
+use support::{mongod, netns, openvpn};
 
 mod access;
 mod api;

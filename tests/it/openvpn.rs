@@ -6,7 +6,7 @@ use postern::domain::server::Protocol;
 use postern::openvpn::RuntimeDir;
 use postern::openvpn::management::link::{AskError, Link, LinkHandle};
 use postern::openvpn::management::{
-    Cid, ClientConfig, Command, DaemonState, Dialect, Event, Farewell, Kid, Peer, Refusal, Reply, Text, parse_status,
+    Cid, ClientConfig, Command, DaemonState, Dialect, Event, Farewell, Kid, Peer, Refusal, Reply, Status, Text,
 };
 use postern::openvpn::process::{OpenVpn, Running};
 use tokio::sync::mpsc::Receiver;
@@ -14,6 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::openvpn_rig::{Namespace, PATIENCE, Pki, Tap, server};
+use crate::support::openvpn::OpenVpn as Generation;
+
+/// The daemons that hosts have.
+const DAEMONS: [Generation; 2] = [Generation::Installed, Generation::V27];
 
 /// A running daemon with its manager; killed when dropped.
 struct Daemon {
@@ -27,9 +31,9 @@ struct Daemon {
 
 impl Daemon {
     /// Starts one in the namespace of the calling thread and waits until it serves.
-    async fn start(pki: &Pki, protocol: Protocol) -> Self {
+    async fn start(pki: &Pki, protocol: Protocol, generation: Generation) -> Self {
         let dir = pki.runtime_dir();
-        let openvpn = OpenVpn::at("/usr/sbin/openvpn".as_ref()).await.unwrap();
+        let openvpn = OpenVpn::at(&generation.program()).await.unwrap();
         let running = openvpn.start(&dir, &server(protocol).to_text().unwrap()).unwrap();
         let (tap, stop) = (Tap::new(&dir), CancellationToken::new());
         let (link, events) = Link::connect(tap.socket(), PATIENCE, &TaskTracker::new(), stop.clone()).await.unwrap();
@@ -49,10 +53,10 @@ impl Daemon {
     }
 
     async fn rows(&self) -> Vec<postern::openvpn::management::ClientRow> {
-        match self.link.ask(Command::Status, PATIENCE).await.unwrap() {
-            Reply::Lines(lines) => parse_status(&lines).unwrap_or_else(|error| panic!("{error}: {lines:#?}")),
-            other => panic!("{other:?}"),
-        }
+        let reply = self.link.ask(Command::Status, PATIENCE).await.unwrap();
+        let status = Status::of(reply.clone()).unwrap().expect("it is not on hold");
+        assert!(status.unreadable.is_empty(), "{:?} in {reply:#?}", status.unreadable);
+        status.clients
     }
 
     /// The next event that is meant; others are passed over.
@@ -93,6 +97,12 @@ impl Daemon {
         (cid, peer)
     }
 
+    /// Leaves the transcript, under the name of its generation.
+    fn save(&self, name: &str, generation: Generation) {
+        let mark = if generation == Generation::V27 { "-2.7" } else { "" };
+        self.tap.save(&format!("{name}{mark}.txt"));
+    }
+
     async fn gone(&mut self, client: Cid) {
         self.next(|event| matches!(event, Event::Disconnect { cid, .. } if *cid == client).then_some(())).await;
     }
@@ -111,150 +121,161 @@ fn text(words: &str) -> Text {
 
 #[test]
 fn a_client_is_admitted_with_its_address_and_settings_and_killed_with_words() {
-    let (namespace, pki) = (Namespace::new(), Pki::new());
-    namespace.block_on(|| async {
-        let mut daemon = Daemon::start(&pki, Protocol::Udp).await;
-        let mut client = pki.client(&namespace, &pki.profile("127.0.0.1", Protocol::Udp));
-        let (cid, peer) = daemon.admit().await;
-        assert_eq!(peer.fingerprint, Some(pki.client_fingerprint()));
-        assert_eq!(peer.common_name, "client.test");
-        assert_eq!(peer.iv_plat, "linux");
-        assert_eq!(peer.dialect(), Dialect::Two);
-        assert!(peer.takes_dns_option());
-        let address = daemon
-            .next(|event| match event {
-                Event::Address { cid: who, address, primary: true } if *who == cid => Some(*address),
-                _ => None,
-            })
-            .await;
-        assert_eq!(address.to_string(), "10.88.0.77");
-        daemon.next(|event| matches!(event, Event::Established { cid: who } if *who == cid).then_some(())).await;
-        client.says("Initialization Sequence Completed");
-        let log = client.log();
-        for pushed in [
-            "route 10.77.0.0 255.255.0.0",
-            "route-gateway 10.88.0.1",
-            "topology subnet",
-            "ping 2,ping-restart 6",
-            "dns server 0 address 10.77.0.2",
-            "dns search-domains lab.example",
-            "dhcp-option DNS 10.77.0.1",
-            "ifconfig 10.88.0.77 255.255.255.0",
-        ] {
-            assert!(log.contains(pushed), "{pushed}\n{log}");
-        }
+    for generation in DAEMONS {
+        let (namespace, pki) = (Namespace::new(), Pki::new());
+        namespace.block_on(|| async {
+            let mut daemon = Daemon::start(&pki, Protocol::Udp, generation).await;
+            let mut client = pki.client(&namespace, &pki.profile("127.0.0.1", Protocol::Udp));
+            let (cid, peer) = daemon.admit().await;
+            assert_eq!(peer.fingerprint, Some(pki.client_fingerprint()));
+            assert_eq!(peer.common_name, "client.test");
+            assert_eq!(peer.iv_plat, "linux");
+            assert_eq!(peer.dialect(), Dialect::Two);
+            assert!(peer.takes_dns_option());
+            let address = daemon
+                .next(|event| match event {
+                    Event::Address { cid: who, address, primary: true } if *who == cid => Some(*address),
+                    _ => None,
+                })
+                .await;
+            assert_eq!(address.to_string(), "10.88.0.77");
+            daemon.next(|event| matches!(event, Event::Established { cid: who } if *who == cid).then_some(())).await;
+            client.says("Initialization Sequence Completed");
+            let log = client.log();
+            for pushed in [
+                "route 10.77.0.0 255.255.0.0",
+                "route-gateway 10.88.0.1",
+                "topology subnet",
+                "ping 2,ping-restart 6",
+                "dns server 0 address 10.77.0.2",
+                "dns search-domains lab.example",
+                "dhcp-option DNS 10.77.0.1",
+                "ifconfig 10.88.0.77 255.255.255.0",
+            ] {
+                assert!(log.contains(pushed), "{pushed}\n{log}");
+            }
 
-        let rows = daemon.rows().await;
-        assert_eq!((rows.len(), rows[0].cid, rows[0].address), (1, cid, Some(address)));
-        let real = peer.address.unwrap();
-        assert_eq!((rows[0].real_ip, rows[0].real_port), (real.ip(), Some(real.port())));
-        daemon.succeed(Command::ByteCount(1)).await;
-        daemon.next(|event| matches!(event, Event::ByteCount { cid: who, .. } if *who == cid).then_some(())).await;
-        daemon.succeed(Command::Kill { cid, farewell: Farewell::Final(text("Access has ended.")) }).await;
-        client.says("AUTH_FAILED,Access has ended.");
-        client.ends();
-        daemon.gone(cid).await;
-        let dead = daemon.link.ask(Command::Kill { cid: Cid(99), farewell: Farewell::Restart }, PATIENCE).await;
-        assert!(matches!(dead, Ok(Reply::Error(_))), "{dead:?}");
-        daemon.tap.save("admitted.txt");
-    });
+            let rows = daemon.rows().await;
+            assert_eq!((rows.len(), rows[0].cid, rows[0].address), (1, cid, Some(address)));
+            let real = peer.address.unwrap();
+            assert_eq!((rows[0].real_ip, rows[0].real_port), (real.ip(), Some(real.port())));
+            daemon.succeed(Command::ByteCount(1)).await;
+            daemon.next(|event| matches!(event, Event::ByteCount { cid: who, .. } if *who == cid).then_some(())).await;
+            daemon.succeed(Command::Kill { cid, farewell: Farewell::Final(text("Access has ended.")) }).await;
+            client.says("AUTH_FAILED,Access has ended.");
+            client.ends();
+            daemon.gone(cid).await;
+            let dead = daemon.link.ask(Command::Kill { cid: Cid(99), farewell: Farewell::Restart }, PATIENCE).await;
+            assert!(matches!(dead, Ok(Reply::Error(_))), "{dead:?}");
+            daemon.save("admitted", generation);
+        });
+    }
 }
 
 #[test]
 fn a_refused_client_sees_the_reason_at_once_and_ends() {
-    let (namespace, pki) = (Namespace::new(), Pki::new());
-    namespace.block_on(|| async {
-        let mut daemon = Daemon::start(&pki, Protocol::Udp).await;
-        let mut client = pki.client(&namespace, &pki.profile("127.0.0.1", Protocol::Udp));
-        let (cid, kid, peer) = daemon.newcomer().await;
-        assert_eq!(daemon.rows().await[0].address, None);
-        let refusal = Refusal::elsewhere(peer.dialect(), text("draining"));
-        daemon.succeed(Command::Refuse { cid, kid, refusal }).await;
-        client.says("TEMP[backoff 0,advance remote]:draining");
-        let (cid, kid, _) = daemon.newcomer().await;
-        daemon.succeed(Command::Refuse { cid, kid, refusal: Refusal::Final(text("Not for you.")) }).await;
-        client.says("Not for you.");
-        client.ends();
-        daemon.tap.save("refused.txt");
-    });
+    for generation in DAEMONS {
+        let (namespace, pki) = (Namespace::new(), Pki::new());
+        namespace.block_on(|| async {
+            let mut daemon = Daemon::start(&pki, Protocol::Udp, generation).await;
+            let mut client = pki.client(&namespace, &pki.profile("127.0.0.1", Protocol::Udp));
+            let (cid, kid, peer) = daemon.newcomer().await;
+            assert_eq!(daemon.rows().await[0].address, None);
+            let refusal = Refusal::elsewhere(peer.dialect(), text("draining"));
+            daemon.succeed(Command::Refuse { cid, kid, refusal }).await;
+            client.says("TEMP[backoff 0,advance remote]:draining");
+            let (cid, kid, _) = daemon.newcomer().await;
+            daemon.succeed(Command::Refuse { cid, kid, refusal: Refusal::Final(text("Not for you.")) }).await;
+            client.says("Not for you.");
+            client.ends();
+            daemon.save("refused", generation);
+        });
+    }
 }
 
 #[test]
 fn replies_leave_from_the_address_that_was_asked() {
-    let (here, there, pki) = (Namespace::new(), Namespace::new(), Pki::new());
-    let (ours, theirs) = (["10.99.0.1/24", "10.99.0.2/24", "fd99::1/64", "fd99::2/64"], ["10.99.0.9/24", "fd99::9/64"]);
-    here.cable("cable", &ours, &there, &theirs);
-    here.block_on(|| async {
-        let mut daemon = Daemon::start(&pki, Protocol::Udp).await;
-        for remote in ["10.99.0.2", "fd99::2"] {
-            let client = pki.client(&there, &pki.profile(remote, Protocol::Udp));
-            let (cid, peer) = daemon.admit().await;
-            client.says("Initialization Sequence Completed");
-            let (rows, address) = (daemon.rows().await, peer.address.unwrap());
-            assert_eq!(rows[0].real_ip, address.ip());
-            daemon.succeed(Command::Evict(text("client.test"))).await;
-            daemon.gone(cid).await;
-        }
-        daemon.tap.save("two-families.txt");
-    });
+    for generation in DAEMONS {
+        let (here, there, pki) = (Namespace::new(), Namespace::new(), Pki::new());
+        let (ours, theirs) =
+            (["10.99.0.1/24", "10.99.0.2/24", "fd99::1/64", "fd99::2/64"], ["10.99.0.9/24", "fd99::9/64"]);
+        here.cable("cable", &ours, &there, &theirs);
+        here.block_on(|| async {
+            let mut daemon = Daemon::start(&pki, Protocol::Udp, generation).await;
+            for remote in ["10.99.0.2", "fd99::2"] {
+                let client = pki.client(&there, &pki.profile(remote, Protocol::Udp));
+                let (cid, peer) = daemon.admit().await;
+                client.says("Initialization Sequence Completed");
+                let (rows, address) = (daemon.rows().await, peer.address.unwrap());
+                assert_eq!(rows[0].real_ip, address.ip());
+                daemon.succeed(Command::Evict(text("client.test"))).await;
+                daemon.gone(cid).await;
+            }
+            daemon.save("two-families", generation);
+        });
+    }
 }
 
 #[test]
 fn tcp_serves_both_families() {
-    let (namespace, pki) = (Namespace::new(), Pki::new());
-    namespace.block_on(|| async {
-        let mut daemon = Daemon::start(&pki, Protocol::Tcp).await;
-        for remote in ["127.0.0.1", "::1"] {
-            let client = pki.client(&namespace, &pki.profile(remote, Protocol::Tcp));
-            let (cid, peer) = daemon.admit().await;
-            client.says("Initialization Sequence Completed");
-            assert_eq!(daemon.rows().await[0].real_ip, peer.address.unwrap().ip());
-            daemon.succeed(Command::Kill { cid, farewell: Farewell::Final(text("bye")) }).await;
-            daemon.gone(cid).await;
-        }
-    });
+    for generation in DAEMONS {
+        let (namespace, pki) = (Namespace::new(), Pki::new());
+        namespace.block_on(|| async {
+            let mut daemon = Daemon::start(&pki, Protocol::Tcp, generation).await;
+            for remote in ["127.0.0.1", "::1"] {
+                let client = pki.client(&namespace, &pki.profile(remote, Protocol::Tcp));
+                let (cid, peer) = daemon.admit().await;
+                client.says("Initialization Sequence Completed");
+                assert_eq!(daemon.rows().await[0].real_ip, peer.address.unwrap().ip());
+                daemon.succeed(Command::Kill { cid, farewell: Farewell::Final(text("bye")) }).await;
+                daemon.gone(cid).await;
+            }
+        });
+    }
 }
 
 #[test]
 fn a_daemon_outlives_its_manager_and_is_adopted_with_its_clients() {
-    let (namespace, pki) = (Namespace::new(), Pki::new());
-    namespace.block_on(|| async {
-        let mut daemon = Daemon::start(&pki, Protocol::Udp).await;
-        let client = pki.client(&namespace, &pki.profile("127.0.0.1", Protocol::Udp));
-        let (cid, _) = daemon.admit().await;
-        client.says("Initialization Sequence Completed");
+    for generation in DAEMONS {
+        let (namespace, pki) = (Namespace::new(), Pki::new());
+        namespace.block_on(|| async {
+            let mut daemon = Daemon::start(&pki, Protocol::Udp, generation).await;
+            let client = pki.client(&namespace, &pki.profile("127.0.0.1", Protocol::Udp));
+            let (cid, _) = daemon.admit().await;
+            client.says("Initialization Sequence Completed");
 
-        daemon.stop.cancel();
-        while daemon.events.recv().await.is_some() {}
-        assert!(matches!(daemon.link.ask(Command::Pid, PATIENCE).await, Err(AskError::Closed)));
+            daemon.stop.cancel();
+            while daemon.events.recv().await.is_some() {}
+            assert!(matches!(daemon.link.ask(Command::Pid, PATIENCE).await, Err(AskError::Closed)));
 
-        let adopted = Running::adopt(&daemon.dir).unwrap().unwrap();
-        assert_eq!((adopted.pid(), adopted.started()), (daemon.running.pid(), daemon.running.started()));
-        assert!(adopted.is_alive() && adopted.runs(&server(Protocol::Udp).to_text().unwrap()));
-        assert!(!adopted.runs("port 1"));
+            let adopted = Running::adopt(&daemon.dir).unwrap().unwrap();
+            assert_eq!((adopted.pid(), adopted.started()), (daemon.running.pid(), daemon.running.started()));
+            assert!(adopted.is_alive() && adopted.runs(&server(Protocol::Udp).to_text().unwrap()));
+            assert!(!adopted.runs("port 1"));
 
-        let (socket, stop) = (daemon.dir.file(RuntimeDir::MANAGEMENT), CancellationToken::new());
-        (daemon.link, daemon.events) =
-            Link::connect(&socket, PATIENCE, &TaskTracker::new(), stop.clone()).await.unwrap();
-        assert_eq!(daemon.succeed(Command::Pid).await, format!("pid={}", adopted.pid()));
-        assert_eq!(daemon.rows().await[0].cid, cid);
-        daemon.succeed(Command::Kill { cid, farewell: Farewell::Restart }).await;
-        assert_ne!(daemon.newcomer().await.0, cid);
+            let (socket, stop) = (daemon.dir.file(RuntimeDir::MANAGEMENT), CancellationToken::new());
+            (daemon.link, daemon.events) =
+                Link::connect(&socket, PATIENCE, &TaskTracker::new(), stop.clone()).await.unwrap();
+            assert_eq!(daemon.succeed(Command::Pid).await, format!("pid={}", adopted.pid()));
+            assert_eq!(daemon.rows().await[0].cid, cid);
+            daemon.succeed(Command::Kill { cid, farewell: Farewell::Restart }).await;
+            assert_ne!(daemon.newcomer().await.0, cid);
 
-        adopted.terminate().unwrap();
-        assert!(adopted.wait_gone(PATIENCE).await.unwrap());
-        assert!(!adopted.is_alive() && !daemon.running.is_alive());
-        while daemon.events.recv().await.is_some() {}
-        assert!(daemon.running.wait_gone(PATIENCE).await.unwrap());
-        assert!(Running::adopt(&daemon.dir).unwrap().is_none());
-    });
+            adopted.terminate().unwrap();
+            assert!(adopted.wait_gone(PATIENCE).await.unwrap());
+            assert!(!adopted.is_alive() && !daemon.running.is_alive());
+            while daemon.events.recv().await.is_some() {}
+            assert!(daemon.running.wait_gone(PATIENCE).await.unwrap());
+            assert!(Running::adopt(&daemon.dir).unwrap().is_none());
+        });
+    }
 }
 
 #[test]
 fn a_killed_daemon_is_noticed_at_once_and_leaves_no_zombie() {
     let (namespace, pki) = (Namespace::new(), Pki::new());
     namespace.block_on(|| async {
-        let daemon = Daemon::start(&pki, Protocol::Udp).await;
+        let daemon = Daemon::start(&pki, Protocol::Udp, Generation::Installed).await;
         assert!(!daemon.running.wait_gone(Duration::from_millis(1)).await.unwrap());
         daemon.running.kill().unwrap();
         assert!(daemon.running.wait_gone(PATIENCE).await.unwrap());

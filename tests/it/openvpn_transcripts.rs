@@ -1,13 +1,15 @@
-//! Conversations with OpenVPN 2.6.14 as they happened, through the machine, cut in every way.
+//! Conversations with OpenVPN 2.6.14 and 2.7.8 as they happened, through the machine, cut in every way.
 
 use postern::openvpn::management::{
     Cid, ClientConfig, Command, Event, Farewell, Kid, Machine, Output, Refusal, Reply, Text,
 };
 
-const TRANSCRIPTS: [(&str, &str); 3] = [
+const TRANSCRIPTS: [(&str, &str); 5] = [
     ("admitted", include_str!("transcripts/admitted.txt")),
+    ("admitted-2.7", include_str!("transcripts/admitted-2.7.txt")),
     ("refused", include_str!("transcripts/refused.txt")),
     ("two-families", include_str!("transcripts/two-families.txt")),
+    ("two-families-2.7", include_str!("transcripts/two-families-2.7.txt")),
 ];
 
 /// Something that happens to the machine.

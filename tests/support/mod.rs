@@ -5,3 +5,4 @@ pub(crate) mod issuer;
 pub(crate) mod mongod;
 pub(crate) mod netns;
 pub(crate) mod oidc_provider;
+pub(crate) mod openvpn;

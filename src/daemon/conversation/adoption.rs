@@ -12,7 +12,7 @@ use crate::{
         roster::{Client, real_address},
     },
     domain::{access::Snapshot, ids::ServerId, session::Session},
-    openvpn::management::{ClientRow, Command, Farewell, Reply, link::AskError, parse_status},
+    openvpn::management::{ClientRow, Command, Farewell, Reply, Status, link::AskError},
 };
 
 /// How long questions of clients may be on their way to us after a status that lists them.
@@ -21,23 +21,24 @@ const QUESTION_LAG: Duration = Duration::from_millis(300);
 impl Conversation {
     /// The daemon said who is connected.
     pub(super) async fn reconcile(&mut self, reply: Result<Reply, AskError>) -> Result<(), AskError> {
-        let rows = match reply? {
-            Reply::Lines(lines) => {
-                // Only a daemon that serves has a status. An adopted one reports no change of state.
+        let status = match Status::of(reply?) {
+            // Only a daemon that serves has a status. An adopted one reports no change of state.
+            Ok(Some(status)) => {
                 self.serving = true;
-                parse_status(&lines)
+                status
             }
-            // A daemon that is on hold has no status, and no clients.
-            Reply::Success(_) | Reply::Error(_) => Ok(Vec::new()),
+            Ok(None) => Status::default(),
+            Err(error) => {
+                tracing::error!(event = "daemon.status_unreadable", server.id = %self.server,
+                    error = &error as &dyn std::error::Error, "the status of a daemon cannot be read");
+                self.unreadable = true;
+                return Ok(());
+            }
         };
-        let rows = rows.unwrap_or_else(|error| {
-            tracing::error!(
-                event = "daemon.status_unreadable",
-                error = &error as &dyn std::error::Error,
-                "the status of a daemon cannot be read"
-            );
-            Vec::new()
-        });
+        for row in &status.unreadable {
+            tracing::error!(event = "daemon.client_unreadable", server.id = %self.server, client = row.cid.0,
+                column = row.column, "a client that cannot be read in the daemon's status is asked to connect anew");
+        }
         let now = self.here.services.now();
         let snapshot = self.here.admission.snapshot();
         let mark = snapshot.server(self.server).map(|server| gatekeeper::pushed(server)).unwrap_or_default();
@@ -46,9 +47,9 @@ impl Conversation {
             let session = stranger(&here, server, &snapshot, row, now)?;
             Some(Client::admitted(session, row.common_name.clone(), mark.clone()))
         };
-        let result = self.roster.reconcile(&rows, now, adopt);
-        if !rows.is_empty() {
-            tracing::info!(event = "daemon.clients_adopted", server.id = %self.server, clients = rows.len(),
+        let result = self.roster.reconcile(&status, now, adopt);
+        if !status.clients.is_empty() {
+            tracing::info!(event = "daemon.clients_adopted", server.id = %self.server, clients = status.clients.len(),
                 "adopted the clients of a running daemon");
         }
         for (_, client) in self.roster.iter().filter(|(_, client)| client.up) {
@@ -56,7 +57,7 @@ impl Conversation {
         }
         self.keepsake.touch();
         self.write_down(result.records);
-        for cid in result.strangers {
+        for cid in result.unvouched {
             self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
         }
         self.unanswered = Some((Instant::now() + QUESTION_LAG, result.unanswered));

@@ -69,6 +69,8 @@ pub(super) enum Pause {
     Died,
     /// The process runs, but does not talk to us any more.
     LinkLost,
+    /// The process runs, but nobody can tell whom it serves.
+    Unreadable,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -82,6 +84,7 @@ pub(super) struct Conversation {
     roster: Roster,
     keepsake: Keepsake,
     serving: bool,
+    unreadable: bool,
     status: Option<Boxed<Result<Reply, AskError>>>,
     /// Clients that connected since the link was made.
     asked: HashSet<Cid>,
@@ -118,6 +121,7 @@ impl Conversation {
             roster,
             keepsake,
             serving: false,
+            unreadable: false,
             status: Some(Box::pin(async move { asked.ask(Command::Status, ANSWER_LIMIT).await })),
             asked: HashSet::new(),
             unanswered: None,
@@ -183,6 +187,9 @@ impl Conversation {
             };
             if done.is_err() {
                 return if running.is_alive() { Pause::LinkLost } else { Pause::Died };
+            }
+            if self.unreadable {
+                return Pause::Unreadable;
             }
             if self.serving != served {
                 return Pause::State;

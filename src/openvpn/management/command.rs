@@ -31,7 +31,7 @@ pub enum Command {
     HoldRelease,
     /// The process id.
     Pid,
-    /// Every client; answered by [`Reply::Lines`](super::Reply::Lines) for [`parse_status`](super::parse_status).
+    /// Every client; [`Status::of`](super::Status::of) reads the answer.
     Status,
     /// Reports each client's counters every so many seconds; 0 ends it.
     ByteCount(u32),

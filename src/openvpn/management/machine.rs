@@ -12,6 +12,9 @@ use super::{Cid, Command, Kid, Peer};
 /// The longest answer block that is kept, in bytes: `status 3` with some twenty thousand clients.
 const MAX_BLOCK: usize = 8 * 1024 * 1024;
 
+/// What stands in the place of an answer of which more came than is kept.
+pub(super) const TOO_LONG: &str = "the answer is too long";
+
 /// Something the daemon reports by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -214,7 +217,7 @@ impl Dialogue {
             (_, Some(error), Some(Awaited::Block { .. })) => Some(Reply::Error(cleaned(error))),
             (_, _, Some(Awaited::Block { lines, bytes })) if line == "END" => {
                 if *bytes > MAX_BLOCK {
-                    Some(Reply::Error("the answer is too long".to_owned()))
+                    Some(Reply::Error(TOO_LONG.to_owned()))
                 } else {
                     Some(Reply::Lines(std::mem::take(lines)))
                 }

@@ -27,5 +27,5 @@ pub use kind::{ClientKind, Platform, Program};
 pub use machine::{DaemonState, Event, Machine, Output, Reply};
 pub use peer::{Dialect, Peer};
 pub use push::{ClientConfig, PushError};
-pub use status::{ClientRow, StatusError, parse_status};
+pub use status::{ClientRow, Status, StatusError, UnreadableRow};
 pub use text::{Text, TextError};
