@@ -17,9 +17,10 @@ endif
 RUN_AS := $(if $(AS_ROOT),$(shell sudo -n true 2>/dev/null && echo 'sudo -E'))
 
 STATE := $(CURDIR)/.postern
+POSTERN := target/release/postern
 MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 
-.PHONY: help setup run test check fmt clippy build unit e2e doc openapi reference deny demo bench
+.PHONY: help setup run start test check fmt clippy build unit e2e doc openapi reference deny demo bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
@@ -30,16 +31,26 @@ setup: ## installs what the tests need: openvpn, nftables, a browser, node, a mo
 run: $(STATE)/postern.toml ## builds and starts Postern on this machine with its own private database
 	@deploy/dev/setup.sh run
 	POSTERN_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown) cargo build --release
+	@$(MAKE) --no-print-directory start
+
+# What `make run` does once everything is built. The daemons end with it: the variable says so to a configuration of an
+# older checkout, too.
+start: $(STATE)/postern.toml
 	@echo
-	@echo "Postern keeps everything under .postern/; delete that folder to start afresh."
-	@echo "  employees: http://127.0.0.1:8443     admins: http://127.0.0.1:9443     health: http://127.0.0.1:9600/readyz"
-	@echo "To get the first profile, type in another terminal:"
-	@echo '  TOKEN=$$($(if $(RUN_AS),sudo )target/release/postern token create --config .postern/postern.toml --name first --role owner)'
+	@echo "To open the console, type in another terminal, in this folder:"
+	@echo "  $(if $(RUN_AS),sudo )$(POSTERN) owner-link --config $(STATE)/postern.toml"
+	@echo "It prints a link that works once. After it, http://127.0.0.1:9443/setup leads step by step to the first connection."
+	@echo
+	@echo "The same by the command line, instead:"
+	@echo '  TOKEN=$$($(if $(RUN_AS),sudo )$(POSTERN) token create --config $(STATE)/postern.toml --name first --role owner)'
 	@echo '  deploy/dev/first-profile.sh http://127.0.0.1:9443 "$$TOKEN" you@example.com 10.0.0.0/8 > you.ovpn'
-	@echo "and give you.ovpn to any OpenVPN client on this machine (public_address in .postern/postern.toml is what it dials;"
+	@echo "and give you.ovpn to any OpenVPN client on this machine (public_address in $(STATE)/postern.toml is what it dials;"
 	@echo "set it to an address of this machine that others reach, and they can connect too)."
 	@echo
-	$(RUN_AS) target/release/postern serve --config $(STATE)/postern.toml
+	@echo "  employees: http://127.0.0.1:8443     admins: http://127.0.0.1:9443     health: http://127.0.0.1:9600/readyz"
+	@echo "Ctrl-C ends Postern and its VPN daemons. It keeps everything under $(STATE); delete that folder to start afresh."
+	@echo
+	@$(RUN_AS) env POSTERN_VPN__STOP_WITH_POSTERN=true $(POSTERN) serve --config $(STATE)/postern.toml
 
 $(STATE)/postern.toml:
 	@install -d -m 700 $(STATE)
@@ -47,7 +58,8 @@ $(STATE)/postern.toml:
 	    '[host]' 'name = "local"' 'data_dir = "$(STATE)/data"' 'public_address = "127.0.0.1"' \
 	    '[database]' 'mongod = "$(MONGOD)"' \
 	    '[public]' 'listen = "127.0.0.1:8443"' 'url = "http://127.0.0.1:8443"' \
-	    '[admin]' 'listen = "127.0.0.1:9443"' 'url = "http://127.0.0.1:9443"' >$@
+	    '[admin]' 'listen = "127.0.0.1:9443"' 'url = "http://127.0.0.1:9443"' \
+	    '[vpn]' 'stop_with_postern = true' >$@
 
 test: ## sets up, then formatting, lints and all tests; says how long each phase took
 	@mkdir -p target && : >target/timings

@@ -3,7 +3,8 @@
 //   WEB_PASSWORD=… HOST_PASSWORD=… mongosh "mongodb://admin@db-1/?replicaSet=rs0" apply.js
 //
 // `web` may do what the portal, the console and the jobs do, and makes a user of its own for each host that joins.
-// `host` is for VPN hosts that share one user; leave HOST_PASSWORD out if hosts join.
+// `host` is for VPN hosts that share one user (`database.uri_for_hosts`); leave HOST_PASSWORD out if hosts join, each with a
+// user of its own. Safe to repeat: an upgrade may need it, and then says so. Without WEB_PASSWORD the password of `web` stays.
 const database = process.env.DATABASE || 'postern';
 const fs = require('fs');
 const role = JSON.parse(fs.readFileSync(`${__dirname}/postern-host.json`, 'utf8'));
@@ -19,11 +20,11 @@ const run = (create, update) => {
   }
 };
 
+// Without a password the user has to be there, and keeps the one that it has.
+const user = (name, pwd, roles) =>
+  (pwd ? run({ createUser: name, pwd, roles }, { updateUser: name, pwd, roles }) : at.runCommand({ updateUser: name, roles }));
+
 run(role, { updateRole: role.createRole, privileges: role.privileges, roles: role.roles });
-const web = { pwd: process.env.WEB_PASSWORD, roles: [{ role: 'readWrite', db: database }, { role: 'dbAdmin', db: database }, { role: 'userAdmin', db: database }] };
-run({ createUser: 'web', ...web }, { updateUser: 'web', ...web });
-if (process.env.HOST_PASSWORD) {
-  const host = { pwd: process.env.HOST_PASSWORD, roles: [{ role: role.createRole, db: database }] };
-  run({ createUser: 'host', ...host }, { updateUser: 'host', ...host });
-}
+user('web', process.env.WEB_PASSWORD, ['readWrite', 'dbAdmin', 'userAdmin'].map((name) => ({ role: name, db: database })));
+if (process.env.HOST_PASSWORD) user('host', process.env.HOST_PASSWORD, [{ role: role.createRole, db: database }]);
 print(`users and roles of ${database} are in place`);

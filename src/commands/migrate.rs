@@ -4,8 +4,12 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Machine, database::Database, print};
-use crate::store::migrate::{self, Pending};
+use super::{Machine, database::Database, print, tell};
+use crate::store::{
+    Store,
+    host_user::{HostRole, role_name},
+    migrate::{self, Pending},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -40,10 +44,26 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let database = Database::open(&machine).await?;
             let applied = migrate::apply(&database.store).await?;
             show("applied", &applied, json);
+            renew_host_role(&database.store).await?;
             database.close().await;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Hosts of this release may need rights that their database role does not have yet. It is brought up to date here, before
+/// they start; where there is no such role, the first join makes it.
+async fn renew_host_role(store: &Store) -> anyhow::Result<()> {
+    let HostRole::Lacks(rights) = store.host_role_state().await? else { return Ok(()) };
+    let (role, rights) = (role_name()?, rights.join(", "));
+    match store.prepare_host_role().await? {
+        HostRole::Ready => tell(format_args!("the database role {role} of hosts now allows: {rights}")),
+        _ => tell(format_args!(
+            "the database role {role} of hosts lacks {rights}, and this user may not grant that: before hosts of this \
+             release start, run apply.js of deploy/mongodb as an administrator of the database"
+        )),
+    }
+    Ok(())
 }
 
 fn show(what: &str, migrations: &[Pending], json: bool) {

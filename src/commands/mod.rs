@@ -19,11 +19,16 @@ mod reference;
 mod serve;
 mod token;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
 use crate::{
+    config::DEFAULT_PATH,
+    domain::command_line::CommandLine,
     services::{ServiceError, backup::BackupError},
     store::{StoreError, backup::CopyError},
     telemetry::{Logs, Output},
@@ -128,6 +133,28 @@ struct Machine {
     /// The configuration file; without it /etc/postern/postern.toml, if there is one.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// Where our units' `LoadCredential=` take configurations from.
+const UNIT_CONFIGS: &str = "/etc/postern";
+
+impl Machine {
+    /// How commands are called on this machine by somebody who looks for the same configuration. A service may read a
+    /// copy that only it sees; then it is the file that its unit names.
+    fn command_line(&self) -> CommandLine {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let copy = |path: &Path| Some(path.strip_prefix(credentials.as_ref()?).ok()?.to_owned());
+        let copied = self.config.as_deref().and_then(copy);
+        let needs_root = copied.is_some() || rustix::process::geteuid().is_root();
+        let config = match (copied, &self.config) {
+            (Some(name), _) => Some(Path::new(UNIT_CONFIGS).join(name)),
+            (None, Some(path)) => Some(std::path::absolute(path).unwrap_or_else(|_unknown| path.clone())),
+            (None, None) => None,
+        };
+        let config = config.filter(|path| path != Path::new(DEFAULT_PATH));
+        let program = std::env::current_exe().unwrap_or_else(|_unknown| PathBuf::from("/usr/bin/postern"));
+        CommandLine::new(&program, config.as_deref(), needs_root)
+    }
 }
 
 /// Runs the command line of this process.

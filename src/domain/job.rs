@@ -59,6 +59,20 @@ jobs! {
 /// After a failure the next attempt comes this soon, if the period is longer.
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
+/// What was found is looked at again this soon, if the period is longer: whoever mends it should not have to wait for
+/// the alarm to end.
+const RECHECK: SignedDuration = SignedDuration::from_mins(30);
+
+impl Job {
+    /// The job whose work this one builds on: it wakes this one when it is done.
+    pub fn follows(self) -> Option<Self> {
+        match self {
+            Self::AuditVerify => Some(Self::AuditCheckpoint),
+            Self::AuditCheckpoint | Self::Retention | Self::AddressSweep | Self::UserIndex => None,
+        }
+    }
+}
+
 impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -124,7 +138,11 @@ impl JobState {
         let period = name.period();
         let due = |run: &Run| {
             let period = SignedDuration::try_from(period).unwrap_or(SignedDuration::MAX);
-            let after = if run.result == RunResult::Failed { period.min(AGAIN) } else { period };
+            let after = match run.result {
+                RunResult::Done => period,
+                RunResult::Found => period.min(RECHECK),
+                RunResult::Failed => period.min(AGAIN),
+            };
             run.started_at.saturating_add(after).unwrap_or(Timestamp::MAX)
         };
         let next_run_at = wanted_at.or_else(|| last_run.as_ref().map(due)).unwrap_or(now);
@@ -162,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_due_at_first_then_by_its_period_and_soon_after_a_failure() {
+    fn a_job_is_due_at_first_then_by_its_period_and_soon_after_a_failure_or_a_finding() {
         let began = Timestamp::UNIX_EPOCH;
         let at = |minutes| began + SignedDuration::from_mins(minutes);
         let due =
@@ -172,6 +190,8 @@ mod tests {
         assert!(due(run(RunResult::Done, began), None, 60));
         assert!(!due(run(RunResult::Failed, began), None, 4));
         assert!(due(run(RunResult::Failed, began), None, 5));
+        assert!(!due(run(RunResult::Found, began), None, 29));
+        assert!(due(run(RunResult::Found, began), None, 30), "what was found is looked at again within the hour");
         assert!(due(run(RunResult::Done, began), Some(at(1)), 1));
         assert!(due(run(RunResult::Done, at(9999)), None, 1), "a clock that was ahead stops nothing");
     }

@@ -60,6 +60,14 @@ pub struct JoinTicket {
     pub made_at: Timestamp,
     /// Until when it is good. What came of it is remembered for some time longer.
     pub good_until: Timestamp,
+    /// Whether the machine may be given the database user of the web process, where it can have none of its own. Tokens
+    /// of the previous release do not say so, and then it may not.
+    #[serde(default)]
+    pub share_database_user: bool,
+    /// The id that a new host gets, so that every attempt with this token is about the same one. The previous release
+    /// drew it when the token was used.
+    #[serde(default)]
+    pub new_host_id: Option<HostId>,
     /// Who has used it.
     #[serde(default)]
     pub redeemed: Option<Redeemed>,
@@ -75,6 +83,23 @@ pub struct Redeemed {
     pub host_id: HostId,
     /// By its key: the same machine may ask again, for instance after a crash half-way.
     pub public_key: [u8; 32],
+    /// As whom it comes to the database; not known of a host that joined by the previous release.
+    #[serde(default)]
+    pub database_user: Option<DatabaseUser>,
+}
+
+/// As whom a host comes to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseUser {
+    /// As a user of its own, which may not change policy and ends when the host is removed.
+    Own,
+    /// As the user for all hosts that `database.uri_for_hosts` of the web process names.
+    SharedByHosts,
+    /// As the user of the web process, which may read and change everything.
+    SharedWithWeb,
+    /// As nobody: the database asks no one who they are.
+    NotAsked,
 }
 
 /// One thing that a new machine looked at.

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod authority;
 pub mod chain;
 pub mod clock;
+pub mod command_line;
 pub mod drain;
 pub mod effect;
 pub mod explain;

@@ -121,7 +121,10 @@ pub async fn run_by_period(services: Services, job: Job, mut bus: Subscription, 
 fn wants(message: &BusMessage, job: Job) -> bool {
     match message {
         BusMessage::Resync => true,
-        BusMessage::Nudge(event) => Nudge::read(event) == Some(Nudge::JobChange(job)),
+        BusMessage::Nudge(event) => match Nudge::read(event) {
+            Some(Nudge::JobChange(changed)) => changed == job || Some(changed) == job.follows(),
+            _ => false,
+        },
     }
 }
 

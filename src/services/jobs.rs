@@ -83,11 +83,18 @@ impl Services {
     pub async fn run_due_job(&self, job: Job) -> Result<Option<Run>, ServiceError> {
         let state = self.job(job).await?;
         self.measure_job(job, state.last_run.as_ref());
-        if !state.is_due(self.now()) {
+        if !state.is_due(self.now()) || self.waits(&state).await? {
             return Ok(None);
         }
         let Some(run) = self.under_lease(job, true).await? else { return Ok(None) };
         Ok(run)
+    }
+
+    /// Whether there is nothing yet that a job could work on; whoever asks for a run gets one all the same.
+    async fn waits(&self, state: &JobState) -> Result<bool, ServiceError> {
+        // The trail of a new cluster is verified once somebody has signed for it; the first checkpoint wakes the job.
+        let is_asked_for = state.wanted_at.is_some();
+        Ok(state.name == Job::AuditVerify && !is_asked_for && !self.store().is_trail_signed().await?)
     }
 
     /// Says in the numbers what is known of a job's last run, on whatever host it was.
@@ -216,12 +223,29 @@ impl Services {
             ("breaks", breaks),
         ];
         let Some(first) = report.findings.first() else {
-            return Ok(Told::done(format!("{} entries are what was recorded.", report.entries), &counts));
+            let detail = match report.entries {
+                0 => "Nothing has been recorded yet.".to_owned(),
+                entries if report.is_not_yet_signed() => {
+                    format!("Entries: {entries}. None is signed for yet: the first checkpoint does that.")
+                }
+                entries => format!("{entries} entries are what was recorded."),
+            };
+            return Ok(Told::done(detail, &counts));
         };
         for finding in &report.findings {
-            tracing::error!(target: "audit", event = "audit.broken", place = finding.place, detail = finding.detail, "the trail is broken");
+            tracing::error!(
+                target: "audit",
+                event = "audit.broken",
+                place = finding.place,
+                detail = finding.detail,
+                "the audit log is not what was recorded"
+            );
         }
-        let detail = format!("The trail is not what was recorded, in {breaks} places. The first: {first}.");
+        let breaks = match breaks {
+            1 => "1 break".to_owned(),
+            breaks => format!("{breaks} breaks, the first"),
+        };
+        let detail = format!("Audit log verification failed: {breaks} at {first}.");
         Ok(Told { result: RunResult::Found, ..Told::done(detail, &counts) })
     }
 }

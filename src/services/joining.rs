@@ -6,9 +6,8 @@
 //! half-way asks again with the same key and gets the same answer, and of two machines with one token the second is
 //! refused. The master key stays where it is: a joined host serves VPN and nothing else.
 //!
-//! The way to the database is never stored. It follows from the configuration of the process that is asked: the
-//! connection string for hosts if there is one; else its own, for a database user of the host's own where this process
-//! may make one.
+//! The way to the database is never stored ([`super::host_users`]). What it needs is made within that transaction, so
+//! where it cannot be had, nothing has happened, and the token is as good as before.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,13 +20,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Act, Nudge, SOON, ServiceError, Services, limits::Limit, servers::check_port};
+pub use super::host_users::HostDatabase;
+use super::{
+    Act, Nudge, SOON, ServiceError, Services, host_users::NO_USER_OF_ITS_OWN, limits::Limit, servers::check_port,
+};
 use crate::{
     domain::{
         audit::{Action, Actor, AuditEntry},
         host::{Host, ProcessRole},
         ids::{HostId, JoinTokenId, RequestId, ServerId},
-        join::{JoinLifetime, JoinTicket, MOST_CHECKS, MachineCheck, Redeemed},
+        join::{DatabaseUser, JoinLifetime, JoinTicket, MOST_CHECKS, MachineCheck, Redeemed},
         role::Permission,
         secret::Secret,
         server::{Attachment, Port, Protocol, Server},
@@ -42,7 +44,6 @@ use crate::{
     },
     store::{
         entity::{Page, PageRequest},
-        host_user::{has_credentials, uri_of_user},
         policy::PolicyChange,
         servers::AttachmentKey,
     },
@@ -64,17 +65,6 @@ pub struct JoinAddress {
     pub pin: Option<CertificatePin>,
 }
 
-/// How hosts come to the database.
-#[derive(Debug)]
-pub struct HostDatabase {
-    /// The connection string.
-    pub uri: Secret<String>,
-    /// The name of the database.
-    pub name: String,
-    /// Whether the string is meant for hosts as it stands, rather than being this process's own.
-    pub for_hosts: bool,
-}
-
 /// A join token to be made.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +77,12 @@ pub struct NewJoinToken {
     /// How long the token is good: an hour unless told otherwise, a day at most.
     #[serde(default)]
     pub expires_in_seconds: JoinLifetime,
+    /// Whether the machine may be given the database user of the web process where it can have none of its own. Whoever
+    /// takes that machine over can then read and change everything in the database, and removing the host does not end
+    /// it: the password of that user must be changed. Not needed where the web process may make database users, nor
+    /// where its `database.uri_for_hosts` names a user for hosts.
+    #[serde(default)]
+    pub share_database_user: bool,
 }
 
 /// What became of a join token.
@@ -117,8 +113,12 @@ pub struct JoinTokenView {
     pub expires_at: Timestamp,
     /// What became of it.
     pub state: JoinTokenState,
+    /// Whether the machine may be given the database user of the web process.
+    pub share_database_user: bool,
     /// The host that came of it.
     pub host_id: Option<HostId>,
+    /// As whom that host comes to the database.
+    pub database_user: Option<DatabaseUser>,
     /// What the machine found out about itself.
     pub checks: Vec<MachineCheck>,
 }
@@ -200,6 +200,8 @@ pub struct Joined {
     pub database: String,
     /// The way there, sealed to the machine's key; base64.
     pub sealed_database_uri: String,
+    /// As whom it comes there.
+    pub database_user: DatabaseUser,
     /// The servers that it is attached to.
     pub server_ids: BTreeSet<ServerId>,
 }
@@ -223,7 +225,9 @@ impl JoinTokenView {
             created_at: ticket.made_at,
             expires_at: ticket.good_until,
             state,
+            share_database_user: ticket.share_database_user,
             host_id: ticket.redeemed.map(|redeemed| redeemed.host_id),
+            database_user: ticket.redeemed.and_then(|redeemed| redeemed.database_user),
             checks: ticket.checks,
         }
     }
@@ -235,38 +239,27 @@ impl Services {
         drop(self.0.join_address.set(address));
     }
 
-    /// Tells how hosts come to the database; the first word counts.
-    pub fn set_host_database(&self, database: HostDatabase) {
-        drop(self.0.host_database.set(database));
-    }
-
     fn join_address(&self) -> Result<&JoinAddress, ServiceError> {
         let unknown = || ServiceError::Conflict("this process does not serve the admin listener".to_owned());
         self.0.join_address.get().ok_or_else(unknown)
     }
 
-    fn host_database(&self) -> Result<&HostDatabase, ServiceError> {
-        self.0.host_database.get().ok_or_else(|| {
-            ServiceError::Conflict(
-                "the cluster's database is the private one of a single machine, which others cannot reach; move it to a \
-                 replica set first and set database.uri"
-                    .to_owned(),
-            )
-        })
-    }
-
     /// Makes a join token.
     ///
     /// # Errors
-    /// [`ServiceError::Conflict`] if a living host has the name already, or if two of the servers listen on one port.
+    /// [`ServiceError::Conflict`] if a living host has the name already, or if two of the servers listen on one port;
+    /// [`ServiceError::Invalid`] if the host could have no database user of its own and may not share the web process's.
     pub async fn create_join_token(&self, act: &Act, new: NewJoinToken) -> Result<IssuedJoinToken, ServiceError> {
         act.require(Permission::ManageHosts)?;
         if !new.server_ids.is_empty() {
             act.require(Permission::ManageServers)?;
         }
         let address = self.join_address()?;
-        self.host_database()?;
         self.master_key()?;
+        let expected = self.expected_database_user().await?;
+        if expected == DatabaseUser::SharedWithWeb && !new.share_database_user {
+            return Err(ServiceError::invalid("share_database_user", NO_USER_OF_ITS_OWN));
+        }
         let now = self.now();
         let good_until = now + SignedDuration::from_secs(new.expires_in_seconds.seconds().into());
         let ticket = JoinTicket {
@@ -276,6 +269,8 @@ impl Services {
             made_by: act.actor.to_string(),
             made_at: now,
             good_until,
+            share_database_user: new.share_database_user,
+            new_host_id: Some(self.new_id()),
             redeemed: None,
             checks: Vec::new(),
         };
@@ -284,7 +279,7 @@ impl Services {
         let stored = &Ticket { expires_at: good_until + REMEMBERED, body: ticket.clone() };
         let changes = json!({
             "host_name": [null, ticket.host_name], "server_ids": [null, ticket.server_ids],
-            "expires_at": [null, good_until],
+            "expires_at": [null, good_until], "share_database_user": [null, ticket.share_database_user],
         });
         let entry = &self.entry(act, Action::JoinTokenCreate, &ticket.token_id, changes);
         let alive = &self.living_hosts().await?;
@@ -380,11 +375,11 @@ impl Services {
     }
 
     /// Makes the machine that holds a join token a host, and attaches it to the servers that the token names. The same
-    /// machine, known by its key, may ask again and gets the same.
+    /// machine, known by its key, may ask again and gets the same. Whatever fails here leaves the token as it was.
     ///
     /// # Errors
     /// [`ServiceError::NotFound`] for a token that is not known, [`ServiceError::Conflict`] for one that is used or
-    /// over, and for a name that a living host has. Each is recorded.
+    /// over, for a name that a living host has, and where there is no database user for the host. Each is recorded.
     pub async fn redeem_join_token(&self, request: &JoinRequest, stranger: &Stranger) -> Result<Joined, ServiceError> {
         self.limit_address(Limit::Join, stranger.address)?;
         let outcome = self.redeem(request, stranger).await;
@@ -407,9 +402,9 @@ impl Services {
     }
 
     async fn redeem(&self, request: &JoinRequest, stranger: &Stranger) -> Result<Joined, ServiceError> {
-        let database = self.host_database()?;
         let (hash, fresh): (_, HostId) = (request.shown.hash()?, self.new_id());
         let alive = &self.living_hosts().await?;
+        let access = &self.database_access(&request.shown.public_key).await?;
         let ticket = self
             .change(|tx| async move {
                 if let Some(removed) = tx.removed_host(request.shown.public_key.as_bytes()).await? {
@@ -423,31 +418,47 @@ impl Services {
                     if host.is_none_or(|host| host.value.public_key != redeemed.public_key) {
                         return Err(ServiceError::Conflict("the host has been removed since; make a new token".into()));
                     }
-                    return Ok(found.body);
+                    let user = access.give(self, redeemed.host_id, &found.body).await?;
+                    let now = Redeemed { database_user: Some(user), ..redeemed };
+                    let ticket = Ticket { body: JoinTicket { redeemed: Some(now), ..found.body }, ..found };
+                    if redeemed != now {
+                        tx.replace_join_ticket(hash.as_bytes(), &ticket).await?;
+                        let changes = json!({ "database_user": [redeemed.database_user, user] });
+                        let host = redeemed.host_id;
+                        tx.record(&self.entry(&act(host), Action::HostJoin, &host, changes)).await?;
+                    }
+                    return Ok(ticket.body);
                 }
+                let fresh = found.body.new_host_id.unwrap_or(fresh);
                 let host = self.take_name(&tx, &found.body, request, fresh, alive).await?;
                 let attached = self.attach_named(&tx, &found.body, host.id, &act(host.id)).await?;
-                let redeemed = Some(Redeemed { host_id: host.id, public_key: host.public_key });
+                // Nobody else is in a change now, so of two machines with one token only the one that becomes the host
+                // gets here; doing it again does no harm.
+                let user = access.give(self, host.id, &found.body).await?;
+                let redeemed =
+                    Some(Redeemed { host_id: host.id, public_key: host.public_key, database_user: Some(user) });
                 let ticket = Ticket { body: JoinTicket { redeemed, ..found.body }, expires_at: found.expires_at };
                 tx.replace_join_ticket(hash.as_bytes(), &ticket).await?;
                 let changes = json!({
                     "token_id": [null, ticket.body.token_id], "name": [null, host.name],
                     "public_addresses": [null, host.public_addresses], "server_ids": [null, attached],
-                    "address": [null, stranger.address],
+                    "address": [null, stranger.address], "database_user": [null, user],
                 });
                 tx.record(&self.entry(&act(host.id), Action::HostJoin, &host.id, changes)).await?;
                 Ok(ticket.body)
             })
             .await?;
-        let host_id = ticket.redeemed.map_or(fresh, |redeemed| redeemed.host_id);
+        let redeemed = ticket.redeemed.and_then(|redeemed| Some((redeemed.host_id, redeemed.database_user?)));
+        let (host_id, user) = redeemed.ok_or_else(|| ServiceError::Internal("a token that was used says so".into()))?;
         self.nudge(&Nudge::HostChange(host_id));
-        let uri = self.way_to_the_database(database, host_id, &request.shown.public_key).await?;
+        let uri = access.uri(self, host_id, user)?;
         let sealed = seal_to(&request.shown.public_key, &database_place(&host_id.to_string()), uri.expose().as_bytes());
         Ok(Joined {
             host_id,
             host_name: ticket.host_name,
-            database: database.name.clone(),
+            database: self.host_database()?.name.clone(),
             sealed_database_uri: STANDARD.encode(sealed),
+            database_user: user,
             server_ids: ticket.server_ids,
         })
     }
@@ -519,35 +530,6 @@ impl Services {
         Ok(attached)
     }
 
-    /// The connection string for one host.
-    async fn way_to_the_database(
-        &self,
-        database: &HostDatabase,
-        host: HostId,
-        key: &HostPublicKey,
-    ) -> Result<Secret<String>, ServiceError> {
-        let own = || Secret::new(database.uri.expose().clone());
-        if database.for_hosts || !has_credentials(database.uri.expose()) {
-            return Ok(own());
-        }
-        // Another machine under the name of this host gets another password, and the one before stops working.
-        let (user, key) = (user_of(host), key.to_string());
-        let password = self.master_key()?.password(&Context { collection: "hosts", id: &user, field: &key });
-        if !self.store().make_host_user(&user, password.expose()).await? {
-            tracing::warn!(event = "host_user.not_allowed", host.id = %host,
-                "this process may not make database users, so the host shares its own");
-            return Ok(own());
-        }
-        let uri = uri_of_user(database.uri.expose(), &user, password.expose(), &database.name);
-        let uri = uri.ok_or_else(|| ServiceError::Internal("database.uri is no connection string".into()))?;
-        Ok(Secret::new(uri))
-    }
-
-    /// Takes the way to the database from a host that is gone. `false` if this process may not.
-    pub(super) async fn drop_host_user(&self, host: HostId) -> Result<bool, ServiceError> {
-        Ok(self.store().drop_host_user(&user_of(host)).await?)
-    }
-
     async fn living_hosts(&self) -> Result<BTreeSet<HostId>, ServiceError> {
         let statuses = self.store().host_statuses(None).await?;
         Ok(statuses.into_iter().filter(|(_, status)| status.online).map(|(host, _)| host).collect())
@@ -567,11 +549,6 @@ impl Services {
         });
         AuditEntry { outcome: "denied".to_owned(), ..self.entry(&act, Action::HostJoin, &object, changes) }
     }
-}
-
-/// The name of a host's user in the database.
-fn user_of(host: HostId) -> String {
-    host.to_string()
 }
 
 fn unknown() -> ServiceError {

@@ -20,6 +20,7 @@ pub mod groups;
 pub mod health;
 pub mod history;
 pub mod host_rows;
+pub mod host_users;
 pub mod hosts;
 pub mod import;
 pub mod jobs;
@@ -91,6 +92,7 @@ use crate::{
         Revised, Revision,
         audit::{Action, Actor, AuditEntry},
         clock::Clock,
+        command_line::CommandLine,
         ids::{Id, RequestId},
         job::Job,
         login::Surface,
@@ -166,8 +168,9 @@ struct Inner {
     master_key: Option<MasterKey>,
     authorities: authorities::Loaded,
     join_address: OnceLock<joining::JoinAddress>,
-    host_database: OnceLock<joining::HostDatabase>,
+    host_database: OnceLock<host_users::HostDatabase>,
     urls: Urls,
+    command_line: OnceLock<CommandLine>,
     bus: OnceLock<Bus>,
     provider: Provider,
     buckets: Buckets<Whose>,
@@ -189,6 +192,7 @@ impl Services {
             join_address: OnceLock::new(),
             host_database: OnceLock::new(),
             urls: Urls::default(),
+            command_line: OnceLock::new(),
             bus: OnceLock::new(),
             buckets: Buckets::default(),
             problems: problems::Problems::default(),
@@ -199,6 +203,16 @@ impl Services {
     /// Tells under which URL browsers reach the pages of a surface; the first word counts.
     pub fn set_url(&self, surface: Surface, url: &str) {
         drop(self.0.urls.cell(surface).set(url.trim_end_matches('/').into()));
+    }
+
+    /// Tells how commands are called on this machine; later calls are ignored.
+    pub fn set_command_line(&self, line: CommandLine) {
+        drop(self.0.command_line.set(line));
+    }
+
+    /// How commands are called on this machine.
+    pub fn command_line(&self) -> &CommandLine {
+        self.0.command_line.get_or_init(CommandLine::default)
     }
 
     /// Whether that is known.

@@ -85,6 +85,12 @@ impl Store {
         Ok(self.statements().find_one(doc! {}).sort(doc! { "_id": -1 }).await?.map(|doc| doc.signed))
     }
 
+    /// Whether anybody has ever signed for the trail, as far as anything here says so.
+    pub async fn is_trail_signed(&self) -> Result<bool, StoreError> {
+        let signed = self.database().collection::<HeadDoc>(SIGNED);
+        Ok(self.last_statement().await?.is_some() || signed.find_one(doc! {}).await?.is_some())
+    }
+
     /// The heads of all chains, as they are in the trail.
     pub async fn heads(&self) -> Result<Vec<Head>, StoreError> {
         let pipeline = [

@@ -254,7 +254,9 @@ impl Opening<'_> {
             _ => None,
         };
         let url = listener.url.as_deref();
-        let site = surface.map(|surface| Arc::new(Site::new(surface, url, address, tls.is_some())));
+        let command_line = self.services.command_line();
+        let site = surface.map(|surface| Site::new(surface, url, address, tls.is_some()));
+        let site = site.map(|site| Arc::new(site.with_command_line(command_line.clone())));
         if let (Some(surface), Some(url)) = (surface, url) {
             self.services.set_url(surface, url);
         }

@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    domain::login::Surface,
+    domain::{command_line::CommandLine, login::Surface},
     services::{ServiceError, Services, logins::SignInFacts, pause::PauseFacts},
 };
 
@@ -24,6 +24,7 @@ pub(super) struct Site {
     surface: Surface,
     origin: String,
     https: bool,
+    command_line: CommandLine,
     facts: Remembered<SignInFacts>,
     pause: Remembered<Option<PauseFacts>>,
 }
@@ -71,14 +72,25 @@ impl Site {
             surface,
             https: origin.starts_with("https://"),
             origin,
+            command_line: CommandLine::default(),
             facts: Remembered::nothing(),
             pause: Remembered::nothing(),
         }
     }
 
+    /// The same on a machine where commands are called like this.
+    pub(super) fn with_command_line(self, command_line: CommandLine) -> Self {
+        Self { command_line, ..self }
+    }
+
     /// Whose pages it has.
     pub(super) fn surface(&self) -> Surface {
         self.surface
+    }
+
+    /// How commands are called on the machine that serves this site.
+    pub(super) fn command_line(&self) -> &CommandLine {
+        &self.command_line
     }
 
     /// Scheme, host and port, as browsers send it in `Origin`.

@@ -78,7 +78,7 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
 "#,
             data = data.display(),
             portal = lab.portal_of(machine),
-            uri = lab.mongod().uri(),
+            uri = lab.uri(),
             key = key.display(),
             openvpn = lab.openvpn().program().display(),
         );

@@ -26,6 +26,7 @@ use crate::{
     netns::{self, Namespace, wire},
     openvpn::OpenVpn,
     page::Page,
+    support::mongosh,
     wait::wait_until,
 };
 
@@ -121,7 +122,7 @@ impl Lab {
         }
     }
 
-    /// The database is to ask who one is.
+    /// The database is to ask who one is; its users are those of `deploy/mongodb`.
     pub(crate) fn asking(mut self) -> Self {
         self.auth = true;
         self
@@ -153,6 +154,19 @@ impl Lab {
             let is = |member, what| self.hello(member).is_some_and(|hello| hello.get_bool(what).unwrap_or(false));
             (0..members).all(|member| is(member, "secondary") || is(member, "isWritablePrimary"))
         });
+        if auth {
+            mongosh::apply(self.database.command(mongosh::program()), self.mongod().uri(), "postern");
+        }
+    }
+
+    /// The connection string of a web process; [`Self::mongod`] has that of the database's administrator.
+    pub(crate) fn uri(&self) -> String {
+        let administrator = self.mongod().uri();
+        if self.auth {
+            mongosh::uri_of(administrator, "web", mongosh::WEB_PASSWORD, "postern")
+        } else {
+            administrator.to_owned()
+        }
     }
 
     /// Starts another database in the place of the first; answers the first, which runs on until it is dropped.

@@ -29,6 +29,7 @@ mod wait;
 mod canary;
 mod drain;
 mod failover;
+mod fresh;
 mod join;
 mod layout;
 mod membership;

@@ -260,3 +260,49 @@ fn each_folder_says_what_it_is_for() {
         }
     }
 }
+
+/// Every file in which people read what to type, under `folder`.
+fn documents(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            documents(&entry, found);
+        } else if let Ok(text) = fs::read_to_string(&entry) {
+            found.push((entry, text));
+        }
+    }
+}
+
+#[test]
+fn no_document_tells_people_to_end_sessions_or_names_a_unit_that_does_not_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["docs", "deploy", "src", "templates"] {
+        documents(&root.join(folder), &mut found);
+    }
+    for file in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile"] {
+        found.push((root.join(file), fs::read_to_string(root.join(file)).unwrap()));
+    }
+    let units = MOST_EXPOSED.map(|(unit, _)| unit);
+    let (mut signals, mut named) = (0, 0);
+    for (file, text) in &found {
+        for line in text.lines() {
+            let place = format!("{}: {line}", file.display());
+            // A signal to all processes of the unit reaches the daemons, which end their sessions at it.
+            if line.contains("systemctl kill") {
+                assert!(line.contains("--kill-whom=main"), "{place}");
+                signals += 1;
+            }
+            assert!(!line.contains("pkill") && !line.contains("killall"), "{place}");
+            for command in line.split("systemctl ").skip(1) {
+                let command = command.split(['`', '"', '#']).next().unwrap();
+                let words = command.split_whitespace().map(|word| word.trim_matches(['\'', '.', ',', ';', ')']));
+                for word in words.filter(|word| word.starts_with("postern")) {
+                    let unit = word.trim_end_matches(".service");
+                    assert!(units.contains(&unit) || unit == "postern-*", "no unit is called {unit}: {place}");
+                    named += 1;
+                }
+            }
+        }
+    }
+    assert!(signals > 1 && named > 3, "{signals} {named}");
+}

@@ -1,23 +1,30 @@
 //! The database user of a host that only serves VPN, against a MongoDB that asks who one is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::Command};
 
 use mongodb::{
     Client,
-    bson::{Document, doc},
+    bson::{Bson, Document, doc},
     options::ClientOptions,
 };
 use postern::{
-    domain::secret::Secret,
+    domain::{audit::Actor, join::DatabaseUser, secret::Secret},
     keys::host::HostKey,
-    services::joining::{HostDatabase, JoinRequest, Joined, Shown, Stranger, database_place},
+    services::{
+        Act, ServiceError,
+        joining::{HostDatabase, IssuedJoinToken, JoinRequest, Joined, Shown, Stranger, database_place},
+    },
+    store::host_user::HostRole,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api_rig::{Rig, settings},
     commands::Installation,
-    support::mongod::{Mongod, Options},
+    support::{
+        mongod::{Mongod, Options},
+        mongosh::{HOST_PASSWORD, WEB_PASSWORD, apply, program, uri_of},
+    },
 };
 
 /// What the user may do: find, insert, update, remove. What is not named here, it may not touch at all.
@@ -41,33 +48,101 @@ const MAY: [(&str, &str); 17] = [
     ("users", "f"),
 ];
 
-/// A cluster on a database that asks for passwords.
+/// A cluster on a database that asks for passwords, whose users `deploy/mongodb/apply.js` has made. The process has the
+/// user `web` and no more.
 struct Cluster {
     rig: Rig,
-    set: Mongod,
+    _set: Mongod,
+    /// The connection string of the database's administrator.
+    administrator: String,
 }
+
+/// What became of an attempt to join.
+type Attempt = Result<(Joined, String), ServiceError>;
 
 impl Cluster {
     async fn new() -> Self {
+        let cluster = Self::with(|administrator, name| uri_of(administrator, "web", WEB_PASSWORD, name)).await;
+        cluster.give_hosts(&cluster.rig.database.uri, false);
+        cluster
+    }
+
+    /// One whose process connects as `uri` says, and that has not been told how hosts do.
+    async fn with(uri: impl FnOnce(&str, &str) -> String) -> Self {
         let set = Mongod::start(Options { auth: true, ..Options::default() });
-        let rig = Rig::over(set.database(), settings()).await;
-        let uri = Secret::new(rig.database.uri.clone());
-        rig.services.set_host_database(HostDatabase { uri, name: rig.database.name.clone(), for_hosts: false });
-        Self { rig, set }
+        let mut database = set.database();
+        let administrator = std::mem::take(&mut database.uri);
+        apply(Command::new(program()), &administrator, &database.name);
+        make_lesser_users(&open(&administrator, &database.name).await).await;
+        database.uri = uri(&administrator, &database.name);
+        Self { rig: Rig::over(database, settings()).await, _set: set, administrator }
+    }
+
+    fn give_hosts(&self, uri: &str, for_hosts: bool) {
+        let (uri, name) = (Secret::new(uri.to_owned()), self.rig.database.name.clone());
+        self.rig.services.set_host_database(HostDatabase { uri, name, for_hosts });
+    }
+
+    /// The database, as its administrator.
+    async fn as_administrator(&self) -> mongodb::Database {
+        open(&self.administrator, &self.rig.database.name).await
+    }
+
+    fn apply_again(&self) {
+        apply(Command::new(program()), &self.administrator, &self.rig.database.name);
+    }
+
+    /// A token, made as the API makes it.
+    async fn token(&self, body: Value) -> Result<IssuedJoinToken, ServiceError> {
+        let act = Act::of(Actor::Shell("test"));
+        self.rig.services.create_join_token(&act, serde_json::from_value(body).unwrap()).await
+    }
+
+    /// What a machine with this key gets for a token: who it is, and its way to the database.
+    async fn redeem(&self, token: &IssuedJoinToken, key: &HostKey) -> Attempt {
+        let shown = Shown { token: Secret::new(token.token.expose().clone()), public_key: key.public() };
+        let request = JoinRequest { shown, public_addresses: vec!["203.0.113.7".parse().unwrap()] };
+        let stranger = Stranger { address: "127.0.0.1".parse().unwrap(), request_id: None };
+        let joined = self.rig.services.redeem_join_token(&request, &stranger).await?;
+        let sealed = data_encoding::BASE64.decode(joined.sealed_database_uri.as_bytes()).unwrap();
+        let uri = key.open(&database_place(&joined.host_id.to_string()), &sealed).unwrap();
+        Ok((joined, String::from_utf8(uri.to_vec()).unwrap()))
     }
 
     /// Makes a machine with this key a host; answers who it is and its way to the database.
     async fn join(&self, name: &str, key: &HostKey) -> (Joined, String) {
-        let act = postern::services::Act::of(postern::domain::audit::Actor::Shell("test"));
-        let new = serde_json::from_value(json!({ "host_name": name })).unwrap();
-        let token = self.rig.services.create_join_token(&act, new).await.unwrap().token;
-        let shown = Shown { token, public_key: key.public() };
-        let request = JoinRequest { shown, public_addresses: vec!["203.0.113.7".parse().unwrap()] };
-        let stranger = Stranger { address: "127.0.0.1".parse().unwrap(), request_id: None };
-        let joined = self.rig.services.redeem_join_token(&request, &stranger).await.unwrap();
-        let sealed = data_encoding::BASE64.decode(joined.sealed_database_uri.as_bytes()).unwrap();
-        let uri = key.open(&database_place(&joined.host_id.to_string()), &sealed).unwrap();
-        (joined, String::from_utf8(uri.to_vec()).unwrap())
+        let token = self.token(json!({ "host_name": name })).await.unwrap();
+        self.redeem(&token, key).await.unwrap()
+    }
+
+    /// What the API says of a token.
+    fn shown(&self, token: &IssuedJoinToken) -> Value {
+        self.rig.owner().get(&format!("/join-tokens/{}", token.view.id))
+    }
+}
+
+/// Users that an administrator may have made instead: `poor` makes no users, `thin` makes users but no roles.
+async fn make_lesser_users(database: &mongodb::Database) {
+    let name = database.name();
+    let actions =
+        ["createUser", "dropUser", "grantRole", "revokeRole", "changePassword", "viewUser", "viewRole"].map(Bson::from);
+    let privileges = vec![doc! { "resource": { "db": name, "collection": "" }, "actions": actions.to_vec() }];
+    let role = doc! { "createRole": "usersOnly", "privileges": privileges, "roles": Vec::<Document>::new() };
+    database.run_command(role).await.unwrap();
+    let roles = |more: &[&str]| -> Vec<Document> {
+        [&["readWrite", "dbAdmin"], more].concat().iter().map(|role| doc! { "role": *role, "db": name }).collect()
+    };
+    for (user, roles) in [("poor", roles(&[])), ("thin", roles(&["usersOnly"]))] {
+        database.run_command(doc! { "createUser": user, "pwd": user, "roles": roles }).await.unwrap();
+    }
+}
+
+/// The sentence of a refusal.
+#[track_caller]
+fn refused(attempt: Attempt) -> String {
+    match attempt {
+        Err(ServiceError::Conflict(sentence)) => sentence,
+        other => panic!("not refused: {other:?}"),
     }
 }
 
@@ -189,16 +264,158 @@ async fn another_machine_under_the_name_and_a_removed_host_lose_the_way_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_may_make_no_users_shares_its_own() {
+async fn the_shipped_users_are_enough_for_ten_joins_repeated_ones_and_removals() {
     let cluster = Cluster::new().await;
     let name = &cluster.rig.database.name;
-    let admin = cluster.set.client().await.database(name);
-    let roles = mongodb::bson::bson!([{ "role": "readWrite", "db": name }]);
-    admin.run_command(doc! { "createUser": "web", "pwd": "web", "roles": roles }).await.unwrap();
-    let (_, rest) = cluster.rig.database.uri.split_once('@').unwrap();
-    let uri = format!("mongodb://web:web@{}", rest.replace("authSource=admin", &format!("authSource={name}")));
-    let store =
-        postern::store::Store::connect(&postern::store::Settings { uri, database: name.clone() }).await.unwrap();
-    assert!(!store.make_host_user("hst_1", "password").await.unwrap());
-    assert!(!store.drop_host_user("hst_1").await.unwrap());
+    let find = || doc! { "find": "hosts" };
+    let mut hosts = Vec::new();
+    for number in 1..=10_u8 {
+        let key = HostKey::from_bytes(&[number; 32]);
+        let token = cluster.token(json!({ "host_name": format!("vpn-{number}") })).await.unwrap();
+        let (joined, uri) = cluster.redeem(&token, &key).await.unwrap();
+        let (again, same) = cluster.redeem(&token, &key).await.unwrap();
+        assert_eq!((joined.host_id, &uri), (again.host_id, &same), "the same machine may ask again");
+        assert!(uri.contains(&joined.host_id.to_string()), "{number}: a user of its own");
+        let mine = open(&uri, name).await;
+        assert!(may(&mine, find()).await && !may(&mine, doc! { "insert": "hosts", "documents": [{}] }).await);
+        let shown = cluster.shown(&token);
+        assert_eq!((&shown["state"], &shown["database_user"]), (&json!("redeemed"), &json!("own")));
+        hosts.push((joined, uri));
+    }
+    // Run again, as an upgrade asks for, the file changes nothing for those who are there.
+    cluster.apply_again();
+    for (joined, uri) in hosts {
+        assert!(may(&open(&uri, name).await, find()).await, "{}", joined.host_name);
+        cluster.rig.owner().expect(204, "DELETE", &format!("/hosts/{}", joined.host_id), None);
+        assert!(open(&uri, name).await.run_command(find()).await.is_err(), "{}", joined.host_name);
+    }
+    let users = cluster.as_administrator().await.run_command(doc! { "usersInfo": 1 }).await.unwrap();
+    assert!(!users.to_string().contains("hst_"), "{users}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_role_of_an_earlier_release_lacks_is_granted_and_more_is_left_alone() {
+    let cluster = Cluster::new().await;
+    let (name, role) = (&cluster.rig.database.name, "posternHost");
+    let administrator = cluster.as_administrator().await;
+    let on = |collection: &str, actions: &[&str]| {
+        vec![doc! { "resource": { "db": name, "collection": collection }, "actions": actions.to_vec() }]
+    };
+    let usage = on("usage", &["find", "insert", "update"]);
+    administrator.run_command(doc! { "revokePrivilegesFromRole": role, "privileges": usage }).await.unwrap();
+    administrator
+        .run_command(doc! { "grantPrivilegesToRole": role, "privileges": on("of_a_later_release", &["find"]) })
+        .await
+        .unwrap();
+    let lacks = cluster.rig.store.host_role_state().await.unwrap();
+    assert_eq!(lacks, HostRole::Lacks(["find", "insert", "update"].map(|right| format!("{right} on usage")).to_vec()));
+
+    let (_, uri) = cluster.join("vpn-3", &HostKey::from_bytes(&[1; 32])).await;
+    assert_eq!(cluster.rig.store.host_role_state().await.unwrap(), HostRole::Ready);
+    let mine = open(&uri, name).await;
+    assert!(may(&mine, doc! { "find": "usage" }).await && may(&mine, doc! { "find": "of_a_later_release" }).await);
+
+    // Without the role there is one again; without a join, `postern migrate apply` sees to it.
+    administrator.run_command(doc! { "dropRole": role }).await.unwrap();
+    cluster.join("vpn-4", &HostKey::from_bytes(&[2; 32])).await;
+    administrator
+        .run_command(doc! { "revokePrivilegesFromRole": role, "privileges": on("users", &["find"]) })
+        .await
+        .unwrap();
+    let uri = &cluster.rig.database.uri;
+    let machine = Installation::with(&format!("[database]\nuri = \"{uri}\"\nname = \"{name}\"\n"), "");
+    let ran = machine.run(&["doctor"]);
+    assert!(ran.out.contains("it lacks find on users") && ran.out.contains("migrate apply"), "{ran:?}");
+    let ran = machine.run(&["migrate", "apply"]);
+    assert!(ran.code == Some(0) && ran.err.contains("now allows: find on users"), "{ran:?}");
+    assert_eq!(cluster.rig.store.host_role_state().await.unwrap(), HostRole::Ready);
+    let ran = machine.run(&["doctor"]);
+    assert!(ran.out.contains("hosts that join get a database user of their own"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_fails_for_want_of_the_role_says_what_to_run_and_spends_nothing() {
+    // Its user may make users, and no roles.
+    let cluster = Cluster::with(|administrator, name| uri_of(administrator, "thin", "thin", name)).await;
+    cluster.give_hosts(&cluster.rig.database.uri, false);
+    cluster.as_administrator().await.run_command(doc! { "dropRole": "posternHost" }).await.unwrap();
+    let owner = cluster.rig.owner();
+    let server = json!({ "name": "office", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp" });
+    let server = owner.post("/servers", &server)["id"].clone();
+    let token = cluster.token(json!({ "host_name": "vpn-3", "server_ids": [server] })).await.unwrap();
+    let key = HostKey::from_bytes(&[1; 32]);
+    for _ in 0..2 {
+        let sentence = refused(cluster.redeem(&token, &key).await);
+        for part in ["no role posternHost", "apply.js", "the join token is as good as before"] {
+            assert!(sentence.contains(part), "{part}: {sentence}");
+        }
+        assert_eq!(cluster.shown(&token)["state"], "open");
+        assert_eq!(owner.get("/hosts")["items"], json!([]), "nothing is there by half");
+        assert_eq!(owner.get(&format!("/servers/{}/hosts", server.as_str().unwrap()))["items"], json!([]));
+    }
+    cluster.apply_again();
+    // Nothing holds the token for the machine that failed.
+    let (joined, _) = cluster.redeem(&token, &HostKey::from_bytes(&[2; 32])).await.unwrap();
+    assert_eq!(cluster.shown(&token)["host_id"], json!(joined.host_id));
+    assert!(refused(cluster.redeem(&token, &key).await).contains("used by another machine"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_gets_the_web_processs_user_only_if_the_token_says_so_in_words() {
+    let cluster = Cluster::with(|administrator, name| uri_of(administrator, "poor", "poor", name)).await;
+    cluster.give_hosts(&cluster.rig.database.uri, false);
+    assert!(!cluster.rig.store.drop_host_user("hst_1").await.unwrap());
+    let owner = cluster.rig.owner();
+    let answer = owner.ask("POST", "/join-tokens", Some(&json!({ "host_name": "vpn-3" })));
+    // The listener tells where machines find it; that there is no user comes first.
+    assert_eq!(answer.checked(), 422, "{answer:?}");
+    assert_eq!(answer.json()["errors"][0]["pointer"], "/share_database_user");
+    for part in ["userAdmin", "database.uri_for_hosts", "may read and change everything"] {
+        assert!(answer.body.contains(part), "{part}: {answer:?}");
+    }
+
+    let body = json!({ "host_name": "vpn-3", "share_database_user": true });
+    let token = cluster.token(body).await.unwrap();
+    assert_eq!(cluster.shown(&token)["share_database_user"], true);
+    let (joined, uri) = cluster.redeem(&token, &HostKey::from_bytes(&[1; 32])).await.unwrap();
+    assert_eq!(uri, cluster.rig.database.uri);
+    assert_eq!(
+        (joined.database_user, &cluster.shown(&token)["database_user"]),
+        (DatabaseUser::SharedWithWeb, &json!("shared_with_web"))
+    );
+    let audit = owner.get("/audit?action=host.join")["items"][0]["changes"]["database_user"].clone();
+    assert_eq!(audit, json!([null, "shared_with_web"]));
+    let audit = owner.get("/audit?action=join_token.create")["items"][0]["changes"]["share_database_user"].clone();
+    assert_eq!(audit, json!([null, true]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_lost_between_token_and_join_refuses_and_comes_back() {
+    let cluster = Cluster::new().await;
+    let token = cluster.token(json!({ "host_name": "vpn-3" })).await.unwrap();
+    let administrator = cluster.as_administrator().await;
+    let name = &cluster.rig.database.name;
+    let roles = || vec![doc! { "role": "userAdmin", "db": name }];
+    administrator.run_command(doc! { "revokeRolesFromUser": "web", "roles": roles() }).await.unwrap();
+    let key = HostKey::from_bytes(&[1; 32]);
+    let sentence = refused(cluster.redeem(&token, &key).await);
+    assert!(sentence.contains("userAdmin") && sentence.contains("This one is as good as before"), "{sentence}");
+    assert_eq!(cluster.shown(&token)["state"], "open");
+    administrator.run_command(doc! { "grantRolesToUser": "web", "roles": roles() }).await.unwrap();
+    let (joined, _) = cluster.redeem(&token, &key).await.unwrap();
+    assert_eq!(joined.database_user, DatabaseUser::Own);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_users_can_be_made_hosts_share_the_one_that_is_configured_for_them() {
+    let cluster = Cluster::with(|administrator, name| uri_of(administrator, "poor", "poor", name)).await;
+    let name = &cluster.rig.database.name;
+    let for_hosts = uri_of(&cluster.administrator, "host", HOST_PASSWORD, name);
+    cluster.give_hosts(&for_hosts, true);
+    let (joined, uri) = cluster.join("vpn-3", &HostKey::from_bytes(&[1; 32])).await;
+    assert_eq!((joined.database_user, &uri), (DatabaseUser::SharedByHosts, &for_hosts));
+    let mine = open(&uri, name).await;
+    assert!(
+        may(&mine, doc! { "find": "hosts" }).await && !may(&mine, doc! { "insert": "hosts", "documents": [{}] }).await
+    );
 }

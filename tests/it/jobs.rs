@@ -121,17 +121,73 @@ async fn a_wish_is_obeyed_by_a_process_with_the_role_jobs_at_once_and_recorded()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_trail_is_what_the_job_says_it_found() {
+async fn a_trail_is_verified_once_somebody_has_signed_for_it() {
+    let rig = Rig::new().await;
+    let services = process(&rig).await;
+    assert_eq!(services.run_due_job(Job::AuditVerify).await.unwrap(), None, "nothing is signed for yet");
+    let asked = services.run_job(&owner(), Job::AuditVerify).await.unwrap();
+    assert_eq!((asked.result, asked.counts["breaks"], asked.counts["checkpoints"]), (RunResult::Done, 0, 0));
+    assert!(asked.detail.contains("None is signed for yet"), "{asked:?}");
+    rig.database.open().await.collection::<Document>("jobs").delete_many(doc! {}).await.unwrap();
+
+    // Both begin at once, as they do in a new cluster; the checkpoint wakes the verification long before its period.
+    let store = connect(&rig.database).await;
+    let bus = Bus::start(&store, &BusSettings::default(), &rig.tasks, &rig.stop);
+    for job in [Job::AuditVerify, Job::AuditCheckpoint] {
+        rig.tasks.spawn(jobs::run_by_period(services.clone(), job, bus.subscribe(), rig.stop.clone()));
+    }
+    let run = finished(&services, None).await;
+    assert_eq!(run.result, RunResult::Done, "{run:?}");
+    assert!(run.counts["checkpoints"] > 0, "{run:?}");
+}
+
+/// The first run of the verification that began after `before`.
+async fn finished(services: &Services, before: Option<jiff::Timestamp>) -> Run {
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    loop {
+        let last = services.job(Job::AuditVerify).await.unwrap().last_run;
+        if let Some(run) = last.filter(|run| before.is_none_or(|before| run.started_at > before)) {
+            return run;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "no verification");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_trail_is_what_the_job_says_it_found_until_it_is_whole_again() {
     let rig = Rig::new().await;
     let organization = NewOrganization { name: name("one") };
     rig.services.create_organization(&owner(), organization).await.unwrap();
     rig.services.run_job(&owner(), Job::AuditCheckpoint).await.unwrap();
     assert_eq!(rig.services.run_job(&owner(), Job::AuditVerify).await.unwrap().result, RunResult::Done);
     let trail = rig.database.open().await.collection::<Document>("audit");
+    let entry = trail.find_one(doc! { "link.seq": 2 }).await.unwrap().unwrap();
     trail.update_one(doc! { "link.seq": 2 }, doc! { "$set": { "actor": "somebody" } }).await.unwrap();
     let found = rig.services.run_job(&owner(), Job::AuditVerify).await.unwrap();
     assert_eq!((found.result, found.counts["breaks"]), (RunResult::Found, 1), "{found:?}");
     assert!(found.detail.contains("entry 2 "), "{found:?}");
+    let next = rig.services.job(Job::AuditVerify).await.unwrap().next_run_at;
+    assert!(next < found.started_at + jiff::SignedDuration::from_hours(1), "it is looked at again within the hour");
+    let broken = || {
+        let text = rig.services.metrics().exposition(&Metrics::default());
+        text.lines().find_map(|line| line.strip_prefix("postern_audit_chain_broken ").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(broken(), "1.0");
+
+    // Whoever mends it asks for another look, and the alarm is over.
+    trail.replace_one(doc! { "link.seq": 2 }, entry).await.unwrap();
+    let bus = Bus::start(&connect(&rig.database).await, &BusSettings::default(), &rig.tasks, &rig.stop);
+    let stop = rig.stop.clone();
+    rig.tasks.spawn(jobs::run_by_period(rig.services.clone(), Job::AuditVerify, bus.subscribe(), stop));
+    rig.owner().expect(202, "POST", "/jobs/audit-verify/run", None);
+    let mended = finished(&rig.services, Some(found.started_at)).await;
+    assert_eq!(mended.result, RunResult::Done, "{mended:?}");
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    while broken() != "0.0" {
+        assert!(tokio::time::Instant::now() < deadline, "the alarm goes on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 pub(crate) mod issuer;
 pub(crate) mod mongod;
+pub(crate) mod mongosh;
 pub(crate) mod netns;
 pub(crate) mod oidc_provider;
 pub(crate) mod openvpn;

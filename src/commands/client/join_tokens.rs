@@ -23,6 +23,7 @@ const VIEW: View = View {
         Column("STATE", "state", Look::Plain),
         Column("EXPIRES", "expires_at", Look::Plain),
         Column("SERVERS", "server_ids", Look::NameOf(Kind::Server)),
+        Column("DATABASE USER", "database_user", Look::Plain),
     ],
 };
 
@@ -49,6 +50,12 @@ pub(in super::super) enum Verb {
         /// How long the token is good, a day at most.
         #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
         expires_in: Duration,
+        /// Let the machine have the database user of the web process where it can have none of its own.
+        ///
+        /// Whoever takes that machine over can then read and change everything in the database, and removing the host
+        /// does not end it: the password of that user must be changed.
+        #[arg(long)]
+        share_database_user: bool,
     },
     /// List those that wait for their machines.
     List {
@@ -73,11 +80,12 @@ impl Run for Verb {
             Ok(format!("/join-tokens/{}", client.find(Kind::JoinToken, token)?))
         };
         match self {
-            Self::Create { host, servers, expires_in } => {
+            Self::Create { host, servers, expires_in, share_database_user } => {
                 let body = Body::default()
                     .set("host_name", Some(host))
                     .set("server_ids", given(client.find_all(Kind::Server, &servers)?))
-                    .set("expires_in_seconds", Some(expires_in.as_secs()));
+                    .set("expires_in_seconds", Some(expires_in.as_secs()))
+                    .set("share_database_user", share_database_user.then_some(true));
                 client.show(&Ask::post("/join-tokens").body(&body.new_object()), &NEW)
             }
             Self::List { paging } => client.list("/join-tokens", &[], &paging, &VIEW),

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    domain::{clock::SystemClock, host::ProcessRole, server::Server},
+    domain::{clock::SystemClock, host::ProcessRole, join::DatabaseUser, server::Server},
     keys::host::HostKey,
-    services::{ServiceError, Services, admission::Admission},
+    services::{ServiceError, Services, admission::Admission, host_users::HostAccess},
     store::{
         Store, StoreError,
         check::{ServerFacts, check, check_as_host},
@@ -136,6 +136,10 @@ async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
     if services.has_master_key() {
         findings.push(cluster_key(&services).await);
     }
+    if let Some(hosts) = config.host_database().filter(|_| config.roles().contains(&ProcessRole::Console)) {
+        services.set_host_database(hosts);
+        findings.push(database_users(&services).await);
+    }
     match host(config, database).await {
         Ok(finding) => findings.push(finding),
         Err(error) => findings.push(refused(&error)),
@@ -171,6 +175,31 @@ async fn cluster_key(services: &Services) -> Finding {
             "copy the key file from a host that works to keys.master_key_file",
         ),
         Err(error) => Finding::fail(MASTER_KEY, error.to_string(), "see the check of the database"),
+    }
+}
+
+/// As whom hosts that join come to the database.
+async fn database_users(services: &Services) -> Finding {
+    const CHECK: &str = "database_users";
+    match services.host_access().await {
+        Ok(HostAccess::As(DatabaseUser::Own)) => Finding::ok(CHECK, "hosts that join get a database user of their own"),
+        Ok(HostAccess::As(DatabaseUser::SharedByHosts)) => {
+            Finding::ok(CHECK, "hosts that join share the user that database.uri_for_hosts names")
+        }
+        Ok(HostAccess::As(DatabaseUser::NotAsked)) => Finding::ok(CHECK, "the database asks nobody who they are"),
+        Ok(HostAccess::As(DatabaseUser::SharedWithWeb)) => Finding::warn(
+            CHECK,
+            "this process may make no database users: no host can join, unless its join token lets it share the user of \
+             this process, which may read and change everything",
+            "run apply.js of deploy/mongodb as an administrator of the database, or set database.uri_for_hosts",
+        ),
+        Ok(HostAccess::Lacks(rights)) => Finding::warn(
+            CHECK,
+            format!("the database role of hosts is older than this release needs; it lacks {}", rights.join(", ")),
+            "postern migrate apply; if that may not grant them, run apply.js of deploy/mongodb as an administrator of the \
+             database",
+        ),
+        Err(error) => Finding::fail(CHECK, error.to_string(), "see the check of the database"),
     }
 }
 

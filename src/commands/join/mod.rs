@@ -38,7 +38,7 @@ use crate::{
     domain::{
         clock::{Clock as _, SystemClock},
         host::ProcessRole,
-        join::MachineCheck,
+        join::{DatabaseUser, MachineCheck},
         server::{Port, Protocol},
         text::{Comment, HostName, PublicAddress},
     },
@@ -101,6 +101,9 @@ struct Joined {
     host_name: HostName,
     database: String,
     sealed_database_uri: String,
+    /// Not said by a cluster of the previous release.
+    #[serde(default)]
+    database_user: Option<DatabaseUser>,
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -179,14 +182,23 @@ impl Options {
 
     /// Says what came of it, and what is left to do.
     fn conclude(&self, joined: &Joined, plan: &Plan, start: Option<&str>) {
-        let Joined { host_id, host_name, .. } = joined;
+        let Joined { host_id, host_name, database_user, .. } = joined;
         if self.json {
-            print(json!({ "host_id": host_id, "host_name": host_name, "config": self.config, "start": start }));
+            print(json!({
+                "host_id": host_id, "host_name": host_name, "config": self.config, "start": start,
+                "database_user": database_user,
+            }));
             return;
         }
         let servers: Vec<&str> = plan.servers.iter().map(|server| server.name.as_str()).collect();
         let servers = if servers.is_empty() { "no server yet".to_owned() } else { servers.join(", ") };
         print(format_args!("this machine is host {host_name} ({host_id}); it is to serve: {servers}"));
+        if *database_user == Some(DatabaseUser::SharedWithWeb) {
+            print(
+                "it shares the database user of the web process, as its join token allows: whoever takes this machine over \
+                 can read and change everything in the database",
+            );
+        }
         match start {
             None => print("its service postern-vpn is running, and starts with the machine"),
             Some(command) => print(format_args!("start it: {command}")),

@@ -46,7 +46,7 @@ pub(super) async fn run(machine: Machine, logs: &Logs) -> anyhow::Result<ExitCod
     let following = logs.follow_signals()?;
     let soft = lifecycle.soft().clone();
     lifecycle.spawn(async move { soft.run_until_cancelled(following).await.unwrap_or_default() });
-    let started = start(&config, &database, master_key, host_key, &lifecycle, began).await;
+    let started = start(&machine, &config, &database, master_key, host_key, &lifecycle, began).await;
     if started.is_err() {
         lifecycle.soft().cancel();
     }
@@ -63,6 +63,7 @@ pub(super) async fn run(machine: Machine, logs: &Logs) -> anyhow::Result<ExitCod
 
 /// Starts everything; what comes of the bringing up is told later, `None` if it worked.
 async fn start(
+    machine: &Machine,
     config: &Config,
     database: &Arc<Database>,
     master_key: Option<MasterKey>,
@@ -85,6 +86,7 @@ async fn start(
             services.set_url(surface, url);
         }
     }
+    services.set_command_line(machine.command_line());
     if let Some(database) = config.host_database() {
         services.set_host_database(database);
     }

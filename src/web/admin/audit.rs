@@ -152,10 +152,15 @@ impl Proof {
     /// What the last run of the job says.
     pub(super) fn of(job: &JobState, now: Timestamp) -> Self {
         let Some(run) = &job.last_run else {
-            let detail = "A process with the role jobs verifies the whole trail once a day.".to_owned();
-            return Self { chip: Chip::new(Tone::Calm, Icon::Ring, "Not verified yet"), detail, at: None };
+            let detail =
+                "A process with the role jobs signs for the audit log every five minutes, and verifies the whole \
+                          log after the first checkpoint and then once a day."
+                    .to_owned();
+            return Self { chip: Chip::new(Tone::Calm, Icon::Ring, "Not yet signed"), detail, at: None };
         };
+        let is_signed = run.counts.get("checkpoints").is_none_or(|count| *count > 0);
         let chip = match run.result {
+            RunResult::Done if !is_signed => Chip::new(Tone::Calm, Icon::Ring, "Not yet signed"),
             RunResult::Done => Chip::new(Tone::Good, Icon::Check, "The chain is sound"),
             RunResult::Found => Chip::new(Tone::Bad, Icon::Alert, "The chain is broken"),
             RunResult::Failed => Chip::new(Tone::Warn, Icon::Alert, "Could not be verified"),

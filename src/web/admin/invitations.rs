@@ -15,7 +15,7 @@ use super::{
 use crate::{
     domain::{
         ids::{HostId, JoinTokenId, ServerId},
-        join::{JoinLifetime, MachineCheck},
+        join::{DatabaseUser, JoinLifetime, MachineCheck},
         role::Permission,
         server::DaemonState,
     },
@@ -43,6 +43,8 @@ pub(super) struct JoinForm<'a> {
     pub(super) name: String,
     pub(super) servers: Vec<ServerChoice>,
     pub(super) chosen: BTreeSet<ServerId>,
+    /// Whether the machine may share the database user of the web process; asked only where it would have to.
+    pub(super) share: Option<bool>,
     pub(super) errors: Vec<FieldError>,
 }
 
@@ -70,6 +72,8 @@ pub(super) struct Invitation<'a> {
     pub(super) until: When,
     pub(super) is_open: bool,
     pub(super) is_expired: bool,
+    /// As whom the host comes to the database, where that is worth a sentence.
+    pub(super) access: Option<&'static str>,
     /// What to run on the machine; in the answer to the form only.
     pub(super) command: Option<String>,
     pub(super) steps: Vec<Step>,
@@ -176,6 +180,7 @@ impl<'a> Invitation<'a> {
             until: When::new(token.expires_at, desk.now),
             is_open: token.state == JoinTokenState::Open,
             is_expired: token.state == JoinTokenState::Expired,
+            access: access(token),
             command,
             steps,
             host: token.host_id.as_ref().filter(|_| host.is_some()).map(Link::to),
@@ -192,14 +197,39 @@ impl<'a> Invitation<'a> {
     }
 }
 
+/// What is worth knowing of how a host comes to the database.
+fn access(token: &JoinTokenView) -> Option<&'static str> {
+    match token.database_user {
+        Some(DatabaseUser::SharedWithWeb) => Some(
+            "It shares the database user of the web process: whoever takes this machine over can read and change everything \
+             in the database. If you remove the host, change the password of that user.",
+        ),
+        None if token.share_database_user && token.host_id.is_none() => {
+            Some("It may share the database user of the web process, if it can have none of its own.")
+        }
+        _ => None,
+    }
+}
+
+/// What the form asks about the database user, with what was ticked; nothing where the host gets another one. A cluster
+/// that takes no hosts says why when the form is sent.
+async fn share(services: &Services, ticked: bool) -> Result<Option<bool>, Problem> {
+    match services.expected_database_user().await {
+        Ok(DatabaseUser::SharedWithWeb) => Ok(Some(ticked)),
+        Ok(_) | Err(ServiceError::Conflict(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 pub(super) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
     let servers = services.server_choices(&desk.act, None).await?;
+    let share = share(&services, false).await?;
     // Most clusters have one server, and a host without any is of no use.
     let chosen = match servers.as_slice() {
         [only] => BTreeSet::from([only.id]),
         _ => BTreeSet::new(),
     };
-    Ok(desk.show(&JoinForm { desk: &desk, name: String::new(), servers, chosen, errors: Vec::new() }))
+    Ok(desk.show(&JoinForm { desk: &desk, name: String::new(), servers, chosen, share, errors: Vec::new() }))
 }
 
 pub(super) async fn create(
@@ -210,8 +240,12 @@ pub(super) async fn create(
     let chosen: BTreeSet<ServerId> = form.all("server_ids").filter_map(|id| id.parse().ok()).collect();
     let mut status = StatusCode::UNPROCESSABLE_ENTITY;
     if let Some(host_name) = form.parse("host_name", "The name") {
-        let wanted =
-            NewJoinToken { host_name, server_ids: chosen.clone(), expires_in_seconds: JoinLifetime::default() };
+        let wanted = NewJoinToken {
+            host_name,
+            server_ids: chosen.clone(),
+            expires_in_seconds: JoinLifetime::default(),
+            share_database_user: form.is_ticked("share_database_user"),
+        };
         match services.create_join_token(&desk.act, wanted).await {
             Ok(IssuedJoinToken { view, command, .. }) => {
                 desk.live = TOPICS;
@@ -223,8 +257,9 @@ pub(super) async fn create(
         }
     }
     let servers = services.server_choices(&desk.act, None).await?;
+    let share = share(&services, form.is_ticked("share_database_user")).await?;
     let name = form.text("host_name").to_owned();
-    Ok(desk.show_as(status, &JoinForm { desk: &desk, name, servers, chosen, errors: form.errors }))
+    Ok(desk.show_as(status, &JoinForm { desk: &desk, name, servers, chosen, share, errors: form.errors }))
 }
 
 pub(super) async fn show(

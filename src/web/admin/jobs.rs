@@ -68,6 +68,11 @@ impl Row {
     }
 }
 
+/// Whether none of them ever ran.
+fn never(jobs: &[JobState]) -> bool {
+    jobs.iter().all(|job| job.last_run.is_none())
+}
+
 /// "84 ms", "3.2 s".
 fn took(milliseconds: u64) -> String {
     match milliseconds {
@@ -77,12 +82,17 @@ fn took(milliseconds: u64) -> String {
 }
 
 impl<'a> Jobs<'a> {
-    /// The page of these jobs.
-    pub(super) fn new(desk: &'a Desk, jobs: Vec<JobState>) -> Self {
-        let late = |job: &JobState| desk.now.as_second() - job.next_run_at.as_second() > LATE;
-        let waits = jobs.iter().any(|job| job.last_run.is_some() && late(job));
-        let never = jobs.iter().all(|job| job.last_run.is_none());
+    /// The page of these jobs, over a database that has had its shape since `since`.
+    pub(super) fn new(desk: &'a Desk, jobs: Vec<JobState>, since: Option<Timestamp>) -> Self {
+        let late = |due: Timestamp| desk.now.as_second() - due.as_second() > LATE;
+        let waits = jobs.iter().any(|job| job.last_run.is_some() && late(job.next_run_at));
+        // In the first minutes of a cluster nothing is late.
+        let never = never(&jobs) && since.is_some_and(late);
         Self { desk, rows: jobs.into_iter().map(|job| Row::new(job, desk.now)).collect(), waits: waits || never }
+    }
+
+    fn command(&self) -> String {
+        self.desk.site.command_line().of("jobs run --due")
     }
 
     fn may_run(&self) -> bool {
@@ -93,7 +103,12 @@ impl<'a> Jobs<'a> {
 pub(super) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
     desk.live = &[Topic::Jobs];
     let jobs = services.jobs(&desk.act).await?;
-    Ok(desk.show(&Jobs::new(&desk, jobs)))
+    let since = if never(&jobs) {
+        services.migrations(&desk.act).await?.into_iter().filter_map(|migration| migration.applied_at).max()
+    } else {
+        None
+    };
+    Ok(desk.show(&Jobs::new(&desk, jobs, since)))
 }
 
 pub(super) async fn run(

@@ -51,6 +51,10 @@ impl<'a> Migrations<'a> {
         };
         Self { desk, rows: views.into_iter().rev().map(row).collect(), pending, newer }
     }
+
+    fn command(&self) -> String {
+        self.desk.site.command_line().of("migrate apply")
+    }
 }
 
 pub(super) async fn list(State(services): State<Services>, desk: Desk, _: NoQuery) -> Result<Response, Problem> {

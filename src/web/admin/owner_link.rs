@@ -8,7 +8,7 @@ use axum::{
 };
 
 use crate::{
-    domain::secret::Secret,
+    domain::{command_line::CommandLine, secret::Secret},
     services::{ServiceError, Services, logins::Use},
     web::{
         cookies::Cookie,
@@ -29,11 +29,17 @@ pub(super) struct OwnerLinkPage {
     pub(super) chrome: Chrome,
     /// What the link ends in and until when it is good; nothing if it is not.
     pub(super) link: Option<(String, When)>,
+    /// How commands are called on this machine.
+    pub(super) command_line: CommandLine,
 }
 
 impl OwnerLinkPage {
+    fn new(visit: &Visit, link: Option<(String, When)>) -> Self {
+        Self { chrome: visit.chrome.clone(), link, command_line: visit.site.command_line().clone() }
+    }
+
     fn gone(visit: &Visit) -> Response {
-        visit.show_as(StatusCode::NOT_FOUND, &Self { chrome: visit.chrome.clone(), link: None })
+        visit.show_as(StatusCode::NOT_FOUND, &Self::new(visit, None))
     }
 }
 
@@ -46,7 +52,7 @@ pub(super) async fn look(
     let response = match services.look_at_owner_link(secret.expose(), &visit.browser()).await {
         Ok(until) => {
             let link = Some((secret.expose().clone(), When::new(until, visit.now)));
-            visit.show(&OwnerLinkPage { chrome: visit.chrome.clone(), link })
+            visit.show(&OwnerLinkPage::new(&visit, link))
         }
         Err(ServiceError::NotFound(_)) => OwnerLinkPage::gone(&visit),
         Err(error) => return Err(error.into()),

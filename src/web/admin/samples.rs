@@ -1,6 +1,6 @@
 //! Every page of the console in every state, from sample data.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 use askama::Template;
 
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     domain::{
         Revised, Revision,
+        command_line::CommandLine,
         ids::{LoginId, OrganizationId, UserId},
         login::Surface,
         organization::Organization,
@@ -104,6 +105,11 @@ impl Book {
             is_google: true,
             provider: "Google",
             return_to: "/".to_owned(),
+            command_line: CommandLine::new(
+                Path::new("/usr/bin/postern"),
+                Some(Path::new("/etc/postern/web.toml")),
+                true,
+            ),
         };
         self.add("sign-in", &page(self.outside(), SignInState::Open(None)));
         self.add("sign-in-not-set-up", &page(self.outside(), SignInState::NotSetUp));
@@ -114,8 +120,11 @@ impl Book {
             self.add("refused-no-role", &page);
         }
         let link = Some(("k3Zx9".repeat(9), When::new(ago(-1), now())));
-        self.add("owner-link", &OwnerLinkPage { chrome: self.outside(), link });
-        self.add("owner-link-used", &OwnerLinkPage { chrome: self.outside(), link: None });
+        self.add("owner-link", &OwnerLinkPage { chrome: self.outside(), link, command_line: CommandLine::default() });
+        self.add(
+            "owner-link-used",
+            &OwnerLinkPage { chrome: self.outside(), link: None, command_line: CommandLine::default() },
+        );
         for (name, code) in
             [("forbidden", Code::Forbidden), ("not-found", Code::NotFound), ("away", Code::DatabaseAway)]
         {

@@ -104,12 +104,18 @@ impl Book {
         let nothing = AuditPage::new(&desk, wanted, &never, page(Vec::new()), true, None);
         self.add("audit-nothing-found", &nothing);
         let detail = format!(
-            "The trail is not what was recorded, in 2 places. The first: {} entry 17: its content is not what was recorded.",
+            "Audit log verification failed: 2 breaks, the first at {} entry 17: its content is not what was recorded.",
             id::<ChainId>(1)
         );
         let broken = Self::verified(RunResult::Found, &detail);
         let desk = self.desk_of(Role::Auditor, "/audit");
         self.add("audit-broken", &AuditPage::new(&desk, Wanted::default(), &broken, page(self.entries()), true, None));
+        let mut young =
+            Self::verified(RunResult::Done, "Entries: 5. None is signed for yet: the first checkpoint does that.");
+        if let Some(run) = &mut young.last_run {
+            run.counts.insert("checkpoints".to_owned(), 0);
+        }
+        self.add("audit-young", &AuditPage::new(&desk, Wanted::default(), &young, page(self.entries()), true, None));
         let failed = Self::verified(RunResult::Failed, "Postern cannot reach its database right now.");
         self.add("audit-empty", &AuditPage::new(&desk, Wanted::default(), &failed, page(Vec::new()), true, None));
     }
@@ -126,16 +132,17 @@ impl Book {
         };
         let all =
             |result, detail: &str| -> Vec<JobState> { Job::ALL.iter().map(|job| ran(*job, result, detail)).collect() };
-        self.add("jobs", &Jobs::new(&desk, all(RunResult::Done, "12 addresses were given back.")));
+        self.add("jobs", &Jobs::new(&desk, all(RunResult::Done, "12 addresses were given back."), None));
         let mut mixed = all(RunResult::Done, "Checkpoint 812 was signed.");
         if let [first, second, third, ..] = mixed.as_mut_slice() {
             *first = ran(first.name, RunResult::Failed, self.name);
-            *second = ran(second.name, RunResult::Found, "The trail is not what was recorded, in 2 places.");
+            *second = ran(second.name, RunResult::Found, "Audit log verification failed: 2 breaks.");
             *third = JobState::new(third.name, third.last_run.take(), Some(now()), now());
         }
-        self.add("jobs-trouble", &Jobs::new(&desk, mixed));
-        let never = Job::ALL.iter().map(|job| JobState::new(*job, None, None, now())).collect();
+        self.add("jobs-trouble", &Jobs::new(&desk, mixed, None));
+        let never = || Job::ALL.iter().map(|job| JobState::new(*job, None, None, now())).collect();
         let auditor = self.desk_of(Role::Auditor, "/jobs");
-        self.add("jobs-never", &Jobs::new(&auditor, never));
+        self.add("jobs-never", &Jobs::new(&auditor, never(), Some(ago(3))));
+        self.add("jobs-young", &Jobs::new(&auditor, never(), Some(now())));
     }
 }

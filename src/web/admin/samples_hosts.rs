@@ -16,7 +16,7 @@ use crate::{
         Revised, Revision,
         host::{HostState, ProcessRole},
         ids::{HostId, JoinTokenId, ServerId},
-        join::MachineCheck,
+        join::{DatabaseUser, MachineCheck},
         role::Role,
         server::{DaemonState, Protocol},
         text::HostName,
@@ -144,7 +144,9 @@ fn token(number: u128, state: JoinTokenState, checks: Vec<MachineCheck>) -> Join
         created_at: ago(1),
         expires_at: if state == JoinTokenState::Expired { ago(2) } else { ago(-1) },
         state,
+        share_database_user: false,
         host_id: (state == JoinTokenState::Redeemed).then(|| id::<HostId>(number)),
+        database_user: (state == JoinTokenState::Redeemed).then_some(DatabaseUser::Own),
         checks,
     }
 }
@@ -248,12 +250,18 @@ fn invitations(book: &mut Book) {
         name: String::new(),
         chosen: servers.iter().take(1).map(|server| server.id).collect(),
         servers,
+        share: None,
         errors,
     };
     let servers = || vec![choice(1, book.name), choice(2, "Laboratory")];
+    let unshared = || FieldError {
+        field: "share_database_user".to_owned(),
+        text: "This process may make no database users.".to_owned(),
+    };
     let pages = [
         ("host-join", form(servers(), Vec::new())),
         ("host-join-no-server", form(Vec::new(), Vec::new())),
+        ("host-join-shared-user", JoinForm { share: Some(false), ..form(servers(), vec![unshared()]) }),
         (
             "host-join-refused",
             form(
@@ -283,6 +291,8 @@ fn invitations(book: &mut Book) {
     let open = token(7, JoinTokenState::Open, Vec::new());
     book.add("invitation-new", &Invitation::new(&desk, &open, None, Some(command)));
     book.add("invitation-open", &Invitation::new(&desk, &open, None, None));
+    let sharing = JoinTokenView { share_database_user: true, ..open.clone() };
+    book.add("invitation-sharing", &Invitation::new(&desk, &sharing, None, None));
     let failed = vec![
         check("tun device", None),
         check("clock", Some(("40 seconds behind the database", "timedatectl set-ntp true"))),
@@ -312,6 +322,8 @@ fn invitations(book: &mut Book) {
     for (name, came) in pages {
         book.add(name, &Invitation::new(&desk, &joined, Some(&came), None));
     }
+    let shares = JoinTokenView { database_user: Some(DatabaseUser::SharedWithWeb), ..joined.clone() };
+    book.add("invitation-shares", &Invitation::new(&desk, &shares, None, None));
     book.add("invitation-removed", &Invitation::new(&desk, &joined, None, None));
     let over = token(7, JoinTokenState::Expired, Vec::new());
     book.add("invitation-expired", &Invitation::new(&desk, &over, None, None));

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     domain::{
         Revised, Revision,
+        command_line::CommandLine,
         ids::{HostId, Id, LoginId, OrganizationId, ProfileId, RequestId, ServerId, SessionId, UserId},
         profile::{Fingerprint, Profile, ProfileState},
         retention::DataKind,
@@ -190,6 +191,7 @@ impl Book {
             is_google,
             provider,
             return_to: "/".to_owned(),
+            command_line: CommandLine::default(),
         };
         let open = SignInState::Open(None);
         self.add("sign-in", &page(self.outside(), open.clone(), true, "Google"));

@@ -13,7 +13,10 @@ use super::{
     refused::{self, provider_name},
 };
 use crate::{
-    domain::login::{ReturnPath, Surface},
+    domain::{
+        command_line::CommandLine,
+        login::{ReturnPath, Surface},
+    },
     services::{
         Services,
         logins::{CallbackAnswer, CameBack},
@@ -36,6 +39,8 @@ pub(in crate::web) struct SignInPage {
     pub(in crate::web) provider: &'static str,
     pub(in crate::web) is_google: bool,
     pub(in crate::web) return_to: String,
+    /// How commands are called on this machine.
+    pub(in crate::web) command_line: CommandLine,
 }
 
 /// Whether people can sign in.
@@ -64,6 +69,7 @@ impl SignInPage {
             provider: provider_name(facts.is_google),
             is_google: facts.is_google,
             return_to: return_to.as_str().to_owned(),
+            command_line: visit.site.command_line().clone(),
         }
     }
 

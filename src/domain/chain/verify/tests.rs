@@ -313,6 +313,39 @@ fn what_came_after_the_last_statement_is_told() {
 }
 
 #[test]
+fn a_young_trail_is_not_yet_signed_and_one_that_lost_its_checkpoints_is_broken() {
+    let mut trail = Trail::new(&[3, 2], &[]);
+    trail.statements.clear();
+    let report = trail.verify();
+    assert_eq!(report.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [Break::Truncated]);
+    assert!(!report.is_not_yet_signed());
+
+    let young = |trail: &Trail| {
+        let mut verifier = Verifier::new(&checks).young();
+        trail.entries.iter().for_each(|entry| verifier.entry(entry));
+        verifier.finish()
+    };
+    let report = young(&trail);
+    assert!(report.is_not_yet_signed(), "{report:?}");
+    assert_eq!((report.entries, report.not_yet_signed), (5, 5));
+    trail.entries[1].actor.push('x');
+    assert!(!young(&trail).is_sound(), "what was changed is a break, signed for or not");
+}
+
+#[test]
+fn a_break_counts_once_a_second_reading_shows_it_too() {
+    let whole = Trail::new(&[4], &[]);
+    let mut broken = whole.clone();
+    broken.entries[1].actor.push('x');
+    let mut broken_elsewhere = whole.clone();
+    broken_elsewhere.entries[2].actor.push('x');
+    let (sound, first, other) = (whole.verify(), broken.verify(), broken_elsewhere.verify());
+    assert!(sound.clone().confirming(&first).is_sound());
+    assert!(other.confirming(&first).is_sound());
+    assert_eq!(first.clone().confirming(&first).findings, first.findings);
+}
+
+#[test]
 fn a_flood_of_breaks_is_counted_and_not_kept() {
     let mut trail = Trail::new(&[300], &[]);
     trail.entries.iter_mut().for_each(|entry| entry.actor.push('x'));
