@@ -9,6 +9,9 @@
 //! that the `reaper` names. Nothing in that loop waits for the database. When this host is to leave service, each daemon
 //! sends its clients to other hosts at the pace of its own `moves`; `drain` tells the cluster how far they have come.
 //!
+//! Where a server's routes cover its own hosts, clients are told a way to each that stays outside of the tunnel; `names`
+//! knows the addresses of those that go by a DNS name.
+//!
 //! The `canary` looks at the same servers on other hosts, from outside.
 //!
 //! What the cluster is to know leaves by queues: sessions through the `journal`, states and counters through the
@@ -30,6 +33,7 @@ mod keepsake;
 mod measure;
 mod meter;
 mod moves;
+mod names;
 mod plan;
 mod preflight;
 mod reaper;
@@ -46,6 +50,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use board::Board;
 use journal::{Journal, Writer};
+use names::Names;
 pub use preflight::preflight;
 
 use crate::{
@@ -85,6 +90,7 @@ struct Here {
     admission: Admission,
     board: Board,
     journal: Journal,
+    names: Names,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -146,6 +152,7 @@ pub fn start(
         admission,
         board: Board::default(),
         journal: Journal::default(),
+        names: Names::default(),
         tracker: tracker.clone(),
         stop: stop.clone(),
     });
@@ -153,6 +160,7 @@ pub fn start(
     let silent = CancellationToken::new();
     tracker.spawn(supervisor::run(Arc::clone(&here), silent.clone()));
     tracker.spawn(reaper::run(Arc::clone(&here), bus.subscribe(), stop.clone()));
+    tracker.spawn(names::run(Arc::clone(&here), stop.clone()));
     tracker.spawn(canary::run(Arc::clone(&here), bus.subscribe(), stop.clone()));
     tracker.spawn(meter::measure(Arc::clone(&here), stop.clone()));
     tracker.spawn(drain::run(Arc::clone(&here), stop));

@@ -13,10 +13,11 @@ use super::{
     ids::{HostId, ProfileId, ServerId, UserId},
     profile::{ProfileState, WrittenFor},
     server::Server,
+    tunnel::fixed_outside,
 };
 
 /// What a change of the policy does, in numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Effect {
     /// People who may use a server that they may not use now.
     pub users_gaining_access: u64,
@@ -36,12 +37,14 @@ pub struct Effect {
     pub daemons_restarting: u64,
     /// Daemons that stop.
     pub daemons_stopping: u64,
+    /// What is allowed, and yet likely a mistake: of the servers that change, as they would be.
+    pub warnings: Vec<String>,
 }
 
 impl Effect {
-    /// Whether nobody notices anything.
+    /// Whether nobody notices anything. A warning by itself changes nothing.
     pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
+        Self { warnings: Vec::new(), ..self.clone() } == Self::default()
     }
 }
 
@@ -151,6 +154,8 @@ impl Difference<'_> {
             };
             effect.profiles_outdated += files.iter().filter(becomes).map(|file| file.profiles).sum::<u64>();
         }
+        let servers = self.touched.servers.iter().filter_map(|id| self.after.server(*id));
+        effect.warnings = servers.flat_map(|server| server.warnings()).map(str::to_owned).collect();
         effect
     }
 
@@ -204,7 +209,9 @@ impl Difference<'_> {
             let goes_on = new.enabled && self.after.others(host_id, server_id) > 0;
             return if goes_on { Fate::Moves } else { Fate::Ends };
         }
-        if needs_restart(old, new) || !tells_the_same(old, new) { Fate::Moves } else { Fate::Stays }
+        let told = |snapshot: &Snapshot| fixed_outside(snapshot, server_id);
+        let same = tells_the_same(old, new) && told(self.before) == told(self.after);
+        if needs_restart(old, new) || !same { Fate::Moves } else { Fate::Stays }
     }
 }
 
@@ -236,7 +243,7 @@ fn needs_restart(old: &Server, new: &Server) -> bool {
     (old.network, old.port, old.protocol, old.keepalive) != (new.network, new.port, new.protocol, new.keepalive)
 }
 
-/// Whether clients that connect are told the same beside their address.
+/// Whether clients that connect are told the same by the server's settings, beside their address.
 fn tells_the_same(old: &Server, new: &Server) -> bool {
     let networks = |server: &Server| server.routes.iter().map(|route| route.network).collect::<Vec<_>>();
     networks(old) == networks(new) && (&old.dns_servers, &old.search_domains) == (&new.dns_servers, &new.search_domains)
@@ -370,6 +377,32 @@ mod tests {
         let off = changed(|server| server.enabled = false);
         let expected = Effect { users_losing_access: 2, sessions_ending: 2, daemons_stopping: 2, ..Effect::default() };
         assert_eq!(off, expected);
+    }
+
+    #[test]
+    fn a_likely_mistake_is_told_before_it_is_made() {
+        let route = serde_json::from_str(r#"{"network": "0.0.0.0/0"}"#).unwrap();
+        let blind = changed(|server| server.routes = vec![route]);
+        assert!(matches!(blind.warnings.as_slice(), [warning] if warning.contains("no DNS servers")), "{blind:?}");
+        assert!(changed(|server| server.port = 1195.try_into().unwrap()).warnings.is_empty());
+    }
+
+    #[test]
+    fn another_host_is_news_to_clients_whose_routes_cover_it() {
+        let wide =
+            Server { routes: vec![serde_json::from_str(r#"{"network": "203.0.113.0/24"}"#).unwrap()], ..server() };
+        let before = &world().with(Revision(2), [Change::Server(Box::new(wide))]);
+        let sessions = [13, 14].map(|n| Carried { profile_id: id(n), server_id: id(2), host_id: id(6) });
+        let moving = |address: &str| {
+            let host = Host { public_addresses: vec![address.parse().unwrap()], ..host(8) };
+            let changes = [Change::Host(Box::new(host)), attached(8)];
+            let after = &before.with(Revision(3), changes.clone());
+            let touched = &Touched::by(&changes, before);
+            Difference { before, after, touched, now: NOW }.effect(&sessions, &[]).sessions_moving
+        };
+        assert_eq!(moving("203.0.113.11"), 2);
+        assert_eq!(moving("198.51.100.11"), 0);
+        assert_eq!(moving("vpn-8.example.com"), 0, "what a name stands for interrupts nobody");
     }
 
     #[test]

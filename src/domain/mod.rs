@@ -39,6 +39,7 @@ pub mod settings;
 pub mod text;
 pub mod ticket;
 pub mod token;
+pub mod tunnel;
 pub mod usage;
 pub mod user;
 pub mod user_list;

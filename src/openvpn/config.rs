@@ -2,8 +2,9 @@
 //!
 //! Every value is typed so that none can break a line; the key material is checked for the same. The daemon's options
 //! are the ones whose failover and admission behaviour was measured: `management-client-auth` with
-//! `auth-user-pass-optional` (profiles carry no password), `nopool` (addresses come with the admission), `force-cookie`
-//! (no state before a client has proved its address). A profile's `server-poll-timeout` decides how fast clients leave a
+//! `auth-user-pass-optional` (profiles carry no password), `nopool` (addresses come with the admission),
+//! `allow-noncookie` (2.5 cannot prove its address before the daemon remembers it; it needs a profile's key all the same).
+//! A profile's `server-poll-timeout` decides how fast clients leave a
 //! dead host, `persist-tun` with the same address on all hosts keeps their tunnel device up meanwhile.
 //!
 //! `remote` lines say `udp` and `tcp`, also for IPv6 literals: OpenVPN 2.6 and 3 take the family from the address. A
@@ -235,7 +236,7 @@ mod tests {
             options.join("\n"),
             "mode server\ntls-server\ndev pst-1\ndev-type tun\ntopology subnet\nserver 10.8.0.0 255.255.0.0 nopool\n\
              max-clients 4096\nproto udp6\nport 1194\nmultihome\nca authorities.pem\ncert certificate.pem\nkey key.pem\n\
-             tls-crypt-v2 tls-crypt-v2.key force-cookie\ndh none\ntls-version-min 1.2\nverify-client-cert require\n\
+             tls-crypt-v2 tls-crypt-v2.key allow-noncookie\ndh none\ntls-version-min 1.2\nverify-client-cert require\n\
              remote-cert-tls client\ndata-ciphers AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305\nallow-compression no\n\
              management management.sock unix\nmanagement-hold\nmanagement-client-auth\nauth-user-pass-optional\n\
              script-security 1\nkeepalive 2 6\nreneg-sec 43200\nexplicit-exit-notify 2\npersist-tun\npersist-key\n\
@@ -262,7 +263,7 @@ mod tests {
             format!(
                 "client\ndev tun\nremote 2001:db8::1 1194 udp\n\
                  remote vpn-2.example.com 1194 tcp\nremote-random\nnobind\npersist-tun\npersist-key\n\
-                 server-poll-timeout 2\nconnect-retry 0 5\nreneg-sec 43200\nremote-cert-tls server\n\
+                 server-poll-timeout 2\nconnect-retry 0 1\nreneg-sec 43200\nremote-cert-tls server\n\
                  verify-x509-name server.postern name\nverb 3\n<ca>\n{block}\n</ca>\n<cert>\n{block}\n</cert>\n\
                  <key>\n{block}\n</key>\n<tls-crypt-v2>\n{block}\n</tls-crypt-v2>\n"
             )

@@ -1,8 +1,8 @@
 //! The first packet of a client, and whether what comes back is a daemon's answer to it.
 //!
 //! That is all of OpenVPN's wire format which is spoken here: enough to learn whether a daemon can be reached and has
-//! the right tls-crypt-v2 key, and too little to begin a TLS session. A daemon with `force-cookie` answers without
-//! remembering anything.
+//! the right tls-crypt-v2 key, and too little to begin a TLS session. A daemon answers it without remembering
+//! anything.
 //!
 //! The format is that of OpenVPN's `doc/tls-crypt-v2.txt` and of tls-crypt beneath it:
 //!
@@ -14,7 +14,7 @@
 //! - The rest: how many packets are acknowledged (1) and, where any are, their numbers (4 each) and the session id of
 //!   their sender (8); then the number of this packet (4), and what it carries.
 //! - `P_CONTROL_HARD_RESET_CLIENT_V3` has the wrapped client key behind it. Packet numbers from `0f000001` on tell a
-//!   daemon that the client would show that key again, without which `force-cookie` answers nobody.
+//!   daemon that the client would show that key again; without it, a daemon would have to remember the client.
 //! - Over TCP each packet comes after its length, 16 bits big-endian.
 
 use aes::Aes256;

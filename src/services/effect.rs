@@ -23,7 +23,7 @@ pub struct Trial(Arc<OnceLock<Effect>>);
 impl Trial {
     /// What the act would do; nothing as long as it has not been tried.
     pub fn effect(&self) -> Effect {
-        self.0.get().copied().unwrap_or_default()
+        self.0.get().cloned().unwrap_or_default()
     }
 }
 

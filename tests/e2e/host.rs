@@ -44,12 +44,12 @@ impl Host {
         fs::create_dir(&folder).unwrap();
         let data = folder.join("data");
         let config = folder.join("postern.toml");
-        let Machine { name, inet, core, .. } = machine;
+        let Machine { name, public, core, .. } = machine;
         let text = format!(
             r#"[host]
 name = "{name}"
 data_dir = "{data}"
-public_address = "{inet}"
+public_address = "{public}"
 
 [database]
 uri = "{uri}"

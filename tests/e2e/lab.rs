@@ -8,12 +8,15 @@
 //!    └──┴──┤ lan   10.93.0.0/24 ├── private  10.93.0.100 with the page; behind it 10.94.0.100
 //! ```
 //!
+//! Some laboratories have a home as well: a client machine with a private address, whose router masquerades, as most
+//! people's does, and on the internet a website that it reaches without any VPN ([`Lab::with_home`]).
+//!
 //! The private machine has no route to anything but its own network, so the page answers a client only if a host
 //! masquerades. 10.94.0.100 is the same machine under an address that no server's routes name. Every laboratory has
 //! the same addresses, in namespaces of its own, so any number can exist at a time.
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -36,6 +39,12 @@ pub(crate) const PAGE: Ipv4Addr = Ipv4Addr::new(10, 93, 0, 100);
 pub(crate) const LAN: &str = "10.93.0.0/24";
 /// The same page under an address outside of that network. Hosts can reach it.
 pub(crate) const OTHER_PAGE: Ipv4Addr = Ipv4Addr::new(10, 94, 0, 100);
+/// A page on the internet, in laboratories with a home.
+pub(crate) const WEBSITE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
+/// The same page by IPv6.
+pub(crate) const WEBSITE_SIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 200);
+/// The number of the client machine at home.
+pub(crate) const HOME: usize = CLIENTS as usize;
 const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 92, 0, 2);
 const HOSTS: u8 = 3;
 const CLIENTS: u8 = 3;
@@ -47,8 +56,10 @@ pub(crate) struct Machine {
     pub(crate) name: String,
     /// Its network stack.
     pub(crate) namespace: Arc<Namespace>,
-    /// The address that clients know.
+    /// The address at which clients find it.
     pub(crate) inet: Ipv4Addr,
+    /// What profiles call it.
+    pub(crate) public: String,
     /// The address on the management network.
     pub(crate) core: Ipv4Addr,
     /// The address on the private network, which the page sees.
@@ -65,7 +76,9 @@ pub(crate) struct Lab {
     auth: bool,
     openvpn: OpenVpn,
     database: Arc<Namespace>,
-    _others: [Arc<Namespace>; 2],
+    switch: Switch,
+    others: Vec<Arc<Namespace>>,
+    website: Option<Page>,
     folder: tempfile::TempDir,
     logs: Mutex<Vec<PathBuf>>,
 }
@@ -88,7 +101,7 @@ impl Lab {
                 switch.plug(&namespace, "core", core);
                 switch.plug(&namespace, "lan", lan);
                 namespace.ip(&format!("route add {OTHER_PAGE}/32 via {PAGE}\n"));
-                Machine { name, namespace, inet, core, lan }
+                Machine { name, namespace, inet, public: inet.to_string(), core, lan }
             })
             .collect();
 
@@ -116,7 +129,9 @@ impl Lab {
             auth: false,
             openvpn: OpenVpn::Installed,
             database,
-            _others: [switch.namespace, private],
+            switch,
+            others: vec![private],
+            website: None,
             folder: tempfile::Builder::new().prefix("postern-e2e-").tempdir().unwrap(),
             logs: Mutex::default(),
         }
@@ -125,6 +140,61 @@ impl Lab {
     /// The database is to ask who one is; its users are those of `deploy/mongodb`.
     pub(crate) fn asking(mut self) -> Self {
         self.auth = true;
+        self
+    }
+
+    /// Adds the home, its router, which is on the internet and on the management network, and the website.
+    pub(crate) fn with_home(mut self) -> Self {
+        let [router, home, website] = ["router", "home", "website"].map(|name| Arc::new(Namespace::new(name)));
+        self.switch.plug(&router, "inet", Ipv4Addr::new(203, 0, 113, 50));
+        self.switch.plug(&router, "core", Ipv4Addr::new(10, 92, 0, 50));
+        self.switch.plug(&website, "inet", WEBSITE);
+        wire(&router, "home", &home, "home");
+        router.ip("address add 192.168.7.1/24 dev home\naddress add 2001:db8:7::1/64 dev home nodad\n");
+        home.ip("address add 192.168.7.2/24 dev home\naddress add 2001:db8:7::2/64 dev home nodad\n");
+        home.ip("route add default via 192.168.7.1\nroute add default via 2001:db8:7::1\n");
+        router.run("sysctl", &["--quiet", "--write", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
+        let masquerade = "add table ip home; add chain ip home out { type nat hook postrouting priority srcnat; }; \
+            add rule ip home out oifname != \"home\" masquerade";
+        router.run("nft", &[masquerade]);
+        // IPv6 needs no masquerading: whoever is on the internet finds the way back.
+        router.ip("address add 2001:db8:113::50/64 dev inet nodad\n");
+        website.ip(&format!("address add {WEBSITE_SIX}/64 dev inet nodad\n"));
+        let machines = self.machines.iter().map(|machine| (&machine.namespace, machine.inet.octets()[3]));
+        for (machine, last) in machines {
+            machine.ip(&format!("address add {}/64 dev inet nodad\n", six(last)));
+        }
+        for there in self.machines.iter().map(|machine| &machine.namespace).chain([&website]) {
+            there.ip("route add 2001:db8:7::/64 via 2001:db8:113::50\n");
+        }
+        self.website = Some(Page::serve(&website));
+        self.clients.push(home);
+        self.others.extend([router, website]);
+        self
+    }
+
+    /// Clients reach the hosts on the management network, inside of 10.0.0.0/8: the first by its address, the others by
+    /// names.
+    pub(crate) fn reached_on_core(mut self) -> Self {
+        let mut hosts = "127.0.0.1 localhost\n".to_owned();
+        for (number, machine) in self.machines.iter_mut().enumerate() {
+            machine.inet = machine.core;
+            machine.public = machine.core.to_string();
+            if number > 0 {
+                machine.public = format!("{}.postern.test", machine.name);
+                hosts += &format!("{} {}\n", machine.core, machine.public);
+            }
+        }
+        let everybody = self.machines.iter().map(|machine| &machine.namespace).chain(&self.clients);
+        everybody.for_each(|namespace| namespace.know(&hosts));
+        self
+    }
+
+    /// Clients reach the hosts by IPv6 alone.
+    pub(crate) fn reached_by_ipv6(mut self) -> Self {
+        for machine in &mut self.machines {
+            machine.public = six(machine.inet.octets()[3]).to_string();
+        }
         self
     }
 
@@ -250,7 +320,13 @@ impl Drop for Lab {
             }
         }
         self.page.take();
+        self.website.take();
     }
+}
+
+/// The address by IPv6 of the machine on the internet with this last octet.
+fn six(last: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, last.into())
 }
 
 fn print_tail(log: &Path) {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -33,10 +33,10 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Serves on port 80 of all addresses of `namespace`.
+    /// Serves on port 80 of all addresses of `namespace`, of both families.
     pub(crate) fn serve(namespace: &Arc<Namespace>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let listener = namespace.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap());
+        let listener = namespace.enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).unwrap());
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while let Ok((visitor, from)) = listener.accept() {
@@ -65,7 +65,7 @@ fn answer(mut visitor: TcpStream, from: IpAddr) {
     let _ = visitor.set_read_timeout(Some(Duration::from_secs(2)));
     let mut lines = BufReader::new(&visitor).lines();
     while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-    let body = from.to_string();
+    let body = from.to_canonical().to_string();
     let _ = write!(visitor, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
 }
 

@@ -84,7 +84,7 @@ fn only(numbers: &[(&str, u64)]) -> Value {
     let mut effect = json!({
         "users_gaining_access": 0, "users_losing_access": 0, "sessions_ending": 0, "sessions_moving": 0,
         "profiles_outdated": 0, "profiles_ending": 0, "daemons_starting": 0, "daemons_restarting": 0,
-        "daemons_stopping": 0,
+        "daemons_stopping": 0, "warnings": [],
     });
     for (name, number) in numbers {
         effect[*name] = json!(number);
@@ -127,6 +127,10 @@ async fn a_change_that_is_tried_tells_what_it_would_do_and_does_nothing() {
     for (method, path, body, expected) in &cases {
         assert_eq!(world.tries(method, path, body.as_ref()), *expected, "{method} {path} {body:?}");
     }
+    let blind = world.tries("PATCH", &place, Some(&json!({ "routes": [{ "network": "0.0.0.0/0" }] })));
+    assert_eq!(blind["sessions_moving"], 2);
+    let warned = blind["warnings"].as_array().unwrap();
+    assert!(warned.len() == 1 && warned[0].as_str().unwrap().contains("no DNS servers"), "{blind}");
     assert_eq!(world.rig.dump().await, before);
     // What it said is what comes of it.
     world.owner.patch(&ana, &json!({ "disabled": true }));

@@ -1,8 +1,11 @@
 //! A real daemon and real clients: what is rendered is accepted, what is understood is what happened.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use postern::domain::server::Protocol;
+use postern::domain::ids::{Id as _, ServerId};
+use postern::domain::server::{Protocol, Server};
 use postern::openvpn::RuntimeDir;
 use postern::openvpn::management::link::{AskError, Link, LinkHandle};
 use postern::openvpn::management::{
@@ -86,13 +89,12 @@ impl Daemon {
     async fn admit(&mut self) -> (Cid, Peer) {
         let (cid, kid, peer) = self.newcomer().await;
         let config = ClientConfig::new("10.88.0.77".parse().unwrap(), server(Protocol::Udp).network)
-            .route("10.77.0.0/16".parse().unwrap())
+            .tunnel(&policy(), &BTreeSet::new(), &peer)
             .dns(
                 &["10.77.0.1".parse().unwrap(), "10.77.0.2".parse().unwrap()],
                 &["corp.example".parse().unwrap(), "lab.example".parse().unwrap()],
                 &peer,
-            )
-            .unwrap();
+            );
         self.succeed(Command::Admit { cid, kid, config }).await;
         (cid, peer)
     }
@@ -113,6 +115,17 @@ impl Drop for Daemon {
         let _ = self.running.kill();
         self.stop.cancel();
     }
+}
+
+/// The server as the policy has it.
+fn policy() -> Server {
+    serde_json::from_value(serde_json::json!({
+        "id": ServerId::from_parts(jiff::Timestamp::UNIX_EPOCH, 1), "name": "main", "network": "10.88.0.0/24",
+        "port": 1194, "protocol": "udp", "enabled": true, "organization_ids": [], "groups": [],
+        "routes": [{ "network": "10.77.0.0/16" }], "dns_servers": [], "search_domains": [],
+        "keepalive": { "interval": 2, "timeout": 6 },
+    }))
+    .unwrap()
 }
 
 fn text(words: &str) -> Text {
@@ -232,6 +245,49 @@ fn tcp_serves_both_families() {
             }
         });
     }
+}
+
+/// What Debian's script for resolvconf, which comes with the package, hands on.
+fn by_update_resolv_conf(pki: &Pki, environment: &str) -> String {
+    let script = std::fs::read_to_string("/etc/openvpn/update-resolv-conf").unwrap();
+    let (ours, taken) = (pki.path("resolvconf"), pki.path("resolv.conf"));
+    std::fs::write(&ours, format!("#!/bin/sh\ncat >{taken}\n")).unwrap();
+    std::fs::set_permissions(&ours, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(pki.path("script"), script.replace("/sbin/resolvconf", &ours)).unwrap();
+    let variables = environment.lines().filter_map(|line| line.split_once('='));
+    let status = std::process::Command::new("bash").arg(pki.path("script")).env_clear().envs(variables).status();
+    assert!(status.unwrap().success());
+    std::fs::read_to_string(taken).unwrap()
+}
+
+#[test]
+fn search_domains_reach_the_scripts_of_every_generation() {
+    let (namespace, pki) = (Namespace::new(), Pki::new());
+    let (up, found) = (pki.path("up"), pki.path("environment"));
+    std::fs::write(&up, format!("#!/bin/sh\nenv >{found}.new\nmv {found}.new {found}\n")).unwrap();
+    std::fs::set_permissions(&up, std::fs::Permissions::from_mode(0o755)).unwrap();
+    namespace.block_on(|| async {
+        let mut daemon = Daemon::start(&pki, Protocol::Udp, Generation::Installed).await;
+        for generation in [Generation::V25, Generation::Installed, Generation::V27] {
+            let _ = std::fs::remove_file(&found);
+            let options = ["--script-security", "2", "--up", &up];
+            let client = pki.client_of(generation, &namespace, &pki.profile("127.0.0.1", Protocol::Udp), &options);
+            let (cid, _) = daemon.admit().await;
+            client.says("Initialization Sequence Completed");
+            let environment = std::fs::read_to_string(&found).unwrap();
+            let options: Vec<_> = environment.lines().filter(|line| line.starts_with("foreign_option_")).collect();
+            let has = |what: &str| options.iter().any(|option| option.ends_with(&format!("=dhcp-option {what}")));
+            for domain in ["corp.example", "lab.example"] {
+                assert!(has(&format!("DOMAIN {domain}")), "{generation}: {options:#?}");
+            }
+            assert!(has("DNS 10.77.0.1"), "{generation}: {options:#?}");
+            let resolv_conf = by_update_resolv_conf(&pki, &environment);
+            assert!(resolv_conf.starts_with("search corp.example lab.example"), "{generation}: {resolv_conf}");
+            assert!(resolv_conf.contains("\nnameserver 10.77.0.1\n"), "{generation}: {resolv_conf}");
+            daemon.succeed(Command::Evict(text("client.test"))).await;
+            daemon.gone(cid).await;
+        }
+    });
 }
 
 #[test]

@@ -15,6 +15,8 @@ use postern::openvpn::RuntimeDir;
 use postern::openvpn::config::{ClientProfile, DeviceName, Listen, ProfileKeys, Remote, ServerConfig};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::support::openvpn::OpenVpn as Generation;
+
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -120,7 +122,8 @@ impl Pki {
         assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn path(&self, name: &str) -> String {
+    /// The path of a file beside the keys.
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -165,20 +168,28 @@ impl Pki {
 
     /// Starts a client that makes no device, with its log in a file.
     pub(crate) fn client(&self, namespace: &Namespace, profile: &str) -> Client {
+        self.client_of(Generation::Installed, namespace, profile, &[])
+    }
+
+    /// The same of this generation, with further options.
+    pub(crate) fn client_of(
+        &self,
+        openvpn: Generation,
+        namespace: &Namespace,
+        profile: &str,
+        options: &[&str],
+    ) -> Client {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let (config, log) = (self.path(&format!("{number}.ovpn")), self.0.path().join(format!("{number}.log")));
         std::fs::write(&config, profile).unwrap();
-        let mut command = Command::new("openvpn");
+        let mut command = Command::new(openvpn.program());
         command.args(["--config", &config, "--dev", "null", "--ifconfig-noexec", "--route-noexec", "--verb", "4"]);
-        command.args(["--pull-filter", "ignore", "tun-mtu", "--explicit-exit-notify", "1"]);
-        command.stdin(Stdio::null()).stdout(File::create(&log).unwrap());
-        if profile.contains(" tcp\n") {
-            let without: Vec<_> = command.get_args().take(12).map(std::ffi::OsStr::to_owned).collect();
-            let mut tcp = Command::new("openvpn");
-            tcp.args(without).stdin(Stdio::null()).stdout(File::create(&log).unwrap());
-            command = tcp;
+        command.args(["--pull-filter", "ignore", "tun-mtu"]).args(options);
+        if !profile.contains(" tcp\n") {
+            command.args(["--explicit-exit-notify", "1"]);
         }
+        command.stdin(Stdio::null()).stdout(File::create(&log).unwrap());
         Client { child: namespace.inside(|| command.spawn().unwrap()), log }
     }
 }

@@ -20,6 +20,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// What the names of all namespaces of the tests begin with.
 const PREFIX: &str = "postern";
 
+/// Where `ip netns exec` finds files that take the place of those in `/etc`.
+const FILES: &str = "/etc/netns";
+
 /// One network namespace, with its loopback up.
 #[derive(Debug)]
 pub(crate) struct Namespace {
@@ -63,6 +66,13 @@ impl Namespace {
     /// Changes links, addresses and routes inside, one `ip` command a line.
     pub(crate) fn ip(&self, lines: &str) {
         batch(&["-n", &self.name], lines);
+    }
+
+    /// What the programs inside that are started from now on find in `/etc/hosts`.
+    pub(crate) fn know(&self, hosts: &str) {
+        let folder = Path::new(FILES).join(&self.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("hosts"), hosts).unwrap();
     }
 
     /// Calls `work` on a thread of its own that has entered the namespace, and returns what it returned.
@@ -140,6 +150,7 @@ fn remove(name: &str) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let _ = Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status();
+    let _ = std::fs::remove_dir_all(Path::new(FILES).join(name));
 }
 
 fn processes(name: &str) -> Vec<Pid> {

@@ -149,6 +149,7 @@ const EFFECT: View = View {
         Column("DAEMONS START", "daemons_starting", Look::Plain),
         Column("DAEMONS RESTART", "daemons_restarting", Look::Plain),
         Column("DAEMONS STOP", "daemons_stopping", Look::Plain),
+        Column("WARNINGS", "warnings", Look::Plain),
     ],
 };
 

@@ -145,7 +145,7 @@ async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
         Err(error) => findings.push(refused(&error)),
     }
     if config.roles().contains(&ProcessRole::Vpn) {
-        match vpn_ports(config, database, &services).await {
+        match servers(config, database, &services).await {
             Ok(ports) => findings.extend(ports),
             Err(error) => findings.push(refused(&error)),
         }
@@ -228,15 +228,22 @@ async fn host(config: &Config, database: &Database) -> anyhow::Result<Finding> {
     Ok(Finding::warn(HOST, cause, fix))
 }
 
-/// The ports of the servers that run here or are to.
-async fn vpn_ports(config: &Config, database: &Database, services: &Services) -> anyhow::Result<Vec<Finding>> {
+/// The servers that run here or are to: their ports, and what is likely a mistake in their settings.
+async fn servers(config: &Config, database: &Database, services: &Services) -> anyhow::Result<Vec<Finding>> {
     let Some(host) = database.store.find_host_by_name(&config.host_name()?).await? else { return Ok(Vec::new()) };
     let admission = Admission::new(services.clone());
     admission.refresh().await?;
     let snapshot = admission.snapshot();
     let servers = snapshot.attached_to(host.value.id).map(|(server, _)| server).filter(|server| server.enabled);
-    let finding = |server: &Arc<Server>| machine::vpn_port(server.name.as_str(), server.protocol, server.port);
-    Ok(servers.map(finding).collect())
+    let findings = |server: &Arc<Server>| {
+        let warned = server.warnings().into_iter().map(|warning| {
+            let cause = format!("{}: {warning}", server.name);
+            Finding::warn("server", cause, format!("postern server update {} --dns ADDRESS", server.id))
+        });
+        let port = machine::vpn_port(server.name.as_str(), server.protocol, server.port);
+        std::iter::once(port).chain(warned).collect::<Vec<_>>()
+    };
+    Ok(servers.flat_map(findings).collect())
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Conversation {
         }
         let now = self.here.services.now();
         let snapshot = self.here.admission.snapshot();
-        let mark = snapshot.server(self.server).map(|server| gatekeeper::pushed(server)).unwrap_or_default();
+        let mark = snapshot.server(self.server).map(|server| gatekeeper::pushed(&snapshot, server)).unwrap_or_default();
         let (here, server) = (Arc::clone(&self.here), self.server);
         let adopt = |row: &ClientRow| {
             let session = stranger(&here, server, &snapshot, row, now)?;

@@ -29,7 +29,7 @@ impl Conversation {
             self.end(cid, farewell, EndReason::Refused).await?;
         }
         let Some(server) = snapshot.server(self.server) else { return Ok(()) };
-        let mark = gatekeeper::pushed(server);
+        let mark = gatekeeper::pushed(snapshot, server);
         let stale = |(_, client): &(Cid, &Client)| client.stays() && client.pushed != mark;
         let outdated = self.roster.iter().filter(stale).map(|(cid, _)| cid);
         self.moves.plan(snapshot.drain_of(self.here.host), outdated, Instant::now());

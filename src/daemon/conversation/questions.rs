@@ -6,11 +6,15 @@ use jiff::Timestamp;
 
 use super::Conversation;
 use crate::{
-    daemon::{gatekeeper, roster::Client},
+    daemon::{
+        gatekeeper::{self, Scene},
+        roster::Client,
+    },
     domain::{
         access::{Denial, ProfileAccess},
         profile::Fingerprint,
         session::{EndReason, Session},
+        tunnel::outside,
     },
     openvpn::management::{Cid, Kid, Peer, link::AskError},
     services::admission::Admission,
@@ -61,11 +65,14 @@ impl Conversation {
         let snapshot = self.here.admission.snapshot();
         let server = snapshot.server(self.server).map(AsRef::as_ref);
         let others = snapshot.others(self.here.host, self.server);
-        let command = gatekeeper::answer(*cid, *kid, peer, server, others, verdict.as_ref().map_err(|denial| *denial));
+        let outside = outside(&snapshot, self.server, |name| self.here.names.addresses(name));
+        let scene = Scene { server, others, outside };
+        let command = gatekeeper::answer(*cid, *kid, peer, &scene, verdict.as_ref().map_err(|denial| *denial));
         match (&verdict, server) {
             (Ok(profile), Some(server)) if !renewal => {
                 let session = self.session(profile, peer, now);
-                let client = Client::admitted(session, peer.common_name.clone(), gatekeeper::pushed(server));
+                let mark = gatekeeper::pushed(&snapshot, server);
+                let client = Client::admitted(session, peer.common_name.clone(), mark);
                 self.roster.admitted(*cid, client.of(peer.kind()));
                 self.keepsake.touch();
             }

@@ -218,13 +218,12 @@ mod tests {
 
     #[test]
     fn an_admission_wakes_the_client_in_the_same_write() {
-        let config = ClientConfig::new("10.8.0.77".parse().unwrap(), "10.8.0.0/16".parse().unwrap())
-            .route("10.77.0.0/16".parse().unwrap());
+        let config = ClientConfig::new("10.8.0.77".parse().unwrap(), "10.8.0.0/16".parse().unwrap()).keepalive(10, 60);
         let bytes = written(&Command::Admit { cid: Cid(1), kid: Kid(2), config });
         assert_eq!(
             bytes,
             "client-pending-auth 1 2 \"\" 20\nclient-auth 1 2\nifconfig-push 10.8.0.77 255.255.0.0\n\
-             push \"route 10.77.0.0 255.255.0.0\"\nEND\n"
+             push \"ping 10\"\npush \"ping-restart 60\"\nEND\n"
         );
     }
 

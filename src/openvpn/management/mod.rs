@@ -26,6 +26,6 @@ pub use command::{Cid, Command, Farewell, Kid, Refusal};
 pub use kind::{ClientKind, Platform, Program};
 pub use machine::{DaemonState, Event, Machine, Output, Reply};
 pub use peer::{Dialect, Peer};
-pub use push::{ClientConfig, PushError};
+pub use push::ClientConfig;
 pub use status::{ClientRow, Status, StatusError, UnreadableRow};
 pub use text::{Text, TextError};

@@ -44,10 +44,21 @@ impl Peer {
         ClientKind::of(&self.iv_plat, &self.iv_gui_ver, &self.iv_ver)
     }
 
-    /// Whether it understands the `dns` option: bit 6, or 11, which newer engines set instead.
-    pub fn takes_dns_option(&self) -> bool {
-        self.iv_proto & (1 << 6 | 1 << 11) != 0
+    /// Whether its engine is OpenVPN 3, whose options differ from those of 2 here and there.
+    pub fn is_three(&self) -> bool {
+        is_three(&self.iv_ver)
     }
+
+    /// Whether it understands the `dns` option well: bit 11, or 6 in OpenVPN 2.6. The OpenVPN 3 of that time drops all
+    /// search domains but the first of it.
+    pub fn takes_dns_option(&self) -> bool {
+        let bit = |number: u32| self.iv_proto & (1 << number) != 0;
+        bit(11) || bit(6) && !self.is_three()
+    }
+}
+
+fn is_three(iv_ver: &str) -> bool {
+    iv_ver.starts_with("3.")
 }
 
 /// Which way of being sent elsewhere a client's engine follows fastest.
@@ -66,7 +77,7 @@ impl Dialect {
     pub fn of(iv_ver: &str, iv_proto: u32) -> Self {
         if iv_proto & (1 << 8) == 0 {
             Self::Plain
-        } else if iv_ver.starts_with("3.") {
+        } else if is_three(iv_ver) {
             Self::Three
         } else {
             Self::Two

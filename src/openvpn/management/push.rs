@@ -1,24 +1,19 @@
 //! What an admitted client is given: the lines of a `client-auth` block.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Peer;
-use crate::domain::network::{Destination, ServerNetwork};
+use crate::domain::network::ServerNetwork;
+use crate::domain::server::Server;
 use crate::domain::text::DnsName;
+use crate::domain::tunnel::blocked_except;
 
 /// The longest line that OpenVPN does not cut, in bytes.
 const MAX_LINE: usize = 255;
 
-/// Why a client cannot be given something.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PushError {
-    /// The line would be cut.
-    #[error("{0:?} is too long for a line")]
-    TooLong(String),
-    /// Clients keep [`ClientConfig::MAX_DNS_SERVERS`] addresses.
-    #[error("{0} DNS servers, more than clients take")]
-    TooManyDnsServers(usize),
-}
+/// The address of the tunnel device of a client whose IPv6 is blocked, and its peer's. No packet bears it.
+const BLOCKED_ADDRESS: &str = "fd15:53b6:dead::2/64 fd15:53b6:dead::1";
 
 /// The settings of one client for one session.
 ///
@@ -38,16 +33,55 @@ impl ClientConfig {
         Self { lines: vec![format!("ifconfig-push {address} {}", network.net().netmask())] }
     }
 
-    /// Sends a network through the tunnel. Everything (`0.0.0.0/0`) is said as `redirect-gateway`, which spares the
-    /// client's way to this host.
+    /// Sends what the server's routes name through the tunnel, and the addresses in `outside`, those of its hosts, past
+    /// it.
     #[must_use]
-    pub fn route(mut self, destination: Destination) -> Self {
-        let network = destination.net();
-        self.lines.push(match network.prefix_len() {
-            0 => "push \"redirect-gateway def1\"".to_owned(),
-            _ => format!("push \"route {} {}\"", network.network(), network.netmask()),
-        });
+    pub fn tunnel(mut self, server: &Server, outside: &BTreeSet<IpAddr>, peer: &Peer) -> Self {
+        let full = server.is_full_tunnel();
+        if full {
+            self.everything(outside, peer, !server.dns_servers.is_empty());
+        }
+        for network in server.routes.iter().map(|route| route.network.net()) {
+            // Halves are what a client makes of the redirection. A route that names a host alone would contradict the way
+            // past the tunnel.
+            let said = full && network.prefix_len() < 2;
+            let contradicts = network.prefix_len() == 32 && outside.contains(&network.network().into());
+            if !said && !contradicts {
+                self.lines.push(format!("push \"route {} {}\"", network.network(), network.netmask()));
+            }
+        }
+        for address in outside {
+            if let IpAddr::V4(address) = address {
+                self.lines.push(format!("push \"route {address} 255.255.255.255 net_gateway\""));
+            }
+        }
         self
+    }
+
+    /// Sends everything through the tunnel, which carries IPv4 only: IPv6 is taken as well, and refused by the client
+    /// itself, at once, so that programs go on with IPv4. That needs an address for the device; any will do.
+    fn everything(&mut self, outside: &BTreeSet<IpAddr>, peer: &Peer, resolves: bool) {
+        let sixes = outside.iter().filter_map(|address| match address {
+            IpAddr::V6(address) => Some(*address),
+            IpAddr::V4(_) => None,
+        });
+        let sixes: Vec<Ipv6Addr> = sixes.collect();
+        // OpenVPN 2 refuses `net_gateway` in a route for IPv6, and spares the present host alone.
+        let (redirect, ways) = if sixes.is_empty() || peer.is_three() {
+            let past = sixes.iter().map(|address| format!("push \"route-ipv6 {address}/128 net_gateway\"")).collect();
+            ("redirect-gateway def1 ipv6", past)
+        } else {
+            let taken = blocked_except(sixes).into_iter().map(|network| format!("push \"route-ipv6 {network}\""));
+            ("redirect-gateway def1", taken.collect::<Vec<_>>())
+        };
+        self.lines.push(format!("push \"{redirect}\""));
+        self.lines.push(format!("push \"ifconfig-ipv6 {BLOCKED_ADDRESS}\""));
+        self.lines.extend(ways);
+        self.lines.push("push \"block-ipv6\"".to_owned());
+        // Windows asks the resolvers of all networks at once. Others take the word for an error.
+        if resolves && peer.iv_plat == "win" {
+            self.lines.push("push \"block-outside-dns\"".to_owned());
+        }
     }
 
     /// Seconds between pings, and without any before the client looks for another host; overrides the server's own.
@@ -59,35 +93,27 @@ impl ClientConfig {
     }
 
     /// Names DNS servers and search domains, in the old words and, where the client knows them, in the new ones, which
-    /// then win.
-    pub fn dns(mut self, servers: &[Ipv4Addr], search_domains: &[DnsName], peer: &Peer) -> Result<Self, PushError> {
-        if servers.len() > Self::MAX_DNS_SERVERS {
-            return Err(PushError::TooManyDnsServers(servers.len()));
-        }
-        for server in servers {
-            self.push(format!("push \"dhcp-option DNS {server}\""))?;
-        }
-        for domain in search_domains {
-            self.push(format!("push \"dhcp-option DOMAIN-SEARCH {domain}\""))?;
-        }
+    /// then win. Servers beyond [`Self::MAX_DNS_SERVERS`] are left out, and domains that no line holds.
+    #[must_use]
+    pub fn dns(mut self, servers: &[Ipv4Addr], search_domains: &[DnsName], peer: &Peer) -> Self {
+        let servers = servers.iter().take(Self::MAX_DNS_SERVERS);
+        self.extend(servers.clone().map(|server| format!("push \"dhcp-option DNS {server}\"")));
+        // Debian's script for resolvconf reads `DOMAIN` alone and takes several; Windows and others keep the last one as
+        // the domain of the device.
+        let suffixes = if peer.iv_plat == "linux" { search_domains.len() } else { 1 };
+        self.extend(search_domains.iter().take(suffixes).map(|domain| format!("push \"dhcp-option DOMAIN {domain}\"")));
+        self.extend(search_domains.iter().map(|domain| format!("push \"dhcp-option DOMAIN-SEARCH {domain}\"")));
         // Search domains alone are no `dns` setting: a server is part of it.
-        if peer.takes_dns_option() && !servers.is_empty() {
-            for server in servers {
-                self.push(format!("push \"dns server 0 address {server}\""))?;
-            }
-            for domain in search_domains {
-                self.push(format!("push \"dns search-domains {domain}\""))?;
-            }
+        if peer.takes_dns_option() && servers.len() > 0 {
+            self.extend(servers.map(|server| format!("push \"dns server 0 address {server}\"")));
+            self.extend(search_domains.iter().map(|domain| format!("push \"dns search-domains {domain}\"")));
         }
-        Ok(self)
+        self
     }
 
-    fn push(&mut self, line: String) -> Result<(), PushError> {
-        if line.len() > MAX_LINE {
-            return Err(PushError::TooLong(line));
-        }
-        self.lines.push(line);
-        Ok(())
+    /// Adds the lines that OpenVPN does not cut.
+    fn extend(&mut self, lines: impl Iterator<Item = String>) {
+        self.lines.extend(lines.filter(|line| line.len() <= MAX_LINE));
     }
 
     /// The lines, without their ends.
@@ -98,50 +124,125 @@ impl ClientConfig {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::domain::ids::{Id, ServerId};
 
     fn config() -> ClientConfig {
         ClientConfig::new("10.8.0.7".parse().unwrap(), "10.8.0.0/24".parse().unwrap())
     }
 
+    fn peer(iv_ver: &str, iv_proto: u32, iv_plat: &str) -> Peer {
+        Peer { iv_ver: iv_ver.to_owned(), iv_proto, iv_plat: iv_plat.to_owned(), ..Peer::default() }
+    }
+
+    /// What clients of a server with these routes are told about them.
+    fn tunnel(routes: &[&str], resolver: Option<&str>, outside: &[&str], peer: &Peer) -> Vec<String> {
+        let routes: Vec<_> = routes.iter().map(|network| json!({ "network": network })).collect();
+        let server = serde_json::from_value(json!({
+            "id": ServerId::from_parts(jiff::Timestamp::UNIX_EPOCH, 1), "name": "main", "network": "10.8.0.0/24",
+            "port": 1194, "protocol": "udp", "enabled": true, "organization_ids": [], "groups": [], "routes": routes,
+            "dns_servers": resolver.into_iter().collect::<Vec<_>>(), "search_domains": [],
+            "keepalive": { "interval": 2, "timeout": 6 },
+        }));
+        let outside = outside.iter().map(|address| address.parse().unwrap()).collect();
+        let lines = config().tunnel(&server.unwrap(), &outside, peer).lines;
+        let option = |line: String| line.strip_prefix("push \"").and_then(|l| l.strip_suffix('"')).unwrap().to_owned();
+        lines.into_iter().skip(1).map(option).collect()
+    }
+
     #[test]
-    fn dns_is_said_in_new_words_only_to_clients_that_know_them() {
-        let servers = ["10.9.0.1".parse().unwrap()];
-        let domains = ["corp.example".parse().unwrap()];
-        let old = config().dns(&servers, &domains, &Peer::default()).unwrap();
+    fn search_domains_are_said_in_every_form_that_the_client_reads() {
+        let (servers, domains) = (["10.9.0.1".parse().unwrap()], ["corp.example", "lab.example"]);
+        let domains = domains.map(|domain| domain.parse().unwrap());
+        let said = |peer: &Peer| config().dns(&servers, &domains, peer).lines[1..].join("\n").replace("push ", "");
+        let old = "\"dhcp-option DNS 10.9.0.1\"\n\"dhcp-option DOMAIN corp.example\"\n\
+            \"dhcp-option DOMAIN-SEARCH corp.example\"\n\"dhcp-option DOMAIN-SEARCH lab.example\"";
+        let new = "\n\"dns server 0 address 10.9.0.1\"\n\"dns search-domains corp.example\"\n\
+            \"dns search-domains lab.example\"";
+        assert_eq!(said(&peer("2.5.1", 6, "win")), old);
+        // The core of that time keeps but the first domain of the new words.
+        assert_eq!(said(&peer("3.8.5", 990, "ios")), old);
+        for other in [peer("2.6.14", 990, "win"), peer("3.11.7", 8094, "android"), peer("2.7.8", 1 << 11, "mac")] {
+            assert_eq!(said(&other), format!("{old}{new}"), "{other:?}");
+        }
+        let linux =
+            old.replace("DOMAIN corp.example\"\n", "DOMAIN corp.example\"\n\"dhcp-option DOMAIN lab.example\"\n");
+        assert_eq!(said(&peer("2.5.1", 6, "linux")), linux);
+    }
+
+    #[test]
+    fn a_domain_that_would_be_cut_is_left_out_and_nothing_else() {
+        let long = [["x".repeat(60).as_str(); 4].join("."), "example".to_owned()].join(".").parse().unwrap();
+        let config =
+            config().dns(&["10.9.0.1".parse().unwrap()], &[long, "corp.example".parse().unwrap()], &Peer::default());
         assert_eq!(
-            old.lines()[1..],
+            config.lines[1..],
             ["push \"dhcp-option DNS 10.9.0.1\"", "push \"dhcp-option DOMAIN-SEARCH corp.example\""]
         );
-        for iv_proto in [990, 8094, 1 << 11] {
-            let peer = Peer { iv_proto, ..Peer::default() };
-            let new = config().dns(&servers, &domains, &peer).unwrap();
-            assert_eq!(
-                new.lines()[3..],
-                ["push \"dns server 0 address 10.9.0.1\"", "push \"dns search-domains corp.example\""]
-            );
-        }
     }
 
     #[test]
-    fn a_line_that_would_be_cut_is_refused() {
-        let domain = [["x".repeat(60).as_str(); 4].join("."), "example".to_owned()].join(".").parse().unwrap();
-        let refused = config().dns(&[], &[domain], &Peer::default());
-        assert!(matches!(refused, Err(PushError::TooLong(_))), "{refused:?}");
-    }
-
-    #[test]
-    fn routes_are_pushed_as_networks_and_everything_as_redirection() {
-        let config =
-            config().route("10.1.0.0/16".parse().unwrap()).route("0.0.0.0/0".parse().unwrap()).keepalive(10, 60);
+    fn hosts_that_routes_cover_are_reached_past_the_tunnel() {
+        let two = peer("2.6.14", 990, "linux");
+        assert_eq!(tunnel(&["10.1.0.0/16"], None, &[], &two), ["route 10.1.0.0 255.255.0.0"]);
         assert_eq!(
-            config.lines()[1..],
+            tunnel(&["10.0.0.0/8", "10.0.0.3/32"], None, &["10.0.0.3", "10.0.0.4"], &two),
             [
-                "push \"route 10.1.0.0 255.255.0.0\"",
-                "push \"redirect-gateway def1\"",
-                "push \"ping 10\"",
-                "push \"ping-restart 60\""
+                "route 10.0.0.0 255.0.0.0",
+                "route 10.0.0.3 255.255.255.255 net_gateway",
+                "route 10.0.0.4 255.255.255.255 net_gateway",
             ]
         );
+    }
+
+    #[test]
+    fn a_full_tunnel_takes_everything_but_the_hosts_and_blocks_ipv6() {
+        let expected = [
+            "redirect-gateway def1 ipv6",
+            "ifconfig-ipv6 fd15:53b6:dead::2/64 fd15:53b6:dead::1",
+            "block-ipv6",
+            "route 192.168.0.0 255.255.0.0",
+            "route 203.0.113.11 255.255.255.255 net_gateway",
+        ];
+        let two = peer("2.6.14", 990, "linux");
+        for routes in [&["0.0.0.0/0", "192.168.0.0/16"][..], &["128.0.0.0/1", "0.0.0.0/1", "192.168.0.0/16"]] {
+            assert_eq!(tunnel(routes, Some("10.9.0.1"), &["203.0.113.11"], &two), expected);
+        }
+        let windows = tunnel(&["0.0.0.0/0"], Some("10.9.0.1"), &[], &peer("2.6.14", 990, "win"));
+        assert_eq!(windows.last().unwrap(), "block-outside-dns");
+        let blind = tunnel(&["0.0.0.0/0"], None, &[], &peer("2.6.14", 990, "win"));
+        assert_eq!(blind.last().unwrap(), "block-ipv6", "there is no other resolver");
+    }
+
+    #[test]
+    fn hosts_with_ipv6_are_spared_in_the_words_of_each_engine() {
+        let hosts = ["2001:db8::11", "2001:db8::12"];
+        let three = tunnel(&["0.0.0.0/0"], None, &hosts, &peer("3.11.7", 8094, "ios"));
+        assert_eq!(
+            three,
+            [
+                "redirect-gateway def1 ipv6",
+                "ifconfig-ipv6 fd15:53b6:dead::2/64 fd15:53b6:dead::1",
+                "route-ipv6 2001:db8::11/128 net_gateway",
+                "route-ipv6 2001:db8::12/128 net_gateway",
+                "block-ipv6",
+            ]
+        );
+        let two = tunnel(&["0.0.0.0/0"], None, &hosts, &peer("2.6.14", 990, "linux"));
+        assert_eq!(two.first().unwrap(), "redirect-gateway def1");
+        assert!(two.contains(&"route-ipv6 fc00::/7".to_owned()) && two.len() < 140, "{two:?}");
+        let covers = |line: &String, address: &str| {
+            let network = line.strip_prefix("route-ipv6 ").and_then(|net| net.parse::<ipnet::Ipv6Net>().ok());
+            network.is_some_and(|network| network.contains(&address.parse::<Ipv6Addr>().unwrap()))
+        };
+        assert!(!two.iter().any(|line| hosts.iter().any(|host| covers(line, host))));
+        assert!(two.iter().any(|line| covers(line, "2001:db8::10")));
+    }
+
+    #[test]
+    fn a_keepalive_is_two_lines() {
+        assert_eq!(config().keepalive(10, 60).lines[1..], ["push \"ping 10\"", "push \"ping-restart 60\""]);
     }
 }

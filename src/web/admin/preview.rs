@@ -23,6 +23,7 @@ pub(super) struct Preview<'a> {
     question: Question,
     pairs: Vec<(String, String)>,
     rows: Vec<(&'static str, String, String)>,
+    warnings: Vec<String>,
     effect: Vec<(&'static str, Chip)>,
 }
 
@@ -54,7 +55,8 @@ impl<'a> Preview<'a> {
     ) -> Self {
         let pairs = before.iter().zip(after).filter(|(before, after)| before.value != after.value);
         let rows = pairs.map(|(before, after)| (after.label, before.value.clone(), after.value.clone()));
-        Self { desk, question, pairs: form.pairs(), rows: rows.collect(), effect: in_words(effect) }
+        let (warnings, effect) = (effect.warnings.clone(), in_words(effect));
+        Self { desk, question, pairs: form.pairs(), rows: rows.collect(), warnings, effect }
     }
 
     fn confirmed() -> &'static str {
@@ -64,7 +66,7 @@ impl<'a> Preview<'a> {
 
 /// Whether people, sessions or profiles notice anything.
 pub(super) fn touches_people(effect: &Effect) -> bool {
-    let daemons = Effect { daemons_starting: 0, daemons_restarting: 0, daemons_stopping: 0, ..*effect };
+    let daemons = Effect { daemons_starting: 0, daemons_restarting: 0, daemons_stopping: 0, ..effect.clone() };
     !daemons.is_nothing()
 }
 
@@ -80,6 +82,7 @@ fn in_words(effect: &Effect) -> Vec<(&'static str, Chip)> {
         daemons_starting,
         daemons_restarting,
         daemons_stopping,
+        ..
     } = *effect;
     let line = |parts: &[(Tone, u64, &str, &str)], nothing: &str| {
         let told = |(_, count, one, many): &(Tone, u64, &str, &str)| {

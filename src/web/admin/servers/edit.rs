@@ -51,12 +51,15 @@ pub(super) struct Filled {
     pub(super) revision: Revision,
     /// The form as it was then, JSON.
     pub(super) base: String,
+    /// What is allowed and yet likely a mistake, as the server is now.
+    pub(super) warnings: Vec<&'static str>,
 }
 
 impl Filled {
     pub(super) fn from(server: &Server, revision: Revision, base: &ServerForm) -> Self {
         let base = serde_json::to_string(base).unwrap_or_default();
-        Self { link: Link::to(&server.id), name: server.name.to_string(), revision, base }
+        let warnings = server.warnings();
+        Self { link: Link::to(&server.id), name: server.name.to_string(), revision, base, warnings }
     }
 }
 
@@ -117,7 +120,7 @@ async fn make(
     if !form.is_confirmed() {
         let (act, trial) = desk.act.tried();
         let made = services.create_server(&act, new.clone()).await?.value;
-        if touches_people(&trial.effect()) {
+        if touches_people(&trial.effect()) || !made.warnings().is_empty() {
             let organizations = services.organization_choices(&desk.act).await?;
             let after = ServerForm::of(&made).shown(&organizations);
             let nothing: Vec<_> = after.iter().map(|shown| Shown { value: String::new(), ..shown.clone() }).collect();

@@ -191,6 +191,9 @@ impl Book {
             sessions_moving: 124,
             profiles_outdated: 240,
             daemons_restarting: 2,
+            warnings: vec![
+                "The routes send all traffic through the tunnel, but the server has no DNS servers.".to_owned(),
+            ],
             ..Effect::default()
         };
         let form = Fields::default();
