@@ -2,8 +2,9 @@
 # Brings a Debian or Ubuntu machine that has Rust to the point where `make run` or `make test` works.
 #
 #   setup.sh run     the programs that Postern drives (openvpn, nft, ip), and a mongod under .tools/
-#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy, promtool), and npm packages
-#                    of the tests, the program that fuzzes the API, and OpenVPN of two other Debian releases, under .tools/
+#   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy, promtool, faketime), and npm
+#                    packages of the tests, the program that fuzzes the API, and OpenVPN of two other Debian releases, under
+#                    .tools/
 #
 # Safe to repeat; does nothing when nothing is missing. Works as root, or as a user with sudo. Asks nothing.
 set -eu
@@ -110,6 +111,7 @@ missing_for_tests() {
         # The tests need the tool that reads rules; nothing here is to be watched by a service of it.
         [ ! -d /run/systemd/system ] || as_root systemctl mask prometheus.service
     fi
+    has faketime || missing="$missing faketime"
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
     has dbus-daemon || missing="$missing dbus"
     if ! has NetworkManager; then

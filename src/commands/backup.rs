@@ -6,7 +6,6 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 use anyhow::{Context as _, bail};
@@ -21,10 +20,10 @@ use super::{
     tell,
 };
 use crate::{
-    domain::{audit::Actor, clock::SystemClock},
+    domain::audit::Actor,
     keys::master::MasterKey,
     services::{
-        Act, Services,
+        Act,
         backup::{Backup, BackupReport, extract},
     },
     store::{backup::Counts, dump::Dump},
@@ -92,7 +91,7 @@ async fn create(machine: &Machine, path: &Path, as_json: bool) -> anyhow::Result
     let database = Database::open(machine).await?;
     database.require_current().await?;
     let key = master_key(&load(machine)?)?;
-    let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), key);
+    let services = database.services(key).await;
     // Under another name until it is whole, so that nothing in the place of a backup is less than one.
     let draft = Draft::beside(path);
     let file = draft.create().with_context(|| format!("{} cannot be written", draft.0.display()))?;
@@ -129,7 +128,7 @@ async fn restore(machine: &Machine, path: &Path, replace: bool, as_json: bool) -
     }
     let backup = if sealed { Some(Backup::open(&key, open(path)?)?) } else { None };
     let database = Database::open(machine).await?;
-    let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), Some(key));
+    let services = database.services(Some(key)).await;
     let counts = if let Some(backup) = backup {
         services.restore_backup(&act, backup, replace).await?
     } else {

@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,7 +13,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::Machine;
 use crate::{
     config::{self, Config},
+    domain::clock::ClusterClock,
     keys::master::MasterKey,
+    services::Services,
     store::{Emitter, Settings, Store, StoreError, migrate, private::PrivateDatabase},
 };
 
@@ -71,6 +74,15 @@ impl Database {
     /// Tells the hosts of the cluster where to look; what is queued is sent before [`Self::close`] returns.
     pub(super) fn emitter(&self) -> Emitter {
         Emitter::start(&self.store, NUDGE_LIMIT, &self.tasks, &self.stop)
+    }
+
+    /// The rules over this database, by its clock: what a command stores, hosts compare with the time.
+    pub(super) async fn services(&self, master_key: Option<MasterKey>) -> Services {
+        let clock = Arc::new(ClusterClock::default());
+        let services = Services::new(self.store.clone(), self.emitter(), clock, master_key);
+        // A database that does not answer says so at the next question.
+        drop(services.measure_clock().await);
+        services
     }
 
     /// Lets go of the database; the private one is stopped if nobody else on this machine uses it.

@@ -1,6 +1,6 @@
 //! `postern jobs list` and `postern jobs run`: periodic work, for whoever schedules it elsewhere.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -13,10 +13,9 @@ use super::{
 use crate::{
     domain::{
         audit::Actor,
-        clock::SystemClock,
         job::{Job, JobState, Run, RunResult},
     },
-    services::{Act, Services},
+    services::Act,
 };
 
 #[derive(Debug, Subcommand)]
@@ -61,7 +60,7 @@ async fn on(database: &Database, verb: &Verb) -> anyhow::Result<ExitCode> {
     database.require_current().await?;
     let (Verb::List { machine, .. } | Verb::Run { machine, .. }) = verb;
     let key = master_key(&load(machine)?)?;
-    let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), key);
+    let services = database.services(key).await;
     match verb {
         Verb::List { json, .. } => {
             let jobs = services.jobs(&Act::of(Actor::Shell("jobs list"))).await?;

@@ -1,19 +1,15 @@
 //! `postern owner-link`.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use super::{Machine, database::Database, database::load, print};
-use crate::{
-    config::Config,
-    domain::{audit::Actor, clock::SystemClock},
-    services::{Act, Services},
-};
+use crate::{config::Config, domain::audit::Actor, services::Act};
 
 pub(super) async fn run(machine: Machine) -> anyhow::Result<ExitCode> {
     let config = load(&machine)?;
     let database = Database::of(&config).await?;
     database.require_current().await?;
-    let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), None);
+    let services = database.services(None).await;
     let link = services.make_owner_link(&Act::of(Actor::Shell("owner-link"))).await?;
     print(format_args!("{}/owner-link/{}", base(&config), link.secret.expose()));
     tracing::info!(event = "owner_link.made", until = %link.expires_at,

@@ -1,6 +1,6 @@
 //! `postern pause` and `postern resume`: the cluster read-only, for a move of its database.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use super::{
     print, tell,
 };
 use crate::{
-    domain::{audit::Actor, clock::SystemClock},
+    domain::audit::Actor,
     services::{Act, Services},
 };
 
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) async fn pause(machine: Machine, as_json: bool) -> anyhow::Result<ExitCode> {
     let database = Database::open(&machine).await?;
     database.require_current().await?;
-    let services = services(&machine, &database)?;
+    let services = services(&machine, &database).await?;
     let pause = services.pause(&Act::of(Actor::Shell("pause"))).await?;
     let missing = services.await_hosts(pause, PATIENCE).await?;
     database.close().await;
@@ -50,7 +50,7 @@ pub(super) async fn pause(machine: Machine, as_json: bool) -> anyhow::Result<Exi
 pub(super) async fn resume(machine: Machine, as_json: bool) -> anyhow::Result<ExitCode> {
     let database = Database::open(&machine).await?;
     database.require_current().await?;
-    let resumed = services(&machine, &database)?.resume(&Act::of(Actor::Shell("resume"))).await?;
+    let resumed = services(&machine, &database).await?.resume(&Act::of(Actor::Shell("resume"))).await?;
     database.close().await;
     if as_json {
         print(json!({ "resumed": resumed }));
@@ -60,7 +60,7 @@ pub(super) async fn resume(machine: Machine, as_json: bool) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-fn services(machine: &Machine, database: &Database) -> anyhow::Result<Services> {
+async fn services(machine: &Machine, database: &Database) -> anyhow::Result<Services> {
     let key = master_key(&super::database::load(machine)?)?;
-    Ok(Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), key))
+    Ok(database.services(key).await)
 }

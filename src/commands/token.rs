@@ -1,7 +1,7 @@
 //! `postern token`. The first token is made on a machine of the cluster, over the database; what is there is listed and
 //! revoked over the API.
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use clap::Subcommand;
 use jiff::SignedDuration;
@@ -13,8 +13,8 @@ use super::{
     print,
 };
 use crate::{
-    domain::{audit::Actor, clock::SystemClock, role::Role, text::Name, token::TokenLifetime},
-    services::{Act, Services, tokens::NewToken},
+    domain::{audit::Actor, role::Role, text::Name, token::TokenLifetime},
+    services::{Act, tokens::NewToken},
 };
 
 #[derive(Debug, Subcommand)]
@@ -65,7 +65,7 @@ async fn create(
 ) -> anyhow::Result<ExitCode> {
     let database = Database::open(machine).await?;
     database.require_current().await?;
-    let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), None);
+    let services = database.services(None).await;
     let act = Act::of(Actor::Shell("token create"));
     let issued = services.create_token(&act, NewToken { name, role, expires_in_seconds }).await?;
     print(issued.text.expose());

@@ -57,8 +57,8 @@ pub(super) fn answer(
 fn refusal(denial: Denial, dialect: Dialect, elsewhere: bool) -> Refusal {
     let text = words(denial);
     match denial {
-        Denial::HostLeaving if elsewhere => Refusal::elsewhere(dialect, text),
-        Denial::HostLeaving | Denial::NotKnown => Refusal::later(dialect, PATIENCE, text),
+        Denial::HostLeaving | Denial::HeldUp if elsewhere => Refusal::elsewhere(dialect, text),
+        Denial::HostLeaving | Denial::NotKnown | Denial::HeldUp => Refusal::later(dialect, PATIENCE, text),
         Denial::UnknownProfile
         | Denial::ProfileRevoked
         | Denial::ProfileExpired
@@ -182,6 +182,9 @@ mod tests {
             (Denial::HostLeaving, &server, 0, peer(TWO, 990), Some(5)),
             (Denial::HostLeaving, &server, 0, peer(THREE, 8094), Some(5)),
             (Denial::HostLeaving, &off, 1, peer(TWO, 990), Some(5)),
+            (Denial::HeldUp, &server, 1, peer(TWO, 990), Some(0)),
+            (Denial::HeldUp, &server, 0, peer(TWO, 990), Some(5)),
+            (Denial::HeldUp, &server, 1, peer("", 0), None),
             (Denial::NotKnown, &server, 1, peer(TWO, 990), Some(5)),
             (Denial::NotKnown, &server, 1, peer(THREE, 8094), Some(5)),
             (Denial::NotKnown, &server, 1, peer("", 0), None),

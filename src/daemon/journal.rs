@@ -4,7 +4,7 @@
 //! queue until the database has acknowledged it, and every step may be repeated, so an unknown outcome is met by trying
 //! again. While the database is away the queue is also appended to a file (mode 0600), which the next Postern reads
 //! first. Of a session that began and ended while nothing could be written, only the end is kept: it holds all that is
-//! worth knowing, and a beginning that comes late must not push aside a newer connection elsewhere.
+//! worth knowing. How late a beginning comes, its moment tells: by the machine's uptime, since its clock may be wrong.
 
 use std::{
     collections::VecDeque,
@@ -59,9 +59,7 @@ struct Queue {
 }
 
 fn session_of(record: &SessionRecord) -> SessionId {
-    match record {
-        SessionRecord::Began(session) | SessionRecord::Ended { session, .. } => session.id,
-    }
+    record.session().id
 }
 
 impl Queue {
@@ -124,7 +122,7 @@ impl Journal {
     /// When the step that waits longest took place.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.queue().records.front().map(|record| match record {
-            SessionRecord::Began(session) => session.connected_at,
+            SessionRecord::Began(beginning) => beginning.session.connected_at,
             SessionRecord::Ended { at, .. } => *at,
         })
     }
@@ -339,12 +337,13 @@ mod tests {
     use crate::{daemon::samples, domain::session::EndReason};
 
     fn began(n: u128) -> SessionRecord {
-        SessionRecord::Began(samples::session(n))
+        SessionRecord::began(samples::session(n), Some(samples::moment()))
     }
 
     fn ended(n: u128) -> SessionRecord {
         let session = samples::session(n);
-        SessionRecord::Ended { session, at: Timestamp::UNIX_EPOCH, reason: EndReason::Disconnected }
+        let (at, reason) = (Timestamp::UNIX_EPOCH, EndReason::Disconnected);
+        SessionRecord::Ended { session, at, reason, moment: Some(samples::moment()) }
     }
 
     fn shape(queue: &Queue) -> Vec<(bool, SessionId)> {
@@ -390,9 +389,25 @@ mod tests {
         spool.append([began(1), ended(2)].iter()).unwrap();
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"began\":{\"id\":").unwrap();
         let records = Spool { path: path.clone(), in_use: false }.load().unwrap();
-        assert_eq!(records.iter().map(session_of).collect::<Vec<_>>(), [id(1), id(2)]);
+        assert_eq!(records, [began(1), ended(2)]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         spool.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_spool_of_the_previous_release_is_read_and_says_nothing_of_moments() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("spool.jsonl");
+        let session = serde_json::to_value(samples::session(1)).unwrap();
+        let ended = serde_json::json!({ "session": session, "at": Timestamp::UNIX_EPOCH, "reason": "disconnected" });
+        let lines = [serde_json::json!({ "began": session }), serde_json::json!({ "ended": ended })];
+        fs::write(&path, lines.map(|line| line.to_string() + "\n").concat()).unwrap();
+        let records = Spool { path, in_use: false }.load().unwrap();
+        let (at, reason) = (Timestamp::UNIX_EPOCH, EndReason::Disconnected);
+        let session = samples::session(1);
+        let expected =
+            [SessionRecord::began(session.clone(), None), SessionRecord::Ended { session, at, reason, moment: None }];
+        assert_eq!(records, expected);
     }
 }

@@ -30,6 +30,7 @@ mod gatekeeper;
 mod journal;
 mod keeper;
 mod keepsake;
+mod lateness;
 mod measure;
 mod meter;
 mod moves;

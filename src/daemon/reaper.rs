@@ -93,13 +93,12 @@ async fn end_superseded(here: &Here) {
         return;
     }
     match within(LIMIT, here.services.superseded(&carried)).await {
-        // A session that began a moment ago may not be written down yet; then it is the newest, whatever is recorded.
-        Ok(older) if here.journal.waiting() == 0 => {
+        // One that is not written down yet is not among them, whatever is recorded of others.
+        Ok(older) => {
             for session in older {
                 here.board.order(session, Order { session, reason: EndReason::Superseded });
             }
         }
-        Ok(_) => {}
         Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no look at newer sessions"),
     }
 }

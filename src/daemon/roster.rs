@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{
         ids::SessionId,
+        presence::Moment,
         session::{EndReason, Session},
     },
     openvpn::management::{Cid, ClientKind, ClientRow, Dialect, Status},
@@ -36,6 +37,9 @@ pub(super) struct Client {
     pub kind: ClientKind,
     /// Whether the daemon has said that it is up; its session began then.
     pub up: bool,
+    /// When that was. A roster of the previous release does not say.
+    #[serde(default)]
+    pub since: Option<Moment>,
     /// Why it was asked to go, if it was.
     pub leaving: Option<EndReason>,
     /// Whether this Postern asked. One that was before us may have died over it, so who is still there is asked again.
@@ -47,7 +51,7 @@ impl Client {
     /// A client that is let in now.
     pub(super) fn admitted(session: Session, common_name: String, pushed: String) -> Self {
         let kind = ClientKind::default();
-        Self { session, common_name, pushed, kind, up: false, leaving: None, asked: false }
+        Self { session, common_name, pushed, kind, up: false, since: None, leaving: None, asked: false }
     }
 
     /// The same, of a known kind.
@@ -70,6 +74,15 @@ impl Client {
         let version = self.session.client_version.as_deref().unwrap_or_default();
         Dialect::of(version, self.session.client_protocol.unwrap_or(0))
     }
+}
+
+/// When something happens, for what is written down of it.
+#[derive(Debug, Clone)]
+pub(super) struct At {
+    /// By the clock of the cluster, as far as it is known.
+    pub time: Timestamp,
+    /// By the machine's uptime.
+    pub moment: Moment,
 }
 
 /// A roster as it is written to a file. Ids count within one process, so it names which.
@@ -143,11 +156,12 @@ impl Roster {
         self.insert(cid, client);
     }
 
-    /// A client is up: its session begins.
-    pub(super) fn established(&mut self, cid: Cid) -> Option<&Session> {
+    /// A client is up: its session begins, at this moment.
+    pub(super) fn established(&mut self, cid: Cid, at: Moment) -> Option<SessionRecord> {
         let client = self.clients.get_mut(&cid).filter(|client| !client.up)?;
         client.up = true;
-        Some(&client.session)
+        client.since = Some(at);
+        Some(SessionRecord::began(client.session.clone(), client.since.clone()))
     }
 
     /// A client was given an address: whether it is the one that was meant. Nothing is known of clients never let in.
@@ -171,7 +185,7 @@ impl Roster {
     }
 
     /// A client is gone: the end of its session, if it had begun.
-    pub(super) fn disconnected(&mut self, cid: Cid, received: u64, sent: u64, at: Timestamp) -> Option<SessionRecord> {
+    pub(super) fn disconnected(&mut self, cid: Cid, received: u64, sent: u64, at: &At) -> Option<SessionRecord> {
         if self.reconciling {
             self.departed.insert(cid);
         }
@@ -180,7 +194,7 @@ impl Roster {
     }
 
     /// The daemon is gone: the ends of all sessions.
-    pub(super) fn all_ended(&mut self, at: Timestamp) -> Vec<SessionRecord> {
+    pub(super) fn all_ended(&mut self, at: &At) -> Vec<SessionRecord> {
         let clients = std::mem::take(self).clients;
         clients.into_values().filter_map(|client| ended(client, at, EndReason::DaemonEnded)).collect()
     }
@@ -190,7 +204,7 @@ impl Roster {
     pub(super) fn reconcile(
         &mut self,
         status: &Status,
-        at: Timestamp,
+        at: &At,
         mut adopt: impl FnMut(&ClientRow) -> Option<Client>,
     ) -> Reconciled {
         let mut result = Reconciled::default();
@@ -199,11 +213,11 @@ impl Roster {
             let known = self.clients.contains_key(&row.cid);
             let confirmed = self.unconfirmed.remove(&row.cid);
             match (row.address, known) {
-                (Some(_), true) => result.records.extend(self.confirm(row)),
+                (Some(_), true) => result.records.extend(self.confirm(row, at)),
                 (Some(_), false) => match adopt(row) {
                     Some(client) => {
                         self.insert(row.cid, client);
-                        result.records.extend(self.confirm(row));
+                        result.records.extend(self.confirm(row, at));
                     }
                     None => result.unvouched.push(row.cid),
                 },
@@ -230,12 +244,18 @@ impl Roster {
         result
     }
 
-    fn confirm(&mut self, row: &ClientRow) -> Option<SessionRecord> {
+    /// Whoever came up while nobody looked, or under a Postern that did not note when, began before now, and that is all
+    /// that is known.
+    fn confirm(&mut self, row: &ClientRow, at: &At) -> Option<SessionRecord> {
         self.counted(row.cid, row.bytes_received, row.bytes_sent);
         let client = self.clients.get_mut(&row.cid)?;
         client.session.remote_address = real_address(row);
-        let began = !std::mem::replace(&mut client.up, true);
-        began.then(|| SessionRecord::Began(client.session.clone()))
+        client.up = true;
+        if client.since.is_some() {
+            return None;
+        }
+        client.since = Some(Moment { earliest: None, guess: None, ..at.moment.clone() });
+        Some(SessionRecord::began(client.session.clone(), client.since.clone()))
     }
 
     /// A client by its id.
@@ -271,9 +291,10 @@ pub(super) fn real_address(row: &ClientRow) -> SocketAddr {
     SocketAddr::new(row.real_ip, row.real_port.unwrap_or(0))
 }
 
-fn ended(client: Client, at: Timestamp, otherwise: EndReason) -> Option<SessionRecord> {
+fn ended(client: Client, at: &At, otherwise: EndReason) -> Option<SessionRecord> {
     let reason = client.leaving.unwrap_or(otherwise);
-    client.up.then_some(SessionRecord::Ended { session: client.session, at, reason })
+    let At { time, moment } = at.clone();
+    client.up.then_some(SessionRecord::Ended { session: client.session, at: time, reason, moment: Some(moment) })
 }
 
 #[cfg(test)]
@@ -281,7 +302,9 @@ mod tests {
     use super::*;
     use crate::{daemon::samples, openvpn::management::UnreadableRow};
 
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    fn now() -> At {
+        At { time: Timestamp::UNIX_EPOCH, moment: samples::moment() }
+    }
 
     fn client(n: u128) -> Client {
         Client::admitted(samples::session(n), "x".to_owned(), "mark".to_owned())
@@ -289,7 +312,7 @@ mod tests {
 
     fn up(roster: &mut Roster, cid: u64, n: u128) {
         roster.admitted(Cid(cid), client(n));
-        assert!(roster.established(Cid(cid)).is_some());
+        assert!(roster.established(Cid(cid), samples::moment()).is_some());
     }
 
     fn row(cid: u64, address: Option<&str>) -> ClientRow {
@@ -322,18 +345,19 @@ mod tests {
         up(&mut roster, 1, 1);
         // CONNECT new, DISCONNECT old, ADDRESS, ESTABLISHED: the order that OpenVPN reports.
         roster.admitted(Cid(2), client(2));
-        assert_eq!(reason(roster.disconnected(Cid(1), 5, 6, NOW)), Some((EndReason::Superseded, 5)));
+        assert_eq!(reason(roster.disconnected(Cid(1), 5, 6, &now())), Some((EndReason::Superseded, 5)));
         assert!(roster.addressed(Cid(2), samples::session(2).address));
-        assert_eq!(roster.established(Cid(2)).map(|session| session.id), Some(samples::session(2).id));
-        assert_eq!(reason(roster.disconnected(Cid(2), 0, 0, NOW)), Some((EndReason::Disconnected, 0)));
+        let began = roster.established(Cid(2), samples::moment());
+        assert_eq!(began, Some(SessionRecord::began(samples::session(2), Some(samples::moment()))));
+        assert_eq!(reason(roster.disconnected(Cid(2), 0, 0, &now())), Some((EndReason::Disconnected, 0)));
         assert!(roster.is_empty());
     }
 
     #[test]
     fn a_client_that_was_never_admitted_leaves_no_trace() {
         let mut roster = Roster::default();
-        assert!(roster.disconnected(Cid(9), 0, 0, NOW).is_none());
-        assert!(roster.established(Cid(9)).is_none());
+        assert!(roster.disconnected(Cid(9), 0, 0, &now()).is_none());
+        assert!(roster.established(Cid(9), samples::moment()).is_none());
         assert!(roster.addressed(Cid(9), "10.0.0.1".parse().unwrap()));
     }
 
@@ -341,7 +365,7 @@ mod tests {
     fn an_admitted_client_that_never_came_up_had_no_session() {
         let mut roster = Roster::default();
         roster.admitted(Cid(1), client(1));
-        assert!(roster.disconnected(Cid(1), 0, 0, NOW).is_none());
+        assert!(roster.disconnected(Cid(1), 0, 0, &now()).is_none());
     }
 
     #[test]
@@ -358,7 +382,7 @@ mod tests {
         roster.counted(Cid(1), 100, 50);
         roster.leaving(Cid(1), EndReason::Refused);
         roster.leaving(Cid(1), EndReason::Requested);
-        assert_eq!(reason(roster.disconnected(Cid(1), 0, 0, NOW)), Some((EndReason::Refused, 100)));
+        assert_eq!(reason(roster.disconnected(Cid(1), 0, 0, &now())), Some((EndReason::Refused, 100)));
     }
 
     #[test]
@@ -370,7 +394,7 @@ mod tests {
         before.admitted(Cid(4), client(4));
         let mut roster = Roster::remembered(before.to_saved());
         let rows = [row(1, Some("10.9.0.7")), row(3, Some("10.9.0.7")), row(4, None), row(5, None)];
-        let result = roster.reconcile(&status(rows), NOW, |_| None);
+        let result = roster.reconcile(&status(rows), &now(), |_| None);
         let began: Vec<_> = result.records.iter().filter(|record| matches!(record, SessionRecord::Began(_))).collect();
         assert_eq!(began.len(), 1, "the one whose establishment was missed");
         assert_eq!(result.records.len(), 2);
@@ -382,6 +406,20 @@ mod tests {
     }
 
     #[test]
+    fn whoever_came_up_unseen_began_before_now() {
+        // Remembered by a Postern of the previous release, whose rosters do not say since when.
+        let mut before = Roster::default();
+        up(&mut before, 1, 1);
+        let mut saved = serde_json::to_value(before.to_saved()).unwrap();
+        saved[0][1].as_object_mut().unwrap().remove("since");
+        let mut roster = Roster::remembered(serde_json::from_value::<Vec<(u64, Client)>>(saved).unwrap());
+        let result = roster.reconcile(&status([row(1, Some("10.9.0.7"))]), &now(), |_| None);
+        let [SessionRecord::Began(beginning)] = result.records.as_slice() else { panic!("{result:?}") };
+        let moment = beginning.moment.as_ref().unwrap();
+        assert_eq!((moment.earliest, moment.latest), (None, samples::moment().latest));
+    }
+
+    #[test]
     fn whoever_was_to_go_and_is_still_there_is_asked_again() {
         let mut before = Roster::default();
         for n in [1, 2] {
@@ -389,19 +427,19 @@ mod tests {
             before.leaving(Cid(n), EndReason::Moved);
         }
         let mut roster = Roster::remembered(before.to_saved());
-        let result = roster.reconcile(&status([row(1, Some("10.9.0.7"))]), NOW, |_| None);
+        let result = roster.reconcile(&status([row(1, Some("10.9.0.7"))]), &now(), |_| None);
         let [SessionRecord::Ended { reason: EndReason::Moved, .. }] = result.records.as_slice() else {
             panic!("{result:?}");
         };
         assert!(!before.get(Cid(1)).unwrap().stays() && roster.get(Cid(1)).unwrap().stays());
-        assert_eq!(reason(roster.disconnected(Cid(1), 0, 0, NOW)).unwrap().0, EndReason::Moved);
+        assert_eq!(reason(roster.disconnected(Cid(1), 0, 0, &now())).unwrap().0, EndReason::Moved);
     }
 
     #[test]
     fn a_stranger_is_adopted_or_named() {
         let mut roster = Roster::remembered([]);
         let rows = [row(1, Some("10.9.0.7")), row(2, Some("10.9.0.8"))];
-        let result = roster.reconcile(&status(rows), NOW, |row| (row.cid == Cid(1)).then(|| client(1)));
+        let result = roster.reconcile(&status(rows), &now(), |row| (row.cid == Cid(1)).then(|| client(1)));
         assert_eq!(result.unvouched, [Cid(2)]);
         assert!(matches!(result.records.as_slice(), [SessionRecord::Began(_)]));
     }
@@ -413,11 +451,11 @@ mod tests {
         let mut roster = Roster::remembered(before.to_saved());
         let unreadable = |cid| UnreadableRow { cid: Cid(cid), column: "Real Address" };
         let status = Status { clients: Vec::new(), unreadable: vec![unreadable(1), unreadable(2)] };
-        let result = roster.reconcile(&status, NOW, |_| panic!("nothing is known to adopt it by"));
+        let result = roster.reconcile(&status, &now(), |_| panic!("nothing is known to adopt it by"));
         assert_eq!(result.unvouched, [Cid(1), Cid(2)]);
         assert!(result.records.is_empty(), "nobody has left yet: {:?}", result.records);
         assert!(!roster.get(Cid(1)).unwrap().stays());
-        assert_eq!(reason(roster.disconnected(Cid(1), 5, 6, NOW)), Some((EndReason::Disconnected, 5)));
+        assert_eq!(reason(roster.disconnected(Cid(1), 5, 6, &now())), Some((EndReason::Disconnected, 5)));
     }
 
     #[test]
@@ -425,10 +463,10 @@ mod tests {
         let mut before = Roster::default();
         up(&mut before, 1, 1);
         let mut roster = Roster::remembered(before.to_saved());
-        assert!(roster.disconnected(Cid(1), 0, 0, NOW).is_some());
+        assert!(roster.disconnected(Cid(1), 0, 0, &now()).is_some());
         roster.admitted(Cid(2), client(2));
         let rows = [row(1, Some("10.9.0.7")), row(2, None)];
-        let result = roster.reconcile(&status(rows), NOW, |_| panic!("nobody is a stranger"));
+        let result = roster.reconcile(&status(rows), &now(), |_| panic!("nobody is a stranger"));
         assert_eq!(result, Reconciled::default());
         assert!(roster.get(Cid(2)).is_some());
     }
@@ -438,7 +476,7 @@ mod tests {
         let mut roster = Roster::default();
         up(&mut roster, 1, 1);
         roster.admitted(Cid(2), client(2));
-        let records = roster.all_ended(NOW);
+        let records = roster.all_ended(&now());
         assert_eq!(records.len(), 1);
         assert!(roster.is_empty());
     }

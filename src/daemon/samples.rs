@@ -9,6 +9,7 @@ use crate::domain::{
     access::{Change, ProfileAccess, Snapshot, UserAccess},
     host::Host,
     ids::{HostId, Id},
+    presence::Moment,
     profile::{Fingerprint, ProfileState},
     server::{Attachment, Keepalive, Protocol, Server},
     session::Session,
@@ -68,6 +69,11 @@ pub(super) fn session(n: u128) -> Session {
         client_version: Some("2.6.14".to_owned()),
         client_protocol: Some(990),
     }
+}
+
+pub(super) fn moment() -> Moment {
+    let at = std::time::Duration::from_secs(60);
+    Moment::new("boot", Some(at), at, None)
 }
 
 pub(super) fn snapshot() -> Snapshot {

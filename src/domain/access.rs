@@ -103,12 +103,15 @@ pub enum Denial {
     /// The policy known here is too old to decide by, or there is none yet.
     #[error("this host cannot check access right now")]
     NotKnown,
+    /// The question waited, and whoever asked may be elsewhere by now.
+    #[error("this host was held up")]
+    HeldUp,
 }
 
 impl Denial {
     /// Whether the fault is ours, so that the client should try elsewhere or again rather than give up.
     pub fn is_temporary(self) -> bool {
-        matches!(self, Self::HostLeaving | Self::NotKnown)
+        matches!(self, Self::HostLeaving | Self::NotKnown | Self::HeldUp)
     }
 
     /// The word for metrics and logs.
@@ -121,6 +124,7 @@ impl Denial {
             Self::NotPermitted => "not_permitted",
             Self::HostLeaving => "host_leaving",
             Self::NotKnown => "not_known",
+            Self::HeldUp => "held_up",
         }
     }
 }

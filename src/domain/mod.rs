@@ -25,6 +25,7 @@ pub mod look;
 pub mod network;
 pub mod oidc;
 pub mod organization;
+pub mod presence;
 pub mod problem;
 pub mod profile;
 pub mod reply;

@@ -19,8 +19,9 @@ use crate::{
     runtime::random,
 };
 
-/// How long before the wanted moment a certificate begins to be valid, for clocks that are behind.
-pub const SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// How long before the wanted moment a certificate begins to be valid, for clocks that are behind: laptops come out of a
+/// drawer, and machines without a battery start a day back.
+pub const SKEW: SignedDuration = SignedDuration::from_hours(48);
 
 /// How long a root is valid.
 pub const ROOT_LIFETIME: SignedDuration = SignedDuration::from_hours(5 * 365 * 24);

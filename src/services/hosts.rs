@@ -17,7 +17,6 @@ use crate::{
         role::Permission,
         text::{HostName, PublicAddress},
     },
-    metrics::catalogue::HOST_CLOCK_OFFSET,
     store::{
         StoreError,
         entity::{Page, PageRequest},
@@ -214,13 +213,11 @@ impl Services {
         Ok(id)
     }
 
-    /// Says that a host is alive, and measures its clock by the database's.
+    /// Says that a host is alive, and looks at the database's clock.
     pub async fn beat(&self, host: HostId, sessions: usize) -> Result<(), ServiceError> {
-        let before = self.now();
-        let theirs = self.store().beat(host, env!("CARGO_PKG_VERSION"), sessions as u64).await?;
-        // The database looked at its clock somewhere on the way; half-way is the best guess.
-        let ours = before + self.now().duration_since(before) / 2;
-        self.metrics().set(&HOST_CLOCK_OFFSET, [], ours.duration_since(theirs).as_secs_f64());
+        let asked = self.asking();
+        let at = self.store().beat(host, env!("CARGO_PKG_VERSION"), sessions as u64).await?;
+        self.note_clock(asked, at);
         Ok(())
     }
 

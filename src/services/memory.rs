@@ -115,7 +115,8 @@ impl Memory {
                 let snapshot = admission.snapshot();
                 let memory = self.clone();
                 let knows_us = snapshot.host(host_id).is_some();
-                let confirmed_at = services.now() - age;
+                // By the machine's clock: it is read where the database's is not known.
+                let confirmed_at = services.machine_now() - age;
                 let write = move || {
                     if !knows_us {
                         memory.forget();

@@ -11,6 +11,7 @@ pub mod attachments;
 pub mod audit;
 pub mod authorities;
 pub mod backup;
+mod clock;
 pub mod drain;
 pub mod effect;
 pub mod error;
@@ -79,7 +80,6 @@ pub use crate::store::{
     users::UserFilter,
 };
 pub use error::ServiceError;
-use jiff::Timestamp;
 pub use nudges::Nudge;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -101,7 +101,7 @@ use crate::{
     keys::master::MasterKey,
     metrics::Metrics,
     oidc::Provider,
-    runtime::random,
+    runtime::{boot::boot_id, random},
     store::{Store, StoreError, events::Emitter, policy::PolicyChange},
 };
 
@@ -165,6 +165,8 @@ struct Inner {
     store: Store,
     emitter: Emitter,
     clock: Arc<dyn Clock>,
+    /// Which run of the machine this is.
+    boot: String,
     master_key: Option<MasterKey>,
     authorities: authorities::Loaded,
     join_address: OnceLock<joining::JoinAddress>,
@@ -187,6 +189,7 @@ impl Services {
             emitter,
             provider: Provider::new(Arc::clone(&clock)),
             clock,
+            boot: boot_id(),
             master_key,
             authorities: authorities::Loaded::default(),
             join_address: OnceLock::new(),
@@ -232,11 +235,6 @@ impl Services {
     /// What happens in the cluster from now on; nothing for a process without ears.
     pub fn listen(&self) -> Option<Subscription> {
         self.0.bus.get().map(Bus::subscribe)
-    }
-
-    /// The present, by this process's clock.
-    pub fn now(&self) -> Timestamp {
-        self.0.clock.now()
     }
 
     /// Whether this process can issue and change secrets.

@@ -7,6 +7,7 @@ use crate::{
     domain::{
         audit::Action,
         ids::{HostId, ProfileId, SessionId, UserId},
+        presence::{ClockReading, Moment, Outcome, Span, outcome},
         role::Permission,
         session::{EndReason, Session},
         user::User,
@@ -15,7 +16,7 @@ use crate::{
         StoreError,
         entity::{Page, PageRequest},
         policy::PolicyChange,
-        sessions::{EndedSession, Ends, Presence, SessionFilter},
+        sessions::{EndedSession, Ends, SessionFilter},
     },
 };
 
@@ -24,7 +25,7 @@ use crate::{
 #[serde(rename_all = "snake_case")]
 pub enum SessionRecord {
     /// It began.
-    Began(Session),
+    Began(Beginning),
     /// It ended.
     Ended {
         /// The session with its last counters.
@@ -33,8 +34,39 @@ pub enum SessionRecord {
         at: Timestamp,
         /// Why.
         reason: EndReason,
+        /// When, by the host's uptime. A record of the previous release does not say.
+        #[serde(default)]
+        moment: Option<Moment>,
     },
 }
+
+/// The beginning of a session.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Beginning {
+    /// The session.
+    #[serde(flatten)]
+    pub session: Session,
+    /// When, by the host's uptime. A record of the previous release does not say.
+    #[serde(default)]
+    pub moment: Option<Moment>,
+}
+
+impl SessionRecord {
+    /// That it began; without a moment nothing is known but that it was before the record is written.
+    pub fn began(session: Session, moment: Option<Moment>) -> Self {
+        Self::Began(Beginning { session, moment })
+    }
+
+    /// Which session it is about.
+    pub fn session(&self) -> &Session {
+        match self {
+            Self::Began(Beginning { session, .. }) | Self::Ended { session, .. } => session,
+        }
+    }
+}
+
+/// So often presence is looked at anew if others change it meanwhile: each time one of them has come to its end.
+const ATTEMPTS: u32 = 64;
 
 impl Services {
     /// A page of the live sessions.
@@ -117,29 +149,68 @@ impl Services {
 
     /// Writes down a step in the course of a session of this host.
     ///
-    /// When a session begins, it takes the presence of its profile over; the session before it, wherever it is, is
-    /// asked to end. The newest connection wins.
+    /// When a session begins, it takes the presence of its profile over, unless a newer one is known; the surely older
+    /// one of the two, wherever it is, is asked to end. The newest connection wins.
     pub async fn record_session(&self, record: &SessionRecord) -> Result<(), ServiceError> {
         match record {
-            SessionRecord::Began(session) => {
-                self.store().upsert_session(session).await?;
-                let lost = match self.store().take_presence(session).await? {
-                    Presence::Taken { older } => older,
-                    Presence::Displaced => Some(session.id),
-                };
-                if let Some(lost) = lost
-                    && self.store().ask_for_end(lost, EndReason::Superseded).await?
+            SessionRecord::Began(Beginning { session, moment }) => {
+                if let Some(older) = self.place_session(session, moment.as_ref()).await?
+                    && self.store().ask_for_end(older, EndReason::Superseded).await?
                 {
-                    self.nudge(&Nudge::SessionEnd(lost));
+                    self.nudge(&Nudge::SessionEnd(older));
                 }
                 self.nudge(&Nudge::SessionChange(session.id));
             }
-            SessionRecord::Ended { session, at, reason } => {
-                self.store().end_session(session, *at, *reason).await?;
+            SessionRecord::Ended { session, at, reason, moment } => {
+                let (session, at) = self.dated(session, *at, moment.as_ref()).await?;
+                self.store().end_session(&session, at, *reason).await?;
                 self.nudge(&Nudge::SessionChange(session.id));
             }
         }
         Ok(())
+    }
+
+    /// Writes a session down with its place among those of its profile; answers which one has to end for it.
+    async fn place_session(
+        &self,
+        session: &Session,
+        moment: Option<&Moment>,
+    ) -> Result<Option<SessionId>, ServiceError> {
+        let mut session = session.clone();
+        for _ in 0..ATTEMPTS {
+            let asked = self.uptime();
+            let seen = self.store().presence(session.profile_id).await?;
+            let reading = ClockReading { at: seen.now, asked, answered: self.uptime() };
+            let unknown = Span { earliest: None, latest: seen.now };
+            let span = moment.map_or(unknown, |moment| moment.span(self.boot(), &reading));
+            // The host's own idea of when that was may be of a time when it had not asked the database yet.
+            session.connected_at = session.connected_at.max(span.earliest.unwrap_or(Timestamp::MIN)).min(span.latest);
+            self.store().upsert_session(&session, Some(&span)).await?;
+            match outcome(&seen.present, session.id, &span, seen.now) {
+                Outcome::Newest { older } if self.store().take_presence(&seen, &session, &span).await? => {
+                    return Ok(older);
+                }
+                Outcome::Newest { .. } => {}
+                Outcome::Unclear => return Ok(None),
+                Outcome::Older => return Ok(Some(session.id)),
+            }
+        }
+        let busy = std::io::Error::other("the presence of a profile changes all the time");
+        Err(ServiceError::Internal(Box::new(busy)))
+    }
+
+    /// A session that ended, and when: by the database's time, also if the host had not asked it yet when that happened.
+    async fn dated(
+        &self,
+        session: &Session,
+        at: Timestamp,
+        moment: Option<&Moment>,
+    ) -> Result<(Session, Timestamp), ServiceError> {
+        let Some(moment) = moment.filter(|moment| moment.guess.is_none()) else { return Ok((session.clone(), at)) };
+        let reading = self.read_clock().await?;
+        let latest = moment.span(self.boot(), &reading).latest;
+        let connected_at = session.connected_at.min(latest);
+        Ok((Session { connected_at, ..session.clone() }, latest))
     }
 
     /// Writes down how much traffic the sessions of this host have had so far: id, bytes received, bytes sent.
@@ -147,17 +218,39 @@ impl Services {
         Ok(self.store().count_traffic(counters).await?)
     }
 
-    /// The sessions of a host whose end was asked for.
+    /// The sessions of a host whose end was asked for. That a session was superseded is believed only if it surely was:
+    /// a host of the previous release asks by its own clock.
     pub async fn ends_asked_of(&self, host: HostId) -> Result<Vec<(SessionId, EndReason)>, ServiceError> {
-        Ok(self.store().ends_asked_of(host).await?)
+        let asked = self.store().ends_asked_of(host).await?;
+        let doubtful = |(_, _, reason): &&(SessionId, ProfileId, EndReason)| *reason == EndReason::Superseded;
+        let doubted: Vec<_> = asked.iter().filter(doubtful).map(|(session, profile, _)| (*profile, *session)).collect();
+        let superseded = self.superseded(&doubted).await?;
+        let stands = |(session, _, reason): &(SessionId, ProfileId, EndReason)| {
+            *reason != EndReason::Superseded || superseded.contains(session)
+        };
+        Ok(asked.into_iter().filter(stands).map(|(session, _, reason)| (session, reason)).collect())
     }
 
-    /// Those of the given sessions whose profile has a newer one elsewhere.
+    /// Those of the given sessions whose profile surely has a newer one elsewhere.
     pub async fn superseded(&self, carried: &[(ProfileId, SessionId)]) -> Result<Vec<SessionId>, ServiceError> {
         let profiles: Vec<ProfileId> = carried.iter().map(|(profile, _)| *profile).collect();
         let newest = self.store().presence_of(&profiles).await?;
-        let older = |(profile, session): &&(ProfileId, SessionId)| newest.get(profile).is_some_and(|n| n != session);
-        Ok(carried.iter().filter(older).map(|(_, session)| *session).collect())
+        let others: Vec<SessionId> = carried
+            .iter()
+            .filter(|(profile, session)| newest.get(profile).is_some_and(|present| !present.is(*session)))
+            .map(|(_, session)| *session)
+            .collect();
+        if others.is_empty() {
+            return Ok(others);
+        }
+        let beginnings = self.store().beginnings(&others).await?;
+        let lost = |(profile, session): &&(ProfileId, SessionId)| {
+            newest
+                .get(profile)
+                .zip(beginnings.get(session))
+                .is_some_and(|(present, span)| present.supersedes(*session, span))
+        };
+        Ok(carried.iter().filter(lost).map(|(_, session)| *session).collect())
     }
 
     /// Closes the records of sessions that this host no longer carries.

@@ -20,6 +20,7 @@ use mongodb::{
 use super::{
     Store, StoreError,
     connect::REQUEST,
+    entity::timestamp,
     error::{Outage, code, message},
 };
 use crate::domain::clock::Clock;
@@ -90,6 +91,15 @@ pub async fn check_as_host(store: &Store, clock: &dyn Clock) -> Result<SignedDur
     require_primary_and_version(&hello)?;
     store.deadline(REQUEST, is_capped(store, "events", "the collection events is none")).await?;
     Ok(clock_offset)
+}
+
+impl Store {
+    /// The time by the database's clock: that of the member which answers, the primary.
+    pub async fn time(&self) -> Result<Timestamp, StoreError> {
+        let hello = self.database().run_command(doc! { "hello": 1 }).await?;
+        let at = hello.get_datetime("localTime").ok().and_then(|at| timestamp(*at));
+        at.ok_or_else(|| StoreError::unexpected(std::io::Error::other("the database does not tell its time")))
+    }
 }
 
 async fn is_capped(store: &Store, name: &str, otherwise: &str) -> Result<(), StoreError> {

@@ -1,17 +1,17 @@
 //! Sessions, written by the host that carries them; others may only ask for their end.
 //!
-//! `presence` holds one document per profile: its newest session. Taking it over is one atomic exchange, so however
-//! many hosts a profile connects to at once, the database decides which connection is the newest, and each of the
-//! others is known to exactly one host as the one that it displaced.
+//! `presence` holds one document per profile: its newest session, and within which span of the database's time that
+//! began. Which of two is the newer one is decided in [`crate::domain::presence`]; here it is read with the database's
+//! time, and replaced only if it is still what was read. A write that the database carries out late, because it was
+//! away, therefore changes nothing that was decided meanwhile.
 
 use std::collections::HashMap;
 
 use futures_util::TryStreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use mongodb::{
     Collection,
     bson::{self, Bson, DateTime, Document, doc},
-    options::ReturnDocument,
 };
 
 use super::{
@@ -23,25 +23,22 @@ use super::{
 use crate::domain::{
     effect::{Carried, Touched},
     ids::{HostId, ProfileId, ServerId, SessionId, UserId},
+    presence::{Present, Span},
     session::{EndReason, Session},
 };
 
 const SESSIONS: &str = "sessions";
+const PRESENCE: &str = "presence";
 
-/// How far apart the clocks of hosts may be. A session that began longer than this before the present newest one lost
-/// to it, however late the record of it comes.
-const SKEW: SignedDuration = SignedDuration::from_secs(10);
-
-/// What came of taking a profile's presence over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// The session is the newest of its profile.
-    Taken {
-        /// Which one was before.
-        older: Option<SessionId>,
-    },
-    /// A newer session of the profile is known: this record comes late, after an outage.
-    Displaced,
+/// Whom the database holds for the newest connection of a profile, as it was read.
+#[derive(Debug, Clone)]
+pub struct SeenPresence {
+    /// The database's time of the reading.
+    pub now: Timestamp,
+    /// Whom.
+    pub present: Present,
+    /// What must still stand there for another one to take its place.
+    row: Option<Document>,
 }
 
 /// Which sessions.
@@ -112,63 +109,107 @@ pub struct EndedSession {
 }
 
 impl Store {
-    /// Records a session as it is now. Repeating it does no harm.
-    pub async fn upsert_session(&self, session: &Session) -> Result<(), StoreError> {
+    /// Records a session as it is now, and since when it is, if that is news. Repeating it does no harm.
+    pub async fn upsert_session(&self, session: &Session, began: Option<&Span>) -> Result<(), StoreError> {
         let mut row = bson::serialize_to_document(session).map_err(mongodb::error::Error::from)?;
         row.remove("id");
-        row.insert("connected_at", date(session.connected_at));
+        row.remove("connected_at");
+        // What stands there of the beginning is better than the host's own idea of it.
+        let mut new = doc! { "connected_at": date(session.connected_at) };
+        if let Some(began) = began {
+            row.extend(std::mem::take(&mut new));
+            row.insert("began", span_row(began));
+        }
         let filter = doc! { "_id": session.id.to_string() };
-        self.sessions().update_one(filter, doc! { "$set": row }).upsert(true).await?;
+        self.sessions().update_one(filter, doc! { "$set": row, "$setOnInsert": new }).upsert(true).await?;
         Ok(())
     }
 
-    /// Makes a session the newest of its profile, and tells which one was before, unless a clearly newer one is known.
-    pub async fn take_presence(&self, session: &Session) -> Result<Presence, StoreError> {
-        // Of connections within the tolerance the database's order decides, not the clocks of hosts.
-        let newest = date(session.connected_at.saturating_add(SKEW).unwrap_or(session.connected_at));
-        let filter = doc! { "_id": session.profile_id.to_string(), "connected_at": { "$not": { "$gt": newest } } };
-        let mine = doc! { "session_id": session.id.to_string(), "connected_at": date(session.connected_at) };
-        let presence = self.database().collection::<Document>("presence");
-        let before = presence
-            .find_one_and_update(filter, doc! { "$set": mine })
-            .upsert(true)
-            .return_document(ReturnDocument::Before)
-            .await
-            .map_err(StoreError::from);
-        match before {
-            Ok(before) => {
-                let before = before.and_then(|before| before.get_str("session_id").ok()?.parse().ok());
-                Ok(Presence::Taken { older: before.filter(|before| *before != session.id) })
-            }
-            // The document is there and did not match.
-            Err(StoreError::Conflict { .. }) => Ok(Presence::Displaced),
-            Err(error) => Err(error),
-        }
+    /// The newest session of a profile as far as the database knows, and the time there.
+    pub async fn presence(&self, profile: ProfileId) -> Result<SeenPresence, StoreError> {
+        let corrupt = || StoreError::Corrupt { collection: PRESENCE, id: profile.to_string() };
+        let pipeline = [
+            doc! { "$match": { "_id": "cluster" } },
+            doc! { "$lookup": {
+                "from": PRESENCE, "as": "presence", "pipeline": [{ "$match": { "_id": profile.to_string() } }],
+            } },
+            doc! { "$project": { "_id": 0, "now": "$$NOW", "presence": { "$first": "$presence" } } },
+        ];
+        let cluster = self.database().collection::<Document>("cluster");
+        let read = cluster.aggregate(pipeline).await?.try_next().await?.ok_or_else(corrupt)?;
+        let now = read.get_datetime("now").ok().and_then(|at| timestamp(*at)).ok_or_else(corrupt)?;
+        let row = read.get_document("presence").ok().cloned();
+        Ok(SeenPresence { now, present: row.as_ref().map_or(Present::Nobody, |row| present(row, now)), row })
     }
 
-    /// The newest session of each of the given profiles.
-    pub async fn presence_of(&self, profiles: &[ProfileId]) -> Result<HashMap<ProfileId, SessionId>, StoreError> {
-        let keys: Vec<String> = profiles.iter().map(ToString::to_string).collect();
-        let presence = self.database().collection::<Document>("presence");
-        let rows: Vec<Document> = presence.find(doc! { "_id": { "$in": keys } }).await?.try_collect().await?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| {
-                Some((row.get_str("_id").ok()?.parse().ok()?, row.get_str("session_id").ok()?.parse().ok()?))
-            })
-            .collect())
-    }
-
-    /// When each of the given profiles began its newest session, of those that ever had one.
-    pub(super) async fn last_connections(
+    /// Makes a session the newest of its profile, if what was seen is still so; else `false`.
+    pub async fn take_presence(
         &self,
-        profiles: &[ProfileId],
-    ) -> Result<HashMap<ProfileId, Timestamp>, StoreError> {
+        seen: &SeenPresence,
+        session: &Session,
+        began: &Span,
+    ) -> Result<bool, StoreError> {
+        let presence = self.database().collection::<Document>(PRESENCE);
+        let id = session.id.to_string();
+        let mut placed = span_row(began);
+        placed.extend(doc! { "session_id": &id, "connected_at": date(session.connected_at) });
+        let profile = session.profile_id.to_string();
+        let Some(before) = &seen.row else {
+            let row = doc! { "_id": profile, "session_id": id, "placed": placed };
+            return match presence.insert_one(row).await.map_err(StoreError::from) {
+                Ok(_) => Ok(true),
+                Err(StoreError::Conflict { .. }) => Ok(false),
+                Err(error) => Err(error),
+            };
+        };
+        let of = |field: &str| before.get(field).cloned().unwrap_or(Bson::Null);
+        let same = doc! { "_id": profile, "session_id": of("session_id"), "placed": of("placed") };
+        // Hosts of the previous release compare `connected_at` with their own clock. Without it none of them takes a
+        // connection of its own for one that has lost.
+        let mine = doc! { "$set": { "session_id": id, "placed": placed }, "$unset": { "connected_at": "" } };
+        Ok(presence.update_one(same, mine).await?.matched_count > 0)
+    }
+
+    /// The newest session of each of the given profiles, as far as the database knows.
+    pub async fn presence_of(&self, profiles: &[ProfileId]) -> Result<HashMap<ProfileId, Present>, StoreError> {
         let keys: Vec<String> = profiles.iter().map(ToString::to_string).collect();
-        let presence = self.database().collection::<Document>("presence");
-        let rows: Vec<Document> = presence.find(doc! { "_id": { "$in": keys } }).await?.try_collect().await?;
+        let presence = self.database().collection::<Document>(PRESENCE);
+        let found = presence.find(doc! { "_id": { "$in": keys } });
+        let found = found.projection(doc! { "session_id": 1, "placed": 1, "now": "$$NOW" });
+        let rows: Vec<Document> = found.await?.try_collect().await?;
+        let read = |row: &Document| {
+            let now = timestamp(*row.get_datetime("now").ok()?)?;
+            Some((row.get_str("_id").ok()?.parse().ok()?, present(row, now)))
+        };
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
+    /// Since when each of the given sessions is, of those of which that was written down.
+    pub async fn beginnings(&self, sessions: &[SessionId]) -> Result<HashMap<SessionId, Span>, StoreError> {
+        let keys: Vec<String> = sessions.iter().map(ToString::to_string).collect();
+        let sessions = self.sessions();
+        let found = sessions.find(doc! { "_id": { "$in": keys } }).projection(doc! { "began": 1 });
+        let rows: Vec<Document> = found.await?.try_collect().await?;
+        let read =
+            |row: &Document| Some((row.get_str("_id").ok()?.parse().ok()?, span(row.get_document("began").ok()?)?));
+        Ok(rows.iter().filter_map(read).collect())
+    }
+
+    /// When each of the given profiles began its newest session, of those that ever had one. A time in the future is not
+    /// believed.
+    pub async fn last_connections(&self, profiles: &[ProfileId]) -> Result<HashMap<ProfileId, Timestamp>, StoreError> {
+        let keys: Vec<String> = profiles.iter().map(ToString::to_string).collect();
+        let presence = self.database().collection::<Document>(PRESENCE);
+        let found = presence.find(doc! { "_id": { "$in": keys } });
+        let found = found.projection(doc! { "connected_at": 1, "placed": 1, "now": "$$NOW" });
+        let rows: Vec<Document> = found.await?.try_collect().await?;
         let dated = |row: &Document| {
-            Some((row.get_str("_id").ok()?.parse().ok()?, timestamp(*row.get_datetime("connected_at").ok()?)?))
+            let now = *row.get_datetime("now").ok()?;
+            // A host of the previous release writes the time beside what an earlier record says.
+            let placed = row.get_document("placed").ok().and_then(|placed| placed.get_datetime("connected_at").ok());
+            let told = [row.get_datetime("connected_at").ok(), placed];
+            let at = told.into_iter().flatten().filter(|at| **at <= now).max()?;
+            Some((row.get_str("_id").ok()?.parse().ok()?, timestamp(*at)?))
         };
         Ok(rows.iter().filter_map(dated).collect())
     }
@@ -206,16 +247,16 @@ impl Store {
         rows.into_iter().map(session).collect()
     }
 
-    /// The live sessions of a host that somebody asked to end.
-    pub async fn ends_asked_of(&self, host: HostId) -> Result<Vec<(SessionId, EndReason)>, StoreError> {
+    /// The live sessions of a host that somebody asked to end, and whose they are.
+    pub async fn ends_asked_of(&self, host: HostId) -> Result<Vec<(SessionId, ProfileId, EndReason)>, StoreError> {
         let filter = doc! { "host_id": host.to_string(), "ended_at": null, "end_requested": { "$type": "string" } };
         let rows: Vec<Document> = self.sessions().find(filter).await?.try_collect().await?;
         rows.into_iter()
             .map(|row| {
                 let id = row.get_str("_id").unwrap_or_default().to_owned();
                 let read = || {
-                    let reason = row.get("end_requested").cloned()?;
-                    Some((id.parse().ok()?, bson::deserialize_from_bson(reason).ok()?))
+                    let reason = bson::deserialize_from_bson(row.get("end_requested").cloned()?).ok()?;
+                    Some((id.parse().ok()?, row.get_str("profile_id").ok()?.parse().ok()?, reason))
                 };
                 read().ok_or(StoreError::Corrupt { collection: SESSIONS, id: id.clone() })
             })
@@ -224,7 +265,7 @@ impl Store {
 
     /// Records the end of a session; the first record of it counts.
     pub async fn end_session(&self, session: &Session, at: Timestamp, reason: EndReason) -> Result<(), StoreError> {
-        self.upsert_session(session).await?;
+        self.upsert_session(session, None).await?;
         let reason = bson::serialize_to_bson(&reason).map_err(mongodb::error::Error::from)?;
         let filter = doc! { "_id": session.id.to_string(), "ended_at": null };
         let end = doc! { "$set": { "ended_at": date(at), "end_reason": reason } };
@@ -364,6 +405,25 @@ impl Store {
     pub(super) fn sessions(&self) -> Collection<Document> {
         self.database().collection(SESSIONS)
     }
+}
+
+/// A span as it is stored.
+fn span_row(span: &Span) -> Document {
+    doc! { "earliest": span.earliest.map(date), "latest": date(span.latest) }
+}
+
+fn span(row: &Document) -> Option<Span> {
+    let at = |field: &str| row.get_datetime(field).ok().and_then(|at| timestamp(*at));
+    Some(Span { earliest: at("earliest"), latest: at("latest")? })
+}
+
+/// Whom a row of `presence` names. What it says of the time is of that session only if it names it: a host of the
+/// previous release changes the session and leaves the rest.
+fn present(row: &Document, now: Timestamp) -> Present {
+    let session = |row: &Document| row.get_str("session_id").ok()?.parse::<SessionId>().ok();
+    let Some(named) = session(row) else { return Present::Nobody };
+    let placed = row.get_document("placed").ok().filter(|placed| session(placed) == Some(named)).and_then(span);
+    placed.map_or(Present::Unplaced(named), |placed| Present::placed(named, placed, now))
 }
 
 fn ended(row: Document) -> Result<EndedSession, StoreError> {

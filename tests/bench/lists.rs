@@ -110,7 +110,7 @@ async fn populate(store: &Store, host: HostId) {
     let profiles = store.list_profiles(&ProfileFilter::default(), &page).await.unwrap().items;
     assert_eq!(profiles.len(), LIVE);
     for profile in &profiles {
-        store.upsert_session(&session(&profile.value, host)).await.unwrap();
+        store.upsert_session(&session(&profile.value, host), None).await.unwrap();
     }
     let now = SystemClock.now();
     let ended = (0..ENDED).map(|number| {

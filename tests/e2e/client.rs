@@ -17,6 +17,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
+    faketime::shifted,
     lab::Lab,
     netns::Namespace,
     openvpn::OpenVpn,
@@ -59,6 +60,15 @@ impl Client {
         program[at + 1] = b'3';
         let path = lab.folder().join("openvpn3");
         fs::write(&path, program).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self::run(&path, lab, machine, profile, &[])
+    }
+
+    /// One on a machine whose clock is ahead by so many seconds, or behind.
+    pub(crate) fn start_at_another_time(lab: &Lab, machine: usize, profile: &str, ahead: i64) -> Self {
+        let path = lab.folder().join("openvpn-of-another-time");
+        let environment = shifted(ahead).map(|(name, value)| format!("{name}={value} ")).concat();
+        fs::write(&path, format!("#!/bin/sh\n{environment}exec openvpn \"$@\"\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         Self::run(&path, lab, machine, profile, &[])
     }
@@ -122,7 +132,8 @@ impl Client {
         client
     }
 
-    fn text(&self) -> String {
+    /// What it has said so far.
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
@@ -171,6 +182,12 @@ impl Client {
         Pid::from_child(&self.child)
     }
 
+    /// Ends it without a goodbye, as a battery that is empty does.
+    pub(crate) fn vanish(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends it in good order and waits for that.
     pub(crate) fn stop(mut self) {
         self.end();
@@ -199,6 +216,17 @@ impl Drop for Client {
 pub(crate) fn remotes(profile: &str) -> Vec<Ipv4Addr> {
     let remote = |line: &str| line.strip_prefix("remote ")?.split(' ').next()?.parse().ok();
     profile.lines().filter_map(remote).collect()
+}
+
+/// The profile with its hosts in this order, which clients keep.
+pub(crate) fn in_order(profile: &str, hosts: &[Ipv4Addr]) -> String {
+    let line = |host: &Ipv4Addr| {
+        let of = |line: &&str| line.starts_with(&format!("remote {host} "));
+        profile.lines().find(of).unwrap_or_else(|| panic!("the profile names {host}"))
+    };
+    let remotes: String = hosts.iter().fold(String::new(), |text, host| text + line(host) + "\n");
+    let rest = profile.lines().filter(|line| !line.starts_with("remote ") && *line != "remote-random");
+    rest.fold(remotes, |text, line| text + line + "\n")
 }
 
 /// The profile with one host only.

@@ -54,12 +54,19 @@ impl Cluster {
     }
 
     /// The same in a laboratory that has been made.
-    pub(crate) fn start_in(mut lab: Lab, hosts: usize, members: usize) -> Self {
+    pub(crate) fn start_in(lab: Lab, hosts: usize, members: usize) -> Self {
+        Self::start_as(lab, hosts, members, |_| {})
+    }
+
+    /// The same with hosts that are prepared before they are started.
+    pub(crate) fn start_as(mut lab: Lab, hosts: usize, members: usize, prepare: impl FnOnce(&mut [Host])) -> Self {
         lab.start_database(members);
         write_master_key(&lab.folder().join("master.key"));
         let key = lab.folder().join("master.key");
         let mut hosts: Vec<_> =
             lab.machines().iter().take(hosts).map(|machine| Host::configure(&lab, machine, &key)).collect();
+
+        prepare(&mut hosts);
 
         hosts[0].run(&["migrate", "apply"]);
         let token = hosts[0].run(&["token", "create", "--name", "e2e", "--role", "owner"]).trim().to_owned();

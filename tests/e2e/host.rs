@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
+    io::Write as _,
     net::Ipv4Addr,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -13,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     api::{Api, status_of},
+    faketime::shifted,
     lab::{Lab, Machine},
     wait::{wait_for, wait_until},
 };
@@ -34,6 +36,8 @@ pub(crate) struct Host {
     program: Option<PathBuf>,
     /// Whether it runs without root.
     confined: bool,
+    /// By how many seconds its clock is ahead.
+    ahead: i64,
     child: Option<Child>,
 }
 
@@ -84,7 +88,7 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         );
         fs::write(&config, text).unwrap();
         let log = lab.log(&machine.name);
-        Self { machine: machine.clone(), config, log, program: None, confined: false, child: None }
+        Self { machine: machine.clone(), config, log, program: None, confined: false, ahead: 0, child: None }
     }
 
     /// A machine whose configuration is there already.
@@ -95,6 +99,7 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
             log: lab.log(&machine.name),
             program: None,
             confined: false,
+            ahead: 0,
             child: None,
         }
     }
@@ -109,6 +114,40 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         let status = Command::new("chown").args(["--recursive", &owner]).arg(folder).status().unwrap();
         assert!(status.success());
         self.confined = true;
+    }
+
+    /// From its next start on the clock of the machine is wrong, for Postern and for its daemons.
+    pub(crate) fn set_clock(&mut self, ahead: i64) {
+        // Daemons get no environment of Postern's, so a script gives it to them.
+        let script = self.config.with_file_name("openvpn-of-another-time");
+        let text = fs::read_to_string(&self.config).unwrap();
+        let line = text.lines().find(|line| line.starts_with("openvpn = ")).expect("the configuration names openvpn");
+        let program = line.trim_start_matches("openvpn = ").trim_matches('"');
+        let environment = shifted(ahead).map(|(name, value)| format!("{name}={value} ")).concat();
+        fs::write(&script, format!("#!/bin/sh\n{environment}exec {program} \"$@\"\n")).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let changed = text.replace(line, &format!("openvpn = \"{}\"", script.display()));
+        fs::write(&self.config, changed).unwrap();
+        self.ahead = ahead;
+    }
+
+    /// Stops Postern where it is, and its daemons too if the whole machine is to stand still.
+    pub(crate) fn freeze(&self, daemons: bool) {
+        self.signal_postern(Signal::STOP);
+        if daemons {
+            self.signal_daemons(Signal::STOP);
+        }
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) {
+        self.signal_daemons(Signal::CONT);
+        self.signal_postern(Signal::CONT);
+    }
+
+    fn signal_postern(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("postern runs");
+        kill_process(Pid::from_child(child), signal).unwrap();
     }
 
     /// From its next start on it runs a program of its own, which can be replaced.
@@ -226,6 +265,9 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
             self.machine.namespace.command(program)
         };
         postern.args(command).arg("--config").arg(&self.config);
+        if self.ahead != 0 {
+            postern.envs(shifted(self.ahead));
+        }
         // The machine that runs the tests must not configure the host.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POSTERN_")) {
             postern.env_remove(name);
@@ -342,7 +384,6 @@ impl Drop for Host {
 
 /// Makes the master key that the hosts of a cluster share: 64 hex digits, mode 0600.
 pub(crate) fn write_master_key(path: &Path) {
-    use std::io::Write as _;
     let mut file: File = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
     for _ in 0..4 {
         write!(file, "{}", crate::mongod::random_hex()).unwrap();

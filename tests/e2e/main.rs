@@ -14,7 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{mongod, netns, openvpn};
+use support::{faketime, mongod, netns, openvpn};
 
 mod access;
 mod api;
@@ -27,6 +27,7 @@ mod page;
 mod wait;
 
 mod canary;
+mod clocks;
 mod drain;
 mod failover;
 mod fresh;

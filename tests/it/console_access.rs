@@ -238,7 +238,7 @@ async fn belongings(console: &Console, ana: &mut Visitor) -> BTreeMap<&'static s
         "address": profile["address"], "remote_address": "203.0.113.9:4711", "connected_at": rig.services.now(),
         "bytes_received": 0, "bytes_sent": 0, "client_version": null, "client_protocol": null,
     });
-    let began = SessionRecord::Began(serde_json::from_value(began).unwrap());
+    let began = SessionRecord::began(serde_json::from_value(began).unwrap(), None);
     rig.services.record_session(&began).await.unwrap();
     let logins = rig.dump().await.remove("logins").unwrap();
     let of_ana = |row: &&mongodb::bson::RawDocumentBuf| row.get_str("user_id").ok() == profile["user_id"].as_str();

@@ -210,7 +210,7 @@ async fn sessions_that_ended_are_shown_and_whoever_looks_is_recorded() {
         let session = rig.store.find_session(session).await.unwrap().unwrap();
         let at = started + SignedDuration::from_secs(number);
         let reason = if number == 2 { EndReason::Superseded } else { EndReason::Disconnected };
-        rig.services.record_session(&SessionRecord::Ended { session, at, reason }).await.unwrap();
+        rig.services.record_session(&SessionRecord::Ended { session, at, reason, moment: None }).await.unwrap();
     }
     connected(rig, &console.people["helpdesk"], host).await;
     let read = || -> Vec<Value> { owner.get("/audit?action=session.read")["items"].as_array().unwrap().clone() };

@@ -44,7 +44,10 @@ impl World {
             let user = owner.post("/users", &json!({ "organization_id": organization, "name": name }));
             let path = format!("/users/{}/profiles", user["id"].as_str().unwrap());
             let issued = owner.post(&path, &json!({ "server_id": server, "name": "laptop" }));
-            rig.services.record_session(&SessionRecord::Began(session(&issued["profile"], hosts[0]))).await.unwrap();
+            rig.services
+                .record_session(&SessionRecord::began(session(&issued["profile"], hosts[0]), None))
+                .await
+                .unwrap();
             people.push(user["id"].as_str().unwrap().to_owned());
         }
         Self { rig, owner, organization, server, ana: people.remove(0), hosts }

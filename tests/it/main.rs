@@ -17,6 +17,7 @@ mod backup;
 mod bus;
 mod canary;
 mod cli;
+mod clocks;
 mod commands;
 mod console;
 mod console_access;

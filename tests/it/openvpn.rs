@@ -152,7 +152,9 @@ fn a_client_is_admitted_with_its_address_and_settings_and_killed_with_words() {
                 })
                 .await;
             assert_eq!(address.to_string(), "10.88.0.77");
-            daemon.next(|event| matches!(event, Event::Established { cid: who } if *who == cid).then_some(())).await;
+            daemon
+                .next(|event| matches!(event, Event::Established { cid: who, .. } if *who == cid).then_some(()))
+                .await;
             client.says("Initialization Sequence Completed");
             let log = client.log();
             for pushed in [

@@ -9,10 +9,9 @@ use postern::{
         access::Snapshot,
         audit::Actor,
         clock::SystemClock,
-        ids::{HostId, Id, OrganizationId, ProfileId, ServerId, SessionId},
+        ids::{Id, OrganizationId, ProfileId, ServerId},
         network::ServerNetwork,
         role::Role,
-        session::{EndReason, Session},
     },
     keys::master::MasterKey,
     runtime::random,
@@ -20,7 +19,6 @@ use postern::{
         Act, ServiceError, Services,
         organizations::NewOrganization,
         servers::NewServer,
-        sessions::SessionRecord,
         users::{NewUser, UserPatch},
     },
     store::{Emitter, Settings, Store, migrate, policy::PolicyChange},
@@ -74,23 +72,6 @@ fn new_id<T: Id>() -> T {
 
 fn from_json<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
     serde_json::from_value(value).unwrap()
-}
-
-fn session(profile_id: ProfileId, host_id: HostId) -> Session {
-    Session {
-        id: new_id(),
-        user_id: new_id(),
-        profile_id,
-        server_id: new_id(),
-        host_id,
-        address: "10.9.0.7".parse().unwrap(),
-        remote_address: "203.0.113.9:4711".parse().unwrap(),
-        connected_at: Timestamp::UNIX_EPOCH,
-        bytes_received: 0,
-        bytes_sent: 0,
-        client_version: None,
-        client_protocol: None,
-    }
 }
 
 async fn organization(services: &Services, name: &str) -> OrganizationId {
@@ -234,51 +215,6 @@ async fn an_address_that_no_profile_came_of_is_given_back_after_a_while() {
     let later = began + jiff::SignedDuration::from_mins(10);
     assert_eq!(cluster.store.release_orphaned_addresses(later).await.unwrap(), 1);
     assert_eq!(cluster.store.release_orphaned_addresses(later).await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn of_sessions_that_begin_at_once_exactly_the_last_is_not_asked_to_end() {
-    let cluster = Cluster::new().await;
-    let profile: ProfileId = new_id();
-    let host = new_id();
-    let sessions: Vec<Session> = (0..8).map(|_| session(profile, host)).collect();
-    let mut tasks = tokio::task::JoinSet::new();
-    for session in &sessions {
-        let (services, record) = (cluster.services.clone(), SessionRecord::Began(session.clone()));
-        tasks.spawn(async move { services.record_session(&record).await.unwrap() });
-    }
-    tasks.join_all().await;
-    let asked = cluster.services.ends_asked_of(host).await.unwrap();
-    assert_eq!(asked.len(), 7);
-    assert!(asked.iter().all(|(_, reason)| *reason == EndReason::Superseded));
-    let carried: Vec<(ProfileId, SessionId)> = sessions.iter().map(|session| (profile, session.id)).collect();
-    let superseded: HashSet<SessionId> = cluster.services.superseded(&carried).await.unwrap().into_iter().collect();
-    assert_eq!(superseded, asked.iter().map(|(session, _)| *session).collect());
-
-    // The record of an end is kept once, whoever repeats it.
-    let ended = SessionRecord::Ended {
-        session: sessions[0].clone(),
-        at: Timestamp::UNIX_EPOCH,
-        reason: EndReason::Disconnected,
-    };
-    cluster.services.record_session(&ended).await.unwrap();
-    cluster.services.record_session(&SessionRecord::Began(sessions[0].clone())).await.unwrap();
-    cluster.services.close_other_sessions(host, &[]).await.unwrap();
-    assert!(cluster.services.ends_asked_of(host).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_late_record_of_an_old_session_does_not_displace_the_newest() {
-    let cluster = Cluster::new().await;
-    let (profile, host, other) = (new_id(), new_id(), new_id());
-    let began = Timestamp::UNIX_EPOCH;
-    let newest = Session { connected_at: began + jiff::SignedDuration::from_mins(5), ..session(profile, host) };
-    let late = Session { connected_at: began, ..session(profile, other) };
-    for session in [&newest, &late] {
-        cluster.services.record_session(&SessionRecord::Began(session.clone())).await.unwrap();
-    }
-    assert!(cluster.services.ends_asked_of(host).await.unwrap().is_empty());
-    assert_eq!(cluster.services.ends_asked_of(other).await.unwrap(), [(late.id, EndReason::Superseded)]);
 }
 
 #[tokio::test]

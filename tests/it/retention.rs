@@ -56,9 +56,12 @@ async fn ended(rig: &Rig, user: UserId, profile: ProfileId) -> Session {
         client_version: None,
         client_protocol: None,
     };
-    rig.services.record_session(&SessionRecord::Began(session.clone())).await.unwrap();
+    rig.services.record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
     let (at, reason) = (SystemClock.now(), EndReason::Disconnected);
-    rig.services.record_session(&SessionRecord::Ended { session: session.clone(), at, reason }).await.unwrap();
+    rig.services
+        .record_session(&SessionRecord::Ended { session: session.clone(), at, reason, moment: None })
+        .await
+        .unwrap();
     session
 }
 

@@ -51,7 +51,7 @@ impl Rig {
             client_version: None,
             client_protocol: None,
         };
-        self.here().record_session(&SessionRecord::Began(session.clone())).await.unwrap();
+        self.here().record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
         session.id
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn connected(rig: &Rig, user: &str, host: HostId) -> SessionId 
         client_version: None,
         client_protocol: None,
     };
-    rig.services.record_session(&SessionRecord::Began(session.clone())).await.unwrap();
+    rig.services.record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
     session.id
 }
 

@@ -131,7 +131,7 @@ async fn migrations(store: &Store, private: bool) -> Finding {
 async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
     // Where the key cannot be used, the check of the machine says why.
     let key = master_key(config).unwrap_or_default();
-    let services = Services::new(database.store.clone(), database.emitter(), Arc::new(SystemClock), key);
+    let services = database.services(key).await;
     let mut findings = vec![pause(&services).await];
     if services.has_master_key() {
         findings.push(cluster_key(&services).await);

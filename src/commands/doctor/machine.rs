@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::Config,
     domain::{
-        clock::{Clock, SystemClock},
+        clock::{self, Clock, SystemClock},
         host::ProcessRole,
         server::{self, Protocol},
         text::PublicAddress,
@@ -37,9 +37,7 @@ use crate::{
 const ROOM: u64 = 256 * 1024 * 1024;
 /// A certificate that ends within this time is told of.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
-/// Clocks further apart than this make certificates and expiries lie.
-const CLOCK_WARN: SignedDuration = SignedDuration::from_secs(5);
-/// And than this, fresh certificates are refused.
+/// Clocks further apart than this make logs and expiries lie to everybody who reads them.
 const CLOCK_FAIL: SignedDuration = SignedDuration::from_mins(5);
 /// How long a name may take to be resolved.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -268,16 +266,13 @@ pub(in crate::commands) fn clock_of(whose: &str, theirs: Option<Timestamp>, ours
 /// By how much somebody's clock is ahead of this machine's.
 pub(super) fn clock(whose: &str, offset: SignedDuration) -> Finding {
     const CHECK: &str = "clock";
-    const FIX: &str = "let both set their clocks: timedatectl set-ntp true (then: timedatectl timesync-status)";
-    let apart = offset.abs();
-    let side = if offset.is_negative() { "behind" } else { "ahead of" };
-    let cause = format!("the {whose}'s clock is {:.1} s {side} this machine's", apart.as_secs_f64());
-    if apart > CLOCK_FAIL {
-        Finding::fail(CHECK, cause, FIX)
-    } else if apart > CLOCK_WARN {
-        Finding::warn(CHECK, cause, FIX)
+    let cause = clock::apart(whose, offset);
+    if offset.abs() > CLOCK_FAIL {
+        Finding::fail(CHECK, cause, clock::SET_CLOCKS)
+    } else if offset.abs() > clock::TOLERANCE {
+        Finding::warn(CHECK, cause, clock::SET_CLOCKS)
     } else {
-        Finding::ok(CHECK, format!("{} ms from the {whose}'s", apart.as_millis()))
+        Finding::ok(CHECK, format!("{} ms from the {whose}'s", offset.abs().as_millis()))
     }
 }
 

@@ -206,6 +206,8 @@ impl BringUp {
     }
 
     async fn attempt(&self) -> anyhow::Result<HostId> {
+        // Before anything is written: what is written bears the database's time.
+        self.services.measure_clock().await?;
         if self.services.has_master_key() {
             let facts = check(&self.database.store, &SystemClock).await?;
             tracing::debug!(?facts, "the database has what Postern needs");
@@ -223,7 +225,7 @@ impl BringUp {
         if !self.runs_daemons() {
             return;
         }
-        if let Some(remembered) = self.memory.read(self.services.now()) {
+        if let Some(remembered) = self.memory.read(self.services.machine_now()) {
             let age_s = remembered.age.as_secs();
             tracing::warn!(
                 event = "memory.used",

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Config, ListenerConfig},
-    domain::{clock::SystemClock, login::Surface},
+    domain::{clock::ClusterClock, login::Surface},
     keys::{host::HostKey, master::MasterKey},
     runtime::lifecycle::{Ending, Lifecycle},
     services::{Services, admission::Admission, hosts::HostFacts, memory::Memory},
@@ -79,7 +79,7 @@ async fn start(
         public_key: *host_key.public().as_bytes(),
     };
     let bus = Bus::start(&database.store, &BusSettings::default(), tasks, stop);
-    let services = Services::new(database.store.clone(), bus.emitter(), Arc::new(SystemClock), master_key);
+    let services = Services::new(database.store.clone(), bus.emitter(), Arc::new(ClusterClock::default()), master_key);
     services.set_bus(bus.clone());
     for (surface, listener) in [(Surface::Portal, &config.public), (Surface::Console, &config.admin)] {
         if let Some(url) = &listener.url {

@@ -47,7 +47,8 @@ impl Conversation {
             let session = stranger(&here, server, &snapshot, row, now)?;
             Some(Client::admitted(session, row.common_name.clone(), mark.clone()))
         };
-        let result = self.roster.reconcile(&status, now, adopt);
+        let at = self.at();
+        let result = self.roster.reconcile(&status, &at, adopt);
         if !status.clients.is_empty() {
             tracing::info!(event = "daemon.clients_adopted", server.id = %self.server, clients = status.clients.len(),
                 "adopted the clients of a running daemon");
@@ -80,10 +81,17 @@ fn stranger(here: &Here, server: ServerId, snapshot: &Snapshot, row: &ClientRow,
         host_id: here.host,
         address: profile.address,
         remote_address: real_address(row),
-        connected_at: Timestamp::from_second(row.since).unwrap_or(now),
+        connected_at: since(row, here.services.machine_now(), now),
         bytes_received: row.bytes_received,
         bytes_sent: row.bytes_sent,
         client_version: None,
         client_protocol: None,
     })
+}
+
+/// When a client connected: as long ago as the daemon says, which goes by the machine's clock, before `now` by the
+/// cluster's.
+fn since(row: &ClientRow, machine: Timestamp, now: Timestamp) -> Timestamp {
+    let ago = Timestamp::from_second(row.since).map(|since| machine.duration_since(since)).unwrap_or_default();
+    now.checked_sub(ago).map_or(now, |since| since.min(now))
 }

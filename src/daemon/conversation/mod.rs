@@ -21,7 +21,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Here, keepsake::Keepsake, moves::Moves, roster::Roster};
+use super::{
+    Here,
+    keepsake::Keepsake,
+    lateness::{TURN, Turns, dialled_ago},
+    moves::Moves,
+    roster::{At, Roster},
+};
 use crate::{
     domain::{
         access::Snapshot,
@@ -36,7 +42,7 @@ use crate::{
         },
         process::Running,
     },
-    services::sessions::SessionRecord,
+    services::sessions::{Beginning, SessionRecord},
 };
 use questions::{Look, Question};
 
@@ -94,6 +100,7 @@ pub(super) struct Conversation {
     kills: VecDeque<(Instant, Cid)>,
     moves: Moves,
     next_look: Instant,
+    turns: Turns,
 }
 
 impl Conversation {
@@ -113,6 +120,7 @@ impl Conversation {
         link.send(Command::ByteCount(COUNTER_PERIOD)).await?;
         let asked = link.clone();
         let now = Instant::now();
+        let turns = Turns::new(here.services.uptime());
         Ok(Self {
             here,
             server,
@@ -130,6 +138,7 @@ impl Conversation {
             kills: VecDeque::new(),
             moves: Moves::new(now),
             next_look: now,
+            turns,
         })
     }
 
@@ -154,6 +163,7 @@ impl Conversation {
         loop {
             let due = self.next_due();
             let served = self.serving;
+            self.turns.turn(self.here.services.uptime(), self.events.is_empty());
             let done = tokio::select! {
                 () = stop.cancelled() => return Pause::Stop,
                 gone = running.gone() => {
@@ -200,8 +210,14 @@ impl Conversation {
     fn next_due(&self) -> Instant {
         let kill = self.kills.front().map(|(at, _)| *at);
         let unanswered = self.unanswered.as_ref().map(|(at, _)| *at);
-        let others = [self.moves.due(), kill, unanswered, self.keepsake.due()];
+        let turn = Some(Instant::now() + TURN);
+        let others = [turn, self.moves.due(), kill, unanswered, self.keepsake.due()];
         others.into_iter().flatten().fold(self.next_look, Instant::min)
+    }
+
+    /// Now, for what is written down.
+    fn at(&self) -> At {
+        At { time: self.here.services.now(), moment: self.here.services.moment(Some(Duration::ZERO)) }
     }
 
     async fn on_time(&mut self) -> Result<(), AskError> {
@@ -225,15 +241,16 @@ impl Conversation {
     }
 
     async fn hear(&mut self, event: Event) -> Result<(), AskError> {
+        self.turns.turn(self.here.services.uptime(), false);
         match event {
             Event::Connect { cid, kid, client } => {
                 self.asked.insert(cid);
-                self.decide(Question { cid, kid, peer: client, renewal: false }, Look::None).await?;
+                self.decide(self.question(cid, kid, client, false), Look::None).await?;
             }
             Event::Reauth { cid, kid, client } => {
-                self.decide(Question { cid, kid, peer: client, renewal: true }, Look::None).await?;
+                self.decide(self.question(cid, kid, client, true), Look::None).await?;
             }
-            Event::Established { cid } => self.established(cid),
+            Event::Established { cid, dialled } => self.established(cid, dialled),
             Event::Address { cid, address, primary: true } if !self.roster.addressed(cid, address) => {
                 tracing::error!(event = "vpn.wrong_address", server.id = %self.server, %address,
                     "a client was given another address than its own");
@@ -245,7 +262,8 @@ impl Conversation {
                     waiting.retain(|question| question.cid != cid);
                 }
                 self.asked.remove(&cid);
-                let ended = self.roster.disconnected(cid, bytes_received, bytes_sent, self.here.services.now());
+                let at = self.at();
+                let ended = self.roster.disconnected(cid, bytes_received, bytes_sent, &at);
                 self.keepsake.touch();
                 self.write_down(ended);
             }
@@ -278,11 +296,12 @@ impl Conversation {
         };
     }
 
-    fn established(&mut self, cid: Cid) {
-        if let Some(session) = self.roster.established(cid) {
-            let took = self.here.services.now().duration_since(session.connected_at);
-            self.here.services.metrics().observe(&VPN_CONNECT_SECONDS, [], took.as_secs_f64());
-            let record = SessionRecord::Began(session.clone());
+    fn established(&mut self, cid: Cid, dialled: Option<i64>) {
+        let services = &self.here.services;
+        let moment = services.moment(Some(dialled_ago(dialled, services.machine_now())));
+        if let Some(record) = self.roster.established(cid, moment) {
+            let took = services.now().duration_since(record.session().connected_at);
+            services.metrics().observe(&VPN_CONNECT_SECONDS, [], took.as_secs_f64());
             self.keepsake.touch();
             self.write_down(Some(record));
             self.roster.get(cid).inspect(|client| self.here.board.welcome(client));
@@ -293,7 +312,7 @@ impl Conversation {
     fn write_down(&self, records: impl IntoIterator<Item = SessionRecord>) {
         for record in records {
             match &record {
-                SessionRecord::Began(session) => {
+                SessionRecord::Began(Beginning { session, .. }) => {
                     self.here.board.carry(session);
                     tracing::info!(event = "session.began",
                         session.id = %session.id, user.id = %session.user_id, profile.id = %session.profile_id,
@@ -322,7 +341,8 @@ impl Conversation {
 
     /// The daemon is gone, and all sessions with it.
     pub(super) fn bury(mut self) {
-        let records = self.roster.all_ended(self.here.services.now());
+        let at = self.at();
+        let records = self.roster.all_ended(&at);
         self.write_down(records);
         self.keepsake.write(&self.roster);
     }

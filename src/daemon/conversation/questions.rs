@@ -8,6 +8,7 @@ use super::Conversation;
 use crate::{
     daemon::{
         gatekeeper::{self, Scene},
+        lateness::has_waited,
         roster::Client,
     },
     domain::{
@@ -29,6 +30,10 @@ pub(super) struct Question {
     pub kid: Kid,
     pub peer: Peer,
     pub renewal: bool,
+    /// The uptime of the machine when it was taken up.
+    taken_up: Duration,
+    /// Whether it may have waited before that for too long.
+    late: bool,
 }
 
 /// What is known about how fresh the policy is that a client is judged by.
@@ -43,12 +48,19 @@ pub(super) enum Look {
 }
 
 impl Conversation {
+    /// A question as it is taken up.
+    pub(super) fn question(&self, cid: Cid, kid: Kid, peer: Peer, renewal: bool) -> Question {
+        let now = self.here.services.uptime();
+        Question { cid, kid, peer, renewal, taken_up: now, late: self.turns.is_late(now) }
+    }
+
     /// Answers a client, or puts it aside for one look at the policy if its certificate is not known: a profile that
     /// was issued a moment ago must connect.
     pub(super) async fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
-        let Question { cid, kid, peer, renewal } = &question;
+        let Question { cid, kid, peer, renewal, .. } = &question;
         let now = self.here.services.now();
-        let verdict = peer.fingerprint.map(Fingerprint).ok_or(Denial::UnknownProfile).and_then(|fingerprint| {
+        let verdict = self.in_time(&question).and_then(|()| {
+            let fingerprint = peer.fingerprint.map(Fingerprint).ok_or(Denial::UnknownProfile)?;
             let ask = if *renewal { Admission::renew } else { Admission::admit };
             ask(&self.here.admission, self.here.host, self.server, fingerprint, now)
         });
@@ -88,6 +100,12 @@ impl Conversation {
             self.here.tell_attempt(self.server, peer, verdict.as_ref().map_err(|denial| *denial));
         }
         self.link.send(command).await
+    }
+
+    /// Whoever asked too long ago may be elsewhere by now, and must not be let in here.
+    fn in_time(&self, question: &Question) -> Result<(), Denial> {
+        let late = question.late || has_waited(question.taken_up, self.here.services.uptime());
+        if late { Err(Denial::HeldUp) } else { Ok(()) }
     }
 
     fn session(&self, profile: &ProfileAccess, peer: &Peer, now: Timestamp) -> Session {

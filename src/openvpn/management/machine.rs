@@ -40,6 +40,8 @@ pub enum Event {
     Established {
         /// The client.
         cid: Cid,
+        /// When the daemon heard of it first, in seconds by the machine's clock (`time_unix`).
+        dialled: Option<i64>,
     },
     /// A client was given an address (comes before [`Event::Established`]); compare it with what was meant.
     Address {
@@ -312,7 +314,9 @@ impl Dialogue {
             (Kind::Connect, Some(kid)) => Event::Connect { cid, kid, client: env.peer() },
             (Kind::Reauth, Some(kid)) => Event::Reauth { cid, kid, client: env.peer() },
             (Kind::Connect | Kind::Reauth, None) => return self.unknown("CLIENT without a key number"),
-            (Kind::Established, _) => Event::Established { cid },
+            (Kind::Established, _) => {
+                Event::Established { cid, dialled: env.get("time_unix").and_then(|text| text.parse().ok()) }
+            }
             (Kind::Disconnect, _) => Event::Disconnect {
                 cid,
                 bytes_received: env.number("bytes_received"),

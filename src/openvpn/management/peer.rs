@@ -95,7 +95,7 @@ impl Dialect {
 }
 
 /// The variables of a client block that we use; others are not kept, so a block's memory is bounded.
-const WANTED: [&str; 15] = [
+const WANTED: [&str; 16] = [
     "IV_GUI_VER",
     "IV_PLAT",
     "IV_PROTO",
@@ -106,6 +106,7 @@ const WANTED: [&str; 15] = [
     "common_name",
     "ifconfig_pool_remote_ip",
     "time_duration",
+    "time_unix",
     "tls_digest_sha256_0",
     "untrusted_ip",
     "untrusted_ip6",
