@@ -258,6 +258,7 @@ impl Config {
     pub fn vpn_settings(&self) -> crate::daemon::Settings {
         crate::daemon::Settings {
             openvpn: self.vpn.openvpn.clone(),
+            relay: std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into()),
             data_dir: self.host.data_dir.clone(),
             stop_with_postern: self.vpn.stop_with_postern,
         }

@@ -16,6 +16,7 @@ mod owner_link;
 mod pause;
 mod progress;
 mod reference;
+mod relay;
 mod serve;
 mod token;
 
@@ -122,6 +123,12 @@ enum Command {
         /// The folder that they go to.
         folder: PathBuf,
     },
+    /// Hold the management connection of a daemon; started by `serve`.
+    #[command(hide = true)]
+    Relay {
+        /// The folder of the daemon.
+        folder: PathBuf,
+    },
     /// Print the reference of all commands, in Markdown.
     #[command(hide = true)]
     Reference,
@@ -162,6 +169,9 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let output = if matches!(arguments.command, Command::Serve { .. }) { Output::Stdout } else { Output::Stderr };
     let logs = Logs::start(output);
+    if let Command::Relay { folder } = arguments.command {
+        return relay::run(folder).unwrap_or_else(|error| failed(&error));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::from(error).context("the runtime did not start")),
@@ -183,6 +193,7 @@ pub fn main() -> ExitCode {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Client(noun) => client::run(*noun),
+            Command::Relay { folder } => relay::run(folder),
             Command::Completions { shell } => Ok(reference::completions(shell)),
             Command::Man { folder } => reference::man(&folder),
             Command::Reference => {

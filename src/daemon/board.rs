@@ -78,6 +78,10 @@ struct State {
     looks: Vec<Look>,
     /// How many newcomers were turned away since the order of this moment to leave service.
     turned_away: Option<(Timestamp, u64)>,
+    /// How often each dialogue with a daemon has turned.
+    turns: BTreeMap<ServerId, u64>,
+    /// The dialogues that do not turn any more.
+    stuck: BTreeSet<ServerId>,
 }
 
 impl Board {
@@ -169,6 +173,33 @@ impl Board {
     /// Waits for [`wake`](Self::wake).
     pub(super) async fn woken(&self) {
         self.moved.notified().await;
+    }
+
+    /// Notes that the dialogue with a daemon goes on.
+    pub(super) fn turn(&self, server: ServerId) {
+        let mut state = self.state();
+        let turns = state.turns.entry(server).or_default();
+        *turns = turns.wrapping_add(1);
+    }
+
+    /// Notes that the dialogue with a daemon is over.
+    pub(super) fn rest(&self, server: ServerId) {
+        self.state().turns.remove(&server);
+    }
+
+    /// How often each dialogue has turned.
+    pub(super) fn turns(&self) -> BTreeMap<ServerId, u64> {
+        self.state().turns.clone()
+    }
+
+    /// Notes which dialogues do not turn any more.
+    pub(super) fn set_stuck(&self, stuck: BTreeSet<ServerId>) {
+        self.state().stuck = stuck;
+    }
+
+    /// Whether every dialogue with a daemon goes on.
+    pub(super) fn all_turn(&self) -> bool {
+        self.state().stuck.is_empty()
     }
 
     /// Names the way to a daemon's task.

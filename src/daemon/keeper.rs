@@ -16,18 +16,19 @@ use super::{
     Here,
     board::Report,
     conversation::{Conversation, Order, Pause},
-    keepsake::Keepsake,
-    plan::{Plan, Run, plan, write_secrets},
+    keepsake::RosterFile,
+    plan::{OwnKey, Plan, Run, plan, write_secrets},
     supervisor::Walls,
     trouble,
 };
 use crate::{
-    domain::{access::Snapshot, ids::ServerId, server::DaemonState},
+    domain::{access::Snapshot, ids::ServerId, problem::ProblemCode, server::DaemonState},
     metrics::catalogue::OPENVPN_RESTARTS,
     openvpn::{
         RuntimeDir,
         management::{Event, link::Link, link::LinkHandle},
         process::{OpenVpn, Running},
+        relay,
     },
     runtime::{backoff::Backoff, random},
     services::{AttachmentKey, DaemonStatus},
@@ -37,7 +38,7 @@ use crate::{
 const PAUSES: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(30));
 /// A daemon that served this long starts a new series of pauses.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long a new daemon may take to open its management socket.
+/// How long a relay may take to open its socket.
 const SOCKET_LIMIT: Duration = Duration::from_secs(5);
 /// How long the firewall may take.
 const WALLS_LIMIT: Duration = Duration::from_secs(15);
@@ -47,12 +48,20 @@ const LEAVE_LIMIT: Duration = Duration::from_millis(800);
 const END_LIMIT: Duration = Duration::from_secs(4);
 /// How long a process may take between closing its link and its end.
 const DYING: Duration = Duration::from_secs(1);
+/// How long a daemon that does not answer may take to end before it is killed.
+const MUTE_LIMIT: Duration = Duration::from_secs(1);
+/// How long a relay may take to end once its daemon has.
+const RELAY_LIMIT: Duration = Duration::from_millis(500);
+/// A link that ends before the daemon has answered anything counts one, a mute one this much.
+const MUTE: u32 = 5;
+/// At this count it is the daemon that does not answer, rather than its relay.
+const HUNG: u32 = 10;
 /// How often a plan that cannot be carried out is looked at without a change.
 const PERIOD: Duration = Duration::from_secs(30);
 /// Beyond this many bytes, a daemon's log is emptied.
 const LOG_LIMIT: u64 = 4 * 1024 * 1024;
-/// Orders that wait for a daemon's loop.
-const ORDERS: usize = 256;
+/// Orders that wait for a daemon's loop: one for each of its clients finds room.
+const ORDERS: usize = 4096;
 
 /// Why a daemon does not run.
 enum Trouble {
@@ -60,6 +69,8 @@ enum Trouble {
     Missing(String),
     /// It ended by itself.
     Ended(String),
+    /// It did not answer, and was ended.
+    Hung(String),
 }
 
 impl Trouble {
@@ -83,8 +94,12 @@ struct Keeper {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     walls: watch::Receiver<Walls>,
     orders: mpsc::Receiver<Order>,
+    roster: RosterFile,
+    own: OwnKey,
     backoff: Backoff,
     failures: u32,
+    /// Grows with each link over which the daemon did not answer, until it does.
+    silence: u32,
 }
 
 /// Where the files of a daemon are.
@@ -108,14 +123,19 @@ pub(super) async fn keep(here: Arc<Here>, server: ServerId, walls: watch::Receiv
     here.board.listen(server, sender);
     let snapshots = here.admission.watch();
     let backoff = Backoff::new(PAUSES.0, PAUSES.1);
-    Keeper { here, key, dir, snapshots, walls, orders, backoff, failures: 0 }.run().await;
+    let roster = RosterFile::open(&dir, &here.tracker);
+    let keeper =
+        Keeper { here, key, dir, snapshots, walls, orders, roster, own: None, backoff, failures: 0, silence: 0 };
+    keeper.run().await;
 }
 
 impl Keeper {
     async fn run(mut self) {
         while !self.here.stop.is_cancelled() {
             let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-            match plan(&self.here, &self.dir, self.key.server_id, &snapshot) {
+            // The daemon reads the file when it starts, so it has to be what it was.
+            self.own = None;
+            match plan(&self.here, &self.dir, self.key.server_id, &snapshot, &mut self.own) {
                 Ok(Plan::Unwanted) => return self.remove().await,
                 Ok(Plan::Certificate(request)) => {
                     self.settle_if_idle();
@@ -136,13 +156,20 @@ impl Keeper {
     async fn mind(&mut self, trouble: Trouble) {
         self.failures = self.failures.saturating_add(1);
         self.settle_if_idle();
-        let reason = if matches!(trouble, Trouble::Ended(_)) { "ended" } else { "missing" };
+        let reason = match trouble {
+            Trouble::Missing(_) => "missing",
+            Trouble::Ended(_) => "ended",
+            Trouble::Hung(_) => "hung",
+        };
         self.here.services.metrics().count(&OPENVPN_RESTARTS, [reason]);
         let (state, detail) = match trouble {
             // Once is an accident.
-            Trouble::Ended(detail) if self.failures < 2 => (DaemonState::Starting, detail),
-            Trouble::Ended(detail) | Trouble::Missing(detail) => (DaemonState::Failed, detail),
+            Trouble::Ended(detail) | Trouble::Hung(detail) if self.failures < 2 => (DaemonState::Starting, detail),
+            Trouble::Ended(detail) | Trouble::Hung(detail) | Trouble::Missing(detail) => (DaemonState::Failed, detail),
         };
+        if state == DaemonState::Failed {
+            self.problem(ProblemCode::DaemonFailed, Some(detail.clone()));
+        }
         self.report(state, Some(detail), None);
         let pause = self.backoff.pause(u32::from_ne_bytes(random::bytes()));
         self.pause(pause).await;
@@ -159,6 +186,11 @@ impl Keeper {
 
     fn report(&self, state: DaemonState, detail: Option<String>, request: Option<String>) {
         self.here.board.report(Report::Status(DaemonStatus { key: self.key, state, detail, request }));
+    }
+
+    fn problem(&self, code: ProblemCode, detail: Option<String>) {
+        let services = &self.here.services;
+        services.problems().set(code, Some(self.key.server_id), detail, services.now());
     }
 
     /// Where no process runs, no sessions are.
@@ -192,7 +224,7 @@ impl Keeper {
             }
             match pause {
                 Pause::Look | Pause::State => {
-                    if !self.look(&mut conversation, run).await {
+                    if !self.look(&mut conversation, run) {
                         self.here.services.metrics().count(&OPENVPN_RESTARTS, ["settings"]);
                         self.report(
                             DaemonState::Stopped,
@@ -212,21 +244,16 @@ impl Keeper {
                     conversation.leave();
                     return Ok(Next::Stop);
                 }
-                Pause::LinkLost => {
-                    tracing::warn!(event = "daemon.link_lost", server.id = %self.key.server_id,
-                        "the link to a daemon was lost");
-                    conversation.leave();
-                    self.pause(PAUSES.0).await;
-                    return Ok(Next::Look);
-                }
                 // Whom policy cannot vouch for must not stay. Its clients come back to a daemon that asks about each.
                 Pause::Unreadable => {
                     self.here.services.metrics().count(&OPENVPN_RESTARTS, ["unreadable"]);
                     self.finish(conversation, &running).await;
                     return Ok(Next::Look);
                 }
+                Pause::LinkLost => return self.link_lost(conversation, &running).await,
                 Pause::Died => {
                     conversation.bury();
+                    self.end_relay().await;
                     if serving_since.is_some_and(|since: Instant| since.elapsed() > STEADY) {
                         self.backoff.reset();
                         self.failures = 0;
@@ -237,10 +264,46 @@ impl Keeper {
         }
     }
 
+    /// The process runs, and the link has ended. Its relay may be at fault; if another one fares no better, the daemon is.
+    async fn link_lost(&mut self, conversation: Conversation, running: &Running) -> Result<Next, Trouble> {
+        let mute = conversation.is_mute();
+        self.silence = self.silence.saturating_add(if mute { MUTE } else { 1 });
+        tracing::warn!(event = "daemon.link_lost", server.id = %self.key.server_id, mute,
+            "the link to a daemon was lost");
+        if self.silence >= HUNG {
+            let detail = "openvpn did not answer on its management socket, was ended and is started anew";
+            self.problem(ProblemCode::DaemonHung, Some(detail.to_owned()));
+            self.silence = 0;
+            self.end(running, MUTE_LIMIT, std::future::ready(())).await;
+            conversation.bury();
+            self.end_relay().await;
+            return Err(Trouble::Hung(detail.to_owned()));
+        }
+        conversation.leave();
+        if mute {
+            let detail = "openvpn does not answer on its management socket";
+            self.problem(ProblemCode::DaemonHung, Some(detail.to_owned()));
+            self.report(DaemonState::Starting, Some(detail.to_owned()), None);
+            // It may be frozen, and hold the connection.
+            self.end_relay().await;
+        } else {
+            self.pause(PAUSES.0).await;
+        }
+        Ok(Next::Look)
+    }
+
+    /// There is no daemon that the relay could hold the link to, or the relay does not do it.
+    async fn end_relay(&self) {
+        if let Err(error) = relay::end(&self.dir, RELAY_LIMIT).await {
+            tracing::warn!(event = "relay.unended", server.id = %self.key.server_id,
+                error = &error as &dyn std::error::Error, "the relay of a daemon could not be ended");
+        }
+    }
+
     /// Holds the running daemon against the policy. `false` if it cannot go on as it runs.
-    async fn look(&mut self, conversation: &mut Conversation, run: &Run) -> bool {
+    fn look(&mut self, conversation: &mut Conversation, run: &Run) -> bool {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        let request = match plan(&self.here, &self.dir, self.key.server_id, &snapshot) {
+        let request = match plan(&self.here, &self.dir, self.key.server_id, &snapshot, &mut self.own) {
             Ok(Plan::Run(now)) if now.config == run.config => now.request,
             Ok(Plan::Run(_) | Plan::Unwanted) => return false,
             // It goes on with what it has.
@@ -254,6 +317,11 @@ impl Keeper {
         };
         if conversation.is_settled() {
             self.here.board.settle(self.key.server_id);
+            self.silence = 0;
+        }
+        if conversation.is_serving() && conversation.is_settled() {
+            self.problem(ProblemCode::DaemonHung, None);
+            self.problem(ProblemCode::DaemonFailed, None);
         }
         let draining = snapshot.drain_of(self.here.host).is_some();
         let state = match (conversation.is_serving(), draining) {
@@ -262,11 +330,14 @@ impl Keeper {
             (true, false) => DaemonState::Running,
         };
         self.report(state, None, request);
-        if let Err(error) = self.dir.trim_log(LOG_LIMIT) {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a daemon's log was not trimmed");
-        }
+        let dir = self.dir.clone();
+        self.here.tracker.spawn_blocking(move || {
+            if let Err(error) = dir.trim_log(LOG_LIMIT) {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a daemon's log was not trimmed");
+            }
+        });
         // A lost link is noticed by the loop.
-        conversation.policy(&snapshot).await.is_ok() || conversation.is_serving()
+        conversation.policy(&snapshot).is_ok() || conversation.is_serving()
     }
 
     /// Nobody is let in before the rules of the server are in place.
@@ -305,8 +376,8 @@ impl Keeper {
     async fn converse(&self, running: &Running) -> Result<(Conversation, DropGuard), Trouble> {
         let close = CancellationToken::new();
         let (link, events) = self.connect(running, &close).await?;
-        let keepsake = Keepsake::of(running, &self.dir);
-        let begun = Conversation::begin(Arc::clone(&self.here), self.key.server_id, link, events, keepsake).await;
+        let keepsake = self.roster.keepsake(running);
+        let begun = Conversation::begin(Arc::clone(&self.here), self.key.server_id, link, events, keepsake);
         let conversation = begun.map_err(|_closed| Trouble::Ended(trouble::last_words(&self.dir)))?;
         Ok((conversation, close.drop_guard()))
     }
@@ -316,11 +387,17 @@ impl Keeper {
         running: &Running,
         close: &CancellationToken,
     ) -> Result<(LinkHandle, mpsc::Receiver<Event>), Trouble> {
-        let path = self.dir.file(RuntimeDir::MANAGEMENT);
+        relay::ensure(&self.here.settings.relay, &self.dir).map_err(|error| Trouble::missing(&error))?;
+        let path = self.dir.file(RuntimeDir::RELAY);
         tokio::select! {
-            linked = Link::connect(&path, SOCKET_LIMIT, &self.here.tracker, close.clone()) => linked.map_err(|error| {
-                Trouble::Missing(format!("the daemon does not open its management socket: {error}"))
-            }),
+            linked = Link::connect(&path, SOCKET_LIMIT, &self.here.tracker, close.clone()) => match linked {
+                Ok(linked) => Ok(linked),
+                Err(error) => {
+                    // The next try begins with another one.
+                    self.end_relay().await;
+                    Err(Trouble::Missing(format!("the daemon's relay does not open its socket: {error}")))
+                }
+            },
             _ = running.gone() => Err(Trouble::Ended(trouble::last_words(&self.dir))),
         }
     }
@@ -329,21 +406,26 @@ impl Keeper {
     async fn finish(&self, mut conversation: Conversation, running: &Running) {
         // A daemon that does not listen any more is ended all the same.
         let _ = conversation.clear(LEAVE_LIMIT).await;
-        self.end(running, conversation.hear_out(END_LIMIT)).await;
+        self.end(running, END_LIMIT, conversation.hear_out(END_LIMIT)).await;
         conversation.bury();
+        self.end_relay().await;
     }
 
     async fn finish_unattended(&self, running: Running) {
         match self.converse(&running).await {
             Ok((conversation, _link)) => self.finish(conversation, &running).await,
-            Err(_mute) => self.end(&running, std::future::ready(())).await,
+            Err(_mute) => {
+                self.end(&running, END_LIMIT, std::future::ready(())).await;
+                self.end_relay().await;
+            }
         }
     }
 
-    async fn end(&self, running: &Running, meanwhile: impl Future<Output = ()>) {
+    /// Ends the process: in words, and by force after `patience`.
+    async fn end(&self, running: &Running, patience: Duration, meanwhile: impl Future<Output = ()>) {
         let ended = async {
             running.terminate()?;
-            if !running.wait_gone(END_LIMIT).await? {
+            if !running.wait_gone(patience).await? {
                 running.kill()?;
                 running.wait_gone(END_LIMIT).await?;
             }
@@ -374,14 +456,19 @@ impl Keeper {
                 "a daemon could not be looked for"
             ),
         }
-        if let Err(error) = std::fs::remove_dir_all(self.dir.path()) {
+        // What is left of it has no daemon to talk with, and writes nothing into a folder that is to go.
+        self.end_relay().await;
+        let Self { here, key, dir, roster, .. } = self;
+        roster.close().await;
+        if let Err(error) = std::fs::remove_dir_all(dir.path()) {
             tracing::warn!(
                 event = "daemon.files_kept",
                 error = &error as &dyn std::error::Error,
                 "the files of a daemon could not be removed"
             );
         }
-        self.here.board.settle(self.key.server_id);
-        self.here.board.report(Report::Gone(self.key));
+        here.services.problems().forget(key.server_id);
+        here.board.settle(key.server_id);
+        here.board.report(Report::Gone(key));
     }
 }

@@ -1,8 +1,16 @@
 //! The roster on disk, for the Postern that adopts the daemon after us.
+//!
+//! A task of its own writes it, so that no client waits for a disk. It writes the newest there is; what comes while it
+//! writes is one write, the next.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
+use tokio_util::task::TaskTracker;
 
 use super::roster::{Client, Roster, Saved};
 use crate::openvpn::{RuntimeDir, process::Running};
@@ -12,27 +20,78 @@ const FILE: &str = "roster.json";
 /// Changes within this time become one write.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Writes the roster of one process to its file, a moment after it changed.
+/// The file of one daemon's directory, and the task that writes it.
+#[derive(Debug)]
+pub(super) struct RosterFile {
+    dir: RuntimeDir,
+    newest: watch::Sender<Option<Arc<Saved>>>,
+    writer: JoinHandle<()>,
+}
+
+impl RosterFile {
+    /// Starts the task on `tracker`. It ends once this is dropped and the newest roster is written.
+    pub(super) fn open(dir: &RuntimeDir, tracker: &TaskTracker) -> Self {
+        let (newest, changes) = watch::channel(None);
+        let writer = tracker.spawn(write(dir.clone(), changes));
+        Self { dir: dir.clone(), newest, writer }
+    }
+
+    /// For the roster of a process.
+    pub(super) fn keepsake(&self, running: &Running) -> Keepsake {
+        Keepsake {
+            dir: self.dir.clone(),
+            newest: self.newest.clone(),
+            pid: running.pid(),
+            started: running.started(),
+            due: None,
+        }
+    }
+
+    /// Waits until nothing is written any more.
+    pub(super) async fn close(self) {
+        let Self { newest, writer, .. } = self;
+        drop(newest);
+        if let Err(error) = writer.await {
+            tracing::error!(event = "daemon.roster_writer_crashed", %error, "the writer of a roster ended badly");
+        }
+    }
+}
+
+async fn write(dir: RuntimeDir, mut changes: watch::Receiver<Option<Arc<Saved>>>) {
+    while changes.changed().await.is_ok() {
+        let Some(saved) = changes.borrow_and_update().clone() else { continue };
+        let dir = dir.clone();
+        let written = spawn_blocking(move || {
+            let text = serde_json::to_vec(&*saved).map_err(|error| error.to_string())?;
+            dir.write(FILE, &text).map_err(|error| super::trouble::chain(&error))
+        });
+        if let Err(error) = written.await.unwrap_or_else(|crash| Err(crash.to_string())) {
+            tracing::warn!(
+                event = "daemon.roster_unwritten",
+                error,
+                "the roster of a daemon cannot be written; a restart will have to guess"
+            );
+        }
+    }
+}
+
+/// Has the roster of one process written, a moment after it changed.
 #[derive(Debug)]
 pub(super) struct Keepsake {
     dir: RuntimeDir,
+    newest: watch::Sender<Option<Arc<Saved>>>,
     pid: i32,
     started: u64,
     due: Option<Instant>,
 }
 
 impl Keepsake {
-    /// For the roster of a process.
-    pub(super) fn of(running: &Running, dir: &RuntimeDir) -> Self {
-        Self { dir: dir.clone(), pid: running.pid(), started: running.started(), due: None }
-    }
-
-    /// What an earlier Postern left about the same process. An unreadable file is none.
+    /// What was left about the same process, by this Postern or an earlier one. An unreadable file is none.
     pub(super) fn load(&self) -> Vec<(u64, Client)> {
-        let saved =
-            std::fs::read(self.dir.file(FILE)).ok().and_then(|text| serde_json::from_slice::<Saved>(&text).ok());
         let same = |saved: &Saved| saved.pid == self.pid && saved.started == self.started;
-        saved.filter(same).map(|saved| saved.clients).unwrap_or_default()
+        let newest = self.newest.borrow().as_deref().filter(|saved| same(saved)).cloned();
+        let read = || serde_json::from_slice::<Saved>(&std::fs::read(self.dir.file(FILE)).ok()?).ok().filter(same);
+        newest.or_else(read).map(|saved| saved.clients).unwrap_or_default()
     }
 
     /// The roster has changed.
@@ -45,19 +104,51 @@ impl Keepsake {
         self.due
     }
 
-    /// Writes the roster.
+    /// Has the roster written; does not wait for it.
     pub(super) fn write(&mut self, roster: &Roster) {
         self.due = None;
         let saved = Saved { pid: self.pid, started: self.started, clients: roster.to_saved() };
-        let written = serde_json::to_vec(&saved)
-            .map_err(|error| error.to_string())
-            .and_then(|text| self.dir.write(FILE, &text).map_err(|error| error.to_string()));
-        if let Err(error) = written {
-            tracing::warn!(
-                event = "daemon.roster_unwritten",
-                error,
-                "the roster of a daemon cannot be written; a restart will have to guess"
+        self.newest.send_replace(Some(Arc::new(saved)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::samples;
+
+    #[tokio::test]
+    async fn the_newest_roster_is_on_the_disk_when_the_writer_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::prepare(folder.path().join("d")).unwrap();
+        let file = RosterFile::open(&dir, &TaskTracker::new());
+        let mut keepsake = Keepsake { dir: dir.clone(), newest: file.newest.clone(), pid: 7, started: 9, due: None };
+        let mut roster = Roster::default();
+        for n in 1..=3 {
+            let mut session = samples::session(n);
+            session.profile_id = samples::id(100 + n);
+            roster.admitted(
+                crate::openvpn::management::Cid(u64::try_from(n).unwrap()),
+                Client::admitted(session, String::new(), String::new()),
             );
+            keepsake.write(&roster);
+            assert_eq!(keepsake.load(), roster.to_saved(), "whatever the disk has by now");
+        }
+        drop(keepsake);
+        file.close().await;
+        let saved: Saved = serde_json::from_slice(&std::fs::read(dir.file(FILE)).unwrap()).unwrap();
+        assert_eq!((saved.pid, saved.clients), (7, roster.to_saved()));
+    }
+
+    #[tokio::test]
+    async fn an_empty_or_garbled_file_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::prepare(folder.path().join("d")).unwrap();
+        let file = RosterFile::open(&dir, &TaskTracker::new());
+        let keepsake = Keepsake { dir: dir.clone(), newest: file.newest.clone(), pid: 7, started: 9, due: None };
+        for content in ["", "{\"pid\": 7, \"sta", "\0\0\0"] {
+            dir.write(FILE, content.as_bytes()).unwrap();
+            assert!(keepsake.load().is_empty(), "{content:?}");
         }
     }
 }

@@ -6,7 +6,8 @@
 //! is wanted of its daemon, from the key and the certificate to the running process, and starts over whenever the
 //! process ends or its command line must change. While the process runs, the keeper leads the `conversation` with it:
 //! one loop that owns the `roster` of clients, asks the `gatekeeper` about each that connects, and ends sessions
-//! that the `reaper` names. Nothing in that loop waits for the database. When this host is to leave service, each daemon
+//! that the `reaper` names. Nothing in that loop waits for the database, for a disk, or for the daemon: what the daemon
+//! says is read whatever happens, since it takes no commands while nobody reads it. `turning` watches that the loops go on. When this host is to leave service, each daemon
 //! sends its clients to other hosts at the pace of its own `moves`; `drain` tells the cluster how far they have come.
 //!
 //! Where a server's routes cover its own hosts, clients are told a way to each that stays outside of the tunnel; `names`
@@ -16,6 +17,9 @@
 //!
 //! What the cluster is to know leaves by queues: sessions through the `journal`, states and counters through the
 //! `reports`. They write when the database is there.
+//!
+//! Between the conversation and the daemon stands the daemon's relay (`openvpn/relay`), a process of its own that answers
+//! clients while there is no Postern to do it. A daemon, or a relay, that is there and does not answer is ended.
 //!
 //! When Postern stops, its daemons go on (unless configured otherwise) and the next Postern adopts them with their
 //! sessions: the configuration they run, the clients they carry and what was promised to each lie in
@@ -44,6 +48,7 @@ mod roster;
 mod samples;
 mod supervisor;
 mod trouble;
+mod turning;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -67,6 +72,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub struct Settings {
     /// The `openvpn` program, an absolute path.
     pub openvpn: PathBuf,
+    /// The program of which `relay DIRECTORY` is the relay of a daemon: this one.
+    pub relay: PathBuf,
     /// Where the files of this host are.
     pub data_dir: PathBuf,
     /// Whether daemons end when Postern does.
@@ -121,6 +128,11 @@ impl DaemonsHandle {
         self.0.journal.is_writing()
     }
 
+    /// Whether every dialogue with a daemon goes on.
+    pub fn is_turning(&self) -> bool {
+        self.0.board.all_turn()
+    }
+
     /// Waits until no daemon runs any more, the firewall's rules are gone, and what happened is written down.
     pub async fn until_bare(&self) {
         self.0.board.until_bare().await;
@@ -164,6 +176,7 @@ pub fn start(
     tracker.spawn(names::run(Arc::clone(&here), stop.clone()));
     tracker.spawn(canary::run(Arc::clone(&here), bus.subscribe(), stop.clone()));
     tracker.spawn(meter::measure(Arc::clone(&here), stop.clone()));
+    tracker.spawn(turning::watch(Arc::clone(&here), stop.clone()));
     tracker.spawn(drain::run(Arc::clone(&here), stop));
     tracker.spawn(Writer::new(Arc::clone(&here)).run(silent.clone()));
     tracker.spawn(reports::count(Arc::clone(&here), silent.clone()));

@@ -17,7 +17,7 @@ use crate::{
     },
     services::{
         ServiceError,
-        attachments::{CredentialState, DaemonSecrets, credentials_for, new_daemon_key, wanted},
+        attachments::{CredentialState, DaemonSecrets, credentials_for, is_daemon_key, new_daemon_key, wanted},
     },
 };
 
@@ -40,6 +40,9 @@ pub(super) enum PlanError {
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
+
+/// The daemon's own key once it was read, for looks that must not wait for a disk.
+pub(super) type OwnKey = Option<Secret<String>>;
 
 /// What is to become of a daemon.
 pub(super) enum Plan {
@@ -68,12 +71,21 @@ pub(super) fn device(server: ServerId) -> String {
     format!("pst-{}", data_encoding::HEXLOWER.encode(tail))
 }
 
-/// What the policy wants of a server's daemon now.
-pub(super) fn plan(here: &Here, dir: &RuntimeDir, server: ServerId, snapshot: &Snapshot) -> Result<Plan, PlanError> {
+/// What the policy wants of a server's daemon now. Without a `key` it is read, or made.
+pub(super) fn plan(
+    here: &Here,
+    dir: &RuntimeDir,
+    server: ServerId,
+    snapshot: &Snapshot,
+    key: &mut OwnKey,
+) -> Result<Plan, PlanError> {
     let Some((server, attachment)) = wanted(snapshot, here.host).find(|(wanted, _)| wanted.id == server) else {
         return Ok(Plan::Unwanted);
     };
-    let key = own_key(dir)?;
+    let key = match key {
+        Some(key) => key,
+        None => key.insert(own_key(dir)?),
+    };
     let credentials = credentials_for(&here.key, key.expose(), attachment, here.services.now());
     let (secrets, request) = match credentials.map_err(PlanError::Credentials)? {
         CredentialState::Wanted(request) => return Ok(Plan::Certificate(request)),
@@ -91,17 +103,24 @@ pub(super) fn write_secrets(dir: &RuntimeDir, secrets: &DaemonSecrets) -> Result
     dir.write(RuntimeDir::TLS_CRYPT, secrets.tls_crypt.expose().as_bytes())
 }
 
-/// The daemon's own key, made at the first look. It never leaves the directory.
+/// The daemon's own key, made at the first look. It never leaves the directory. A file that holds no key (the machine
+/// lost its power while it was written) is as good as none: the certificate for the new key comes by itself.
 fn own_key(dir: &RuntimeDir) -> Result<Secret<String>, PlanError> {
-    match std::fs::read_to_string(dir.file(RuntimeDir::KEY)) {
-        Ok(key) => Ok(Secret::new(key)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = new_daemon_key().map_err(PlanError::Credentials)?;
-            dir.write(RuntimeDir::KEY, key.expose().as_bytes())?;
-            Ok(key)
+    match std::fs::read(dir.file(RuntimeDir::KEY)) {
+        Ok(bytes) => {
+            if let Ok(text) = String::from_utf8(bytes)
+                && is_daemon_key(&text)
+            {
+                return Ok(Secret::new(text));
+            }
+            tracing::warn!(event = "daemon.key_garbled", "a daemon's key cannot be read, and is made anew");
         }
-        Err(error) => Err(PlanError::Key(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(PlanError::Key(error)),
     }
+    let key = new_daemon_key().map_err(PlanError::Credentials)?;
+    dir.write(RuntimeDir::KEY, key.expose().as_bytes())?;
+    Ok(key)
 }
 
 fn config(server: &Server) -> Result<String, ConfigError> {
@@ -136,6 +155,20 @@ mod tests {
         let name = device(samples::id(0x0001_0203_0405_0607_0809));
         assert_eq!(name, "pst-0506070809");
         assert!(DeviceName::new(name).is_ok());
+    }
+
+    #[test]
+    fn a_key_file_that_holds_no_key_is_replaced_and_a_good_one_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::prepare(folder.path().join("d")).unwrap();
+        let key = own_key(&dir).unwrap();
+        assert_eq!(own_key(&dir).unwrap().expose(), key.expose());
+        for garbled in [&b""[..], b"-----BEGIN PRIVATE KEY-----\n", &[0; 200], &[0xff, 0xfe]] {
+            dir.write(RuntimeDir::KEY, garbled).unwrap();
+            let made = own_key(&dir).unwrap();
+            assert!(is_daemon_key(made.expose()));
+            assert_eq!(own_key(&dir).unwrap().expose(), made.expose());
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{
-        ids::SessionId,
+        ids::{ProfileId, SessionId},
         presence::Moment,
         session::{EndReason, Session},
     },
@@ -112,6 +112,7 @@ pub(super) struct Reconciled {
 pub(super) struct Roster {
     clients: BTreeMap<Cid, Client>,
     by_session: BTreeMap<SessionId, Cid>,
+    by_profile: BTreeSet<(ProfileId, Cid)>,
     /// Remembered, and not yet confirmed by the daemon.
     unconfirmed: BTreeSet<Cid>,
     /// Reported gone before the status came that may still list them.
@@ -136,6 +137,8 @@ impl Roster {
     }
 
     fn insert(&mut self, cid: Cid, client: Client) {
+        self.remove(cid);
+        self.by_profile.insert((client.session.profile_id, cid));
         self.by_session.insert(client.session.id, cid);
         self.clients.insert(cid, client);
     }
@@ -143,6 +146,7 @@ impl Roster {
     fn remove(&mut self, cid: Cid) -> Option<Client> {
         let client = self.clients.remove(&cid)?;
         self.by_session.remove(&client.session.id);
+        self.by_profile.remove(&(client.session.profile_id, cid));
         self.unconfirmed.remove(&cid);
         Some(client)
     }
@@ -150,10 +154,33 @@ impl Roster {
     /// A client was let in. An older connection of its profile is about to be replaced by the daemon.
     pub(super) fn admitted(&mut self, cid: Cid, client: Client) {
         let profile = client.session.profile_id;
-        for older in self.clients.values_mut().filter(|older| older.session.profile_id == profile) {
-            older.ask(EndReason::Superseded);
+        for older in self.of(profile) {
+            if let Some(older) = self.clients.get_mut(&older) {
+                older.ask(EndReason::Superseded);
+            }
         }
         self.insert(cid, client);
+    }
+
+    /// The daemon did not take our answer that lets a client in: the client is none, and did not replace anybody.
+    pub(super) fn not_admitted(&mut self, cid: Cid) {
+        if self.clients.get(&cid).is_some_and(|client| !client.up)
+            && let Some(client) = self.remove(cid)
+        {
+            for other in self.of(client.session.profile_id) {
+                if let Some(other) = self.clients.get_mut(&other)
+                    && other.leaving == Some(EndReason::Superseded)
+                {
+                    (other.leaving, other.asked) = (None, false);
+                }
+            }
+        }
+    }
+
+    /// The connections of a profile.
+    fn of(&self, profile: ProfileId) -> Vec<Cid> {
+        let all = (profile, Cid(0))..=(profile, Cid(u64::MAX));
+        self.by_profile.range(all).map(|(_, cid)| *cid).collect()
     }
 
     /// A client is up: its session begins, at this moment.
@@ -275,9 +302,7 @@ impl Roster {
 
     /// Whether a client is the only one of its profile.
     pub(super) fn is_alone(&self, cid: Cid) -> bool {
-        let Some(client) = self.clients.get(&cid) else { return false };
-        let same = |other: &&Client| other.session.profile_id == client.session.profile_id;
-        self.clients.values().filter(same).count() == 1
+        self.clients.get(&cid).is_some_and(|client| self.of(client.session.profile_id).len() == 1)
     }
 
     /// Whether nobody is there.
@@ -313,6 +338,22 @@ mod tests {
     fn up(roster: &mut Roster, cid: u64, n: u128) {
         roster.admitted(Cid(cid), client(n));
         assert!(roster.established(Cid(cid), samples::moment()).is_some());
+    }
+
+    #[test]
+    fn an_admission_that_came_too_late_leaves_no_trace() {
+        let mut roster = Roster::default();
+        up(&mut roster, 1, 1);
+        let mut again = client(2);
+        again.session.profile_id = client(1).session.profile_id;
+        roster.admitted(Cid(2), again);
+        assert!(!roster.is_alone(Cid(1)));
+        roster.not_admitted(Cid(2));
+        assert!(roster.get(Cid(2)).is_none() && roster.is_alone(Cid(1)));
+        assert!(roster.get(Cid(1)).is_some_and(|client| client.stays() && client.leaving.is_none()));
+        // One that is up renews its keys: that it is told nothing new ends nothing.
+        roster.not_admitted(Cid(1));
+        assert!(roster.get(Cid(1)).is_some());
     }
 
     fn row(cid: u64, address: Option<&str>) -> ClientRow {

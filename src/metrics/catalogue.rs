@@ -87,7 +87,7 @@ catalogue! {
         "Traffic of clients since this process started, as the host sees it";
     OPENVPN_UP: Gauge = "postern_openvpn_up" ["server"] "Whether the daemon of a server that is to run here serves clients";
     OPENVPN_RESTARTS: Counter = "postern_openvpn_restarts_total" ["reason"]
-        "Daemons that ended by themselves, could not be started, or were started anew (other settings, unreadable clients)";
+        "Daemons that ended by themselves, hung, could not be started, or were started anew (settings, unreadable clients)";
     CANARY_SUCCESS: Gauge = "postern_canary_success" ["target", "proto"]
         "Whether this host got an answer from the daemons of another host, at its public address, when it last looked";
     CANARY_SECONDS: Histogram(LOOK) = "postern_canary_duration_seconds" [] "How long the answers took";

@@ -3,6 +3,7 @@
 //! - [`management`]: the dialogue with a running daemon over its management socket;
 //! - [`config`]: the configuration of a daemon and the profile of a client, from templates;
 //! - [`process`]: starting, finding again and ending a daemon;
+//! - [`relay`]: a process that holds the management socket, and answers while Postern does not;
 //! - [`greeting`]: the first packet of a client, for whoever wants to know whether a daemon can be reached.
 //!
 //! One daemon is one `openvpn` process in server mode. It decides nothing: every connecting client is presented on the
@@ -14,6 +15,7 @@ pub mod config;
 pub mod greeting;
 pub mod management;
 pub mod process;
+pub mod relay;
 mod runtime_dir;
 
 pub use runtime_dir::{RuntimeDir, RuntimeDirError};

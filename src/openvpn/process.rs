@@ -122,6 +122,8 @@ impl OpenVpn {
     pub fn start(&self, dir: &RuntimeDir, config: &str) -> Result<Running, ProcessError> {
         dir.write(RuntimeDir::CONFIG, config.as_bytes())?;
         remove(dir, RuntimeDir::MANAGEMENT)?;
+        // Should this process end before it has written which one it started, the next one looks for it.
+        remove(dir, RuntimeDir::STATE)?;
         let child = self.spawn(dir).map_err(|error| ProcessError::NotRunnable(self.program.clone(), error))?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| system(Errno::SRCH))?;
         let running = Running::watch(pid, hash(config))?;
@@ -169,7 +171,7 @@ struct State {
 impl Running {
     /// Finds the daemon that was started from this directory, if it still runs. Needs a tokio runtime.
     pub fn adopt(dir: &RuntimeDir) -> Result<Option<Self>, ProcessError> {
-        let Some(state) = remembered(dir) else { return Ok(None) };
+        let Some(state) = remembered(dir).or_else(|| found(dir)) else { return Ok(None) };
         let Some(pid) = Pid::from_raw(state.pid) else { return Ok(None) };
         let running = match Self::watch(pid, state.config) {
             Ok(running) => running,
@@ -274,7 +276,23 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What was written at the last start. An unreadable file is none: the daemon is then started anew.
+/// The daemon of this directory by its command line, where nothing readable says which process it is: it holds the port,
+/// and has clients. It was started with the configuration that lies there, which is written before each start.
+fn found(dir: &RuntimeDir) -> Option<State> {
+    let config = std::fs::read_to_string(dir.file(RuntimeDir::CONFIG)).unwrap_or_default();
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let pids = processes.filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?));
+    let daemon = pids.into_iter().find(|pid| is_daemon_of(*pid, dir))?;
+    let state = State { pid: daemon.as_raw_nonzero().get(), started: start_time(daemon)?, config: hash(&config) };
+    if let Ok(text) = serde_json::to_vec(&state)
+        && let Err(error) = dir.write(RuntimeDir::STATE, &text)
+    {
+        tracing::debug!(error = &error as &dyn std::error::Error, "what was found of a daemon is not written down");
+    }
+    Some(state)
+}
+
+/// What was written at the last start. An unreadable file is none.
 fn remembered(dir: &RuntimeDir) -> Option<State> {
     serde_json::from_slice(&std::fs::read(dir.file(RuntimeDir::STATE)).ok()?).ok()
 }
@@ -295,6 +313,11 @@ fn stat(pid: Pid) -> Option<(u64, char)> {
     let mut fields = fields.split(' ');
     let state = fields.next()?.chars().next()?;
     Some((fields.nth(18)?.parse().ok()?, state))
+}
+
+/// When a process was started, in clock ticks since the machine was.
+pub(super) fn start_time(pid: Pid) -> Option<u64> {
+    stat(pid).map(|(started, _)| started)
 }
 
 fn hash(config: &str) -> [u8; 32] {

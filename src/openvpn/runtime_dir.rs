@@ -1,6 +1,6 @@
 //! The directory of one daemon: what it is started from and what it leaves behind.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,12 @@ impl RuntimeDir {
     pub const TLS_CRYPT: &str = "tls-crypt-v2.key";
     /// The management socket.
     pub const MANAGEMENT: &str = "management.sock";
+    /// The socket of its [`relay`](super::relay).
+    pub const RELAY: &str = "relay.sock";
+    /// Held by its relay.
+    pub const RELAY_LOCK: &str = "relay.lock";
+    /// What the relay had to say.
+    pub const RELAY_LOG: &str = "relay.log";
     /// Written by the daemon.
     pub const PID: &str = "daemon.pid";
     /// The daemon's output.
@@ -70,14 +76,18 @@ impl RuntimeDir {
         self.0.join(name)
     }
 
-    /// Writes a file that only its owner may read, whole or not at all.
+    /// Writes a file that only its owner may read, whole or not at all; it is on the disk when this returns.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), RuntimeDirError> {
         let path = self.file(name);
         let unfinished = self.file(&format!("{name}.new"));
         let written = || {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
             file.write_all(content)?;
-            std::fs::rename(&unfinished, &path)
+            // The name must not be on the disk before the content is: a machine that loses its power would find a file
+            // that is whole by its name and empty.
+            file.sync_all()?;
+            std::fs::rename(&unfinished, &path)?;
+            File::open(&self.0)?.sync_all()
         };
         written().map_err(|error| RuntimeDirError::Io(path.clone(), error))
     }

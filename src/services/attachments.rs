@@ -226,6 +226,11 @@ pub fn new_daemon_key() -> Result<Secret<String>, ServiceError> {
     Ok(LeafKey::generate()?.pem())
 }
 
+/// Whether a text is a daemon's private key, PEM.
+pub fn is_daemon_key(text: &str) -> bool {
+    LeafKey::from_pem(text).is_ok()
+}
+
 /// Judges the credentials of an attachment against the daemon's own key.
 pub fn credentials_for(
     host_key: &HostKey,

@@ -237,3 +237,13 @@ pub(crate) fn only(profile: &str, host: Ipv4Addr) -> String {
     text.push('\n');
     text
 }
+
+/// The profile with a host in the first place, which is tried first.
+pub(crate) fn first(profile: &str, host: Ipv4Addr) -> String {
+    let mut lines: Vec<&str> = profile.lines().filter(|line| *line != "remote-random").collect();
+    let begin = lines.iter().position(|line| line.starts_with("remote ")).expect("the profile names hosts");
+    let wanted = format!("remote {host} ");
+    let at = lines.iter().position(|line| line.starts_with(&wanted)).expect("the profile names this host");
+    lines.swap(begin, at);
+    lines.join("\n") + "\n"
+}

@@ -321,6 +321,32 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Sends a signal to Postern itself.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().expect("postern runs")), signal).unwrap();
+    }
+
+    /// The relays of the daemons on this machine.
+    pub(crate) fn relays(&self) -> Vec<Pid> {
+        let relay = |pid: &Pid| {
+            let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+            command.starts_with(b"postern\0relay\0")
+        };
+        self.machine.namespace.processes().into_iter().filter(relay).collect()
+    }
+
+    /// Ends them.
+    pub(crate) fn kill_relays(&self) {
+        for relay in self.relays() {
+            kill_process(relay, Signal::KILL).unwrap();
+        }
+    }
+
+    /// Where the files of this host are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.config.with_file_name("data")
+    }
+
     /// Ends Postern, not its daemons, as a crash would.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("postern runs");

@@ -26,6 +26,7 @@ mod lab;
 mod page;
 mod wait;
 
+mod alone;
 mod canary;
 mod clocks;
 mod drain;

@@ -159,7 +159,12 @@ impl World {
 
     pub(crate) fn start(&self, stop_with_postern: bool) -> Running {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let settings = Settings { openvpn: self.openvpn.clone(), data_dir: self.data_dir.clone(), stop_with_postern };
+        let settings = Settings {
+            openvpn: self.openvpn.clone(),
+            relay: env!("CARGO_BIN_EXE_postern").into(),
+            data_dir: self.data_dir.clone(),
+            stop_with_postern,
+        };
         let identity = HostIdentity { id: self.host, key: Arc::clone(&self.key) };
         let (services, admission) = (self.services.clone(), self.admission.clone());
         let handle = daemon::start(settings, identity, services, admission, &self.bus, &tracker, stop.clone());
@@ -176,13 +181,18 @@ impl World {
         self.services.update_server(&owner(), self.server, from_json(patch), None).await.unwrap();
     }
 
-    async fn sessions(&self) -> Vec<Session> {
+    pub(crate) async fn sessions(&self) -> Vec<Session> {
         let page = PageRequest::first(100);
         self.services.sessions(&owner(), &SessionFilter::default(), &page).await.unwrap().items
     }
 
+    /// The folder of the server's daemon.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.data_dir.join("daemons").join(self.server.to_string())
+    }
+
     /// The one session that is live, other than `before`.
-    async fn session(&self, before: Option<&Session>) -> Session {
+    pub(crate) async fn session(&self, before: Option<&Session>) -> Session {
         let other = |session: &Session| before.is_none_or(|before| before.id != session.id);
         until("a session", async || self.sessions().await.into_iter().find(other)).await
     }
@@ -191,11 +201,11 @@ impl World {
         until("the end of all sessions", async || self.sessions().await.is_empty().then_some(())).await;
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         *daemon_pids(&self.data_dir.join("daemons")).first().expect("a daemon runs")
     }
 
-    fn client(&self, profile: &str, name: &str) -> Client {
+    pub(crate) fn client(&self, profile: &str, name: &str) -> Client {
         let config = self.data_dir.join(format!("{name}.ovpn"));
         let log = self.data_dir.join(format!("{name}.log"));
         std::fs::write(&config, profile).unwrap();
@@ -209,26 +219,30 @@ impl World {
 }
 
 /// A client without a device; killed when dropped.
-struct Client {
+pub(crate) struct Client {
     child: Child,
     log: PathBuf,
 }
 
 impl Client {
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    async fn says(&self, what: &str, times: usize) {
+    pub(crate) async fn says(&self, what: &str, times: usize) {
         let said = async || (self.log().matches(what).count() >= times).then_some(());
         until(&format!("{what:?} in {}", self.log.display()), said).await;
     }
 
-    async fn is_connected(&self) {
+    pub(crate) async fn is_connected(&self) {
         self.says("Initialization Sequence Completed", 1).await;
     }
 
-    async fn ends(&mut self) {
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) async fn ends(&mut self) {
         until("the client's end", async || self.child.try_wait().unwrap()).await;
     }
 }

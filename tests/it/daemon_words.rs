@@ -4,8 +4,9 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::net::UnixStream,
     path::Path,
+    process::Command,
     thread,
     time::Duration,
 };
@@ -30,12 +31,15 @@ const TOO_OLD: &[&str] = &["IV_VER=2.4.12", "IV_PLAT=win", "IV_PROTO=2"];
 const ELSEWHERE_3: &str = "TEMP[backoff 1,advance remote]:this host is leaving service";
 const ELSEWHERE_2: &str = "TEMP[backoff 0,advance remote]:this host is leaving service";
 
-/// A program that looks like `openvpn` and does nothing.
-fn idle_program(folder: &Path) -> std::path::PathBuf {
-    let program = folder.join("openvpn");
-    let script = "#!/bin/sh\n[ \"$1\" = --version ] && { echo 'OpenVPN 2.6.14 played'; exit; }\nexec sleep 600\n";
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+/// A program that looks like `openvpn`, by its command line too, and does nothing.
+pub(crate) fn idle_program(folder: &Path) -> std::path::PathBuf {
+    let (program, source) = (folder.join("openvpn"), folder.join("openvpn.c"));
+    let text = "#include <stdio.h>\n#include <string.h>\n#include <unistd.h>\nint main(int count, char **words) {\n\
+        if (count > 1 && !strcmp(words[1], \"--version\")) return puts(\"OpenVPN 2.6.14 played\") < 0;\n\
+        for (;;) pause();\n}\n";
+    std::fs::write(&source, text).unwrap();
+    // The linker of the compiler that made this test.
+    assert!(Command::new("cc").arg("-o").arg(&program).arg(&source).status().unwrap().success());
     program
 }
 
@@ -131,6 +135,7 @@ fn answer(mut socket: UnixStream, teller: &mpsc::Sender<String>) {
                 &mut socket,
                 &["SUCCESS: hold release succeeded", ">STATE:1795471086,CONNECTED,SUCCESS,10.200.0.1,,,,"],
             ),
+            "load-stats" => say(&mut socket, &["SUCCESS: nclients=0,bytesin=0,bytesout=0"]),
             _ => say(&mut socket, &[&format!("SUCCESS: {verb} command succeeded")]),
         }
         if teller.blocking_send(line).is_err() {

@@ -58,6 +58,7 @@ fn the_units_are_sound_and_shut() {
         run("systemd-analyze", &["security", "--offline=true", "--no-pager", &format!("--threshold={most}"), path]);
     }
     let [web, vpn] = ["systemd/postern-web.service", "systemd/postern-vpn.service"].map(text);
+    assert!([&web, &vpn].iter().all(|unit| unit.contains("\nType=notify\nWatchdogSec=30\n")));
     assert!(web.contains("\nCapabilityBoundingSet=\n") && web.contains("\nUser=postern-web\n"));
     assert!(vpn.contains("\nCapabilityBoundingSet=CAP_NET_ADMIN\n") && vpn.contains("\nKillMode=process\n"));
     assert!(!vpn.contains("master.key"), "a VPN host has no master key");

@@ -29,6 +29,8 @@ mod console_servers;
 mod console_setup;
 mod console_users;
 mod daemon;
+mod daemon_crowd;
+mod daemon_hung;
 mod daemon_words;
 mod deploy;
 mod doctor;

@@ -5,6 +5,7 @@
 //! starts after it. A mistake that only a person can mend ends the process with one sentence.
 
 mod bring_up;
+mod service_manager;
 mod status;
 
 use std::{fs::File, path::Path, process::ExitCode, sync::Arc, time::Instant};
@@ -95,6 +96,8 @@ async fn start(
         Arc::new(Status::new(database.store.clone(), bus.clone(), services.clone(), admission.clone(), stop.clone()));
     let listeners = web::start(web_settings(config), services.clone(), status.clone(), tasks, stop.clone()).await?;
     tracing::info!(event = "process.listening", ?listeners, "listening");
+    service_manager::started();
+    lifecycle.spawn(service_manager::keep_alive(Arc::clone(&status), stop.clone()));
 
     let bring_up = BringUp {
         vpn: config.vpn_settings(),

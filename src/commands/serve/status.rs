@@ -95,6 +95,11 @@ impl Status {
         self.daemons.get()
     }
 
+    /// Whether the work of the process goes on.
+    pub(super) fn is_turning(&self) -> bool {
+        self.daemons.get().is_none_or(DaemonsHandle::is_turning)
+    }
+
     /// The process runs daemons from now on.
     pub(super) fn carries(&self, daemons: DaemonsHandle) {
         drop(self.daemons.set(daemons));

@@ -20,7 +20,7 @@ const QUESTION_LAG: Duration = Duration::from_millis(300);
 
 impl Conversation {
     /// The daemon said who is connected.
-    pub(super) async fn reconcile(&mut self, reply: Result<Reply, AskError>) -> Result<(), AskError> {
+    pub(super) fn reconcile(&mut self, reply: Result<Reply, AskError>) -> Result<(), AskError> {
         let status = match Status::of(reply?) {
             // Only a daemon that serves has a status. An adopted one reports no change of state.
             Ok(Some(status)) => {
@@ -59,7 +59,7 @@ impl Conversation {
         self.keepsake.touch();
         self.write_down(result.records);
         for cid in result.unvouched {
-            self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
+            self.link.send(Command::Kill { cid, farewell: Farewell::Restart })?;
         }
         self.unanswered = Some((Instant::now() + QUESTION_LAG, result.unanswered));
         Ok(())

@@ -50,6 +50,8 @@ use questions::{Look, Question};
 const PERIOD: Duration = Duration::from_secs(30);
 /// Seconds between two reports of counters.
 const COUNTER_PERIOD: u32 = 15;
+/// How often the loop goes around when nothing happens, to show that it does.
+const TICK: Duration = Duration::from_secs(2);
 /// The limit of an answer from the daemon.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -105,7 +107,7 @@ pub(super) struct Conversation {
 
 impl Conversation {
     /// Begins the dialogue over a fresh link, and asks who is connected.
-    pub(super) async fn begin(
+    pub(super) fn begin(
         here: Arc<Here>,
         server: ServerId,
         link: LinkHandle,
@@ -113,11 +115,12 @@ impl Conversation {
         keepsake: Keepsake,
     ) -> Result<Self, AskError> {
         let roster = Roster::remembered(keepsake.load());
+        here.board.turn(server);
         for (_, client) in roster.iter().filter(|(_, client)| client.up) {
             here.board.welcome(client);
         }
-        link.send(Command::StateOn).await?;
-        link.send(Command::ByteCount(COUNTER_PERIOD)).await?;
+        link.send(Command::StateOn)?;
+        link.send(Command::ByteCount(COUNTER_PERIOD))?;
         let asked = link.clone();
         let now = Instant::now();
         let turns = Turns::new(here.services.uptime());
@@ -147,6 +150,11 @@ impl Conversation {
         self.serving
     }
 
+    /// Whether the daemon, though its process is there, did not answer.
+    pub(super) fn is_mute(&self) -> bool {
+        self.link.is_mute()
+    }
+
     /// Whether it is known who is connected.
     pub(super) fn is_settled(&self) -> bool {
         self.status.is_none()
@@ -161,7 +169,8 @@ impl Conversation {
     ) -> Pause {
         let stop = self.here.stop.clone();
         loop {
-            let due = self.next_due();
+            self.here.board.turn(self.server);
+            let due = self.next_due().min(Instant::now() + TICK);
             let served = self.serving;
             self.turns.turn(self.here.services.uptime(), self.events.is_empty());
             let done = tokio::select! {
@@ -174,15 +183,15 @@ impl Conversation {
                     return Pause::Died;
                 }
                 event = self.events.recv() => match event {
-                    Some(event) => self.hear(event).await,
+                    Some(event) => self.hear(event),
                     None => return if running.is_alive() { Pause::LinkLost } else { Pause::Died },
                 },
                 reply = ready(self.status.as_mut()) => {
                     self.status = None;
-                    self.reconcile(reply).await
+                    self.reconcile(reply)
                 }
-                fresh = ready(self.looking.as_mut().map(|(look, _)| look)) => self.looked(fresh).await,
-                Some(order) = orders.recv() => self.obey(order).await,
+                fresh = ready(self.looking.as_mut().map(|(look, _)| look)) => self.looked(fresh),
+                Some(order) = orders.recv() => self.obey(order),
                 changed = snapshots.changed() => match changed {
                     Ok(()) => return Pause::Look,
                     Err(_) => return Pause::Stop,
@@ -192,7 +201,7 @@ impl Conversation {
                         self.next_look = Instant::now() + PERIOD;
                         return Pause::Look;
                     }
-                    self.on_time().await
+                    self.on_time()
                 }
             };
             if done.is_err() {
@@ -220,41 +229,45 @@ impl Conversation {
         At { time: self.here.services.now(), moment: self.here.services.moment(Some(Duration::ZERO)) }
     }
 
-    async fn on_time(&mut self) -> Result<(), AskError> {
+    fn on_time(&mut self) -> Result<(), AskError> {
         let now = Instant::now();
         if self.keepsake.due().is_some_and(|due| due <= now) {
             self.keepsake.write(&self.roster);
         }
         while let Some((_, cid)) = self.kills.pop_front_if(|(at, _)| *at <= now) {
-            self.evict(cid).await?;
+            self.evict(cid)?;
         }
         if let Some((_, waiting)) = self.unanswered.take_if(|(at, _)| *at <= now) {
             for cid in waiting.into_iter().filter(|cid| !self.asked.contains(cid)) {
-                self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
+                self.link.send(Command::Kill { cid, farewell: Farewell::Restart })?;
             }
         }
         let (why, cids) = self.moves.take(&self.roster, self.takers(), now, self.here.services.now());
         for cid in cids {
-            self.move_client(cid, why).await?;
+            self.move_client(cid, why)?;
         }
         Ok(())
     }
 
-    async fn hear(&mut self, event: Event) -> Result<(), AskError> {
+    fn hear(&mut self, event: Event) -> Result<(), AskError> {
         self.turns.turn(self.here.services.uptime(), false);
         match event {
             Event::Connect { cid, kid, client } => {
                 self.asked.insert(cid);
-                self.decide(self.question(cid, kid, client, false), Look::None).await?;
+                self.decide(self.question(cid, kid, client, false), Look::None)?;
             }
             Event::Reauth { cid, kid, client } => {
-                self.decide(self.question(cid, kid, client, true), Look::None).await?;
+                self.decide(self.question(cid, kid, client, true), Look::None)?;
             }
             Event::Established { cid, dialled } => self.established(cid, dialled),
+            Event::NotAdmitted { cid } => {
+                self.roster.not_admitted(cid);
+                self.keepsake.touch();
+            }
             Event::Address { cid, address, primary: true } if !self.roster.addressed(cid, address) => {
                 tracing::error!(event = "vpn.wrong_address", server.id = %self.server, %address,
                     "a client was given another address than its own");
-                self.link.send(Command::Kill { cid, farewell: Farewell::Restart }).await?;
+                self.link.send(Command::Kill { cid, farewell: Farewell::Restart })?;
             }
             Event::Disconnect { cid, bytes_received, bytes_sent, .. } => {
                 self.doubtful.retain(|question| question.cid != cid);
@@ -272,7 +285,7 @@ impl Conversation {
                     self.here.board.carry(session);
                 }
             }
-            Event::Hold => self.link.send(Command::HoldRelease).await?,
+            Event::Hold => self.link.send(Command::HoldRelease)?,
             Event::State { state, detail } => self.state(&state, &detail),
             Event::Fatal(text) => tracing::warn!(event = "daemon.fatal", server.id = %self.server, text,
                 "the daemon gives up"),
@@ -333,7 +346,8 @@ impl Conversation {
     pub(super) async fn hear_out(&mut self, patience: Duration) {
         let until = Instant::now() + patience;
         while let Ok(Some(event)) = tokio::time::timeout_at(until, self.events.recv()).await {
-            if self.hear(event).await.is_err() {
+            self.here.board.turn(self.server);
+            if self.hear(event).is_err() {
                 break;
             }
         }
@@ -350,6 +364,12 @@ impl Conversation {
     /// Leaves the daemon to the next Postern.
     pub(super) fn leave(mut self) {
         self.keepsake.write(&self.roster);
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.here.board.rest(self.server);
     }
 }
 

@@ -56,7 +56,7 @@ impl Conversation {
 
     /// Answers a client, or puts it aside for one look at the policy if its certificate is not known: a profile that
     /// was issued a moment ago must connect.
-    pub(super) async fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
+    pub(super) fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
         let Question { cid, kid, peer, renewal, .. } = &question;
         let now = self.here.services.now();
         let verdict = self.in_time(&question).and_then(|()| {
@@ -99,7 +99,7 @@ impl Conversation {
         if !renewal || verdict.is_err() {
             self.here.tell_attempt(self.server, peer, verdict.as_ref().map_err(|denial| *denial));
         }
-        self.link.send(command).await
+        self.link.send(command)
     }
 
     /// Whoever asked too long ago may be elsewhere by now, and must not be let in here.
@@ -134,11 +134,11 @@ impl Conversation {
         }
     }
 
-    pub(super) async fn looked(&mut self, fresh: bool) -> Result<(), AskError> {
+    pub(super) fn looked(&mut self, fresh: bool) -> Result<(), AskError> {
         let Some((_, waiting)) = self.looking.take() else { return Ok(()) };
         let look = if fresh { Look::Fresh } else { Look::Failed };
         for question in waiting {
-            self.decide(question, look).await?;
+            self.decide(question, look)?;
         }
         self.look();
         Ok(())

@@ -31,6 +31,8 @@ pub enum Command {
     HoldRelease,
     /// The process id.
     Pid,
+    /// How much it carries: cheap, and the only question that it does not write to its log.
+    LoadStats,
     /// Every client; [`Status::of`](super::Status::of) reads the answer.
     Status,
     /// Reports each client's counters every so many seconds; 0 ends it.
@@ -48,6 +50,13 @@ pub enum Command {
         kid: Kid,
         /// What it is given.
         config: ClientConfig,
+    },
+    /// Lets a connected client go on that renews its keys, without any change. Two commands for the same reason.
+    Confirm {
+        /// The client.
+        cid: Cid,
+        /// The negotiation that is answered.
+        kid: Kid,
     },
     /// Turns a client away that waits after CONNECT or REAUTH.
     Refuse {
@@ -151,10 +160,23 @@ pub(super) enum Shape {
 }
 
 impl Command {
+    /// Whether it ends a session, and so may come by the thousand.
+    pub(super) fn ends_session(&self) -> bool {
+        matches!(self, Self::Kill { .. } | Self::Evict(_))
+    }
+
+    /// How many answers it gets.
+    pub(in crate::openvpn) fn answers(&self) -> u8 {
+        match self.shape() {
+            Shape::Lines(lines) => lines,
+            Shape::Block => 1,
+        }
+    }
+
     pub(super) fn shape(&self) -> Shape {
         match self {
             Self::Status => Shape::Block,
-            Self::Admit { .. } => Shape::Lines(2),
+            Self::Admit { .. } | Self::Confirm { .. } => Shape::Lines(2),
             Self::Refuse { refusal, .. } => match refusal {
                 Refusal::Final(_) | Refusal::Temporary { .. } => Shape::Lines(2),
                 Refusal::Restart => Shape::Lines(1),
@@ -164,10 +186,11 @@ impl Command {
     }
 
     /// The bytes, to be written in one piece.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(in crate::openvpn) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::HoldRelease => "hold release\n".to_owned(),
             Self::Pid => "pid\n".to_owned(),
+            Self::LoadStats => "load-stats\n".to_owned(),
             Self::Status => "status 3\n".to_owned(),
             Self::ByteCount(seconds) => format!("bytecount {seconds}\n"),
             Self::StateOn => "state on\n".to_owned(),
@@ -179,6 +202,9 @@ impl Command {
                 }
                 text.push_str("END\n");
                 text
+            }
+            Self::Confirm { cid, kid } => {
+                format!("client-pending-auth {cid} {kid} \"\" 20\nclient-auth-nt {cid} {kid}\n")
             }
             Self::Refuse { cid, kid, refusal } => refuse(*cid, *kid, refusal),
             Self::Kill { cid, farewell } => match farewell.message() {

@@ -43,6 +43,11 @@ pub enum Event {
         /// When the daemon heard of it first, in seconds by the machine's clock (`time_unix`).
         dialled: Option<i64>,
     },
+    /// The daemon does not take the answer that lets this client in: it is gone, or was answered before.
+    NotAdmitted {
+        /// The client.
+        cid: Cid,
+    },
     /// A client was given an address (comes before [`Event::Established`]); compare it with what was meant.
     Address {
         /// The client.

@@ -2,7 +2,7 @@
 //!
 //! [`Machine`] is the protocol without input and output: bytes in, typed [`Event`]s and [`Reply`]s out, no clock.
 //! [`Command`] is the other direction: typed values to bytes. [`link::Link`] is the one task that owns the socket
-//! and joins both.
+//! and joins both; `outbox` is what waits for it.
 //!
 //! Three kinds of lines arrive on the socket: `>NAME:…` at any moment; `SUCCESS:`, `ERROR:` or a block closed by `END`
 //! as answers, in the order of the commands; and client blocks, a `>CLIENT:CONNECT,…` line with `>CLIENT:ENV,…` lines
@@ -17,10 +17,14 @@ mod kind;
 mod lines;
 pub mod link;
 mod machine;
+mod outbox;
 mod peer;
 mod push;
 mod status;
 mod text;
+
+pub(in crate::openvpn) use lines::Lines;
+pub(in crate::openvpn) use peer::Env;
 
 pub use command::{Cid, Command, Farewell, Kid, Refusal};
 pub use kind::{ClientKind, Platform, Program};

@@ -1,0 +1,74 @@
+//! Whether the dialogues with the daemons still turn: each goes around every two seconds, whatever happens. One that does
+//! not answers nobody and ends nobody, and cannot say so itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Here;
+use crate::domain::{ids::ServerId, problem::ProblemCode};
+
+/// Between two looks.
+const PERIOD: Duration = Duration::from_secs(2);
+/// So many looks in a row without a turn are too many. Looks are counted, rather than time: while this process was
+/// stopped, nobody could turn.
+const STILL: u8 = 5;
+
+/// What was seen of the dialogues.
+#[derive(Debug, Default)]
+struct Seen(BTreeMap<ServerId, (u64, u8)>);
+
+impl Seen {
+    /// Takes a look; answers those that do not turn.
+    fn look(&mut self, turns: &BTreeMap<ServerId, u64>) -> BTreeSet<ServerId> {
+        let before = std::mem::take(&mut self.0);
+        for (server, turns) in turns {
+            let still =
+                before.get(server).filter(|(then, _)| then == turns).map_or(0, |(_, still)| still.saturating_add(1));
+            self.0.insert(*server, (*turns, still));
+        }
+        self.0.iter().filter(|(_, (_, still))| *still >= STILL).map(|(server, _)| *server).collect()
+    }
+}
+
+/// Watches until `stop`.
+pub(super) async fn watch(here: Arc<Here>, stop: CancellationToken) {
+    let mut period = tokio::time::interval(PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut seen, mut told) = (Seen::default(), BTreeSet::new());
+    while stop.run_until_cancelled(period.tick()).await.is_some() {
+        let stuck = seen.look(&here.board.turns());
+        let now = here.services.now();
+        for server in stuck.difference(&told) {
+            tracing::error!(event = "daemon.dialogue_stuck", server.id = %server,
+                "Postern's dialogue with a daemon does not go on");
+            let detail = "Postern does not go on talking with this daemon: restart the service; its tunnels stay up";
+            here.services.problems().set(ProblemCode::DaemonHung, Some(*server), Some(detail.to_owned()), now);
+        }
+        for server in told.difference(&stuck) {
+            here.services.problems().set(ProblemCode::DaemonHung, Some(*server), None, now);
+        }
+        here.board.set_stuck(stuck.clone());
+        told = stuck;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::samples;
+
+    #[test]
+    fn a_dialogue_is_stuck_once_it_was_still_for_five_looks() {
+        let (server, mut seen) = (samples::server().id, Seen::default());
+        let turns = |n| BTreeMap::from([(server, n)]);
+        assert!((0..5).all(|_| seen.look(&turns(7)).is_empty()));
+        assert_eq!(seen.look(&turns(7)), BTreeSet::from([server]));
+        assert!(seen.look(&turns(8)).is_empty(), "it goes on");
+        assert!(seen.look(&BTreeMap::new()).is_empty(), "it is over");
+    }
+}
