@@ -14,7 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{issuer, mongod, netns, oidc_provider, openvpn};
+use support::{faketime, issuer, mongod, netns, oidc_provider, openvpn};
 
 #[path = "../support/browser.rs"]
 mod browser;

@@ -14,7 +14,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use support::{mongod, netns, openvpn};
+use support::{faketime, mongod, netns, openvpn};
 
 /// The laboratory of the end-to-end tests, of which the tour uses a part.
 macro_rules! laboratory {

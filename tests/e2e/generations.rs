@@ -30,10 +30,10 @@ fn every_client_follows_a_drain_and_the_end_of_a_daemon_of_openvpn_2_7() {
 
 fn follow(daemons: OpenVpn) {
     let cluster = Cluster::of_two_hosts_running(daemons);
-    // While the other one drains, everybody comes to the first host.
-    drain(&cluster, 1, 0);
     let profiles: Vec<_> =
         (0..CLIENTS.len()).map(|number| cluster.user_with_profile(&format!("user{number}"))).collect();
+    // While the other one drains, everybody comes to the first host; a profile that is made then would not name both.
+    drain(&cluster, 1, 0);
     let mut clients: Vec<_> = CLIENTS
         .iter()
         .zip(&profiles)
@@ -42,8 +42,10 @@ fn follow(daemons: OpenVpn) {
         .collect();
     let probes: Vec<_> = (0..CLIENTS.len()).map(|machine| cluster.probe(machine)).collect();
     let start = Instant::now();
-    probes.iter().for_each(|probe| probe.wait_via(cluster.hosts[0].lan(), start, PATIENCE));
-    profiles.iter().for_each(|profile| drop(cluster.wait_session_on(profile, &cluster.hosts[0])));
+    for (probe, profile) in probes.iter().zip(&profiles) {
+        probe.wait_via(cluster.hosts[0].lan(), start, PATIENCE);
+        cluster.wait_session_on(profile, &cluster.hosts[0]);
+    }
     cluster.any_api().act(&format!("/hosts/{}/resume", cluster.host_id(&cluster.hosts[1])));
     cluster.wait_running(&cluster.hosts[1]);
 

@@ -182,7 +182,7 @@ impl Lab {
             machine.public = machine.core.to_string();
             if number > 0 {
                 machine.public = format!("{}.postern.test", machine.name);
-                hosts += &format!("{} {}\n", machine.core, machine.public);
+                hosts.extend([&machine.core.to_string(), " ", &machine.public, "\n"]);
             }
         }
         let everybody = self.machines.iter().map(|machine| &machine.namespace).chain(&self.clients);
