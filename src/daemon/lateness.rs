@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// After a standstill, what came meanwhile may still lie in sockets of ours and of the daemon for so long.
 const AFTERMATH: Duration = Duration::from_secs(2);
 /// How long a client may take from its first packet until it is up (OpenVPN's `hand-window`).
-const HANDSHAKE: Duration = Duration::from_secs(60);
+const HANDSHAKE: Duration = Duration::from_mins(1);
 
 /// How often the loop has to turn when nothing happens, so that a standstill shows.
 pub(super) const TURN: Duration = Duration::from_millis(500);

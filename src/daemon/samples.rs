@@ -72,7 +72,7 @@ pub(super) fn session(n: u128) -> Session {
 }
 
 pub(super) fn moment() -> Moment {
-    let at = std::time::Duration::from_secs(60);
+    let at = std::time::Duration::from_mins(1);
     Moment::new("boot", Some(at), at, None)
 }
 

@@ -16,7 +16,7 @@ use crate::{
 /// What looks wrong is looked at again within a minute; whoever is still there after that stays.
 const SECOND_LOOK: Duration = Duration::from_secs(65);
 /// A client that gets no answer goes on after its keepalive and its patience; the machine may be busy.
-const MOVE: Duration = Duration::from_secs(60);
+const MOVE: Duration = Duration::from_mins(1);
 
 impl Cluster {
     /// A client that knows all hosts, and tries this one first.
