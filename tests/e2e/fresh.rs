@@ -93,7 +93,7 @@ fn assert_no_alert(instances: &[&str], scrapes: &[Vec<String>], first: jiff::Tim
                 let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
                 let own = [("instance", *instance), ("job", "postern")];
                 let own = own.iter().filter(|(label, _)| !labels.contains(&format!("{label}=\"")));
-                let own: String = own.map(|(label, value)| format!("{label}=\"{value}\",")).collect();
+                let own = own.map(|(label, value)| format!("{label}=\"{value}\",")).collect::<Vec<_>>().concat();
                 let name = format!("{name}{{{own}{labels}").replace(",}", "}");
                 let values = series.entry(name).or_default();
                 values.resize(at, None);
