@@ -1,8 +1,9 @@
 //! Time as a value that is passed in.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -45,6 +46,11 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn learned(&self) -> Option<ClockReading> {
         None
     }
+
+    /// The last one that was over by this uptime.
+    fn learned_by(&self, _uptime: Duration) -> Option<ClockReading> {
+        None
+    }
 }
 
 /// The clock of the operating system: the only place where it is read.
@@ -63,6 +69,9 @@ impl Clock for SystemClock {
     }
 }
 
+/// So many looks at the database's clock are kept: those of a few minutes, longer than a client takes to connect.
+const LOOKS: usize = 32;
+
 /// Steps back that are smaller than this are waited out.
 const STEP: SignedDuration = SignedDuration::from_secs(1);
 
@@ -71,7 +80,8 @@ const STEP: SignedDuration = SignedDuration::from_secs(1);
 #[derive(Debug)]
 pub struct ClusterClock {
     machine: Arc<dyn Clock>,
-    learned: Mutex<Option<ClockReading>>,
+    /// The last looks, the newest at the end.
+    learned: Mutex<VecDeque<ClockReading>>,
     /// What was answered last, in microseconds.
     last: AtomicI64,
 }
@@ -86,6 +96,10 @@ impl ClusterClock {
     /// On a machine with this clock.
     pub fn over(machine: Arc<dyn Clock>) -> Self {
         Self { machine, learned: Mutex::default(), last: AtomicI64::new(i64::MIN) }
+    }
+
+    fn looks(&self) -> MutexGuard<'_, VecDeque<ClockReading>> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -116,11 +130,21 @@ impl Clock for ClusterClock {
     }
 
     fn learn(&self, reading: ClockReading) {
-        *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+        let mut looks = self.looks();
+        // One that was asked for earlier may come in later.
+        let place = looks.iter().rposition(|before| before.answered <= reading.answered).map_or(0, |before| before + 1);
+        looks.insert(place, reading);
+        if looks.len() > LOOKS {
+            looks.pop_front();
+        }
     }
 
     fn learned(&self) -> Option<ClockReading> {
-        *self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.looks().back().copied()
+    }
+
+    fn learned_by(&self, uptime: Duration) -> Option<ClockReading> {
+        self.looks().iter().rev().find(|look| look.answered <= uptime).copied()
     }
 }
 
@@ -178,6 +202,19 @@ mod tests {
         let before = clock.now();
         clock.learn(reading(SignedDuration::from_hours(1) - SignedDuration::from_millis(900)));
         assert!(clock.now() >= before);
+    }
+
+    #[test]
+    fn what_was_known_at_an_earlier_moment_is_still_known() {
+        let clock = ClusterClock::default();
+        let uptime = Duration::from_secs;
+        let look = |second| ClockReading { at: Timestamp::UNIX_EPOCH, asked: uptime(second), answered: uptime(second) };
+        for second in 1..=2 * LOOKS as u64 {
+            clock.learn(look(10 * second));
+        }
+        assert_eq!(clock.learned(), Some(look(20 * LOOKS as u64)));
+        assert_eq!(clock.learned_by(uptime(20 * LOOKS as u64 - 5)), Some(look(20 * LOOKS as u64 - 10)));
+        assert_eq!(clock.learned_by(uptime(10 * LOOKS as u64)), None, "it is too long ago");
     }
 
     #[test]

@@ -52,7 +52,8 @@ impl Services {
     pub fn moment(&self, age: Option<Duration>) -> Moment {
         let latest = self.uptime();
         let earliest = age.map(|age| latest.saturating_sub(age));
-        Moment::new(self.boot(), earliest, latest, self.0.clock.learned().as_ref())
+        let known = self.0.clock.learned_by(earliest.unwrap_or(latest));
+        Moment::new(self.boot(), earliest, latest, known.as_ref())
     }
 
     /// Looks at the database's clock. To be done before anything is written that others compare.

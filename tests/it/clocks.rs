@@ -10,7 +10,7 @@ use postern::{
         chain::verify::Report,
         clock::{Clock, ClusterClock, ManualClock, SystemClock},
         ids::{HostId, Id, ProfileId, SessionId},
-        presence::Moment,
+        presence::{ClockReading, Moment},
         problem::ProblemCode,
         role::Role,
         session::{EndReason, Session},
@@ -104,8 +104,10 @@ fn process(store: &Store, machine: impl Clock + 'static) -> Services {
 }
 
 fn ago(seconds: u64) -> Moment {
-    let uptime = Wrong(SignedDuration::ZERO).uptime().checked_sub(Duration::from_secs(seconds)).unwrap();
-    Moment::new(&boot_id(), Some(uptime), uptime, None)
+    let age = Duration::from_secs(seconds);
+    let uptime = Wrong(SignedDuration::ZERO).uptime().checked_sub(age).unwrap();
+    let known = ClockReading { at: SystemClock.now() - age, asked: uptime, answered: uptime };
+    Moment::new(&boot_id(), Some(uptime), uptime, Some(&known))
 }
 
 fn new_id<T: Id>() -> T {

@@ -86,21 +86,22 @@ pub struct Moment {
 
 impl Moment {
     /// Something that happened between two uptimes of a run of the machine; `known` is the last look at the database's
-    /// clock, if there was one.
+    /// clock before it happened, if there was one. A later look would not show that the machine was paused in between.
     pub fn new(boot: &str, earliest: Option<Duration>, latest: Duration, known: Option<&ClockReading>) -> Self {
         let guess = known.map(|reading| reading.span(earliest, latest));
         Self { boot: boot.to_owned(), earliest, latest, guess }
     }
 
     /// When it happened by the database's time, as far as a fresh look at its clock tells. Of another run of the machine
-    /// nothing is known but that it was before this one began.
+    /// nothing is known but that it was before this one began; and without a look from before it happened, a pause of
+    /// the machine may have made it seem younger than it is.
     pub fn span(&self, boot: &str, reading: &ClockReading) -> Span {
         let fresh = if self.boot == boot {
             reading.span(self.earliest, self.latest)
         } else {
             reading.span(None, Duration::ZERO)
         };
-        self.guess.map_or(fresh, |guess| guess.with(fresh))
+        self.guess.map_or(Span { earliest: None, ..fresh }, |guess| guess.with(fresh))
     }
 }
 

@@ -81,9 +81,18 @@ fn a_pause_of_the_machine_makes_a_moment_vague_and_never_late() {
 #[test]
 fn a_slow_answer_of_the_database_widens_the_span() {
     let uptime = Duration::from_secs;
-    let moment = Moment::new("a", Some(uptime(100)), uptime(101), None);
+    let known = ClockReading { at: at(36), asked: uptime(98), answered: uptime(98) };
+    let moment = Moment::new("a", Some(uptime(100)), uptime(101), Some(&known));
     let slow = ClockReading { at: at(50), asked: uptime(110), answered: uptime(114) };
     assert_eq!(moment.span("a", &slow), span(36, 41));
+}
+
+#[test]
+fn without_an_earlier_look_at_the_clock_a_moment_is_newer_than_nothing() {
+    let uptime = Duration::from_secs;
+    let moment = Moment::new("a", Some(uptime(100)), uptime(101), None);
+    let reading = ClockReading { at: at(50), asked: uptime(110), answered: uptime(110) };
+    assert_eq!(moment.span("a", &reading), Span { earliest: None, latest: at(41) });
 }
 
 /// One host: its machine's uptime, and what it knows of the database's clock.
@@ -134,7 +143,7 @@ struct Connection {
     up_after: i64,
     heard_after: i64,
     written_after: i64,
-    /// When its host had looked at the database's clock before, if at all.
+    /// How long before the dial its host had looked at the database's clock, if at all.
     known_before: Option<i64>,
     answer_took: i64,
     /// By how many milliseconds the member that told the time was wrong.
@@ -205,10 +214,8 @@ proptest! {
             }
             let machine = &machines[host];
             let (boot, since) = machine.boot(heard);
-            let known = known_before.map(|before| heard - before);
-            // A pause between a dial and its record shows only to a host that looked at the database's clock before it.
-            let paused = machine.pause.0 < now && machine.pause.1 > dialled && machine.pause.0 < machine.pause.1;
-            let known = if paused { Some(known.map_or(dialled, |then| then.min(dialled)).max(since)) } else { known };
+            // What it learned of the database's clock after the dial is not used.
+            let known = known_before.map(|before| machine.awake(dialled - before));
             let known = known.filter(|then| *then >= since);
             let known = known.map(|then| machine.reading(then, 0, -member));
             // How long ago it dialled, the daemon tells, unless it was started since.
