@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::{conversation::Order, roster::Client};
 use crate::{
     domain::{
-        ids::{ProfileId, ServerId, SessionId},
+        ids::{HostId, ProfileId, ServerId, SessionId},
         look::Look,
         server::DaemonState,
         session::Session,
@@ -72,8 +72,8 @@ struct State {
     kinds: HashMap<SessionId, ClientKind>,
     /// What the clients of each server sent and got while this process watched.
     traffic: BTreeMap<ServerId, (u64, u64)>,
-    /// How many other hosts can take over the clients of each server; known while this host leaves service.
-    takers: BTreeMap<ServerId, usize>,
+    /// Which other hosts can take over the clients of each server; known while this host leaves service.
+    takers: BTreeMap<ServerId, BTreeSet<HostId>>,
     /// What this host saw of others the last time it looked.
     looks: Vec<Look>,
     /// How many newcomers were turned away since the order of this moment to leave service.
@@ -271,8 +271,8 @@ impl Board {
         self.state().sessions.iter().map(|(id, carried)| (*id, *carried)).collect()
     }
 
-    /// Notes how many other hosts can take over the clients of each server.
-    pub(super) fn know_takers(&self, takers: BTreeMap<ServerId, usize>) {
+    /// Notes which other hosts can take over the clients of each server.
+    pub(super) fn know_takers(&self, takers: BTreeMap<ServerId, BTreeSet<HostId>>) {
         self.state().takers = takers;
     }
 
@@ -281,9 +281,9 @@ impl Board {
         self.state().takers.clear();
     }
 
-    /// How many other hosts can take over the clients of a server, if it is known.
-    pub(super) fn takers(&self, server: ServerId) -> Option<usize> {
-        self.state().takers.get(&server).copied()
+    /// Which other hosts can take over the clients of a server, if it is known.
+    pub(super) fn takers(&self, server: ServerId) -> Option<BTreeSet<HostId>> {
+        self.state().takers.get(&server).cloned()
     }
 
     /// Notes what this host sees of others.
@@ -294,12 +294,6 @@ impl Board {
     /// What this host saw of others the last time it looked.
     pub(super) fn looks(&self) -> Vec<Look> {
         self.state().looks.clone()
-    }
-
-    /// Whether a live session has nowhere to go.
-    pub(super) fn is_held(&self) -> bool {
-        let state = self.state();
-        state.sessions.values().any(|carried| state.takers.get(&carried.server_id) == Some(&0))
     }
 
     /// Notes that a newcomer was turned away because of an order to leave service.
@@ -367,18 +361,6 @@ mod tests {
         assert_eq!((board.turned_away(first), board.turned_away(second)), (2, 0));
         board.turn_away(second);
         assert_eq!((board.turned_away(first), board.turned_away(second)), (0, 1));
-    }
-
-    #[test]
-    fn sessions_are_held_only_where_it_is_known_that_nobody_takes_them_over() {
-        let board = Board::default();
-        let session = crate::daemon::samples::session(1);
-        board.carry(&session);
-        assert!(!board.is_held());
-        board.know_takers(BTreeMap::from([(session.server_id, 0)]));
-        assert!(board.is_held());
-        board.put_down(&session);
-        assert!(!board.is_held());
     }
 
     #[test]

@@ -3,15 +3,25 @@
 //! The daemons carry the order out by themselves, from the policy; without a database they go on with what was known
 //! last. What is told here is read by people.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Here, within};
+use super::{Here, board::Carried, moves::WaysOut, within};
 use crate::{
-    domain::drain::{Drain, DrainProgress},
+    domain::{
+        access::Snapshot,
+        drain::{Drain, DrainOutcome, DrainProgress},
+        ids::{HostId, ServerId},
+        reach::WayOut,
+    },
+    metrics::catalogue::DRAIN_SESSIONS,
     services::attachments::wanted,
 };
 
@@ -78,6 +88,7 @@ impl Teller {
                     tracing::debug!(error = &error as &dyn std::error::Error, "no look at the other hosts");
                 }
             }
+            self.measure(here).await;
         }
         if let Some(progress) = self.progress(here, drain).await
             && self.told != Some(progress)
@@ -89,6 +100,24 @@ impl Teller {
                     tracing::debug!(error = &error as &dyn std::error::Error, "progress was not written down");
                 }
             }
+        }
+    }
+
+    /// Counts what became of the sessions so far.
+    async fn measure(&self, here: &Here) {
+        let Some(told) = self.told else { return };
+        match within(LIMIT, here.services.drain_outcome(here.host, told.taken_up_at)).await {
+            Ok(DrainOutcome { moved, cut_off }) => {
+                let waiting = here.board.session_count() as u64;
+                for (state, count) in [("moved", moved), ("waiting", waiting), ("cut_off", cut_off)] {
+                    here.services.metrics().set(
+                        &DRAIN_SESSIONS,
+                        [state],
+                        f64::from(u32::try_from(count).unwrap_or(u32::MAX)),
+                    );
+                }
+            }
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "what a drain did was not counted"),
         }
     }
 
@@ -111,8 +140,59 @@ impl Teller {
         let drained = remaining == 0 && here.journal.waiting() == 0;
         let drained_at = drained.then(|| last.and_then(|last| last.drained_at).unwrap_or_else(|| here.services.now()));
         let refused = before.map_or(0, |before| before.refused) + here.board.turned_away(drain.started_at);
-        let held = !drain.forced && here.board.is_held();
+        let carried = here.board.sessions().into_iter().map(|(_, carried)| carried);
+        let held = !drain.forced && is_held(&snapshot, here.host, carried, |server| here.board.takers(server));
         let taken_up_at = before.map_or(self.taken_up_at, |before| before.taken_up_at);
         Some(DrainProgress { order: drain.started_at, taken_up_at, remaining, refused, held, drained_at })
+    }
+}
+
+/// Whether a session waits because no host takes it over, as far as that is known. Whoever is only kept until the end of the
+/// budget does not.
+fn is_held(
+    snapshot: &Snapshot,
+    host: HostId,
+    carried: impl Iterator<Item = Carried>,
+    takers: impl Fn(ServerId) -> Option<BTreeSet<HostId>>,
+) -> bool {
+    let mut by_server = BTreeMap::<ServerId, Vec<Carried>>::new();
+    for session in carried {
+        by_server.entry(session.server_id).or_default().push(session);
+    }
+    by_server.into_iter().any(|(server, sessions)| {
+        let Some(takers) = takers(server) else { return false };
+        let mut ways = WaysOut::new(snapshot, server, host, Some(&takers));
+        sessions.iter().any(|session| ways.of_profile(session.profile_id) == WayOut::Closed)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        daemon::samples,
+        domain::{
+            Revision,
+            access::Change,
+            host::Host,
+            server::{Attachment, Server},
+        },
+    };
+
+    #[test]
+    fn sessions_are_held_only_where_it_is_known_that_nobody_takes_them_over() {
+        let Server { id: server_id, .. } = samples::server();
+        let other = Host { id: samples::id(7), ..Host::clone(samples::snapshot().host(samples::host()).unwrap()) };
+        let attachment = Attachment { server_id, host_id: other.id, credentials: None };
+        let changes = [Change::Host(Box::new(other.clone())), Change::Attachment(Box::new(attachment))];
+        let snapshot = samples::snapshot().with(Revision(2), changes);
+        let carried = Carried { server_id, profile_id: samples::profile().id, received: 0, sent: 0 };
+        let held = |takers: Option<BTreeSet<HostId>>| {
+            is_held(&snapshot, samples::host(), std::iter::once(carried), |_| takers.clone())
+        };
+        assert!(!held(None));
+        assert!(held(Some(BTreeSet::new())));
+        assert!(!held(Some([other.id].into())));
+        assert!(!is_held(&snapshot, samples::host(), std::iter::empty(), |_| Some(BTreeSet::new())));
     }
 }

@@ -20,6 +20,9 @@ use crate::{
 /// How long clients wait when no host may know better, in seconds.
 const PATIENCE: u16 = 5;
 
+/// How long clients wait that will hardly be let in before somebody has done something, in seconds.
+const LONG_PATIENCE: u16 = 30;
+
 /// What a client's server looks like from here.
 pub(super) struct Scene<'a> {
     /// The server, if it is still there.
@@ -58,6 +61,7 @@ fn refusal(denial: Denial, dialect: Dialect, elsewhere: bool) -> Refusal {
     let text = words(denial);
     match denial {
         Denial::HostLeaving | Denial::HeldUp if elsewhere => Refusal::elsewhere(dialect, text),
+        Denial::NoOtherHost => Refusal::later(dialect, LONG_PATIENCE, text),
         Denial::HostLeaving | Denial::NotKnown | Denial::HeldUp => Refusal::later(dialect, PATIENCE, text),
         Denial::UnknownProfile
         | Denial::ProfileRevoked
@@ -69,10 +73,10 @@ fn refusal(denial: Denial, dialect: Dialect, elsewhere: bool) -> Refusal {
 
 /// What a live client is told whom the policy does not admit any more.
 pub(super) fn farewell(denial: Denial, dialect: Dialect) -> Farewell {
-    if denial.is_temporary() {
-        Farewell::MoveAway { dialect, text: words(denial) }
-    } else {
-        Farewell::Final(words(denial))
+    match denial {
+        Denial::NoOtherHost => Farewell::ComeBack { dialect, seconds: LONG_PATIENCE, text: words(denial) },
+        _ if denial.is_temporary() => Farewell::MoveAway { dialect, text: words(denial) },
+        _ => Farewell::Final(words(denial)),
     }
 }
 
@@ -182,6 +186,10 @@ mod tests {
             (Denial::HostLeaving, &server, 0, peer(TWO, 990), Some(5)),
             (Denial::HostLeaving, &server, 0, peer(THREE, 8094), Some(5)),
             (Denial::HostLeaving, &off, 1, peer(TWO, 990), Some(5)),
+            // Only another file helps, or the host's return: the client stays, and asks rarely.
+            (Denial::NoOtherHost, &server, 0, peer(TWO, 990), Some(30)),
+            (Denial::NoOtherHost, &server, 0, peer(THREE, 8094), Some(30)),
+            (Denial::NoOtherHost, &server, 0, peer("2.4.0", 2), None),
             (Denial::HeldUp, &server, 1, peer(TWO, 990), Some(0)),
             (Denial::HeldUp, &server, 0, peer(TWO, 990), Some(5)),
             (Denial::HeldUp, &server, 1, peer("", 0), None),
@@ -195,6 +203,14 @@ mod tests {
                 None => Refusal::Restart,
             };
             assert_eq!(refused(denial, &client, server, others), expected, "{denial:?} {client:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_sent_away_for_good_whose_file_names_no_other_host() {
+        for dialect in [Dialect::Two, Dialect::Three, Dialect::Plain] {
+            let expected = Farewell::ComeBack { dialect, seconds: 30, text: words(Denial::NoOtherHost) };
+            assert_eq!(farewell(Denial::NoOtherHost, dialect), expected);
         }
     }
 

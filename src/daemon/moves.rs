@@ -3,14 +3,29 @@
 //!
 //! Nothing here is remembered across a look at the policy but the pace, so whoever takes the daemon over goes on where
 //! this left off: who is still there has not been moved.
+//!
+//! When the host leaves service, the clients go first that another host of their file takes over. Those whose file names no
+//! other host are kept until the end of the budget, and go only when nobody is left who can be moved.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::roster::Roster;
-use crate::{domain::drain::Drain, openvpn::management::Cid};
+use super::roster::{Client, Roster};
+use crate::{
+    domain::{
+        access::Snapshot,
+        drain::Drain,
+        ids::{HostId, ProfileId, ServerId},
+        reach::WayOut,
+    },
+    openvpn::management::Cid,
+};
 
 /// Between two clients that are moved while the daemon runs on.
 const STEP: Duration = Duration::from_millis(200);
@@ -20,8 +35,47 @@ const STEP: Duration = Duration::from_millis(200);
 pub(super) enum Move {
     /// To fetch what changed.
     Refresh,
-    /// Because this host is leaving service.
+    /// To another host, because this one is leaving service.
     Away,
+    /// For the same reason, with nowhere to go: no other host takes it over.
+    Out,
+}
+
+/// Where the clients of a daemon can go on, by the policy and by what is known of the other hosts.
+pub(super) struct WaysOut<'a> {
+    snapshot: &'a Snapshot,
+    server: ServerId,
+    host: HostId,
+    takers: Option<&'a BTreeSet<HostId>>,
+    /// Clients with the same file have the same way. Files are shared, so where one is in memory tells which it is.
+    known: HashMap<Option<usize>, WayOut>,
+}
+
+impl<'a> WaysOut<'a> {
+    /// For the clients of one daemon of `host`; without `takers`, every other host counts as one that takes clients over.
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        server: ServerId,
+        host: HostId,
+        takers: Option<&'a BTreeSet<HostId>>,
+    ) -> Self {
+        Self { snapshot, server, host, takers, known: HashMap::new() }
+    }
+
+    /// Where a client can go on.
+    pub(super) fn of(&mut self, client: &Client) -> WayOut {
+        self.of_profile(client.session.profile_id)
+    }
+
+    /// Where a client with this profile can go on.
+    pub(super) fn of_profile(&mut self, profile: ProfileId) -> WayOut {
+        let file = self.snapshot.profile(profile).and_then(|profile| profile.file.as_ref());
+        let Self { snapshot, server, host, takers, .. } = *self;
+        *self.known.entry(file.map(|file| Arc::as_ptr(file).addr())).or_insert_with(|| {
+            let takes = |other| takers.is_none_or(|takers| takers.contains(&other));
+            snapshot.way_out(server, file.map(AsRef::as_ref), host, takes)
+        })
+    }
 }
 
 /// The moves that are to come.
@@ -57,27 +111,53 @@ impl Moves {
         (self.drain.is_some() || !self.refresh.is_empty()).then_some(self.next)
     }
 
-    /// The clients whose turn it is at `now`, and why they go. `others` hosts can take clients over.
-    pub(super) fn take(&mut self, roster: &Roster, others: usize, now: Instant, at: Timestamp) -> (Move, Vec<Cid>) {
+    /// How long until the clients whose turn it is are looked for again, at least.
+    pub(super) fn pause(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    /// The clients whose turn it is at `now`, and why they go. `way_out` tells where each can go on.
+    pub(super) fn take(
+        &mut self,
+        roster: &Roster,
+        way_out: &mut impl FnMut(&Client) -> WayOut,
+        now: Instant,
+        at: Timestamp,
+    ) -> Vec<(Cid, Move)> {
         if self.next > now {
-            return (Move::Refresh, Vec::new());
+            return Vec::new();
         }
         let Some(drain) = &self.drain else {
             self.next = now + STEP;
-            return (Move::Refresh, self.refresh.pop_front().into_iter().collect());
+            return self.refresh.pop_front().map(|cid| (cid, Move::Refresh)).into_iter().collect();
         };
-        let unasked = || roster.iter().filter(|(_, client)| client.stays()).map(|(cid, _)| cid);
-        let wave = drain.wave(unasked().count(), others, at);
+        let (mut movable, mut others, mut stranded) = (Vec::new(), 0, Vec::new());
+        for (cid, client) in roster.iter().filter(|(_, client)| client.stays()) {
+            match way_out(client) {
+                WayOut::Open(hosts) => {
+                    others = others.max(hosts);
+                    movable.push((cid, Move::Away));
+                }
+                WayOut::None => stranded.push((cid, Move::Out)),
+                WayOut::Closed if drain.forced => stranded.push((cid, Move::Out)),
+                // It stays for as long as nobody takes it over.
+                WayOut::Closed => {}
+            }
+        }
+        let (mut turn, others) =
+            if movable.is_empty() && at >= drain.ends_at { (stranded, 1) } else { (movable, others) };
+        let wave = drain.wave(turn.len(), others, at);
         self.next = now + wave.pause.unsigned_abs();
-        (Move::Away, unasked().take(wave.size).collect())
+        turn.truncate(wave.size);
+        turn
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::{roster::Client, samples};
-    use crate::domain::session::EndReason;
+    use crate::daemon::samples;
+    use crate::domain::{ids::Id, session::EndReason};
 
     const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -97,11 +177,12 @@ mod tests {
 
     /// Takes what is due, as the conversation does.
     fn step(moves: &mut Moves, roster: &mut Roster, others: usize, now: Instant) -> usize {
-        let (_, cids) = moves.take(roster, others, now, AT);
-        for cid in &cids {
+        let way_out = if others == 0 { WayOut::Closed } else { WayOut::Open(others) };
+        let taken = moves.take(roster, &mut |_| way_out, now, AT);
+        for (cid, _) in &taken {
             roster.leaving(*cid, EndReason::Moved);
         }
-        cids.len()
+        taken.len()
     }
 
     #[test]
@@ -144,9 +225,53 @@ mod tests {
         let (now, roster) = (Instant::now(), roster(3));
         let mut moves = Moves::new(now);
         moves.plan(None, [Cid(1), Cid(2)].into_iter(), now);
-        assert_eq!(moves.take(&roster, 1, now, AT), (Move::Refresh, vec![Cid(1)]));
-        assert_eq!(moves.take(&roster, 1, now, AT), (Move::Refresh, vec![]));
-        assert_eq!(moves.take(&roster, 1, now + STEP, AT), (Move::Refresh, vec![Cid(2)]));
+        let mut take = |now| moves.take(&roster, &mut |_| WayOut::Open(1), now, AT);
+        assert_eq!(take(now), [(Cid(1), Move::Refresh)]);
+        assert_eq!(take(now), []);
+        assert_eq!(take(now + STEP), [(Cid(2), Move::Refresh)]);
         assert_eq!(moves.due(), None);
+    }
+
+    #[test]
+    fn whoever_has_nowhere_to_go_stays_until_the_end_of_the_budget() {
+        let (start, mut roster) = (Instant::now(), roster(4));
+        // The odd ones can be moved.
+        let mut way_out = |client: &Client| {
+            let is_even = client.session.id == Id::from_parts(AT, 100) || client.session.id == Id::from_parts(AT, 102);
+            if is_even { WayOut::None } else { WayOut::Open(1) }
+        };
+        let mut moves = Moves::new(start);
+        moves.plan(Some(drain(60)), std::iter::empty(), start);
+        let mut asked = Vec::new();
+        for second in 0..63 {
+            let (now, at) =
+                (start + Duration::from_secs(second), AT + jiff::SignedDuration::from_secs(second.cast_signed()));
+            for (cid, why) in moves.take(&roster, &mut way_out, now, at) {
+                roster.leaving(cid, EndReason::Moved);
+                asked.push((cid.0, why, second >= 60));
+            }
+        }
+        asked.sort_by_key(|(cid, ..)| *cid);
+        let expected = [(0, Move::Out, true), (1, Move::Away, false), (2, Move::Out, true), (3, Move::Away, false)];
+        assert_eq!(asked, expected);
+    }
+
+    #[test]
+    fn by_force_those_whom_nobody_takes_over_go_at_the_end_and_not_before() {
+        let (now, roster) = (Instant::now(), roster(2));
+        let mut moves = Moves::new(now);
+        moves.plan(Some(Drain { forced: true, ..drain(60) }), std::iter::empty(), now);
+        let end = AT + jiff::SignedDuration::from_secs(60);
+        assert_eq!(moves.take(&roster, &mut |_| WayOut::Closed, now, AT), []);
+        let next = moves.due().unwrap();
+        assert_eq!(moves.take(&roster, &mut |_| WayOut::Closed, next, end), [(Cid(0), Move::Out), (Cid(1), Move::Out)]);
+    }
+
+    #[test]
+    fn clients_with_the_same_file_have_the_same_way_out() {
+        let snapshot = samples::snapshot();
+        let mut ways = WaysOut::new(&snapshot, samples::server().id, samples::host(), None);
+        let client = Client::admitted(samples::session(1), String::new(), String::new());
+        assert_eq!((ways.of(&client), ways.of(&client), ways.known.len()), (WayOut::Closed, WayOut::Closed, 1));
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn profile() -> ProfileAccess {
         state: ProfileState::Active,
         expires_at: START + SignedDuration::from_hours(1),
         fingerprint: Fingerprint([5; 32]),
+        file: None,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     drain::Drain,
     host::Host,
     ids::{HostId, OrganizationId, ProfileId, ServerId, UserId},
-    profile::{Fingerprint, ProfileState},
+    profile::{Fingerprint, ProfileState, WrittenFor},
     server::{Attachment, Server},
     settings::Settings,
     text::GroupName,
@@ -34,7 +34,7 @@ pub struct UserAccess {
 }
 
 /// What the snapshot keeps of a profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileAccess {
     /// The profile.
     pub id: ProfileId,
@@ -50,6 +50,10 @@ pub struct ProfileAccess {
     pub expires_at: Timestamp,
     /// Which certificate it is.
     pub fingerprint: Fingerprint,
+    /// What its file names; unknown of imported profiles. Profiles that were issued while the same hosts ran the server
+    /// share it, and so it is written down once for all of them ([`Snapshot::files`]).
+    #[serde(skip)]
+    pub file: Option<Arc<WrittenFor>>,
 }
 
 /// One document of the policy, in its newest form, or the news that it is gone.
@@ -100,6 +104,9 @@ pub enum Denial {
     /// This host does not run the server (any more), or is draining: others may.
     #[error("this host is leaving service")]
     HostLeaving,
+    /// The same, and the profile's file names no other host that runs the server.
+    #[error("this profile names only hosts that are out of service: get the updated profile from the portal")]
+    NoOtherHost,
     /// The policy known here is too old to decide by, or there is none yet.
     #[error("this host cannot check access right now")]
     NotKnown,
@@ -111,7 +118,7 @@ pub enum Denial {
 impl Denial {
     /// Whether the fault is ours, so that the client should try elsewhere or again rather than give up.
     pub fn is_temporary(self) -> bool {
-        matches!(self, Self::HostLeaving | Self::NotKnown | Self::HeldUp)
+        matches!(self, Self::HostLeaving | Self::NoOtherHost | Self::NotKnown | Self::HeldUp)
     }
 
     /// The word for metrics and logs.
@@ -123,6 +130,7 @@ impl Denial {
             Self::UserDisabled => "user_disabled",
             Self::NotPermitted => "not_permitted",
             Self::HostLeaving => "host_leaving",
+            Self::NoOtherHost => "no_other_host",
             Self::NotKnown => "not_known",
             Self::HeldUp => "held_up",
         }
@@ -140,6 +148,8 @@ pub struct Snapshot {
     servers: HashMap<ServerId, Arc<Server>>,
     hosts: HashMap<HostId, Arc<Host>>,
     attachments: OrdMap<(ServerId, HostId), Arc<Attachment>>,
+    /// What files name, each once. There are as many as the hosts of a server have changed while this process runs.
+    files: HashMap<Arc<WrittenFor>, ()>,
     settings: Arc<Settings>,
 }
 
@@ -159,7 +169,8 @@ impl Snapshot {
         match change {
             Change::User(user) => drop(self.users.insert(user.id, Arc::new(user))),
             Change::UserGone(id) => drop(self.users.remove(&id)),
-            Change::Profile(profile) => {
+            Change::Profile(mut profile) => {
+                profile.file = profile.file.take().map(|file| self.share(file));
                 self.by_fingerprint.insert((profile.server_id, profile.fingerprint), profile.id);
                 self.profiles.insert(profile.id, Arc::new(profile));
             }
@@ -180,7 +191,16 @@ impl Snapshot {
         }
     }
 
-    /// The profile of `server` that `fingerprint` is the certificate of, if it may connect through `host` at `now`.
+    fn share(&mut self, file: Arc<WrittenFor>) -> Arc<WrittenFor> {
+        if let Some((shared, ())) = self.files.get_key_value(&file) {
+            return Arc::clone(shared);
+        }
+        self.files.insert(Arc::clone(&file), ());
+        file
+    }
+
+    /// The profile of `server` that `fingerprint` is the certificate of, if it may connect through `host` at `now`. A
+    /// draining host turns away whoever can go to another one that `takes` clients over, as far as that is known.
     ///
     /// # Errors
     /// The reason why not.
@@ -190,9 +210,12 @@ impl Snapshot {
         server: ServerId,
         fingerprint: Fingerprint,
         now: Timestamp,
+        takes: impl Fn(HostId) -> bool,
     ) -> Result<&ProfileAccess, Denial> {
-        if self.drain_of(host).is_some() {
-            return Err(Denial::HostLeaving);
+        if let Some(drain) = self.drain_of(host) {
+            // A profile that is not known here may be known to a host that stays.
+            let profile = self.profile_with(server, fingerprint).ok_or(Denial::HostLeaving)?;
+            self.wait_out(profile, host, &drain, now, takes)?;
         }
         self.renew(host, server, fingerprint, now)
     }
@@ -209,13 +232,19 @@ impl Snapshot {
         fingerprint: Fingerprint,
         now: Timestamp,
     ) -> Result<&ProfileAccess, Denial> {
+        let profile = self.profile_with(server, fingerprint);
         if !self.runs(host, server) {
-            return Err(Denial::HostLeaving);
+            return Err(profile.map_or(Denial::HostLeaving, |profile| self.leaving(profile, host)));
         }
-        let id = self.by_fingerprint.get(&(server, fingerprint)).ok_or(Denial::UnknownProfile)?;
-        let profile = self.profiles.get(id).ok_or(Denial::UnknownProfile)?;
+        let profile = profile.ok_or(Denial::UnknownProfile)?;
         self.standing(profile, now)?;
         Ok(profile)
+    }
+
+    /// The profile of a server that has this certificate.
+    pub fn profile_with(&self, server: ServerId, fingerprint: Fingerprint) -> Option<&ProfileAccess> {
+        let id = self.by_fingerprint.get(&(server, fingerprint))?;
+        self.profiles.get(id).map(AsRef::as_ref)
     }
 
     /// Why a session of `profile` on `server` must end now, if it must. A draining host keeps its sessions until they
@@ -253,13 +282,6 @@ impl Snapshot {
     /// The order to take a host out of service, while it stands.
     pub fn drain_of(&self, host: HostId) -> Option<Drain> {
         self.hosts.get(&host)?.drain
-    }
-
-    /// How many hosts other than `host` are to run a server and are not draining. Whether they are alive is not known
-    /// here.
-    pub fn others(&self, host: HostId, server: ServerId) -> usize {
-        let stays = |other: HostId| other != host && self.drain_of(other).is_none();
-        self.attachments.keys().filter(|(of, other)| *of == server && stays(*other)).count()
     }
 
     /// Whether a user may use a server, given a profile of it.
@@ -300,11 +322,22 @@ impl Snapshot {
     pub fn to_changes(&self) -> Vec<Change> {
         let mut all = vec![Change::Settings(Box::new(Settings::clone(&self.settings)))];
         all.extend(self.users.values().map(|user| Change::User(UserAccess::clone(user))));
-        all.extend(self.profiles.values().map(|profile| Change::Profile(**profile)));
+        all.extend(self.profiles.values().map(|profile| Change::Profile(ProfileAccess::clone(profile))));
         all.extend(self.servers.values().map(|server| Change::Server(Box::new(Server::clone(server)))));
         all.extend(self.hosts.values().map(|host| Change::Host(Box::new(Host::clone(host)))));
         all.extend(self.attachments.values().map(|a| Change::Attachment(Box::new(Attachment::clone(a)))));
         all
+    }
+
+    /// What files name, and which profiles have such a file.
+    pub fn files(&self) -> std::collections::HashMap<&WrittenFor, Vec<ProfileId>> {
+        let mut files = std::collections::HashMap::<_, Vec<ProfileId>>::new();
+        for profile in self.profiles.values() {
+            if let Some(file) = &profile.file {
+                files.entry(file.as_ref()).or_default().push(profile.id);
+            }
+        }
+        files
     }
 
     /// The servers attached to a host, each with its attachment.
@@ -384,6 +417,7 @@ mod tests {
                 state: ProfileState::Active,
                 expires_at: NOW + jiff::SignedDuration::from_hours(1),
                 fingerprint: Fingerprint([5; 32]),
+                file: None,
             },
             server: Server {
                 id: server_id,
@@ -417,7 +451,7 @@ mod tests {
                 Revision(1),
                 [
                     Change::User(self.user.clone()),
-                    Change::Profile(self.profile),
+                    Change::Profile(self.profile.clone()),
                     Change::Server(Box::new(self.server.clone())),
                     Change::Host(Box::new(self.host.clone())),
                     Change::Attachment(Box::new(attachment)),
@@ -427,7 +461,7 @@ mod tests {
 
         fn admit(&self) -> Result<Ipv4Addr, Denial> {
             self.snapshot()
-                .admit(self.host.id, self.server.id, self.profile.fingerprint, NOW)
+                .admit(self.host.id, self.server.id, self.profile.fingerprint, NOW, |_| true)
                 .map(|found| found.address)
         }
 
@@ -471,34 +505,12 @@ mod tests {
     }
 
     #[test]
-    fn a_leaving_host_refuses_newcomers_for_now_but_keeps_its_sessions() {
+    fn a_host_that_does_not_run_the_server_refuses_for_now() {
         let mut world = world();
-        world.host.drain = Some(Drain { started_at: NOW, ends_at: NOW, forced: false });
-        assert_eq!(world.admit(), Err(Denial::HostLeaving));
-        assert!(Denial::HostLeaving.is_temporary());
-        assert_eq!(world.must_end(), None);
-        let renewed = world.snapshot();
-        assert!(renewed.renew(world.host.id, world.server.id, world.profile.fingerprint, NOW).is_ok());
-        world.host.drain = None;
         world.server.enabled = false;
         assert_eq!(world.admit(), Err(Denial::HostLeaving));
-    }
-
-    #[test]
-    fn only_attached_hosts_that_stay_take_clients_over() {
-        let world = world();
-        let drain = Some(Drain { started_at: NOW, ends_at: NOW, forced: false });
-        let (stays, leaves) =
-            (Host { id: id(7), ..world.host.clone() }, Host { id: id(8), drain, ..world.host.clone() });
-        let attach = |server_id, host: &Host| {
-            Change::Attachment(Box::new(Attachment { server_id, host_id: host.id, credentials: None }))
-        };
-        let snapshot = world.snapshot();
-        assert_eq!(snapshot.others(world.host.id, world.server.id), 0);
-        let changes = [attach(world.server.id, &leaves), attach(id(77), &stays), attach(world.server.id, &stays)];
-        let hosts = [Change::Host(Box::new(stays)), Change::Host(Box::new(leaves))];
-        let snapshot = snapshot.with(Revision(2), hosts.into_iter().chain(changes));
-        assert_eq!(snapshot.others(world.host.id, world.server.id), 1);
+        assert!(Denial::HostLeaving.is_temporary() && Denial::NoOtherHost.is_temporary());
+        assert_eq!(world.must_end(), None);
     }
 
     #[test]
@@ -507,10 +519,10 @@ mod tests {
         let before = world.snapshot();
         let after = before.with(Revision(2), [Change::ProfileGone(world.profile.id)]);
         assert_eq!(
-            after.admit(world.host.id, world.server.id, world.profile.fingerprint, NOW),
+            after.renew(world.host.id, world.server.id, world.profile.fingerprint, NOW),
             Err(Denial::UnknownProfile)
         );
-        assert!(before.admit(world.host.id, world.server.id, world.profile.fingerprint, NOW).is_ok());
+        assert!(before.renew(world.host.id, world.server.id, world.profile.fingerprint, NOW).is_ok());
         assert_eq!((before.revision, after.revision), (Revision(1), Revision(2)));
     }
 
@@ -523,7 +535,7 @@ mod tests {
             .snapshot()
             .with(Revision(2), [Change::Server(Box::new(other.clone())), Change::Attachment(Box::new(attachment))]);
         assert_eq!(
-            snapshot.admit(world.host.id, other.id, world.profile.fingerprint, NOW),
+            snapshot.renew(world.host.id, other.id, world.profile.fingerprint, NOW),
             Err(Denial::UnknownProfile)
         );
     }

@@ -3,7 +3,8 @@
 //! A drain is policy. Each daemon of the host carries it out on its own, from the order and what it sees at that moment;
 //! nothing else is remembered, so a daemon that is picked up again half-way goes on as if nothing had been. The
 //! sessions are spread evenly over the budget, and never move faster than the hosts that take them over can follow: a
-//! budget that is too small is passed, and nobody is dropped for its sake.
+//! budget that is too small is passed, and nobody is dropped for its sake. Only whoever could not connect by another host
+//! anyway, because the profile names none, is ended when the budget is over.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,15 @@ pub struct DrainProgress {
     pub held: bool,
     /// Since when it carries none.
     pub drained_at: Option<Timestamp>,
+}
+
+/// What became of the people whom a host told to go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DrainOutcome {
+    /// How many were seen on another host since.
+    pub moved: u64,
+    /// How many were not.
+    pub cut_off: u64,
 }
 
 /// Sessions that are asked to move at the same moment.

@@ -12,11 +12,16 @@ use super::{
     host::Host,
     ids::{HostId, ProfileId, ServerId, UserId},
     profile::{ProfileState, WrittenFor},
+    reach::WayOut,
     server::Server,
+    text::Name,
     tunnel::fixed_outside,
 };
 
-/// What a change of the policy does, in numbers.
+/// So many of those who are cut off are named.
+const NAMED: usize = 20;
+
+/// What a change of the policy does, in numbers; and whom it cuts off, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Effect {
     /// People who may use a server that they may not use now.
@@ -25,10 +30,15 @@ pub struct Effect {
     pub users_losing_access: u64,
     /// Live sessions that end.
     pub sessions_ending: u64,
+    /// Those of them that could go on, were it not that the file of their profile leads to no other host: a drain keeps
+    /// them until the end of its budget. Their people need the updated profile.
+    pub sessions_cut_off: u64,
     /// Live sessions that connect anew within moments, through another host or to fetch what changed.
     pub sessions_moving: u64,
     /// Profiles that go on working, but whose file no longer says everything that one issued now would.
     pub profiles_outdated: u64,
+    /// Profiles whose file leads to no host any more that takes clients.
+    pub profiles_cut_off: u64,
     /// Profiles that never connect again.
     pub profiles_ending: u64,
     /// Daemons that start on a host.
@@ -37,6 +47,8 @@ pub struct Effect {
     pub daemons_restarting: u64,
     /// Daemons that stop.
     pub daemons_stopping: u64,
+    /// Whose sessions are cut off: the first 20 of `sessions_cut_off`.
+    pub cut_off: Vec<CutOff>,
     /// What is allowed, and yet likely a mistake: of the servers that change, as they would be.
     pub warnings: Vec<String>,
 }
@@ -46,6 +58,19 @@ impl Effect {
     pub fn is_nothing(&self) -> bool {
         Self { warnings: Vec::new(), ..self.clone() } == Self::default()
     }
+}
+
+/// Somebody whose live session ends, and who needs the updated profile to connect again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CutOff {
+    /// Who.
+    pub user_id: UserId,
+    /// What the user is called.
+    pub user: Option<Name>,
+    /// By which profile.
+    pub profile_id: ProfileId,
+    /// The device.
+    pub profile: Option<Name>,
 }
 
 /// A live session, as far as its fate depends on it.
@@ -120,6 +145,8 @@ pub struct Difference<'a> {
     pub after: &'a Snapshot,
     /// Where the two can differ.
     pub touched: &'a Touched,
+    /// The hosts that are online: no other one takes clients over.
+    pub online: &'a BTreeSet<HostId>,
     /// The moment that it is asked for.
     pub now: Timestamp,
 }
@@ -135,6 +162,11 @@ impl Difference<'_> {
                 Fate::Stays => {}
                 Fate::Moves => effect.sessions_moving += 1,
                 Fate::Ends => effect.sessions_ending += 1,
+                Fate::IsCutOff => {
+                    effect.sessions_ending += 1;
+                    effect.sessions_cut_off += 1;
+                    effect.cut_off.extend(self.named(session).filter(|_| effect.cut_off.len() < NAMED));
+                }
             }
         }
         let ending = self.before.profiles().filter(|profile| {
@@ -153,10 +185,20 @@ impl Difference<'_> {
                 file.server_id == *id && before.suits(&file.written_for) && !after.suits(&file.written_for)
             };
             effect.profiles_outdated += files.iter().filter(becomes).map(|file| file.profiles).sum::<u64>();
+            let leads_nowhere = |file: &&ProfileFile| {
+                file.server_id == *id && before.takes(&file.written_for) && !after.takes(&file.written_for)
+            };
+            effect.profiles_cut_off += files.iter().filter(leads_nowhere).map(|file| file.profiles).sum::<u64>();
         }
         let servers = self.touched.servers.iter().filter_map(|id| self.after.server(*id));
         effect.warnings = servers.flat_map(|server| server.warnings()).map(str::to_owned).collect();
         effect
+    }
+
+    /// Whose session it is; names are for the caller to find.
+    fn named(&self, session: &Carried) -> Option<CutOff> {
+        let profile = self.before.profile(session.profile_id)?;
+        Some(CutOff { user_id: profile.user_id, user: None, profile_id: profile.id, profile: None })
     }
 
     fn count_users(&self, effect: &mut Effect) {
@@ -201,13 +243,25 @@ impl Difference<'_> {
         let (Some(old), Some(new)) = (self.before.server(server_id), self.after.server(server_id)) else {
             return Fate::Ends;
         };
-        // A client goes on looking where its file says.
-        if ends(self.after) || (old.port, old.protocol) != (new.port, new.protocol) {
+        let Some(profile) = self.after.profile(profile_id).filter(|_| !ends(self.after) && new.enabled) else {
             return Fate::Ends;
+        };
+        // A client goes on looking where its file says.
+        if (old.port, old.protocol) != (new.port, new.protocol) {
+            return Fate::IsCutOff;
         }
-        if !runs(self.after) {
-            let goes_on = new.enabled && self.after.others(host_id, server_id) > 0;
-            return if goes_on { Fate::Moves } else { Fate::Ends };
+        let (was_leaving, is_leaving) = (self.before.drain_of(host_id), self.after.drain_of(host_id));
+        if !runs(self.after) || (was_leaving.is_none() && is_leaving.is_some()) {
+            let forced = is_leaving.is_none_or(|drain| drain.forced);
+            return match self
+                .after
+                .way_out(server_id, profile.file.as_deref(), host_id, |other| self.online.contains(&other))
+            {
+                WayOut::Open(_) => Fate::Moves,
+                // A host that drains keeps whom nobody takes over.
+                WayOut::Closed if runs(self.after) && !forced => Fate::Stays,
+                WayOut::Closed | WayOut::None => Fate::IsCutOff,
+            };
         }
         let told = |snapshot: &Snapshot| fixed_outside(snapshot, server_id);
         let same = tells_the_same(old, new) && told(self.before) == told(self.after);
@@ -219,6 +273,7 @@ enum Fate {
     Stays,
     Moves,
     Ends,
+    IsCutOff,
 }
 
 /// A server with the hosts that are to run it.
@@ -235,6 +290,12 @@ impl<'a> Served<'a> {
 
     fn suits(&self, file: &WrittenFor) -> bool {
         file.outdated(self.server, &self.hosts).is_none()
+    }
+
+    /// Whether a client with this file finds a host that takes it.
+    fn takes(&self, file: &WrittenFor) -> bool {
+        let takes = |host: &&Host| !host.is_draining() && file.reaches(self.server, host);
+        self.server.enabled && self.hosts.iter().any(|host| takes(&host))
     }
 }
 
@@ -255,10 +316,13 @@ fn number(count: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::{
         Revision,
         access::{ProfileAccess, UserAccess},
+        drain::Drain,
         ids::Id,
         profile::Fingerprint,
         server::{Attachment, Keepalive, Protocol},
@@ -283,7 +347,12 @@ mod tests {
             state: ProfileState::Active,
             expires_at: NOW + jiff::SignedDuration::from_hours(1),
             fingerprint: Fingerprint([u8::try_from(n).unwrap(); 32]),
+            file: Some(Arc::new(written_for(&[6, 7]))),
         }
+    }
+
+    fn written_for(hosts: &[u128]) -> WrittenFor {
+        WrittenFor::now(&server(), &hosts.iter().map(|n| host(*n)).collect::<Vec<_>>())
     }
 
     fn server() -> Server {
@@ -307,11 +376,16 @@ mod tests {
         Host {
             id: id(n),
             name: format!("vpn-{n}").parse().unwrap(),
-            public_addresses: vec!["203.0.113.10".parse().unwrap()],
+            public_addresses: vec![format!("203.0.113.{n}").parse().unwrap()],
             roles: BTreeSet::new(),
             public_key: [0; 32],
             drain: None,
         }
+    }
+
+    fn draining(n: u128, forced: bool) -> Change {
+        let drain = Drain { started_at: NOW, ends_at: NOW, forced };
+        Change::Host(Box::new(Host { drain: Some(drain), ..host(n) }))
     }
 
     fn attached(host: u128) -> Change {
@@ -328,13 +402,26 @@ mod tests {
 
     /// What a change does to both users, connected through host 6 with files that name both hosts.
     fn effect(changes: &[Change]) -> Effect {
-        let before = &world();
+        effect_in(&world(), &[7], changes)
+    }
+
+    /// What it does in another world, where these hosts are online beside the one that carries the sessions.
+    fn effect_in(before: &Snapshot, others: &[u128], changes: &[Change]) -> Effect {
         let after = &before.with(Revision(2), changes.iter().cloned());
         let touched = &Touched::by(changes, before);
         let sessions = [13, 14].map(|n| Carried { profile_id: id(n), server_id: id(2), host_id: id(6) });
-        let written_for = WrittenFor::now(&server(), &[host(6), host(7)]);
-        let file = ProfileFile { server_id: id(2), written_for, profiles: 2 };
-        Difference { before, after, touched, now: NOW }.effect(&sessions, &[file])
+        let files: Vec<_> = before
+            .files()
+            .into_iter()
+            .map(|(file, of)| ProfileFile { server_id: id(2), written_for: file.clone(), profiles: number(of.len()) })
+            .collect();
+        let online = &others.iter().chain([&6]).map(|n| id(*n)).collect();
+        Difference { before, after, touched, online, now: NOW }.effect(&sessions, &files)
+    }
+
+    fn cut_off(profiles: &[u128]) -> Vec<CutOff> {
+        let one = |n: &u128| CutOff { user_id: id(n - 10), user: None, profile_id: id(*n), profile: None };
+        profiles.iter().map(one).collect()
     }
 
     fn changed(change: impl FnOnce(&mut Server)) -> Effect {
@@ -366,7 +453,15 @@ mod tests {
     #[test]
     fn another_port_needs_new_files_and_other_routes_a_moment() {
         let moved = changed(|server| server.port = 1195.try_into().unwrap());
-        let expected = Effect { sessions_ending: 2, profiles_outdated: 2, daemons_restarting: 2, ..Effect::default() };
+        let expected = Effect {
+            sessions_ending: 2,
+            sessions_cut_off: 2,
+            profiles_outdated: 2,
+            profiles_cut_off: 2,
+            daemons_restarting: 2,
+            cut_off: cut_off(&[13, 14]),
+            ..Effect::default()
+        };
         assert_eq!(moved, expected);
         let resolver = changed(|server| server.dns_servers = vec![[10, 0, 0, 53].into()]);
         assert_eq!(resolver, Effect { sessions_moving: 2, ..Effect::default() });
@@ -375,7 +470,13 @@ mod tests {
     #[test]
     fn a_server_that_is_switched_off_stops_everywhere() {
         let off = changed(|server| server.enabled = false);
-        let expected = Effect { users_losing_access: 2, sessions_ending: 2, daemons_stopping: 2, ..Effect::default() };
+        let expected = Effect {
+            users_losing_access: 2,
+            sessions_ending: 2,
+            profiles_cut_off: 2,
+            daemons_stopping: 2,
+            ..Effect::default()
+        };
         assert_eq!(off, expected);
     }
 
@@ -398,7 +499,8 @@ mod tests {
             let changes = [Change::Host(Box::new(host)), attached(8)];
             let after = &before.with(Revision(3), changes.clone());
             let touched = &Touched::by(&changes, before);
-            Difference { before, after, touched, now: NOW }.effect(&sessions, &[]).sessions_moving
+            let online = &[id(6), id(7), id(8)].into();
+            Difference { before, after, touched, online, now: NOW }.effect(&sessions, &[]).sessions_moving
         };
         assert_eq!(moving("203.0.113.11"), 2);
         assert_eq!(moving("198.51.100.11"), 0);
@@ -414,5 +516,21 @@ mod tests {
         assert_eq!((last.sessions_ending, last.sessions_moving, last.daemons_stopping), (2, 0, 2));
         let third = effect(&[Change::Host(Box::new(host(8))), attached(8)]);
         assert_eq!(third, Effect { profiles_outdated: 2, daemons_starting: 1, ..Effect::default() });
+    }
+
+    #[test]
+    fn whoever_has_a_file_without_the_other_host_is_cut_off_by_name() {
+        let old = ProfileAccess { file: Some(Arc::new(written_for(&[6]))), ..profile(13, 3) };
+        let world = world().with(Revision(2), [Change::Profile(old)]);
+        let one = Effect { sessions_ending: 1, sessions_cut_off: 1, sessions_moving: 1, ..Effect::default() };
+        let one = Effect { profiles_cut_off: 1, cut_off: cut_off(&[13]), ..one };
+        assert_eq!(effect_in(&world, &[7], &[draining(6, false)]), one);
+        let detached = Effect { daemons_stopping: 1, profiles_outdated: 2, ..one.clone() };
+        assert_eq!(effect_in(&world, &[7], &[Change::AttachmentGone(id(2), id(6))]), detached);
+        // The other host does not run: who is named by it waits, or is cut off with the rest.
+        let held = Effect { sessions_moving: 0, ..one };
+        assert_eq!(effect_in(&world, &[], &[draining(6, false)]), held);
+        let forced = effect_in(&world, &[], &[draining(6, true)]);
+        assert_eq!((forced.sessions_cut_off, forced.cut_off), (2, cut_off(&[13, 14])));
     }
 }

@@ -28,6 +28,7 @@ pub mod organization;
 pub mod presence;
 pub mod problem;
 pub mod profile;
+pub mod reach;
 pub mod reply;
 pub mod retention;
 pub mod role;

@@ -1,6 +1,6 @@
 //! One issued credential: one user, one server, one device.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{collections::BTreeSet, fmt, net::Ipv4Addr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ pub struct Profile {
 }
 
 /// What stands in a profile's file, so that a later look can tell what it lacks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WrittenFor {
     /// The server's port.
     pub port: Port,
@@ -85,7 +85,7 @@ pub struct WrittenFor {
 }
 
 /// A host as a profile's file names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WrittenHost {
     /// Which one.
     pub id: HostId,
@@ -106,6 +106,30 @@ pub struct Outdated {
     pub other: bool,
 }
 
+/// A reason why a profile is not what one issued now would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutdatedReason {
+    /// A host runs the server that the file does not name.
+    HostAdded,
+    /// The file names a host that does not run the server any more.
+    HostRemoved,
+    /// The port, the protocol or the address of a host is another than in the file.
+    AddressChanged,
+}
+
+impl Outdated {
+    /// The reasons, as closed words.
+    pub fn reasons(&self) -> Vec<OutdatedReason> {
+        let reasons = [
+            (!self.added.is_empty(), OutdatedReason::HostAdded),
+            (!self.removed.is_empty(), OutdatedReason::HostRemoved),
+            (self.other, OutdatedReason::AddressChanged),
+        ];
+        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
+    }
+}
+
 impl WrittenFor {
     /// What a file of now names: the hosts that are not draining.
     pub fn now(server: &Server, attached: &[Host]) -> Self {
@@ -118,13 +142,34 @@ impl WrittenFor {
         Self { port: server.port, protocol: server.protocol, hosts: hosts.collect() }
     }
 
+    /// Whether a client with this file can reach a host of `server`: whether one of its `remote` lines leads where the
+    /// host is now. What counts is the line and not the id beside it: a host whose address changed is not reached, and
+    /// one that was set up anew at the same address is.
+    pub fn reaches(&self, server: &Server, host: &Host) -> bool {
+        (self.port, self.protocol) == (server.port, server.protocol)
+            && host.public_addresses.iter().any(|address| self.lines().any(|line| line == address))
+    }
+
+    /// The addresses of its `remote` lines.
+    fn lines(&self) -> impl Iterator<Item = &PublicAddress> {
+        self.hosts.iter().flat_map(|host| &host.addresses)
+    }
+
     /// In what it differs from a file of now, if it does. A host that drains is away for a while and no reason for a new
-    /// file: it counts neither as added nor as removed.
+    /// file: it counts neither as added nor as removed. A host that was set up anew at the address of another one needs
+    /// no new file either.
     pub fn outdated(&self, server: &Server, attached: &[Host]) -> Option<Outdated> {
         let now = Self::now(server, attached);
         let knows = |id| self.hosts.iter().find(|written| written.id == id);
-        let added = now.hosts.iter().filter(|host| knows(host.id).is_none()).map(|host| host.name.clone()).collect();
-        let gone = |written: &&WrittenHost| !attached.iter().any(|host| host.id == written.id);
+        let lines: BTreeSet<_> = self.lines().map(ToString::to_string).collect();
+        let has_lines = |host: &WrittenHost| host.addresses.iter().all(|address| lines.contains(&address.to_string()));
+        let is_new = |host: &&WrittenHost| knows(host.id).is_none() && !has_lines(host);
+        let added = now.hosts.iter().filter(is_new).map(|host| host.name.clone()).collect();
+        let leads_nowhere =
+            |address: &PublicAddress| !attached.iter().any(|host| host.public_addresses.contains(address));
+        let gone = |written: &&WrittenHost| {
+            !attached.iter().any(|host| host.id == written.id) && written.addresses.iter().any(leads_nowhere)
+        };
         let removed = self.hosts.iter().filter(gone).map(|written| written.name.clone()).collect();
         let moved = attached
             .iter()
@@ -132,5 +177,67 @@ impl WrittenFor {
         let other = moved || (self.port, self.protocol) != (now.port, now.protocol);
         let outdated = Outdated { added, removed, other };
         (outdated != Outdated::default()).then_some(outdated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ids::Id, server::Keepalive};
+
+    fn id<T: Id>(number: u128) -> T {
+        T::from_parts(Timestamp::UNIX_EPOCH, number)
+    }
+
+    fn server() -> Server {
+        Server {
+            id: id(2),
+            name: "main".parse().unwrap(),
+            network: "10.9.0.0/16".parse().unwrap(),
+            port: 1194.try_into().unwrap(),
+            protocol: Protocol::Udp,
+            enabled: true,
+            organization_ids: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            routes: Vec::new(),
+            dns_servers: Vec::new(),
+            search_domains: Vec::new(),
+            keepalive: Keepalive::default(),
+        }
+    }
+
+    fn host(number: u128, address: &str) -> Host {
+        Host {
+            id: id(number),
+            name: format!("vpn-{number}").parse().unwrap(),
+            public_addresses: vec![address.parse().unwrap()],
+            roles: BTreeSet::new(),
+            public_key: [0; 32],
+            drain: None,
+        }
+    }
+
+    #[test]
+    fn a_file_reaches_the_hosts_at_the_addresses_of_its_lines() {
+        let (first, second) = (host(1, "203.0.113.1"), host(2, "203.0.113.2"));
+        let file = WrittenFor::now(&server(), std::slice::from_ref(&first));
+        assert!(file.reaches(&server(), &first) && !file.reaches(&server(), &second));
+        assert!(!file.reaches(&server(), &host(1, "203.0.113.9")), "its address changed");
+        assert!(file.reaches(&server(), &host(7, "203.0.113.1")), "another machine at the same address");
+        assert!(!file.reaches(&Server { port: 1195.try_into().unwrap(), ..server() }, &first));
+        assert!(!file.reaches(&Server { protocol: Protocol::Tcp, ..server() }, &first));
+    }
+
+    #[test]
+    fn what_a_file_lacks_is_told_by_its_lines() {
+        let (first, second) = (host(1, "203.0.113.1"), host(2, "203.0.113.2"));
+        let file = WrittenFor::now(&server(), &[first.clone(), second.clone()]);
+        let reasons = |attached: &[Host]| file.outdated(&server(), attached).map(|outdated| outdated.reasons());
+        assert_eq!(reasons(&[first.clone(), second.clone()]), None);
+        assert_eq!(reasons(&[first.clone(), host(8, "203.0.113.2")]), None, "set up anew at the same address");
+        let all = [first.clone(), second.clone(), host(3, "203.0.113.3")];
+        assert_eq!(reasons(&all), Some(vec![OutdatedReason::HostAdded]));
+        assert_eq!(reasons(std::slice::from_ref(&first)), Some(vec![OutdatedReason::HostRemoved]));
+        assert_eq!(reasons(&[first, host(2, "203.0.113.9")]), Some(vec![OutdatedReason::AddressChanged]));
     }
 }

@@ -51,7 +51,7 @@ pub enum EndReason {
     Superseded,
     /// Somebody asked for it.
     Requested,
-    /// Its host leaves service, and sent it to another one.
+    /// Its host leaves service, and told it to go to another one. Whether it was seen there is another question.
     Moved,
     /// Its daemon ended.
     DaemonEnded,

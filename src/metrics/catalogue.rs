@@ -92,6 +92,9 @@ catalogue! {
         "Whether this host got an answer from the daemons of another host, at its public address, when it last looked";
     CANARY_SECONDS: Histogram(LOOK) = "postern_canary_duration_seconds" [] "How long the answers took";
 
+    DRAIN_SESSIONS: Gauge = "postern_drain_sessions" ["state"]
+        "What became of the sessions of this host since it was last told to leave service: moved, waiting or cut off";
+
     HOST_STATE: Gauge = "postern_host_state" ["state"] "The state of this host's process; 1 for the present one";
     HOST_CLOCK_OFFSET: Gauge = "postern_host_clock_offset_seconds" []
         "How far this host's clock was ahead of the database's at the last sign of life";

@@ -80,7 +80,8 @@ impl Admission {
         self.learn(Known { confirmed, timeline: None });
     }
 
-    /// Whether the profile with this certificate may connect to `server` through `host`.
+    /// Whether the profile with this certificate may connect to `server` through `host`; `takes` tells which other hosts
+    /// take clients over, as far as that is known.
     ///
     /// # Errors
     /// The reason why not.
@@ -90,8 +91,9 @@ impl Admission {
         server: ServerId,
         fingerprint: Fingerprint,
         now: Timestamp,
+        takes: impl Fn(HostId) -> bool,
     ) -> Result<ProfileAccess, Denial> {
-        self.decidable()?.admit(host, server, fingerprint, now).copied()
+        self.decidable()?.admit(host, server, fingerprint, now, takes).cloned()
     }
 
     /// Whether it may go on with new keys, being connected.
@@ -105,7 +107,7 @@ impl Admission {
         fingerprint: Fingerprint,
         now: Timestamp,
     ) -> Result<ProfileAccess, Denial> {
-        self.decidable()?.renew(host, server, fingerprint, now).copied()
+        self.decidable()?.renew(host, server, fingerprint, now).cloned()
     }
 
     /// The snapshot, if it is fresh enough to decide by.

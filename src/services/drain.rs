@@ -2,7 +2,8 @@
 //!
 //! The order is a field of the host, so it is policy: it reaches the host like every other change, survives every
 //! restart, and is taken back by another change. How far the host has come, it writes into its own status; how many
-//! sessions it has moved is told by their records.
+//! people were moved, and how many were cut off, is told by the records of their sessions: a client that was told to go
+//! has not been moved before it is seen on another host.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +19,15 @@ use crate::{
     domain::{
         Revised,
         audit::Action,
-        drain::{Drain, DrainBudget, DrainProgress},
+        drain::{Drain, DrainBudget, DrainOutcome, DrainProgress},
+        effect::CutOff,
         host::{Host, ProcessRole},
         ids::{HostId, ServerId},
+        profile::WrittenFor,
         role::Permission,
         server::{DaemonState, Server},
     },
-    store::{hosts::HostStatus, policy::PolicyChange},
+    store::{hosts::HostStatus, moves::CarriedFile, policy::PolicyChange},
 };
 
 /// How to take a host out of service.
@@ -61,18 +64,25 @@ pub struct DrainView {
     pub started_at: Timestamp,
     /// By when all its sessions are to be elsewhere.
     pub ends_at: Timestamp,
-    /// How many sessions it has sent to other hosts.
+    /// How many people it told to go and who have been seen on another host since.
     pub moved: u64,
-    /// How many it still carries.
+    /// How many sessions it still carries. Whoever has a profile that names no other host stays until the budget is over.
+    pub waiting: u64,
+    /// How many people it told to go and who have not been seen on another host, or not yet. Those whose profile names no
+    /// other host need the updated one.
+    pub cut_off: u64,
+    /// The same as `waiting`; it goes with the next release.
+    #[schema(deprecated)]
     pub remaining: u64,
-    /// How many attempts to connect it has turned away; clients go to another host then.
+    /// How many attempts to connect it has turned away; it goes with the next release.
+    #[schema(deprecated)]
     pub refused: u64,
     /// Since when it carries none.
     pub drained_at: Option<Timestamp>,
 }
 
 impl DrainView {
-    fn new(host: &Host, drain: &Drain, progress: Option<DrainProgress>, carried: u64, moved: u64) -> Self {
+    fn new(host: &Host, drain: &Drain, progress: Option<DrainProgress>, carried: u64, outcome: DrainOutcome) -> Self {
         let state = match progress {
             _ if !host.roles.contains(&ProcessRole::Vpn) => DrainState::Drained,
             None => DrainState::Waiting,
@@ -80,12 +90,15 @@ impl DrainView {
             Some(progress) if progress.held => DrainState::Held,
             Some(_) => DrainState::Moving,
         };
+        let waiting = progress.map_or(carried, |progress| progress.remaining);
         Self {
             state,
             started_at: drain.started_at,
             ends_at: drain.ends_at,
-            moved,
-            remaining: progress.map_or(carried, |progress| progress.remaining),
+            moved: outcome.moved,
+            waiting,
+            cut_off: outcome.cut_off,
+            remaining: waiting,
             refused: progress.map_or(0, |progress| progress.refused),
             drained_at: progress.and_then(|progress| progress.drained_at),
         }
@@ -94,7 +107,8 @@ impl DrainView {
 
 impl Services {
     /// Takes a host out of service: it turns newcomers away and sends its sessions to the other hosts of their servers,
-    /// within the budget. Of a host that is being drained already, the budget is what changes.
+    /// within the budget. Whoever has a profile that names no other host is let in and kept until the budget is over. Of a
+    /// host that is being drained already, the budget is what changes.
     ///
     /// # Errors
     /// [`ServiceError::Conflict`] where one of its servers would be left with no host that is online, unless by force.
@@ -106,7 +120,8 @@ impl Services {
     ) -> Result<Revised<HostView>, ServiceError> {
         act.require(Permission::ManageHosts)?;
         let running = &self.running_daemons(id).await?;
-        self.change(|tx| async move {
+        let stranded = self.stranded_on(id).await?.count;
+        self.change_by(act, |tx| async move {
             let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
             if !order.force {
                 refuse_to_strand(&tx, id, running).await?;
@@ -114,13 +129,15 @@ impl Services {
             let now = self.now();
             let started_at = found.drain.map_or(now, |drain| drain.started_at);
             let drain = Drain { started_at, ends_at: now + order.budget_seconds.span(), forced: order.force };
-            let changes = serde_json::json!({ "drain": [found.drain, drain] });
+            let changes = serde_json::json!({ "drain": [found.drain, drain], "without_other_host": [null, stranded] });
             tx.replace(&Host { drain: Some(drain), ..found }).await?;
             tx.record(&self.entry(act, Action::HostDrain, &id, changes)).await?;
             Ok(())
         })
         .await?;
-        self.nudge(&Nudge::HostChange(id));
+        if !act.is_tried() {
+            self.nudge(&Nudge::HostChange(id));
+        }
         self.host(act, id).await
     }
 
@@ -128,12 +145,17 @@ impl Services {
     /// Repeating it changes nothing.
     pub async fn resume_host(&self, act: &Act, id: HostId) -> Result<Revised<HostView>, ServiceError> {
         act.require(Permission::ManageHosts)?;
+        let before = self.host(act, id).await?.value.drain;
+        let outcome = &before.map(|drain| (drain.moved, drain.cut_off));
         self.change(|tx| async move {
             let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
             if found.drain.is_none() {
                 return Ok(());
             }
-            let changes = serde_json::json!({ "drain": [found.drain, null] });
+            let (moved, cut_off) = outcome.unzip();
+            let changes = serde_json::json!({
+                "drain": [found.drain, null], "moved": [null, moved], "cut_off": [null, cut_off],
+            });
             tx.replace(&Host { drain: None, ..found }).await?;
             tx.record(&self.entry(act, Action::HostResume, &id, changes)).await?;
             Ok(())
@@ -151,12 +173,49 @@ impl Services {
     ) -> Result<Option<DrainView>, ServiceError> {
         let Some(drain) = &host.drain else { return Ok(None) };
         let progress = status.and_then(|status| status.drain).filter(|progress| progress.order == drain.started_at);
-        let moved = match progress {
-            Some(progress) => self.store().count_moved(host.id, progress.taken_up_at).await?,
-            None => 0,
+        let outcome = match progress {
+            Some(progress) => self.drain_outcome(host.id, progress.taken_up_at).await?,
+            None => DrainOutcome::default(),
         };
         let carried = status.map_or(0, |status| status.sessions);
-        Ok(Some(DrainView::new(host, drain, progress, carried, moved)))
+        Ok(Some(DrainView::new(host, drain, progress, carried, outcome)))
+    }
+
+    /// What became of the people whom a host told to go since it took the order up.
+    pub async fn drain_outcome(&self, host: HostId, taken_up_at: Timestamp) -> Result<DrainOutcome, ServiceError> {
+        Ok(self.store().drain_outcome(host, taken_up_at).await?)
+    }
+
+    /// Whose live sessions on a host can go nowhere when it leaves: the files of their profiles name none of the other
+    /// hosts that stay.
+    pub async fn stranded_on(&self, host: HostId) -> Result<Stranded, ServiceError> {
+        let statuses = self.store().host_statuses(Some(&[host])).await?;
+        if !statuses.get(&host).is_some_and(|status| status.online) {
+            // Of a host that is silent nothing is known.
+            return Ok(Stranded::default());
+        }
+        let carried = self.store().carried_files(host).await?;
+        let ids: BTreeSet<ServerId> = carried.iter().map(|session| session.server_id).collect();
+        let ids: Vec<ServerId> = ids.into_iter().collect();
+        let (servers, attached) =
+            tokio::try_join!(self.store().servers_by_id(&ids), self.store().attached_hosts(&ids))?;
+        let is_stranded = |session: &&CarriedFile| {
+            let server = servers.iter().find(|server| server.id == session.server_id);
+            let hosts = attached.get(&session.server_id).map(Vec::as_slice).unwrap_or_default();
+            match (server, &session.written_for) {
+                (Some(server), Some(file)) => names_no_other(server, hosts, file, host),
+                _ => false,
+            }
+        };
+        let one = |session: &CarriedFile| {
+            let CarriedFile { user_id, profile_id, .. } = *session;
+            CutOff { user_id, user: None, profile_id, profile: None }
+        };
+        let mut named: Vec<CutOff> = carried.iter().filter(is_stranded).map(one).collect();
+        let count = named.len() as u64;
+        named.truncate(NAMED);
+        self.name(&mut named).await?;
+        Ok(Stranded { count, named })
     }
 
     /// What a host said last of its leaving service.
@@ -172,17 +231,17 @@ impl Services {
         Ok(told)
     }
 
-    /// How many other hosts can take over the sessions of each server of a host: those that are online, run it, and are
+    /// Which other hosts can take over the sessions of each server of a host: those that are online, run it, and are
     /// not draining.
-    pub async fn takers(&self, host: HostId) -> Result<BTreeMap<ServerId, usize>, ServiceError> {
+    pub async fn takers(&self, host: HostId) -> Result<BTreeMap<ServerId, BTreeSet<HostId>>, ServiceError> {
         let running = self.running_daemons(host).await?;
         let servers: Vec<ServerId> = running.servers.iter().copied().collect();
         let attached = self.store().attached_hosts(&servers).await?;
-        let takes = |server: ServerId, other: &&Host| !other.is_draining() && running.on(server, other.id);
-        let count = |server: ServerId| {
-            attached.get(&server).map_or(0, |hosts| hosts.iter().filter(|other| takes(server, other)).count())
+        let takers = |server: ServerId| {
+            let others = attached.get(&server).into_iter().flatten();
+            others.filter(|other| !other.is_draining() && running.on(server, other.id)).map(|other| other.id).collect()
         };
-        Ok(servers.iter().map(|server| (*server, count(*server))).collect())
+        Ok(servers.iter().map(|server| (*server, takers(*server))).collect())
     }
 
     /// The servers of a host that another host runs, which can see from outside whether clients reach this one.
@@ -202,6 +261,24 @@ impl Services {
         let daemons = runs.filter(|key| key.host_id != host && online(key));
         Ok(Running { servers, daemons: daemons.map(|key| (key.server_id, key.host_id)).collect() })
     }
+}
+
+/// So many people are named.
+const NAMED: usize = 20;
+
+/// Those who can go nowhere when their host leaves service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stranded {
+    /// How many sessions.
+    pub count: u64,
+    /// Whose they are: the first few.
+    pub named: Vec<CutOff>,
+}
+
+/// Whether a file leads to none of the hosts that stay when `host` leaves, though there are some.
+pub(super) fn names_no_other(server: &Server, attached: &[Host], file: &WrittenFor, host: HostId) -> bool {
+    let mut others = attached.iter().filter(|other| other.id != host && !other.is_draining()).peekable();
+    others.peek().is_some() && !others.any(|other| file.reaches(server, other))
 }
 
 /// Which other hosts run the servers of a host, by what they say themselves.

@@ -2,7 +2,10 @@
 //! laid over the policy as it is. So a preview cannot know other rules than the change, and refuses what the change
 //! would refuse.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use super::{Act, ServiceError, Services};
 pub use crate::domain::effect::Effect;
@@ -10,8 +13,11 @@ use crate::{
     domain::{
         Revision,
         access::{Change, Snapshot},
-        effect::{Difference, Touched},
-        ids::HostId,
+        effect::{CutOff, Difference, Touched},
+        ids::{HostId, ProfileId, UserId},
+        profile::Profile,
+        text::Name,
+        user::User,
     },
     store::policy::PolicyChange,
 };
@@ -57,6 +63,22 @@ impl Services {
         let (sessions, files) =
             tokio::try_join!(self.store().carried(touched, &alive), self.store().files_of(&touched.servers, now))?;
         let after = &before.with(known.revision, changes);
-        Ok(Difference { before, after, touched, now }.effect(&sessions, &files))
+        let online = &alive.into_iter().collect::<BTreeSet<_>>();
+        let mut effect = Difference { before, after, touched, online, now }.effect(&sessions, &files);
+        self.name(&mut effect.cut_off).await?;
+        Ok(effect)
+    }
+
+    /// Finds out what those who are cut off are called.
+    pub(super) async fn name(&self, cut_off: &mut [CutOff]) -> Result<(), ServiceError> {
+        let users: Vec<UserId> = cut_off.iter().map(|one| one.user_id).collect();
+        let profiles: Vec<ProfileId> = cut_off.iter().map(|one| one.profile_id).collect();
+        let (users, profiles) =
+            tokio::try_join!(self.store().names::<User, Name>(&users), self.store().names::<Profile, Name>(&profiles))?;
+        for one in cut_off {
+            one.user = users.get(&one.user_id).cloned();
+            one.profile = profiles.get(&one.profile_id).cloned();
+        }
+        Ok(())
     }
 }

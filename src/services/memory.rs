@@ -5,6 +5,7 @@
 //! the database reads everything from there, and what is older than the cluster's `outage_admission_hours` admits nobody.
 
 use std::{
+    collections::HashMap,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -21,7 +22,8 @@ use crate::{
     domain::{
         Revision,
         access::{Change, Snapshot},
-        ids::HostId,
+        ids::{HostId, ProfileId},
+        profile::WrittenFor,
     },
     keys::{
         host::HostKey,
@@ -40,6 +42,33 @@ struct Written {
     confirmed_at: Timestamp,
     revision: Revision,
     changes: Vec<Change>,
+    /// What files name, each once with the profiles that have it. Absent in what the previous release wrote: it is not
+    /// known then what any file names.
+    #[serde(default)]
+    files: Vec<(WrittenFor, Vec<ProfileId>)>,
+}
+
+impl Written {
+    fn new(host_id: HostId, confirmed_at: Timestamp, snapshot: &Snapshot) -> Self {
+        let files = snapshot.files().into_iter().map(|(file, profiles)| (file.clone(), profiles)).collect();
+        Self { host_id, confirmed_at, revision: snapshot.revision, changes: snapshot.to_changes(), files }
+    }
+
+    fn into_snapshot(self) -> Snapshot {
+        let mut files = HashMap::new();
+        for (file, profiles) in self.files {
+            let file = Arc::new(file);
+            files.extend(profiles.into_iter().map(|profile| (profile, Arc::clone(&file))));
+        }
+        let with_file = |change| match change {
+            Change::Profile(mut profile) => {
+                profile.file = files.get(&profile.id).cloned();
+                Change::Profile(profile)
+            }
+            other => other,
+        };
+        Snapshot::default().with(self.revision, self.changes.into_iter().map(with_file))
+    }
 }
 
 /// What was remembered.
@@ -81,8 +110,7 @@ impl Memory {
         };
         // A clock that went back makes it as old as can be, not fresh.
         let age = Duration::try_from(now.duration_since(written.confirmed_at)).unwrap_or(Duration::MAX);
-        let snapshot = Snapshot::default().with(written.revision, written.changes);
-        Some(Remembered { host_id: written.host_id, age, snapshot })
+        Some(Remembered { host_id: written.host_id, age, snapshot: written.into_snapshot() })
     }
 
     fn write(&self, written: &Written) -> std::io::Result<()> {
@@ -122,8 +150,7 @@ impl Memory {
                         memory.forget();
                         return Ok(());
                     }
-                    let changes = snapshot.to_changes();
-                    memory.write(&Written { host_id, confirmed_at, revision: snapshot.revision, changes })
+                    memory.write(&Written::new(host_id, confirmed_at, &snapshot))
                 };
                 match tokio::task::spawn_blocking(write).await {
                     Ok(Ok(())) => {}
@@ -143,7 +170,11 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{access::UserAccess, ids::Id};
+    use crate::domain::{
+        access::{ProfileAccess, UserAccess},
+        ids::Id,
+        profile::{Fingerprint, ProfileState},
+    };
 
     fn written(at: Timestamp) -> Written {
         let user = UserAccess {
@@ -152,13 +183,24 @@ mod tests {
             groups: Box::new(["ops".parse().unwrap()]),
             disabled: true,
         };
-        let snapshot = Snapshot::default().with(Revision(7), [Change::User(user)]);
-        Written {
-            host_id: Id::from_parts(at, 3),
-            confirmed_at: at,
-            revision: Revision(7),
-            changes: snapshot.to_changes(),
-        }
+        let file = r#"{"port": 1194, "protocol": "udp", "hosts": [
+            {"id": "hst_00000000000000000000000001", "name": "vpn-1", "addresses": ["203.0.113.1"]}]}"#;
+        let profile = |n: u8, file| {
+            Change::Profile(ProfileAccess {
+                id: Id::from_parts(at, n.into()),
+                user_id: user.id,
+                server_id: Id::from_parts(at, 4),
+                address: [10, 9, 0, n].into(),
+                state: ProfileState::Active,
+                expires_at: at,
+                fingerprint: Fingerprint([n; 32]),
+                file,
+            })
+        };
+        let named = || Some(Arc::new(serde_json::from_str::<WrittenFor>(file).unwrap()));
+        let changes = [profile(5, named()), profile(6, named()), profile(7, None)];
+        let snapshot = Snapshot::default().with(Revision(7), changes.into_iter().chain([Change::User(user.clone())]));
+        Written::new(Id::from_parts(at, 3), at, &snapshot)
     }
 
     #[test]
@@ -170,8 +212,22 @@ mod tests {
         memory.write(&written(at)).unwrap();
         let back = memory.read(at + jiff::SignedDuration::from_mins(5)).unwrap();
         assert_eq!((back.age, back.snapshot.revision), (Duration::from_mins(5), Revision(7)));
-        assert_eq!(back.snapshot.to_changes().len(), 2);
+        assert_eq!(back.snapshot.to_changes().len(), 5);
+        let file = |n: u128| back.snapshot.profile(Id::from_parts(at, n)).unwrap().file.clone();
+        assert!(Arc::ptr_eq(&file(5).unwrap(), &file(6).unwrap()));
+        assert_eq!(file(7), None);
         assert_eq!(memory.read(at - jiff::SignedDuration::from_mins(5)).unwrap().age, Duration::MAX);
+    }
+
+    #[test]
+    fn what_the_previous_release_remembered_is_read_without_files() {
+        let at = Timestamp::from_second(1_764_000_000).unwrap();
+        let mut before = serde_json::to_value(written(at)).unwrap();
+        assert_eq!(before.as_object_mut().unwrap().remove("files").unwrap().as_array().unwrap().len(), 1);
+        let read: Written = serde_json::from_value(before).unwrap();
+        let snapshot = read.into_snapshot();
+        assert_eq!(snapshot.profile_count(), 3);
+        assert!(snapshot.profiles().all(|profile| profile.file.is_none()));
     }
 
     #[test]

@@ -43,6 +43,7 @@ mod owners;
 pub mod pause;
 pub mod people;
 pub mod problems;
+pub mod profile_view;
 pub mod profiles;
 pub mod refusals;
 pub mod removal;
@@ -134,6 +135,11 @@ impl Act {
     pub fn tried(&self) -> (Self, Trial) {
         let trial = Trial::default();
         (Self { trial: Some(trial.clone()), ..self.clone() }, trial)
+    }
+
+    /// Whether it is tried only.
+    pub fn is_tried(&self) -> bool {
+        self.trial.is_some()
     }
 
     /// Refuses whoever lacks a right.

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     Act, Nudge, ServiceError, Services, check_revision,
-    drain::DrainState,
+    drain::{DrainState, names_no_other},
     hosts::{HostView, WHAT},
     server_keys::known_to,
 };
@@ -21,6 +21,7 @@ use crate::{
     domain::{
         Revision,
         audit::Action,
+        effect::{CutOff, ProfileFile},
         host::{Host, HostState, RemovedHost},
         ids::{HostId, ServerId},
         role::Permission,
@@ -50,8 +51,15 @@ pub struct RemovalView {
     pub needs_force: bool,
     /// How many sessions it carries.
     pub sessions: u64,
-    /// How many active profiles list it. They find the other hosts, and are shown as outdated to their owners.
+    /// How many active profiles list it. They are shown as outdated to their owners.
     pub profiles: u64,
+    /// How many of the profiles in use list no other host that stays: they connect again once their owners have the
+    /// updated one.
+    pub profiles_cut_off: u64,
+    /// How many of its sessions are of such profiles.
+    pub sessions_cut_off: u64,
+    /// Whose they are: the first 20.
+    pub cut_off: Vec<CutOff>,
     /// The servers whose shared key the host has.
     pub servers: Vec<SharedKey>,
 }
@@ -86,12 +94,38 @@ impl Services {
             })
             .collect();
         servers.sort_by(|a, b| a.name.cmp(&b.name));
+        let stranded = self.stranded_on(id).await?;
         Ok(RemovalView {
             needs_force: !is_out_of_service(&host),
             sessions: host.sessions,
             profiles: self.store().profiles_listing(id, self.now()).await?,
+            profiles_cut_off: self.profiles_without(id, &had).await?,
+            sessions_cut_off: stranded.count,
+            cut_off: stranded.named,
             servers,
         })
+    }
+
+    /// How many profiles in use find a host now and none when this one is gone.
+    async fn profiles_without(&self, host: HostId, had: &[Attachment]) -> Result<u64, ServiceError> {
+        let ids: Vec<ServerId> = had.iter().map(|attachment| attachment.server_id).collect();
+        let files_of = ids.iter().copied().collect();
+        let (servers, attached, files) = tokio::try_join!(
+            self.store().servers_by_id(&ids),
+            self.store().attached_hosts(&ids),
+            self.store().files_of(&files_of, self.now()),
+        )?;
+        let is_cut_off = |file: &&ProfileFile| {
+            let server = servers.iter().find(|server| server.id == file.server_id);
+            let hosts = attached.get(&file.server_id).map(Vec::as_slice).unwrap_or_default();
+            let found = hosts.iter().find(|found| found.id == host);
+            server.zip(found).is_some_and(|(server, found)| {
+                let is_last = hosts.iter().all(|other| other.id == host || other.is_draining());
+                let names_no_other = is_last || names_no_other(server, hosts, &file.written_for, host);
+                file.written_for.reaches(server, found) && names_no_other
+            })
+        };
+        Ok(files.iter().filter(is_cut_off).map(|file| file.profiles).sum())
     }
 
     /// Removes a host: its attachments, what was sealed to it, its certificates' records and the token that it came of go
@@ -112,8 +146,9 @@ impl Services {
             let profiles = self.store().profiles_listing(id, self.now()).await?;
             return Err(ServiceError::Conflict(in_service(&host, profiles)));
         }
+        let outcome = &host.drain.as_ref().map(|drain| (drain.moved, drain.cut_off));
         let removed = self
-            .change(|tx| async move {
+            .change_by(act, |tx| async move {
                 let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
                 check_revision(&found, expected)?;
                 let Host { name, public_key, .. } = found.value;
@@ -123,14 +158,19 @@ impl Services {
                 tx.drop_join_ticket_of(id).await?;
                 tx.insert(&removed).await?;
                 let exposed = self.renew_keys_of(&tx, &removed, &had).await?;
+                let (moved, cut_off) = outcome.unzip();
                 let changes = serde_json::json!({
                     "name": [removed.name, null], "forced": [null, removal.force],
+                    "moved": [null, moved], "cut_off": [null, cut_off],
                     "keys_rotated": [null, exposed.rotated], "keys_known": [null, exposed.due],
                 });
                 tx.record(&self.entry(act, Action::HostDelete, &id, changes)).await?;
                 Ok(removed)
             })
             .await?;
+        if act.is_tried() {
+            return Ok(());
+        }
         self.nudge(&Nudge::HostChange(id));
         if host.state == HostState::Offline {
             // Nobody is there to say farewell. What fails here is done by the next round.

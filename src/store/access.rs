@@ -4,11 +4,15 @@
 //! newer than the revision that the reader has: all as of one moment, in one round trip. From revision zero it reads
 //! everything, so a process that starts and one that follows take the same road.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::TryStreamExt;
 use mongodb::{
-    bson::{self, Binary, DateTime, Document, RawDocumentBuf, doc},
+    bson::{self, Binary, DateTime, Document, RawBson, RawDocumentBuf, doc},
     options::ReadConcern,
 };
 use serde::Deserialize;
@@ -25,7 +29,7 @@ use crate::domain::{
     access::{Change, ProfileAccess, UserAccess},
     host::Host,
     ids::{OrganizationId, ProfileId, ServerId, UserId},
-    profile::Fingerprint,
+    profile::{Fingerprint, WrittenFor},
     server::{Attachment, Server},
     settings::Settings,
     text::GroupName,
@@ -71,8 +75,9 @@ impl Store {
             steps
         };
         let user = doc! { "organization_id": 1, "groups": 1, "disabled": 1 };
-        let profile =
-            doc! { "user_id": 1, "server_id": 1, "address": 1, "state": 1, "expires_at": 1, "fingerprint": 1 };
+        let profile = doc! {
+            "user_id": 1, "server_id": 1, "address": 1, "state": 1, "expires_at": 1, "fingerprint": 1, "written_for": 1,
+        };
         let mut pipeline = vec![
             doc! { "$match": { "_id": "cluster" } },
             doc! { "$project": { "revision": 1, "timeline": 1, "paused": 1, "_kind": "cluster" } },
@@ -100,8 +105,9 @@ impl Store {
             .with_type::<RawDocumentBuf>()
             .await?;
         let mut delta = Delta { revision: Revision(-1), timeline: String::new(), paused: None, changes: Vec::new() };
+        let mut files = Files::default();
         while let Some(row) = rows.try_next().await? {
-            take(&row, &mut delta)?;
+            take(&row, &mut files, &mut delta)?;
         }
         if delta.revision < Revision(0) {
             return Err(StoreError::Corrupt { collection: "cluster", id: "cluster".into() });
@@ -129,22 +135,42 @@ struct ProfileRow {
     state: String,
     expires_at: DateTime,
     fingerprint: Binary,
+    #[serde(default)]
+    written_for: Option<RawBson>,
 }
 
-fn take(row: &RawDocumentBuf, delta: &mut Delta) -> Result<(), StoreError> {
+/// What files name, each read once: as many profiles name the same hosts as were issued between two changes of them.
+#[derive(Debug, Default)]
+pub(super) struct Files(HashMap<Vec<u8>, Option<Arc<WrittenFor>>>);
+
+impl Files {
+    /// What a file names; unknown where that was not written down, or not in a form that can be read.
+    fn read(&mut self, written: Option<&RawBson>) -> Option<Arc<WrittenFor>> {
+        let RawBson::Document(written) = written? else { return None };
+        let bytes = written.as_bytes();
+        if let Some(known) = self.0.get(bytes) {
+            return known.clone();
+        }
+        let file = bson::deserialize_from_slice(bytes).ok().map(Arc::new);
+        self.0.insert(bytes.to_vec(), file.clone());
+        file
+    }
+}
+
+fn take(row: &RawDocumentBuf, files: &mut Files, delta: &mut Delta) -> Result<(), StoreError> {
     let kind = row.get_str("_kind").unwrap_or_default();
     if kind == "cluster" {
         delta.revision = Revision(row.get_i64("revision").unwrap_or(-1));
         row.get_str("timeline").unwrap_or_default().clone_into(&mut delta.timeline);
         delta.paused = pause(row).map(|pause| pause.rev);
     } else {
-        delta.changes.extend(change(kind, row)?);
+        delta.changes.extend(change(kind, row, files)?);
     }
     Ok(())
 }
 
 /// What a row of a collection tells a snapshot; nothing if none holds such rows.
-pub(super) fn change(collection: &str, row: &RawDocumentBuf) -> Result<Option<Change>, StoreError> {
+pub(super) fn change(collection: &str, row: &RawDocumentBuf, files: &mut Files) -> Result<Option<Change>, StoreError> {
     Ok(Some(match collection {
         "users" => {
             let user: UserRow = slim(row, "users")?;
@@ -155,7 +181,11 @@ pub(super) fn change(collection: &str, row: &RawDocumentBuf) -> Result<Option<Ch
                 disabled: user.disabled,
             })
         }
-        "profiles" => Change::Profile(profile(slim(row, "profiles")?).ok_or_else(|| corrupt(row, "profiles"))?),
+        "profiles" => {
+            let read: ProfileRow = slim(row, "profiles")?;
+            let file = files.read(read.written_for.as_ref());
+            Change::Profile(profile(read, file).ok_or_else(|| corrupt(row, "profiles"))?)
+        }
         "servers" => Change::Server(Box::new(decode::<Server>(row)?.value)),
         "hosts" => Change::Host(Box::new(decode::<Host>(row)?.value)),
         "attachments" => Change::Attachment(Box::new(decode::<Attachment>(row)?.value)),
@@ -180,7 +210,7 @@ fn tombstone(row: &RawDocumentBuf) -> Result<Option<Change>, StoreError> {
     gone.map(Some).ok_or_else(|| corrupt(row, "tombstones"))
 }
 
-fn profile(row: ProfileRow) -> Option<ProfileAccess> {
+fn profile(row: ProfileRow, file: Option<Arc<WrittenFor>>) -> Option<ProfileAccess> {
     Some(ProfileAccess {
         id: row.id,
         user_id: row.user_id,
@@ -189,6 +219,7 @@ fn profile(row: ProfileRow) -> Option<ProfileAccess> {
         state: state_from(&row.state)?,
         expires_at: timestamp(row.expires_at)?,
         fingerprint: Fingerprint(row.fingerprint.bytes.try_into().ok()?),
+        file,
     })
 }
 

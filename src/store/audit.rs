@@ -1,5 +1,7 @@
 //! The audit trail: inserted, read, never changed.
 
+use std::collections::BTreeSet;
+
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::{
@@ -14,7 +16,7 @@ use super::{
     order::Order,
 };
 use crate::domain::{
-    audit::AuditEntry,
+    audit::{Action, AuditEntry},
     chain::{Head, Link, link},
     ids::{AuditId, ChainId, Id as _, RequestId},
 };
@@ -91,6 +93,18 @@ pub struct AuditFilter {
     pub before: Option<Timestamp>,
 }
 
+/// A change that can have made the files of profiles outdated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// When.
+    pub at: Timestamp,
+    /// What changed: a server or a host.
+    pub object: String,
+}
+
+/// So many changes are read when it is asked since when a file is outdated.
+const CHANGES: i64 = 1_000;
+
 /// An entry's id is made with its time, but not at the same instant.
 const APART: SignedDuration = SignedDuration::from_mins(1);
 
@@ -145,6 +159,33 @@ impl Store {
         let items: Vec<AuditEntry> = rows.into_iter().take(page.limit as usize).map(entry).collect::<Result<_, _>>()?;
         let next = items.last().filter(|_| more).map(|last| last.id.to_string());
         Ok(Page { items, next, count })
+    }
+
+    /// The changes of these servers and hosts after a moment that can have made files outdated, the oldest first.
+    pub async fn file_changes(
+        &self,
+        objects: &BTreeSet<String>,
+        after: Timestamp,
+    ) -> Result<Vec<FileChange>, StoreError> {
+        let hosts =
+            [Action::HostAttach, Action::HostDetach, Action::HostRegister, Action::HostResume, Action::HostDelete];
+        let hosts: Vec<&str> = hosts.iter().map(|action| action.as_str()).collect();
+        let ports = doc! {
+            "action": Action::ServerUpdate.as_str(),
+            "$or": [{ "changes.port": { "$exists": true } }, { "changes.protocol": { "$exists": true } }],
+        };
+        let filter = doc! {
+            "object": { "$in": objects.iter().cloned().collect::<Vec<_>>() }, "at": { "$gt": date(after) },
+            "outcome": "success", "$or": [{ "action": { "$in": hosts } }, ports],
+        };
+        let trail = self.audit();
+        let rows = trail.find(filter).sort(doc! { "at": 1 }).limit(CHANGES).projection(doc! { "at": 1, "object": 1 });
+        let rows: Vec<Document> = rows.await?.try_collect().await?;
+        let read = |row: &Document| {
+            let at = timestamp(*row.get_datetime("at").ok()?)?;
+            Some(FileChange { at, object: row.get_str("object").ok()?.to_owned() })
+        };
+        Ok(rows.iter().filter_map(read).collect())
     }
 
     pub(super) fn audit(&self) -> Collection<Document> {

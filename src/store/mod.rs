@@ -35,6 +35,7 @@ pub mod lease;
 pub mod logins;
 pub mod looks;
 pub mod migrate;
+pub mod moves;
 pub mod order;
 pub mod organizations;
 pub mod policy;

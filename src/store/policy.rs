@@ -472,7 +472,11 @@ impl PolicyChange {
     /// Notes what a row tells, if that is all that becomes of it.
     fn tell(&self, collection: &str, row: &RawDocumentBuf) -> Result<(), StoreError> {
         if let Some(told) = &self.0.told {
-            told.lock().unwrap_or_else(PoisonError::into_inner).extend(access::change(collection, row)?);
+            told.lock().unwrap_or_else(PoisonError::into_inner).extend(access::change(
+                collection,
+                row,
+                &mut access::Files::default(),
+            )?);
         }
         Ok(())
     }

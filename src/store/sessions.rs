@@ -293,13 +293,6 @@ impl Store {
         Ok(self.sessions().update_many(filter, end).await?.modified_count)
     }
 
-    /// How many sessions a host has sent to other hosts since a moment of its own clock.
-    pub async fn count_moved(&self, host: HostId, since: Timestamp) -> Result<u64, StoreError> {
-        let reason = bson::serialize_to_bson(&EndReason::Moved).map_err(mongodb::error::Error::from)?;
-        let filter = doc! { "host_id": host.to_string(), "ended_at": { "$gte": date(since) }, "end_reason": reason };
-        Ok(self.sessions().count_documents(filter).await?)
-    }
-
     /// Whether any session is known, live or ended.
     pub async fn has_sessions(&self) -> Result<bool, StoreError> {
         Ok(self.sessions().find_one(doc! {}).await?.is_some())

@@ -63,10 +63,11 @@ fn drain(cluster: &Cluster, host: usize) -> Value {
     cluster.any_api().get(&format!("/hosts/{}", cluster.host_id(&cluster.hosts[host])))["drain"].take()
 }
 
+/// Waits until a host carries nobody any more, and everybody has been seen on another host.
 #[track_caller]
 fn wait_drained(cluster: &Cluster, host: usize) -> Value {
     wait_for(&format!("{} to be drained", cluster.hosts[host].name()), CROWD, || {
-        Some(drain(cluster, host)).filter(|drain| drain["state"] == "drained")
+        Some(drain(cluster, host)).filter(|drain| drain["state"] == "drained" && drain["cut_off"] == 0)
     })
 }
 

@@ -37,6 +37,7 @@ mod join;
 mod layout;
 mod membership;
 mod moving;
+mod old_profiles;
 mod removal;
 mod telemetry;
 mod upgrade;

@@ -273,9 +273,14 @@ impl Rig {
 
     /// A host that says that it is alive.
     pub(crate) async fn host(&self) -> HostId {
+        self.host_at("203.0.113.10").await
+    }
+
+    /// A host that is alive and that clients reach at this address.
+    pub(crate) async fn host_at(&self, address: &str) -> HostId {
         let facts = HostFacts {
             name: format!("vpn-{}x", random_hex()).parse().unwrap(),
-            public_addresses: vec!["203.0.113.10".parse().unwrap()],
+            public_addresses: vec![address.parse().unwrap()],
             roles: [ProcessRole::Vpn].into(),
             public_key: random::bytes(),
         };

@@ -125,7 +125,7 @@ async fn a_host_is_drained_watched_taken_back_and_removed() {
     let services = &world.console.rig.services;
     assert!(services.report_drain(leaves, &progress).await.unwrap());
     let page = world.owner.get(&path);
-    shows(&page, 200, "0 moved, 2 still here, 5 newcomers turned away.");
+    shows(&page, 200, "0 moved, 2 still here, 0 gone and not seen on another host.");
     shows(&page, 200, "Cancel drain</button>");
     assert_eq!(world.act(leaves, "/resume", &[]).status, 303);
     shows(&world.owner.get(&path), 200, "The host takes people again.");

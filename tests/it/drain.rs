@@ -3,11 +3,14 @@
 use jiff::Timestamp;
 use postern::{
     domain::{
+        clock::{Clock as _, SystemClock},
         drain::DrainProgress,
-        ids::{HostId, ServerId},
+        ids::{HostId, Id as _, ServerId, SessionId},
         server::DaemonState,
+        session::{EndReason, Session},
     },
-    services::{AttachmentKey, DaemonStatus},
+    runtime::random,
+    services::{AttachmentKey, DaemonStatus, sessions::SessionRecord},
 };
 use serde_json::{Value, json};
 
@@ -17,6 +20,7 @@ use crate::api_rig::{Caller, Rig};
 struct World {
     rig: Rig,
     owner: Caller,
+    organization: Value,
     server: ServerId,
     leaves: HostId,
     stays: HostId,
@@ -35,12 +39,54 @@ impl World {
             }),
         );
         let server = server["id"].as_str().unwrap().parse().unwrap();
-        let world = Self { leaves: rig.host().await, stays: rig.host().await, rig, owner, server };
+        let (leaves, stays) = (rig.host_at("203.0.113.1").await, rig.host_at("203.0.113.2").await);
+        let world = Self { leaves, stays, rig, owner, server, organization };
         for host in [world.leaves, world.stays] {
-            world.owner.expect(204, "PUT", &format!("/servers/{server}/hosts/{host}"), None);
-            world.says(host, DaemonState::Running).await;
+            world.attach(host).await;
         }
         world
+    }
+
+    async fn attach(&self, host: HostId) {
+        self.owner.expect(204, "PUT", &format!("/servers/{}/hosts/{host}", self.server), None);
+        self.says(host, DaemonState::Running).await;
+    }
+
+    fn detach(&self, host: HostId) {
+        self.owner.expect(204, "DELETE", &format!("/servers/{}/hosts/{host}", self.server), None);
+    }
+
+    /// A new user with a profile, which is returned.
+    fn profile(&self, name: &str) -> Value {
+        let user = self.owner.post("/users", &json!({ "organization_id": self.organization, "name": name }));
+        let path = format!("/users/{}/profiles", user["id"].as_str().unwrap());
+        self.owner.post(&path, &json!({ "server_id": self.server, "name": "laptop" }))["profile"].take()
+    }
+
+    /// A session of a profile begins on a host.
+    async fn connects(&self, profile: &Value, host: HostId) -> Session {
+        let id = |field: &str| profile[field].as_str().unwrap();
+        let session = Session {
+            id: SessionId::from_parts(SystemClock.now(), random::u128()),
+            user_id: id("user_id").parse().unwrap(),
+            profile_id: id("id").parse().unwrap(),
+            server_id: self.server,
+            host_id: host,
+            address: id("address").parse().unwrap(),
+            remote_address: "198.51.100.7:50123".parse().unwrap(),
+            connected_at: SystemClock.now(),
+            bytes_received: 0,
+            bytes_sent: 0,
+            client_version: None,
+            client_protocol: None,
+        };
+        self.rig.services.record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
+        session
+    }
+
+    async fn ends(&self, session: &Session, reason: EndReason) {
+        let ended = SessionRecord::Ended { session: session.clone(), at: SystemClock.now(), reason, moment: None };
+        self.rig.services.record_session(&ended).await.unwrap();
     }
 
     async fn says(&self, host: HostId, state: DaemonState) {
@@ -128,8 +174,79 @@ async fn the_last_host_of_a_server_is_drained_by_force_only() {
     world.drain(409, world.stays, &body);
     world.drain(202, world.stays, &json!({ "budget_seconds": 60, "force": true }));
     world.resume(world.leaves);
-    assert_eq!(world.rig.services.takers(world.stays).await.unwrap()[&world.server], 1);
+    assert_eq!(world.rig.services.takers(world.stays).await.unwrap()[&world.server], [world.leaves].into());
     // A host that is silent takes nobody over, whatever it said last.
     world.rig.services.beat_last(world.leaves).await.unwrap();
-    assert_eq!(world.rig.services.takers(world.stays).await.unwrap()[&world.server], 0);
+    assert_eq!(world.rig.services.takers(world.stays).await.unwrap()[&world.server], [].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_profile_without_the_other_host_is_named_before_the_act_and_counted_after_it() {
+    let world = World::new().await;
+    world.detach(world.stays);
+    let old = world.profile("Ana");
+    world.attach(world.stays).await;
+    let fresh = world.profile("Bo");
+
+    // What a profile names, and since when and why it is outdated.
+    let shown = |profile: &Value| world.owner.get(&format!("/profiles/{}", profile["id"].as_str().unwrap()));
+    assert_eq!(
+        (&shown(&old)["hosts"], &shown(&old)["outdated"]["reasons"]),
+        (&json!([world.leaves]), &json!(["host_added"]))
+    );
+    assert!(World::time(&shown(&old)["outdated"]["since"]) >= World::time(&old["issued_at"]));
+    assert_eq!(shown(&fresh)["outdated"], Value::Null);
+    assert_eq!(shown(&fresh)["hosts"].as_array().unwrap().len(), 2);
+    let listed = world.owner.get("/profiles");
+    assert_eq!(listed["items"][0]["outdated"], shown(&old)["outdated"]);
+
+    let session = [world.connects(&old, world.leaves).await, world.connects(&fresh, world.leaves).await];
+    let drain = format!("/hosts/{}/drain?dry_run=true", world.leaves);
+    let detach = format!("/servers/{}/hosts/{}?dry_run=true", world.server, world.leaves);
+    let remove = format!("/hosts/{}?dry_run=true&force=true", world.leaves);
+    let body = json!({ "budget_seconds": 60 });
+    for (method, path, body) in [("POST", &drain, Some(&body)), ("DELETE", &detach, None), ("DELETE", &remove, None)] {
+        let effect = world.owner.expect(200, method, path, body);
+        let numbers = [&effect["sessions_cut_off"], &effect["sessions_moving"], &effect["profiles_cut_off"]];
+        assert_eq!(numbers, [&json!(1); 3], "{method} {path}: {effect}");
+        let named = json!([{ "user_id": old["user_id"], "user": "Ana", "profile_id": old["id"], "profile": "laptop" }]);
+        assert_eq!(effect["cut_off"], named, "{method} {path}");
+    }
+    assert_eq!(world.show(world.leaves)["drain"], Value::Null, "a preview does nothing");
+    let removal = world.owner.get(&format!("/hosts/{}/removal", world.leaves));
+    assert_eq!((&removal["profiles_cut_off"], &removal["sessions_cut_off"]), (&json!(1), &json!(1)), "{removal}");
+    assert_eq!(removal["cut_off"][0]["user"], "Ana");
+
+    let ordered = world.drain(202, world.leaves, &body);
+    let order = World::time(&ordered["drain"]["started_at"]);
+    let progress = DrainProgress { order, taken_up_at: order, remaining: 2, refused: 0, held: false, drained_at: None };
+    world.tells(&progress).await;
+    let counts = || {
+        let drain = world.show(world.leaves)["drain"].take();
+        ["moved", "waiting", "cut_off"].map(|field| drain[field].as_u64().unwrap())
+    };
+    assert_eq!(counts(), [0, 2, 0]);
+    // Told to go is not moved; seen on another host is.
+    world.ends(&session[1], EndReason::Moved).await;
+    world.tells(&DrainProgress { remaining: 1, ..progress }).await;
+    assert_eq!(counts(), [0, 1, 1]);
+    let elsewhere = world.connects(&fresh, world.stays).await;
+    assert_eq!(counts(), [1, 1, 0]);
+    world.ends(&elsewhere, EndReason::Disconnected).await;
+    world.ends(&session[0], EndReason::Moved).await;
+    // Somebody who went by herself is neither.
+    let third = world.profile("Cy");
+    let left = world.connects(&third, world.leaves).await;
+    world.ends(&left, EndReason::Disconnected).await;
+    world.tells(&DrainProgress { remaining: 0, drained_at: Some(order), ..progress }).await;
+    assert_eq!(counts(), [1, 0, 1]);
+    assert_eq!(world.show(world.leaves)["drain"]["state"], "drained");
+
+    world.resume(world.leaves);
+    let trail = world.owner.get(&format!("/audit?object={}", world.leaves));
+    let changes = |action: &str| {
+        trail["items"].as_array().unwrap().iter().find(|entry| entry["action"] == action).unwrap()["changes"].clone()
+    };
+    assert_eq!((&changes("host.resume")["moved"][1], &changes("host.resume")["cut_off"][1]), (&json!(1), &json!(1)));
+    assert_eq!(changes("host.drain")["without_other_host"][1], 1);
 }

@@ -22,6 +22,8 @@ struct World {
     organization: Value,
     server: String,
     ana: String,
+    /// Both, as a preview names them.
+    people: Value,
     hosts: [HostId; 2],
 }
 
@@ -39,7 +41,7 @@ impl World {
         for host in hosts {
             owner.expect(204, "PUT", &format!("/servers/{server}/hosts/{host}"), None);
         }
-        let mut people = Vec::new();
+        let (mut people, mut named) = (Vec::new(), Vec::new());
         for name in ["Ana", "Bo"] {
             let user = owner.post("/users", &json!({ "organization_id": organization, "name": name }));
             let path = format!("/users/{}/profiles", user["id"].as_str().unwrap());
@@ -49,8 +51,18 @@ impl World {
                 .await
                 .unwrap();
             people.push(user["id"].as_str().unwrap().to_owned());
+            let profile = &issued["profile"];
+            named.push(json!({
+                "user_id": user["id"], "user": name, "profile_id": profile["id"], "profile": profile["name"],
+            }));
         }
-        Self { rig, owner, organization, server, ana: people.remove(0), hosts }
+        Self { rig, owner, organization, server, ana: people.remove(0), people: named.into(), hosts }
+    }
+
+    /// An effect that cuts both off.
+    fn all_cut_off(&self, mut effect: Value) -> Value {
+        effect["cut_off"] = self.people.clone();
+        effect
     }
 
     /// What a request would do, which nobody finds in the database afterwards.
@@ -85,9 +97,10 @@ fn session(profile: &Value, host_id: HostId) -> Session {
 /// The effect with these numbers, and nothing else.
 fn only(numbers: &[(&str, u64)]) -> Value {
     let mut effect = json!({
-        "users_gaining_access": 0, "users_losing_access": 0, "sessions_ending": 0, "sessions_moving": 0,
-        "profiles_outdated": 0, "profiles_ending": 0, "daemons_starting": 0, "daemons_restarting": 0,
-        "daemons_stopping": 0, "warnings": [],
+        "users_gaining_access": 0, "users_losing_access": 0, "sessions_ending": 0, "sessions_cut_off": 0,
+        "sessions_moving": 0, "profiles_outdated": 0, "profiles_cut_off": 0, "profiles_ending": 0,
+        "daemons_starting": 0, "daemons_restarting": 0, "daemons_stopping": 0,
+        "cut_off": [], "warnings": [],
     });
     for (name, number) in numbers {
         effect[*name] = json!(number);
@@ -108,7 +121,13 @@ async fn a_change_that_is_tried_tells_what_it_would_do_and_does_nothing() {
             "PATCH",
             &place,
             Some(json!({ "port": 1195 })),
-            only(&[("sessions_ending", 2), ("profiles_outdated", 2), ("daemons_restarting", 2)]),
+            world.all_cut_off(only(&[
+                ("sessions_ending", 2),
+                ("sessions_cut_off", 2),
+                ("profiles_outdated", 2),
+                ("profiles_cut_off", 2),
+                ("daemons_restarting", 2),
+            ])),
         ),
         ("PATCH", &place, Some(json!({ "dns_servers": ["10.9.0.53"] })), only(&[("sessions_moving", 2)])),
         (
@@ -128,7 +147,9 @@ async fn a_change_that_is_tried_tells_what_it_would_do_and_does_nothing() {
         ),
     ];
     for (method, path, body, expected) in &cases {
-        assert_eq!(world.tries(method, path, body.as_ref()), *expected, "{method} {path} {body:?}");
+        let mut found = world.tries(method, path, body.as_ref());
+        found["cut_off"].as_array_mut().unwrap().sort_by_key(|one| one["profile_id"].to_string());
+        assert_eq!(found, *expected, "{method} {path} {body:?}");
     }
     let blind = world.tries("PATCH", &place, Some(&json!({ "routes": [{ "network": "0.0.0.0/0" }] })));
     assert_eq!(blind["sessions_moving"], 2);

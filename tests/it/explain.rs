@@ -77,7 +77,7 @@ async fn the_answer_follows_each_change_of_policy() {
     open(json!([]));
     assert_eq!(broken(&ask("10.8.0.5")), ["organization"]);
     open(json!([organization]));
-    owner.expect(202, "POST", &format!("/hosts/{host}/drain"), Some(&json!({ "budget_seconds": 60, "force": true })));
+    owner.expect(202, "POST", &format!("/hosts/{host}/drain"), Some(&json!({ "budget_seconds": 0, "force": true })));
     assert_eq!(broken(&ask("10.8.0.5")), ["host"]);
     owner.expect(200, "POST", &format!("/hosts/{host}/resume"), None);
 

@@ -51,6 +51,7 @@ impl Answer {
 }
 
 /// A request on its way.
+#[derive(Clone)]
 pub(super) struct Ask<'a> {
     method: Method,
     path: &'a str,
@@ -59,6 +60,7 @@ pub(super) struct Ask<'a> {
     if_match: Option<&'a str>,
     accept: &'a str,
     says_whether_tried: bool,
+    foresees: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -71,6 +73,7 @@ impl<'a> Ask<'a> {
             if_match: None,
             accept: "application/json",
             says_whether_tried: false,
+            foresees: false,
         }
     }
 
@@ -107,6 +110,11 @@ impl<'a> Ask<'a> {
         Self { accept, ..self }
     }
 
+    /// The same, only tried: the answer is what it would do.
+    pub(super) fn foreseen(&self) -> Self {
+        Self { foresees: true, ..self.clone() }
+    }
+
     /// Its body itself says whether it is only tried.
     pub(super) fn says_whether_tried(self) -> Self {
         Self { says_whether_tried: true, ..self }
@@ -130,7 +138,7 @@ impl Api {
 
     /// Whether a request is only tried: then its answer is what it would do.
     pub(super) fn tries(&self, ask: &Ask<'_>) -> bool {
-        self.dry_run && ask.method != Method::GET && !ask.says_whether_tried
+        ask.foresees || (self.dry_run && ask.method != Method::GET && !ask.says_whether_tried)
     }
 
     /// The good answer to a request.

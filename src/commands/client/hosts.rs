@@ -89,12 +89,20 @@ impl Run for Verb {
             Self::Rename { host, name } => client.show(&Ask::patch(&path(&host)?, &json!({ "name": name })), &VIEW),
             Self::Drain { host, budget, force, wait } => {
                 let path = path(&host)?;
-                if force {
-                    client.confirm(&format!("end sessions on host {host} that no other host can take over"))?;
-                }
+                let order = format!("{path}/drain");
                 let body = json!({ "budget_seconds": budget.as_secs(), "force": force });
+                let ask = Ask::post(&order).body(&body);
+                if force {
+                    let what = format!("end sessions on host {host} that no other host can take over");
+                    client.confirm_effect(&what, &ask)?;
+                } else {
+                    client.announce_effect(&format!("drain host {host}"), &ask)?;
+                }
                 let sentence = format!("host {host} leaves service; `postern host resume {host}` takes it back");
-                client.done(&Ask::post(&format!("{path}/drain")).body(&body), &sentence)?;
+                client.done(&ask, &sentence)?;
+                if client.api.dry_run {
+                    return Ok(());
+                }
                 wait.until_drained(client, &path)?;
                 client.show(&Ask::get(&path), &VIEW)
             }
@@ -109,12 +117,16 @@ fn remove(client: &Client, host: &str, path: &str, force: bool) -> Result<(), Cl
     let means = client.api.send(&Ask::get(&format!("{path}/removal")))?.json()?;
     let count = |field| at(&means, field).as_u64().unwrap_or(0);
     let (sessions, profiles) = (count("sessions"), count("profiles"));
-    client.confirm(&format!(
-        "remove host {host}, which carries {sessions} sessions and stands in {profiles} active profiles, for good"
-    ))?;
     let forced = [("force", "true".to_owned())];
     let ask = Ask::delete(path).query(if force { &forced } else { &[] });
+    let what = format!(
+        "remove host {host}, which carries {sessions} sessions and stands in {profiles} active profiles, for good"
+    );
+    client.confirm_effect(&what, &ask)?;
     client.done(&ask, &format!("removed host {host}"))?;
+    if client.api.dry_run {
+        return Ok(());
+    }
     for server in at(&means, "servers").as_array().into_iter().flatten() {
         let name = at(server, "name").as_str().unwrap_or_default();
         match at(server, "active_profiles").as_u64().unwrap_or(0) {

@@ -44,6 +44,8 @@ pub(super) enum Look {
     NameOf(Kind),
     /// What became of each field, as the audit trail has it.
     Changes,
+    /// Users with their devices.
+    People,
 }
 
 /// Where results go, and how.
@@ -248,6 +250,9 @@ fn cell(value: &Value, look: Look, name_of: &impl Fn(Kind, &str) -> String) -> C
         (Look::Changes, Value::Object(fields)) => {
             fields.iter().filter_map(|(field, change)| changed(field, change)).collect::<Vec<_>>().join(", ")
         }
+        (Look::People, Value::Array(people)) if !people.is_empty() => {
+            people.iter().map(person).collect::<Vec<_>>().join(", ")
+        }
         (Look::Bytes, Value::Number(number)) => {
             number.as_u64().map_or_else(|| number.to_string(), |bytes| indicatif::HumanBytes(bytes).to_string())
         }
@@ -258,6 +263,12 @@ fn cell(value: &Value, look: Look, name_of: &impl Fn(Kind, &str) -> String) -> C
         (_, value) => in_words(value),
     };
     Cell::new(&text).styled(style_of(&text))
+}
+
+/// A user with a device, each by its name, or by its id if it has none any more.
+pub(super) fn person(one: &Value) -> String {
+    let name = |name, id| at(one, name).as_str().or_else(|| at(one, id).as_str()).unwrap_or_default();
+    format!("{} ({})", name("user", "user_id"), name("profile", "profile_id"))
 }
 
 /// What became of a field, given as `[before, after]`; nothing if it was and is empty.
@@ -336,6 +347,8 @@ mod tests {
         let changes = json!({"a": [null, 1], "b": [["x"], []], "c": [null, null]});
         assert_eq!(shown(changes, Look::Changes), Cell::new("a=1, b=[x] → -"));
         assert_eq!(shown(json!(null), Look::Plain), Cell::new("-"));
+        let people = json!([{"user": "Ana", "profile": "laptop"}, {"user_id": "usr_1", "user": null, "profile": "x"}]);
+        assert_eq!(shown(people, Look::People), Cell::new("Ana (laptop), usr_1 (x)"));
         assert_eq!(shown(json!(true), Look::Plain), Cell::new("yes"));
         assert_eq!(shown(json!(2048), Look::Bytes), Cell::new("2.00 KiB"));
         assert_eq!(shown(json!("2026-11-25T10:00:00.123Z"), Look::Plain), Cell::new("2026-11-25T10:00:00Z"));

@@ -229,14 +229,16 @@ impl Run for Verb {
             Self::Update(update) => update.run(client),
             Self::Enable { server } => client.show(&Ask::patch(&path(&server)?, &json!({ "enabled": true })), &VIEW),
             Self::Disable { server } => {
-                let path = path(&server)?;
-                client.confirm(&format!("stop server {server} on all hosts"))?;
-                client.show(&Ask::patch(&path, &json!({ "enabled": false })), &VIEW)
+                let (path, body) = (path(&server)?, json!({ "enabled": false }));
+                let ask = Ask::patch(&path, &body);
+                client.confirm_effect(&format!("stop server {server} on all hosts"), &ask)?;
+                client.show(&ask, &VIEW)
             }
             Self::Delete { server } => {
                 let path = path(&server)?;
-                client.confirm(&format!("delete server {server}"))?;
-                client.done(&Ask::delete(&path), &format!("deleted server {server}")).map(drop)
+                let ask = Ask::delete(&path);
+                client.confirm_effect(&format!("delete server {server}"), &ask)?;
+                client.done(&ask, &format!("deleted server {server}")).map(drop)
             }
             Self::Hosts { server } => client.list_whole(&format!("{}/hosts", path(&server)?), &HOSTS),
             Self::Key { server } => client.show(&Ask::get(&format!("{}/key", path(&server)?)), &KEY),
@@ -252,8 +254,9 @@ impl Run for Verb {
             }
             Self::Detach { server, host } => {
                 let path = place(&server, &host)?;
-                client.confirm(&format!("stop server {server} on host {host}"))?;
-                client.done(&Ask::delete(&path), &format!("host {host} runs server {server} no longer")).map(drop)
+                let ask = Ask::delete(&path);
+                client.confirm_effect(&format!("stop server {server} on host {host}"), &ask)?;
+                client.done(&ask, &format!("host {host} runs server {server} no longer")).map(drop)
             }
         }
     }
@@ -293,7 +296,10 @@ impl Update {
         let gone: Vec<Value> =
             at(&server, "routes").as_array().into_iter().flatten().filter(is_gone).cloned().collect();
         body = body.set("routes", edited(at(&server, "routes"), added, &gone));
-        client.show(&Ask::patch(&path, &body.change()?).if_match(before.etag.as_deref()), &VIEW)
+        let body = body.change()?;
+        let ask = Ask::patch(&path, &body).if_match(before.etag.as_deref());
+        client.announce_effect(&format!("change server {}", self.server), &ask)?;
+        client.show(&ask, &VIEW)
     }
 }
 

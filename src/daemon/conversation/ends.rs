@@ -6,9 +6,15 @@ use tokio::time::Instant;
 
 use super::{Conversation, Order};
 use crate::{
-    daemon::{gatekeeper, moves::Move, reaper, roster::Client},
+    daemon::{
+        gatekeeper,
+        moves::{Move, WaysOut},
+        reaper,
+        roster::Client,
+    },
     domain::{
         access::{Denial, Snapshot},
+        drain::Drain,
         session::EndReason,
     },
     openvpn::management::{Cid, Command, Farewell, Text, link::AskError},
@@ -17,9 +23,12 @@ use crate::{
 /// Between the two steps of a kill: time for the message to arrive.
 const KILL_STEP: Duration = Duration::from_millis(100);
 
+/// How long the clients of a daemon may be sent away in waves, at the most: a host that was removed has 30 s.
+const CLEARING: Duration = Duration::from_secs(20);
+
 impl Conversation {
-    /// Holds the sessions against a new snapshot.
-    pub(in crate::daemon) fn policy(&mut self, snapshot: &Snapshot) -> Result<(), AskError> {
+    /// Ends the sessions that the policy does not admit any more.
+    fn end_refused(&mut self, snapshot: &Snapshot) -> Result<(), AskError> {
         for (cid, denial) in reaper::doomed(&self.roster, snapshot, self.here.services.now()) {
             let Some(client) = self.roster.get(cid) else { continue };
             tracing::info!(event = "session.ended_by_policy",
@@ -28,6 +37,12 @@ impl Conversation {
             let farewell = gatekeeper::farewell(denial, client.dialect());
             self.end(cid, farewell, EndReason::Refused)?;
         }
+        Ok(())
+    }
+
+    /// Holds the sessions against a new snapshot.
+    pub(in crate::daemon) fn policy(&mut self, snapshot: &Snapshot) -> Result<(), AskError> {
+        self.end_refused(snapshot)?;
         let Some(server) = snapshot.server(self.server) else { return Ok(()) };
         let mark = gatekeeper::pushed(snapshot, server);
         let stale = |(_, client): &(Cid, &Client)| client.stays() && client.pushed != mark;
@@ -36,17 +51,24 @@ impl Conversation {
         Ok(())
     }
 
-    /// How many other hosts can take clients over: what they say themselves, or what the policy wants of them.
-    pub(super) fn takers(&self) -> usize {
-        let wanted = || self.here.admission.snapshot().others(self.here.host, self.server);
-        self.here.board.takers(self.server).unwrap_or_else(wanted)
+    /// Asks the clients to go whose turn it is.
+    pub(super) fn move_those_due(&mut self, now: Instant) -> Result<(), AskError> {
+        let snapshot = self.here.admission.snapshot();
+        let takers = self.here.board.takers(self.server);
+        let mut ways = WaysOut::new(&snapshot, self.server, self.here.host, takers.as_ref());
+        let at = self.here.services.now();
+        for (cid, why) in self.moves.take(&self.roster, &mut |client| ways.of(client), now, at) {
+            self.move_client(cid, why)?;
+        }
+        Ok(())
     }
 
-    pub(super) fn move_client(&mut self, cid: Cid, why: Move) -> Result<(), AskError> {
+    fn move_client(&mut self, cid: Cid, why: Move) -> Result<(), AskError> {
         let Some(client) = self.roster.get(cid) else { return Ok(()) };
         let (farewell, reason) = match why {
             Move::Refresh => (Farewell::Restart, EndReason::Disconnected),
             Move::Away => (gatekeeper::farewell(Denial::HostLeaving, client.dialect()), EndReason::Moved),
+            Move::Out => (gatekeeper::farewell(Denial::NoOtherHost, client.dialect()), EndReason::Moved),
         };
         self.roster.leaving(cid, reason);
         self.keepsake.touch();
@@ -82,20 +104,41 @@ impl Conversation {
         }
     }
 
-    /// Sends everybody to other hosts, and hears them out until they are gone or `patience` is over.
+    /// Sends everybody to other hosts, and hears them out until they are gone or `patience` is over. A host that does not
+    /// run the server any more sends them in waves that the others can follow, and the patience counts from the last one.
     pub(in crate::daemon) async fn clear(&mut self, patience: Duration) -> Result<(), AskError> {
-        let cids: Vec<Cid> = self.roster.iter().map(|(cid, _)| cid).collect();
-        for cid in cids {
-            self.move_client(cid, Move::Away)?;
+        let snapshot = self.here.admission.snapshot();
+        let in_waves = !snapshot.runners(self.server).contains(&self.here.host);
+        if in_waves {
+            let now = self.here.services.now();
+            let at_once = Drain { started_at: now, ends_at: now, forced: true };
+            self.moves.plan(Some(at_once), std::iter::empty(), Instant::now());
+        } else {
+            let cids: Vec<Cid> = self.roster.iter().map(|(cid, _)| cid).collect();
+            for cid in cids {
+                self.move_client(cid, Move::Away)?;
+            }
         }
-        let until = Instant::now() + patience;
-        while !self.roster.is_empty() {
-            match tokio::time::timeout_at(until, self.events.recv()).await {
-                Ok(Some(event)) => {
-                    self.here.board.turn(self.server);
-                    self.hear(event)?;
+        let (mut until, last) = (Instant::now() + patience, Instant::now() + CLEARING);
+        while !self.roster.is_empty() && Instant::now() < until.min(last) {
+            let is_left = || self.roster.iter().any(|(_, client)| client.stays());
+            let due = self.moves.due().filter(|_| in_waves && is_left());
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => {
+                        self.here.board.turn(self.server);
+                        self.hear(event)?;
+                    }
+                    None => break,
+                },
+                () = tokio::time::sleep_until(due.unwrap_or(until)) => {
+                    if due.is_some() {
+                        self.here.board.turn(self.server);
+                        self.end_refused(&self.here.admission.snapshot())?;
+                        self.move_those_due(Instant::now())?;
+                        until = Instant::now() + patience.max(self.moves.pause());
+                    }
                 }
-                Ok(None) | Err(_) => break,
             }
         }
         Ok(())

@@ -242,11 +242,7 @@ impl Conversation {
                 self.link.send(Command::Kill { cid, farewell: Farewell::Restart })?;
             }
         }
-        let (why, cids) = self.moves.take(&self.roster, self.takers(), now, self.here.services.now());
-        for cid in cids {
-            self.move_client(cid, why)?;
-        }
-        Ok(())
+        self.move_those_due(now)
     }
 
     fn hear(&mut self, event: Event) -> Result<(), AskError> {

@@ -18,7 +18,6 @@ use crate::{
         tunnel::outside,
     },
     openvpn::management::{Cid, Kid, Peer, link::AskError},
-    services::admission::Admission,
 };
 
 /// How long a look at the policy may take for a client that is not known.
@@ -63,8 +62,13 @@ impl Conversation {
         let in_time = if *renewal { Ok(()) } else { self.in_time(&question) };
         let verdict = in_time.and_then(|()| {
             let fingerprint = peer.fingerprint.map(Fingerprint).ok_or(Denial::UnknownProfile)?;
-            let ask = if *renewal { Admission::renew } else { Admission::admit };
-            ask(&self.here.admission, self.here.host, self.server, fingerprint, now)
+            let (admission, host) = (&self.here.admission, self.here.host);
+            if *renewal {
+                return admission.renew(host, self.server, fingerprint, now);
+            }
+            let known = self.here.board.takers(self.server);
+            let takes = |other| known.as_ref().is_none_or(|takers| takers.contains(&other));
+            admission.admit(host, self.server, fingerprint, now, takes)
         });
         let verdict = match (verdict, look) {
             (Err(Denial::UnknownProfile), Look::None) if peer.fingerprint.is_some() => {
@@ -78,7 +82,7 @@ impl Conversation {
         };
         let snapshot = self.here.admission.snapshot();
         let server = snapshot.server(self.server).map(AsRef::as_ref);
-        let others = snapshot.others(self.here.host, self.server);
+        let others = snapshot.others_for(self.here.host, self.server, peer.fingerprint.map(Fingerprint));
         let outside = outside(&snapshot, self.server, |name| self.here.names.addresses(name));
         let scene = Scene { server, others, outside };
         let command = gatekeeper::answer(*cid, *kid, peer, &scene, verdict.as_ref().map_err(|denial| *denial));
@@ -92,7 +96,8 @@ impl Conversation {
             }
             (Err(denial), _) => {
                 self.roster.leaving(*cid, EndReason::Refused);
-                if let (Denial::HostLeaving, Some(drain)) = (*denial, snapshot.drain_of(self.here.host)) {
+                let is_for_the_drain = matches!(denial, Denial::HostLeaving | Denial::NoOtherHost);
+                if let Some(drain) = snapshot.drain_of(self.here.host).filter(|_| is_for_the_drain) {
                     self.here.board.turn_away(drain.started_at);
                 }
             }

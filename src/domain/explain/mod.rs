@@ -10,6 +10,7 @@ use std::{
     fmt::{self, Display},
     net::Ipv4Addr,
     str::FromStr,
+    sync::Arc,
 };
 
 use ipnet::Ipv4Net;
@@ -19,13 +20,13 @@ use utoipa::ToSchema;
 
 use super::{
     Revision,
-    access::{Change, ProfileAccess, Snapshot, UserAccess},
+    access::{Change, Denial, ProfileAccess, Snapshot, UserAccess},
     host::Host,
     ids::{HostId, ProfileId, ServerId},
     network::Route,
     profile::{Profile, ProfileState},
     server::{Attachment, Server},
-    text::{HostName, Name},
+    text::Name,
     user::User,
 };
 
@@ -210,6 +211,7 @@ impl Scene {
                 state: profile.state,
                 expires_at: profile.expires_at,
                 fingerprint: profile.fingerprint,
+                file: profile.written_for.clone().map(Arc::new),
             })
         };
         let mut changes = vec![Change::User(user)];
@@ -244,12 +246,7 @@ impl Way {
 
 impl Question<'_> {
     fn way(&self, profile: Option<&Profile>) -> Way {
-        let is_let_in = profile.is_some_and(|profile| {
-            let online = self.hosts.iter().filter(|host| self.scene.online.contains(&host.id));
-            let admits =
-                |host: &Host| self.snapshot.admit(host.id, self.server.id, profile.fingerprint, self.at).is_ok();
-            online.into_iter().any(admits)
-        });
+        let is_let_in = profile.is_some_and(|profile| self.hosts.iter().any(|host| self.admits(host, profile)));
         Way {
             server_id: self.server.id,
             server: self.server.name.clone(),
@@ -262,9 +259,26 @@ impl Question<'_> {
                 self.profile(profile),
                 self.enabled(),
                 self.route(),
-                self.host(),
+                self.host(profile),
             ],
         }
+    }
+
+    /// Whether a client with this profile finds a host and is let in.
+    fn admits(&self, host: &Host, profile: &Profile) -> bool {
+        let admit = || {
+            let takes = |other| self.is_online(other);
+            self.snapshot.admit(host.id, self.server.id, profile.fingerprint, self.at, takes)
+        };
+        self.is_online(host.id) && self.is_named(host, profile) && admit().is_ok()
+    }
+
+    fn is_online(&self, host: HostId) -> bool {
+        self.scene.online.contains(&host)
+    }
+
+    fn is_named(&self, host: &Host, profile: &Profile) -> bool {
+        profile.written_for.as_ref().is_none_or(|file| file.reaches(self.server, host))
     }
 
     fn user(&self) -> ChainLink {
@@ -337,29 +351,82 @@ impl Question<'_> {
         }
     }
 
-    fn host(&self) -> ChainLink {
+    /// Whether one of the hosts that the profile's file names takes the connection: a client dials no other one.
+    fn host(&self, profile: Option<&Profile>) -> ChainLink {
         let server = &self.server.name;
-        let names = |hosts: Vec<&Host>| listed(hosts.into_iter().map(|host| &host.name).collect::<Vec<&HostName>>());
         if self.hosts.is_empty() {
             return broken(LinkKind::Host, format!("No host runs {server}."), format!("Attach a host to {server}."));
         }
-        let (online, silent): (Vec<&Host>, Vec<&Host>) =
-            self.hosts.iter().partition(|host| self.scene.online.contains(&host.id));
-        let (leaving, ready): (Vec<&Host>, Vec<&Host>) = online.into_iter().partition(|host| host.is_draining());
-        if !ready.is_empty() {
-            return holds(LinkKind::Host, format!("These hosts take connections: {}.", names(ready)));
+        let file = profile.and_then(|profile| Some((profile, profile.written_for.as_ref()?)));
+        let Some((profile, file)) = file else {
+            return self.taking(self.hosts.iter().collect(), profile, "");
+        };
+        let named: Vec<&Host> = self.hosts.iter().filter(|host| file.reaches(self.server, host)).collect();
+        let says = match (named.as_slice(), named.len() == self.hosts.len()) {
+            (_, true) => return self.taking(named, Some(profile), ""),
+            ([], _) if file.hosts.is_empty() => format!("The profile {} names no host.", profile.name),
+            ([], _) => {
+                let old = listed(file.hosts.iter().map(|host| &host.name));
+                format!(
+                    "The profile {} names no host of {server} where it is now; it was made for {old}.",
+                    profile.name
+                )
+            }
+            (named, _) => {
+                let others = self.hosts.iter().filter(|host| !named.iter().any(|named| named.id == host.id));
+                let (named, others) = (names(named), listed(others.map(|host| &host.name)));
+                let name = &profile.name;
+                format!("The profile {name} names {named}, so it cannot connect by {others}.")
+            }
+        };
+        if named.is_empty() {
+            return broken(LinkKind::Host, says, self.update());
         }
-        if !leaving.is_empty() {
-            let says = format!("These hosts are leaving service and take nobody: {}.", names(leaving.clone()));
-            return broken(
-                LinkKind::Host,
-                says,
-                format!("Take one of these hosts back into service: {}.", names(leaving)),
-            );
-        }
-        let says = format!("These hosts are offline: {}.", names(silent.clone()));
-        broken(LinkKind::Host, says, format!("Bring one of these hosts up: {}.", names(silent)))
+        self.taking(named, Some(profile), &format!("{says} "))
     }
+
+    /// What helps somebody whose file does not lead to the hosts of now.
+    fn update(&self) -> String {
+        let (server, user) = (&self.server.name, &self.scene.user.name);
+        format!("{user} gets the updated profile for {server} from the portal, or issue a new one.")
+    }
+
+    /// Whether any of the hosts that a client dials takes it, behind what is said of its file.
+    fn taking(&self, dialled: Vec<&Host>, profile: Option<&Profile>, file: &str) -> ChainLink {
+        let (online, silent): (Vec<&Host>, Vec<&Host>) = dialled.into_iter().partition(|host| self.is_online(host.id));
+        // Whether the profile itself is good is for another link to say.
+        let turns_away = |host: &&Host| {
+            let Some(profile) = profile else { return host.is_draining() };
+            let takes = |other| self.is_online(other);
+            let admitted = self.snapshot.admit(host.id, self.server.id, profile.fingerprint, self.at, takes);
+            host.is_draining() && matches!(admitted, Err(Denial::HostLeaving | Denial::NoOtherHost))
+        };
+        let (leaving, ready): (Vec<&Host>, Vec<&Host>) = online.into_iter().partition(turns_away);
+        if !ready.is_empty() {
+            return holds(LinkKind::Host, format!("{file}These hosts take connections: {}.", names(&ready)));
+        }
+        let (says, change) = if leaving.is_empty() {
+            let silent = names(&silent);
+            (format!("These hosts are offline: {silent}."), format!("Bring one of these hosts up: {silent}."))
+        } else {
+            let leaving = names(&leaving);
+            let says = format!("These hosts are leaving service and take nobody: {leaving}.");
+            (says, format!("Take one of these hosts back into service: {leaving}."))
+        };
+        let others_take = self.hosts.iter().any(|host| self.is_online(host.id) && !host.is_draining());
+        let change = if others_take { format!("{} Or: {}", self.update(), lower(&change)) } else { change };
+        broken(LinkKind::Host, format!("{file}{says}"), change)
+    }
+}
+
+/// A sentence that goes on behind a colon.
+fn lower(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn names(hosts: &[&Host]) -> String {
+    listed(hosts.iter().map(|host| &host.name))
 }
 
 fn holds(kind: LinkKind, says: String) -> ChainLink {

@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::{
     drain::Drain,
     ids::{Id, OrganizationId},
-    profile::Fingerprint,
+    profile::{Fingerprint, WrittenFor},
     role::Role,
     server::{Keepalive, Protocol},
     text::GroupName,
@@ -59,7 +59,7 @@ fn host(number: u128) -> Host {
     Host {
         id: id(number),
         name: format!("vpn-{number}x").parse().unwrap(),
-        public_addresses: Vec::new(),
+        public_addresses: vec![format!("203.0.113.{number}").parse().unwrap()],
         roles: BTreeSet::new(),
         public_key: [0; 32],
         drain: None,
@@ -135,6 +135,40 @@ fn what_would_have_to_change_is_said() {
 }
 
 #[test]
+fn a_profile_connects_by_the_hosts_that_its_file_names_and_by_no_other() {
+    let old = |scene: &mut Scene| {
+        scene.profiles[0].written_for = Some(WrittenFor::now(&scene.servers[0].0, &[host(4)]));
+    };
+    let of =
+        |scene: &Scene| asked(scene).ways[0].links.iter().find(|link| link.kind == LinkKind::Host).cloned().unwrap();
+    let mut scene = scene();
+    old(&mut scene);
+    let link = of(&scene);
+    assert!(!link.holds && !asked(&scene).allowed);
+    assert_eq!(
+        link.says,
+        "The profile device 2 names vpn-4x, so it cannot connect by vpn-3x. These hosts are offline: vpn-4x."
+    );
+    let update = "Ana gets the updated profile for server 7 from the portal, or issue a new one.";
+    assert_eq!(link.change.unwrap(), format!("{update} Or: bring one of these hosts up: vpn-4x."));
+
+    scene.online.insert(id(4));
+    assert!(of(&scene).holds && asked(&scene).allowed);
+    // While the host drains, nobody else takes it.
+    let leaving = |ends_at| Host { drain: Some(Drain { started_at: NOW, ends_at, forced: false }), ..host(4) };
+    scene.servers[0].1[1] = leaving(NOW + SignedDuration::from_mins(1));
+    assert!(of(&scene).holds && asked(&scene).allowed);
+    scene.servers[0].1[1] = leaving(NOW);
+    assert!(!of(&scene).holds && !asked(&scene).allowed);
+    // An address that has changed since is not reached.
+    scene.servers[0].1[1] = Host { public_addresses: vec!["203.0.113.99".parse().unwrap()], ..host(4) };
+    let link = of(&scene);
+    assert!(!link.holds && !asked(&scene).allowed);
+    assert_eq!(link.says, "The profile device 2 names no host of server 7 where it is now; it was made for vpn-4x.");
+    assert_eq!(link.change.as_deref(), Some(update));
+}
+
+#[test]
 fn the_nearest_way_comes_first_and_the_narrowest_route_leads() {
     let mut scene = scene();
     scene.servers.insert(0, (Server { enabled: false, ..server(8, "10.0.0.0/8") }, Vec::new()));
@@ -159,14 +193,19 @@ struct Conditions {
     leads_there: bool,
     profiles: Vec<(bool, bool)>,
     hosts: Vec<(bool, bool)>,
+    /// How many of the hosts the files of the profiles name, the first first; unknown if nothing.
+    named: Option<usize>,
+    /// Whether the time of the drains is over.
+    drained: bool,
 }
 
 fn conditions() -> impl Strategy<Value = Conditions> {
     let often = || prop::bool::weighted(0.8);
     let asks = prop::sample::subsequence(vec!["dev", "ops", "sales"], 0..=2);
     let pairs = || prop::collection::vec((prop::bool::weighted(0.7), prop::bool::weighted(0.7)), 0..3);
-    (prop::bool::weighted(0.2), often(), asks, often(), often(), pairs(), pairs()).prop_map(
-        |(user_disabled, open_to, asks_for, enabled, leads_there, profiles, hosts)| Conditions {
+    let files = (prop::option::of(0_usize..3), prop::bool::ANY);
+    (prop::bool::weighted(0.2), often(), asks, often(), often(), pairs(), pairs(), files).prop_map(
+        |(user_disabled, open_to, asks_for, enabled, leads_there, profiles, hosts, (named, drained))| Conditions {
             user_disabled,
             open_to,
             asks_for,
@@ -174,6 +213,8 @@ fn conditions() -> impl Strategy<Value = Conditions> {
             leads_there,
             profiles,
             hosts,
+            named,
+            drained,
         },
     )
 }
@@ -185,12 +226,16 @@ fn built(conditions: &Conditions) -> Scene {
     if !conditions.open_to {
         server.organization_ids = BTreeSet::from([id(2)]);
     }
+    let all: Vec<Host> = conditions.hosts.iter().zip(20u128..).map(|(_, number)| host(number)).collect();
+    let written_for = conditions.named.map(|named| WrittenFor::now(&server, all.get(..named).unwrap_or(&all)));
     let profiles = conditions.profiles.iter().zip(10u8..).map(|((is_active, is_fresh), number)| Profile {
+        written_for: written_for.clone(),
         state: if *is_active { ProfileState::Active } else { ProfileState::Revoked },
         expires_at: NOW + SignedDuration::from_hours(i64::from(*is_fresh)),
         ..profile(number, 7)
     });
-    let drain = |drains: bool| drains.then_some(Drain { started_at: NOW, ends_at: NOW, forced: false });
+    let ends_at = if conditions.drained { NOW } else { NOW + SignedDuration::from_mins(1) };
+    let drain = |drains: bool| drains.then_some(Drain { started_at: NOW, ends_at, forced: conditions.drained });
     let hosts = conditions.hosts.iter().zip(20u128..);
     let online = hosts.clone().filter(|((is_online, _), _)| *is_online).map(|(_, number)| id(number)).collect();
     let hosts = hosts.map(|((_, stays), number)| Host { drain: drain(!*stays), ..host(number) }).collect();
@@ -212,7 +257,11 @@ proptest! {
         let snapshot = scene.snapshot();
         let is_let_in = scene.profiles.iter().any(|profile| {
             let online = hosts.iter().filter(|host| scene.online.contains(&host.id));
-            online.into_iter().any(|host| snapshot.admit(host.id, server.id, profile.fingerprint, NOW).is_ok())
+            let takes = |other: HostId| scene.online.contains(&other);
+            let leads = |host: &Host| profile.written_for.as_ref().is_none_or(|file| file.reaches(server, host));
+            online.filter(|host| leads(host)).any(|host| {
+                snapshot.admit(host.id, server.id, profile.fingerprint, NOW, takes).is_ok()
+            })
         });
         prop_assert_eq!(found.allowed, is_let_in && conditions.leads_there);
         for way in &found.ways {

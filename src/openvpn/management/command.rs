@@ -136,6 +136,15 @@ pub enum Farewell {
         /// For the client's log.
         text: Text,
     },
+    /// No host takes it right now: come back after a while.
+    ComeBack {
+        /// How to say it.
+        dialect: Dialect,
+        /// Seconds before the next attempt.
+        seconds: u16,
+        /// For the client's log.
+        text: Text,
+    },
     /// Connect again, first to this host; fetches changed routes or DNS.
     Restart,
 }
@@ -145,6 +154,9 @@ impl Farewell {
         match self {
             Self::Final(text) => Some(Refusal::Final(text.clone()).message()),
             Self::MoveAway { dialect, text } => Some(Refusal::elsewhere(*dialect, text.clone()).message()),
+            Self::ComeBack { dialect, seconds, text } => {
+                Some(Refusal::later(*dialect, *seconds, text.clone()).message())
+            }
             Self::Restart => None,
         }
     }
@@ -283,6 +295,18 @@ mod tests {
         };
         assert!(kill(Dialect::Two).contains("TEMP[backoff 0,advance remote]:draining"));
         assert!(kill(Dialect::Three).contains("TEMP[backoff 1,advance remote]:draining"));
+        assert_eq!(kill(Dialect::Plain), "client-kill 9 \"RESTART,[NP]\"\n");
+    }
+
+    #[test]
+    fn coming_back_later_is_never_said_as_a_final_word() {
+        let kill = |dialect| {
+            let farewell = Farewell::ComeBack { dialect, seconds: 30, text: text("later") };
+            written(&Command::Kill { cid: Cid(9), farewell })
+        };
+        for dialect in [Dialect::Two, Dialect::Three] {
+            assert_eq!(kill(dialect), "client-kill 9 \"AUTH_FAILED,TEMP[backoff 30,advance remote]:later\"\n");
+        }
         assert_eq!(kill(Dialect::Plain), "client-kill 9 \"RESTART,[NP]\"\n");
     }
 

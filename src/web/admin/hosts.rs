@@ -12,12 +12,12 @@ use super::{
     history::{HistoryRow, history},
     links::Link,
     live::Topic,
+    preview::CutOffList,
     sessions::{Chosen, Row as SessionLine},
 };
 use crate::{
     domain::{
         Revision,
-        drain::DrainBudget,
         host::HostState,
         ids::{HostId, ServerId},
         role::Permission,
@@ -25,13 +25,13 @@ use crate::{
     },
     services::{
         Page, PageRequest, ServiceError, Services,
-        drain::{DrainOrder, DrainState, DrainView},
+        drain::{DrainState, DrainView},
         host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
         hosts::HostPatch,
         joining::JoinTokenView,
         looks::Reached,
         people::SessionRow,
-        removal::{Removal, RemovalView},
+        removal::RemovalView,
     },
     web::{
         export::{AllRows, FileKind, Sheet},
@@ -227,6 +227,8 @@ pub(super) struct HostPage<'a> {
     pub(super) daemons: Vec<DaemonLine>,
     pub(super) free: Vec<ServerChoice>,
     pub(super) drain: Option<DrainLine>,
+    /// Who goes nowhere when it leaves: how many sessions, and whose.
+    pub(super) stranded: (u64, CutOffList),
     /// Some of the sessions that it carries, the newest, and whether there are more.
     pub(super) carried: (Vec<SessionLine>, bool),
     pub(super) removal: RemovalView,
@@ -273,14 +275,15 @@ pub(super) struct DrainLine {
     /// How many sessions are to move in all.
     pub(super) total: u64,
     pub(super) moved: u64,
-    pub(super) remaining: u64,
-    pub(super) refused: u64,
+    pub(super) cut_off: u64,
+    /// What came of it, in words.
+    pub(super) counts: String,
     pub(super) is_over: bool,
 }
 
 impl DrainLine {
     fn new(drain: &DrainView, desk: &Desk) -> Self {
-        let (moved, remaining) = (drain.moved, drain.remaining);
+        let (moved, waiting, cut_off) = (drain.moved, drain.waiting, drain.cut_off);
         let left = drain.ends_at.as_second() - desk.now.as_second();
         let until = if left > 0 {
             format!("about {} left", short(left))
@@ -293,7 +296,7 @@ impl DrainLine {
             }
             DrainState::Moving => (
                 Chip::new(Tone::Info, Icon::Next, "Moving"),
-                format!("Sessions go to other hosts, {until}. People see a blink."),
+                format!("Sessions go to other hosts, {until}."),
             ),
             DrainState::Held => (
                 Chip::new(Tone::Warn, Icon::Alert, "Held"),
@@ -307,7 +310,13 @@ impl DrainLine {
             ),
         };
         let is_over = drain.state == DrainState::Drained;
-        Self { chip, says, total: (moved + remaining).max(1), moved, remaining, refused: drain.refused, is_over }
+        let counts = if is_over {
+            format!("{moved} moved, {cut_off} cut off.")
+        } else {
+            format!("{moved} moved, {waiting} still here, {cut_off} gone and not seen on another host.")
+        };
+        let total = (moved + waiting + cut_off).max(1);
+        Self { chip, says, total, moved, cut_off, counts, is_over }
     }
 }
 
@@ -365,6 +374,7 @@ impl<'a> HostPage<'a> {
             daemons: row.daemons.into_iter().map(line).collect(),
             free,
             drain: host.drain.as_ref().map(|drain| DrainLine::new(drain, desk)),
+            stranded: (removal.sessions_cut_off, CutOffList::new(removal.sessions_cut_off, &removal.cut_off)),
             carried: (carried.map(|row| SessionLine::new(row, desk)).collect(), has_more),
             removal,
             history,
@@ -394,7 +404,8 @@ impl<'a> HostPage<'a> {
         self.desk.may(Permission::ManageServers)
     }
 
-    fn list() -> Link {
+    /// Where all hosts are listed.
+    pub(super) fn list() -> Link {
         Link::list::<HostId>()
     }
 
@@ -428,7 +439,7 @@ pub(super) async fn show(
 }
 
 /// Shows the page with why something was not done.
-async fn refused(
+pub(super) async fn refused(
     services: &Services,
     mut desk: Desk,
     id: HostId,
@@ -444,7 +455,7 @@ async fn refused(
 }
 
 /// Goes back to the page of the host with what was done, or shows it with why it was not.
-async fn done<T>(
+pub(super) async fn done<T>(
     services: &Services,
     desk: Desk,
     id: HostId,
@@ -482,75 +493,4 @@ pub(super) async fn update(
     };
     let outcome = services.update_host(&desk.act, id, HostPatch { name: Some(name) }, Some(revision)).await;
     done(&services, desk, id, outcome, (form, Flash::HostRenamed)).await
-}
-
-pub(super) async fn drain(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let budget = form.text("budget").parse().ok().and_then(|seconds: u32| DrainBudget::try_from(seconds).ok());
-    let Some(budget_seconds) = budget else {
-        form.wrong("budget", "The time must be one of those offered");
-        return refused(&services, desk, id, (StatusCode::UNPROCESSABLE_ENTITY, form)).await;
-    };
-    let order = DrainOrder { budget_seconds, force: form.is_ticked("force") };
-    let outcome = services.drain_host(&desk.act, id, order).await;
-    done(&services, desk, id, outcome, (form, Flash::HostDraining)).await
-}
-
-pub(super) async fn resume(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    form: Fields,
-) -> Result<Response, Problem> {
-    let outcome = services.resume_host(&desk.act, id).await;
-    done(&services, desk, id, outcome, (form, Flash::HostResumed)).await
-}
-
-/// The server that a form is about.
-fn server_of(form: &Fields) -> Result<ServerId, ServiceError> {
-    form.text("server_id").parse().map_err(|_none| ServiceError::invalid("server_id", "choose a server"))
-}
-
-pub(super) async fn attach(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    form: Fields,
-) -> Result<Response, Problem> {
-    let outcome = match server_of(&form) {
-        Ok(server) => services.attach(&desk.act, server, id).await,
-        Err(none) => Err(none),
-    };
-    done(&services, desk, id, outcome, (form, Flash::HostAttached)).await
-}
-
-pub(super) async fn detach(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    form: Fields,
-) -> Result<Response, Problem> {
-    let outcome = match server_of(&form) {
-        Ok(server) => services.detach(&desk.act, server, id).await,
-        Err(none) => Err(none),
-    };
-    done(&services, desk, id, outcome, (form, Flash::HostDetached)).await
-}
-
-pub(super) async fn delete(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    form: Fields,
-) -> Result<Response, Problem> {
-    let revision = form.revision()?;
-    let removal = Removal { force: form.is_ticked("force") };
-    match services.remove_host(&desk.act, id, removal, Some(revision)).await {
-        Ok(()) => Ok(desk.go(&HostPage::list(), Flash::HostRemoved)),
-        outcome => done(&services, desk, id, outcome, (form, Flash::HostRemoved)).await,
-    }
 }

@@ -35,6 +35,7 @@
 //! [`Link`]: links::Link
 //! [`Fields`]: fields::Fields
 
+mod attaching;
 mod audit;
 mod authorities;
 mod chart;
@@ -47,6 +48,7 @@ mod fields;
 mod groups;
 mod guard;
 mod history;
+mod host_acts;
 mod hosts;
 mod invitations;
 mod jobs;
@@ -121,11 +123,11 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::post("/hosts/join/{id}/withdraw", to(P::ManageHosts), invitations::withdraw),
         Route::get("/hosts/{id}", to(P::Read), hosts::show),
         Route::post("/hosts/{id}", to(P::ManageHosts), hosts::update),
-        Route::post("/hosts/{id}/drain", to(P::ManageHosts), hosts::drain),
-        Route::post("/hosts/{id}/resume", to(P::ManageHosts), hosts::resume),
-        Route::post("/hosts/{id}/attach", to(P::ManageServers), hosts::attach),
-        Route::post("/hosts/{id}/detach", to(P::ManageServers), hosts::detach),
-        Route::post("/hosts/{id}/delete", to(P::ManageHosts), hosts::delete),
+        Route::post("/hosts/{id}/drain", to(P::ManageHosts), host_acts::drain),
+        Route::post("/hosts/{id}/resume", to(P::ManageHosts), host_acts::resume),
+        Route::post("/hosts/{id}/attach", to(P::ManageServers), host_acts::attach),
+        Route::post("/hosts/{id}/detach", to(P::ManageServers), host_acts::detach),
+        Route::post("/hosts/{id}/delete", to(P::ManageHosts), host_acts::delete),
         Route::get("/servers", to(P::Read), servers::list),
         Route::get("/servers/export", to(P::Read), servers::export::<Csv>),
         Route::get("/servers/export.json", to(P::Read), servers::export::<Json>),

@@ -11,6 +11,7 @@ use super::{
     links::Link,
 };
 use crate::{
+    domain::{effect::CutOff, text::Name},
     services::effect::Effect,
     web::portal::parts::{Chip, Icon, Tone},
 };
@@ -25,6 +26,30 @@ pub(super) struct Preview<'a> {
     rows: Vec<(&'static str, String, String)>,
     warnings: Vec<String>,
     effect: Vec<(&'static str, Chip)>,
+    cut_off: CutOffList,
+}
+
+/// Whom something cuts off, by name.
+pub(super) struct CutOffList {
+    /// Where the user is shown, what the user is called, and the device.
+    pub(super) named: Vec<(Link, String, String)>,
+    /// "and 7 more", if not all are named.
+    pub(super) more: Option<String>,
+}
+
+impl CutOffList {
+    /// The first of `count` people.
+    pub(super) fn new(count: u64, named: &[CutOff]) -> Self {
+        let name =
+            |name: &Option<Name>| name.as_ref().map_or_else(|| "deleted just now".to_owned(), ToString::to_string);
+        let one = |one: &CutOff| (Link::to(&one.user_id), name(&one.user), name(&one.profile));
+        let more = count.saturating_sub(number(named.len()));
+        Self { named: named.iter().map(one).collect(), more: (more > 0).then(|| format!("and {more} more")) }
+    }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// What is asked.
@@ -55,8 +80,9 @@ impl<'a> Preview<'a> {
     ) -> Self {
         let pairs = before.iter().zip(after).filter(|(before, after)| before.value != after.value);
         let rows = pairs.map(|(before, after)| (after.label, before.value.clone(), after.value.clone()));
+        let cut_off = CutOffList::new(effect.sessions_cut_off, &effect.cut_off);
         let (warnings, effect) = (effect.warnings.clone(), in_words(effect));
-        Self { desk, question, pairs: form.pairs(), rows: rows.collect(), warnings, effect }
+        Self { desk, question, pairs: form.pairs(), rows: rows.collect(), warnings, effect, cut_off }
     }
 
     fn confirmed() -> &'static str {
@@ -76,8 +102,10 @@ fn in_words(effect: &Effect) -> Vec<(&'static str, Chip)> {
         users_gaining_access,
         users_losing_access,
         sessions_ending,
+        sessions_cut_off,
         sessions_moving,
         profiles_outdated,
+        profiles_cut_off,
         profiles_ending,
         daemons_starting,
         daemons_restarting,
@@ -98,11 +126,13 @@ fn in_words(effect: &Effect) -> Vec<(&'static str, Chip)> {
         (Tone::Good, users_gaining_access, "gains access", "gain access"),
     ];
     let sessions = [
-        (Tone::Bad, sessions_ending, "ends at once", "end at once"),
+        (Tone::Bad, sessions_ending.saturating_sub(sessions_cut_off), "ends at once", "end at once"),
+        (Tone::Bad, sessions_cut_off, "is cut off", "are cut off"),
         (Tone::Info, sessions_moving, "reconnects by itself", "reconnect by themselves"),
     ];
     let profiles = [
         (Tone::Bad, profiles_ending, "stops working for good", "stop working for good"),
+        (Tone::Bad, profiles_cut_off, "names no other host", "name no other host"),
         (Tone::Warn, profiles_outdated, "becomes outdated", "become outdated"),
     ];
     let daemons = [
@@ -141,6 +171,10 @@ mod tests {
         let expected =
             ["1 loses access, 2 gain access", "1 reconnects by itself", "All stay as they are", "None is touched"];
         assert_eq!(words, expected);
+        let stranded = Effect { sessions_ending: 3, sessions_cut_off: 1, profiles_cut_off: 1, ..Effect::default() };
+        let words: Vec<_> = in_words(&stranded).into_iter().map(|(_, chip)| chip.text).collect();
+        assert_eq!(words[1..3], ["2 end at once, 1 is cut off", "1 names no other host"]);
+        assert_eq!(CutOffList::new(9, &[]).more.as_deref(), Some("and 9 more"));
         assert!(touches_people(&effect));
         assert!(!touches_people(&Effect { daemons_starting: 3, ..Effect::default() }));
     }

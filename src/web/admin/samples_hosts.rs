@@ -3,19 +3,22 @@
 use std::collections::BTreeSet;
 
 use super::{
-    fields::FieldError,
+    fields::{FieldError, Fields},
     history,
     hosts::{Found, HostPage, Hosts},
     invitations::{Invitation, JoinForm, Joined},
+    links::Link,
     live::Topic,
+    preview::{Preview, Question},
     samples::Book,
     sessions::samples::row as carried,
 };
 use crate::{
     domain::{
         Revised, Revision,
+        effect::CutOff,
         host::{HostState, ProcessRole},
-        ids::{HostId, JoinTokenId, ServerId},
+        ids::{HostId, JoinTokenId, ProfileId, ServerId, UserId},
         join::{DatabaseUser, MachineCheck},
         role::Role,
         server::{DaemonState, Protocol},
@@ -24,6 +27,7 @@ use crate::{
     services::{
         Page,
         drain::{DrainState, DrainView},
+        effect::Effect,
         host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
         hosts::HostView,
         joining::{JoinTokenState, JoinTokenView},
@@ -57,6 +61,8 @@ fn drain(state: DrainState, moved: u64, remaining: u64) -> DrainView {
         started_at,
         ends_at: now() + jiff::SignedDuration::from_secs(40),
         moved,
+        waiting: remaining,
+        cut_off: if state == DrainState::Drained { 3 } else { 0 },
         remaining,
         refused: 3,
         drained_at: (state == DrainState::Drained).then_some(started_at),
@@ -109,7 +115,22 @@ fn removal(needs_force: bool, name: &str) -> RemovalView {
         active_profiles,
     };
     let servers = vec![shared(1, name, 214), shared(2, "Laboratory", 0)];
-    RemovalView { needs_force, sessions: if needs_force { 41 } else { 0 }, profiles: 214, servers }
+    let one = |number, user: &str, profile: &str| CutOff {
+        user_id: id::<UserId>(number),
+        user: Some(text(user)),
+        profile_id: id::<ProfileId>(number),
+        profile: Some(text(profile)),
+    };
+    let cut_off = vec![one(1, "Ana Ivanova", "Laptop"), one(2, name, "Phone"), one(3, "Bo", "Work computer")];
+    RemovalView {
+        needs_force,
+        sessions: if needs_force { 41 } else { 0 },
+        profiles: 214,
+        profiles_cut_off: 17,
+        sessions_cut_off: if needs_force { 5 } else { 0 },
+        cut_off: if needs_force { cut_off } else { Vec::new() },
+        servers,
+    }
 }
 
 fn found(book: &Book, host: HostView, desk: &super::desk::Desk) -> Found {
@@ -164,6 +185,7 @@ fn check(name: &str, trouble: Option<(&str, &str)>) -> MachineCheck {
 pub(super) fn add(book: &mut Book) {
     lists(book);
     pages(book);
+    questions(book);
     invitations(book);
 }
 
@@ -231,7 +253,7 @@ fn pages(book: &mut Book) {
     book.add("host-offline", &HostPage::new(&desk, found(book, offline, &desk)));
     let mut bare = found(book, host(6, HostState::Offline), &desk);
     (bare.row.daemons, bare.free, bare.removal.servers) = (Vec::new(), Vec::new(), Vec::new());
-    bare.removal.profiles = 0;
+    (bare.removal.profiles, bare.removal.profiles_cut_off) = (0, 0);
     book.add("host-never-heard", &HostPage::new(&desk, bare));
     let web = HostView { roles: BTreeSet::from([ProcessRole::Console]), ..online.clone() };
     book.add(
@@ -240,6 +262,30 @@ fn pages(book: &mut Book) {
     );
     let auditor = book.desk_of(Role::Auditor, "/hosts/hst_1");
     book.add("host-auditor", &HostPage::new(&auditor, found(book, online, &auditor)));
+}
+
+/// What is asked before a host is drained.
+fn questions(book: &mut Book) {
+    let desk = book.desk("/hosts/hst_1/drain");
+    let link = Link::to(&id::<HostId>(2));
+    let question = Question {
+        title: "Drain vpn-2?".to_owned(),
+        hint: "Its sessions go to the other hosts within the time. Whoever is cut off stays until its end.",
+        button: "Drain host",
+        is_final: false,
+        action: link.and("drain"),
+        back: link,
+    };
+    let cut_off = removal(true, book.name).cut_off;
+    let effect = Effect {
+        sessions_ending: 23,
+        sessions_cut_off: 23,
+        sessions_moving: 18,
+        profiles_cut_off: 31,
+        cut_off,
+        ..Effect::default()
+    };
+    book.add("host-drain-asked", &Preview::new(&desk, question, &Fields::default(), (&[], &[]), &effect));
 }
 
 fn invitations(book: &mut Book) {

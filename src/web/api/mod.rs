@@ -146,14 +146,15 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         get("/api/v1/hosts", to(P::Read), hosts::list, "List hosts"),
         get("/api/v1/hosts/{id}", to(P::Read), hosts::show, "Show a host"),
         patch("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::update, "Change a host"),
-        delete("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::delete, "Remove a host for good"),
+        delete("/api/v1/hosts/{id}", to(P::ManageHosts), hosts::delete, "Remove a host for good").tried(),
         get("/api/v1/hosts/{id}/removal", to(P::Read), hosts::removal, "Show what removing a host would mean"),
         post(
             "/api/v1/hosts/{id}/drain",
             to(P::ManageHosts),
             hosts::drain,
             "Take a host out of service within a time budget",
-        ),
+        )
+        .tried(),
         post("/api/v1/hosts/{id}/resume", to(P::ManageHosts), hosts::resume, "Take a host back into service"),
         get("/api/v1/join-tokens", to(P::Read), join_tokens::list, "List join tokens"),
         post("/api/v1/join-tokens", to(P::ManageHosts), join_tokens::create, "Invite a machine to become a host"),

@@ -10,11 +10,12 @@ use utoipa::ToSchema;
 
 use crate::{
     domain::{
+        Revised,
         ids::{ProfileId, ServerId, UserId},
-        profile::Profile,
     },
     services::{
-        ProfileFilter, Services,
+        Page, ProfileFilter, Services,
+        profile_view::ProfileView,
         profiles::{IssuedProfile, NewProfile},
     },
     web::{
@@ -29,7 +30,7 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 #[schema(as = IssuedProfile)]
 struct Issued<'a> {
-    profile: &'a Profile,
+    profile: &'a ProfileView,
     /// The file: plain text for any OpenVPN client, with the private key in it. It is in this answer only.
     #[schema(example = "client\ndev tun\n…")]
     config: &'a str,
@@ -38,12 +39,13 @@ struct Issued<'a> {
 /// A new profile: as an object, or as the bare file for who asks for that.
 pub(super) struct IssuedAnswer {
     issued: IssuedProfile,
+    view: Revised<ProfileView>,
     bare: bool,
 }
 
 impl IntoResponse for IssuedAnswer {
     fn into_response(self) -> Response {
-        let (profile, rev) = (&self.issued.profile.value, self.issued.profile.rev);
+        let (profile, rev) = (&self.view.value, self.view.rev);
         let location = format!("/api/v1/profiles/{}", profile.id);
         if self.bare {
             return created(download(&self.issued, None), &location, rev);
@@ -69,7 +71,10 @@ pub(super) async fn issue(
     Json(new): Json<NewProfile>,
 ) -> Answer<IssuedAnswer> {
     let issued = services.issue_profile(&act, user, new).await?;
-    Ok(IssuedAnswer { issued, bare: accepts_profile(&headers) })
+    let Revised { rev, value } = issued.profile.clone();
+    // Nothing may fail any more: the key is in this answer only.
+    let view = Revised { rev, value: ProfileView::fresh(value) };
+    Ok(IssuedAnswer { issued, view, bare: accepts_profile(&headers) })
 }
 
 /// Which profiles.
@@ -88,9 +93,10 @@ pub(super) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<ProfileQuery>,
-) -> Answer<List<Profile>> {
+) -> Answer<List<ProfileView>> {
     let filter = ProfileFilter { user_id: query.filter.user_id, server_id: query.filter.server_id };
-    let page = services.profiles(&act, &filter, &query.page).await?;
+    let Page { items, next, count } = services.profiles(&act, &filter, &query.page).await?;
+    let page = Page { items: services.profile_api_views(items).await?, next, count };
     Ok(query.answer(page, |found| found.value))
 }
 
@@ -98,9 +104,9 @@ pub(super) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ProfileId>,
-) -> Answer<Moving<Profile>> {
-    let found = services.profile(&act, id).await?;
-    let moved = found.value.last_connected_at.is_some();
+) -> Answer<Moving<ProfileView>> {
+    let found = services.profile_api_view(services.profile(&act, id).await?).await?;
+    let moved = found.value.last_connected_at.is_some() || found.value.outdated.is_some();
     Ok(Moving { found, moved })
 }
 
@@ -109,6 +115,7 @@ pub(super) async fn revoke(
     Caller(act): Caller,
     At(id): At<ProfileId>,
     IfMatch(expected): IfMatch,
-) -> Answer<Single<Profile>> {
-    Ok(Single(services.revoke_profile(&act, id, expected).await?))
+) -> Answer<Single<ProfileView>> {
+    let revoked = services.revoke_profile(&act, id, expected).await?;
+    Ok(Single(services.profile_api_view(revoked).await?))
 }

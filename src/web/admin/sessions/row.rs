@@ -64,7 +64,7 @@ fn why(reason: EndReason) -> &'static str {
         EndReason::Refused => "No longer allowed",
         EndReason::Superseded => "The device connected anew",
         EndReason::Requested => "Somebody ended it",
-        EndReason::Moved => "Moved to another host",
+        EndReason::Moved => "Its host left service",
         EndReason::DaemonEnded => "The server stopped",
     }
 }

@@ -1,0 +1,88 @@
+//! Attaching a host to a server and detaching it: the same question and the same act, whichever of the two pages it begins
+//! on.
+
+use axum::response::Response;
+
+use super::{
+    desk::Desk,
+    fields::Fields,
+    links::Link,
+    preview::{self, Question, touches_people},
+};
+use crate::{
+    domain::ids::{HostId, ServerId},
+    services::{Act, ServiceError, Services},
+    web::page::Flash,
+};
+
+/// What is wanted of a host and a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    Attach,
+    Detach,
+}
+
+/// The page that it begins on.
+pub(super) struct Whence {
+    /// Where it is, and where whoever asked goes back to.
+    pub(super) page: Link,
+    /// What takes the form.
+    pub(super) action: Link,
+}
+
+impl Wish {
+    async fn fulfil(
+        self,
+        services: &Services,
+        act: &Act,
+        (server, host): (ServerId, HostId),
+    ) -> Result<(), ServiceError> {
+        match self {
+            Self::Attach => services.attach(act, server, host).await,
+            Self::Detach => services.detach(act, server, host).await,
+        }
+    }
+
+    fn question(self, Whence { page, action }: Whence) -> Question {
+        let (title, hint, button) = match self {
+            Self::Attach => (
+                "Attach the host to this server?",
+                "Profiles issued from now on list it. Those that are out there go on working without it.",
+                "Attach host",
+            ),
+            Self::Detach => (
+                "Detach the host from this server?",
+                "Whoever is connected through it goes to another host of the server that the profile names.",
+                "Detach host",
+            ),
+        };
+        Question { title: title.to_owned(), hint, button, is_final: false, action, back: page }
+    }
+
+    /// What is said when it is done.
+    pub(super) fn done(self) -> Flash {
+        match self {
+            Self::Attach => Flash::HostAttached,
+            Self::Detach => Flash::HostDetached,
+        }
+    }
+}
+
+/// Does what is wanted; where people notice it, for whoever has been shown how many do, and who is cut off.
+pub(super) async fn ask_or_do(
+    services: &Services,
+    desk: &Desk,
+    place: (ServerId, HostId),
+    wish: Wish,
+    (form, whence): (&Fields, Whence),
+) -> Result<Response, ServiceError> {
+    if !form.is_confirmed() {
+        let (act, trial) = desk.act.tried();
+        wish.fulfil(services, &act, place).await?;
+        if touches_people(&trial.effect()) {
+            return Ok(preview::ask(desk, wish.question(whence), form, (&[], &[]), &trial.effect()));
+        }
+    }
+    wish.fulfil(services, &desk.act, place).await?;
+    Ok(desk.go(&whence.page, wish.done()))
+}
