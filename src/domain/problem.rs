@@ -12,6 +12,7 @@ use super::ids::ServerId;
 /// Which kind of thing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = HostProblemCode)]
 pub enum ProblemCode {
     /// The machine lacks something that daemons need (`openvpn`, `nft`, tun, a capability).
     Vpn,
@@ -39,6 +40,10 @@ pub enum ProblemCode {
     Snapshot,
     /// The database does not answer.
     Mongo,
+    /// What the host reports of itself cannot be read, or not all of it.
+    Report,
+    /// The host has not been heard of, so nothing else is known of it.
+    Offline,
 }
 
 impl ProblemCode {
@@ -57,6 +62,8 @@ impl ProblemCode {
         Self::ClonedHost,
         Self::Snapshot,
         Self::Mongo,
+        Self::Report,
+        Self::Offline,
     ];
 
     /// The word in API, health pages and metrics.
@@ -75,17 +82,58 @@ impl ProblemCode {
             Self::ClonedHost => "cloned_host",
             Self::Snapshot => "snapshot",
             Self::Mongo => "mongo",
+            Self::Report => "report",
+            Self::Offline => "offline",
         }
     }
 
-    /// Whether new traffic should go to other hosts while it lasts.
+    /// What it is, in few words for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Vpn => "Cannot run servers",
+            Self::Firewall => "Firewall",
+            Self::Forwarding => "Forwarding",
+            Self::ForeignFirewall => "Another firewall",
+            Self::NetworkCollision => "Network collision",
+            Self::DaemonFailed => "Daemon failed",
+            Self::DaemonHung => "Daemon hangs",
+            Self::DaemonUnreached => "Not reached from outside",
+            Self::OpenvpnVersion => "OpenVPN version",
+            Self::Clock => "Clock",
+            Self::ClonedHost => "Cloned host",
+            Self::Snapshot => "Policy not confirmed",
+            Self::Mongo => "Database",
+            Self::Report => "Unreadable report",
+            Self::Offline => "Offline",
+        }
+    }
+
+    /// Whether new traffic should go to other hosts while it lasts. A machine that was cloned goes on serving: its clone
+    /// is the one that is refused.
     pub fn is_grave(self) -> bool {
-        matches!(self, Self::Firewall | Self::Forwarding | Self::ForeignFirewall | Self::DaemonHung | Self::ClonedHost)
+        matches!(self, Self::Firewall | Self::Forwarding | Self::ForeignFirewall | Self::DaemonHung)
+    }
+
+    /// Whether others find it, so that the host's own report does not carry it.
+    pub fn is_found_by_others(self) -> bool {
+        matches!(self, Self::DaemonUnreached | Self::Report | Self::Offline)
+    }
+
+    /// Whether it says why a daemon does not serve, so that nothing else needs to be said of that daemon.
+    pub fn is_about_a_daemon(self) -> bool {
+        matches!(self, Self::NetworkCollision | Self::DaemonFailed | Self::DaemonHung)
     }
 }
 
+/// A host reports no more problems than this; beyond, it is ill anyway.
+pub const MOST_PROBLEMS: usize = 64;
+
+/// A detail is no longer than this, in characters.
+pub const LONGEST_DETAIL: usize = 600;
+
 /// One thing that is wrong with a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = HostProblem)]
 pub struct Problem {
     /// Which kind of thing.
     pub code: ProblemCode,
@@ -98,6 +146,18 @@ pub struct Problem {
     pub since: Timestamp,
 }
 
+impl Problem {
+    /// The same with a detail that is not too long to be kept and shown.
+    #[must_use]
+    pub fn clipped(mut self) -> Self {
+        if let Some((end, _)) = self.detail.char_indices().nth(LONGEST_DETAIL) {
+            self.detail.truncate(end);
+            self.detail.push('…');
+        }
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,5 +167,18 @@ mod tests {
         for code in ProblemCode::ALL {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }
+    }
+
+    #[test]
+    fn a_detail_is_cut_between_characters() {
+        let problem = |detail: &str| Problem {
+            code: ProblemCode::Clock,
+            server_id: None,
+            detail: detail.to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(problem("äö").clipped(), problem("äö"));
+        let long = problem(&"ä".repeat(LONGEST_DETAIL + 5)).clipped();
+        assert_eq!(long.detail.chars().count(), LONGEST_DETAIL + 1);
     }
 }

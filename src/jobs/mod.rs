@@ -10,11 +10,14 @@ use crate::{
     services::{BusMessage, Nudge, ServiceError, Services, Subscription},
 };
 
-/// Between two signs of life; three that are missed make a host offline.
+/// Between two heartbeats; three that are missed make a host offline.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// The limit of one sign of life.
+/// The limit of one heartbeat.
 const BEAT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a problem waits for others that come with it.
+const GATHER: Duration = Duration::from_millis(200);
 
 /// After how long a pause that could not be confirmed is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -28,8 +31,9 @@ const CLEAR: Duration = Duration::from_secs(5);
 /// The longest that one round may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Says that this host is alive and how many sessions it carries, until `stop`. A host that stops without sessions says
-/// that too; one with sessions counts as offline a little later, unless its next start comes first.
+/// Says that this host is alive, how many sessions it carries and what is wrong with it, until `stop`, in periods and
+/// whenever something else is wrong. A host that stops without sessions says that too; one with sessions counts as
+/// offline a little later, unless its next start comes first.
 pub async fn heartbeat(
     services: Services,
     host: HostId,
@@ -38,22 +42,75 @@ pub async fn heartbeat(
 ) {
     let mut period = tokio::time::interval(BEAT);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut heard = true;
-    while stop.run_until_cancelled(period.tick()).await.is_some() {
-        let beat = tokio::time::timeout(BEAT_LIMIT, services.beat(host, sessions()));
-        match stop.run_until_cancelled(beat).await {
-            Some(Ok(Ok(()))) => heard = true,
-            Some(Ok(Err(error))) if heard => {
-                tracing::warn!(event = "host.unheard", %error, "the cluster does not hear this host");
-                heard = false;
+    let mut problems = services.problems().watch();
+    let mut trouble = Trouble::None;
+    // In other words the same is no news: it waits for the period.
+    let kinds = || services.problems().list().into_iter().map(|it| (it.code, it.server_id)).collect::<Vec<_>>();
+    let mut told = kinds();
+    loop {
+        let news = tokio::select! {
+            () = stop.cancelled() => break,
+            _ = period.tick() => false,
+            changed = problems.changed() => changed.is_ok(),
+        };
+        if news && kinds() == told {
+            continue;
+        }
+        if news {
+            // What goes wrong together is told together.
+            let _ = stop.run_until_cancelled(tokio::time::sleep(GATHER)).await;
+            problems.mark_unchanged();
+        }
+        told = kinds();
+        let beat = async {
+            if let Err(error) = services.notice_unreached(host).await {
+                tracing::debug!(%error, "it is not known whether others reach this host");
             }
-            _ => {}
+            services.beat(host, sessions()).await
+        };
+        match stop.run_until_cancelled(tokio::time::timeout(BEAT_LIMIT, beat)).await {
+            None => break,
+            Some(Ok(Ok(()))) => {
+                if trouble == Trouble::Displaced {
+                    tracing::info!(
+                        event = "host.resumed",
+                        "the other machine with this host's key is silent: this one is the host again"
+                    );
+                }
+                trouble = Trouble::None;
+                if news {
+                    services.tell_of_host(host);
+                }
+            }
+            Some(Ok(Err(ServiceError::Cloned(why)))) => {
+                if trouble != Trouble::Displaced {
+                    tracing::error!(event = "host.displaced", "{why}; no newcomer is let in here meanwhile");
+                }
+                trouble = Trouble::Displaced;
+            }
+            Some(Ok(Err(error))) => {
+                if trouble == Trouble::None {
+                    tracing::warn!(event = "host.unheard", %error, "heartbeat could not be written");
+                    trouble = Trouble::Unheard;
+                }
+            }
+            Some(Err(_elapsed)) => {}
         }
     }
-    if sessions() == 0 {
-        // Unsaid, it is found out by silence.
-        drop(tokio::time::timeout(Duration::from_secs(1), services.beat_last(host)).await);
-    }
+    // Unsaid, it is found out by silence.
+    let last =
+        async { if sessions() == 0 { services.beat_last(host).await } else { services.release_host(host).await } };
+    drop(tokio::time::timeout(Duration::from_secs(1), last).await);
+}
+
+/// What keeps a heartbeat from being taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    None,
+    /// It cannot be written.
+    Unheard,
+    /// Another machine is the host.
+    Displaced,
 }
 
 /// Confirms each pause of the cluster for this host, once it is `quiet`, until `stop`.

@@ -11,6 +11,7 @@ use super::{About, Counter, Gauge, Histogram, Kind, Metric};
 /// The labels that metrics may have.
 pub const LABELS: &[&str] = &[
     "action_class",
+    "code",
     "commit",
     "direction",
     "gui_major",
@@ -96,8 +97,10 @@ catalogue! {
         "What became of the sessions of this host since it was last told to leave service: moved, waiting or cut off";
 
     HOST_STATE: Gauge = "postern_host_state" ["state"] "The state of this host's process; 1 for the present one";
+    HOST_PROBLEMS: Gauge = "postern_host_problems" ["code"]
+        "How many things of this kind are wrong with this host, as /readyz and the API name them; 0 is well";
     HOST_CLOCK_OFFSET: Gauge = "postern_host_clock_offset_seconds" []
-        "How far this host's clock was ahead of the database's at the last sign of life";
+        "How far this host's clock was ahead of the database's at the last heartbeat";
     BUS_EVENTS: Counter = "postern_bus_events_total" ["kind"] "Nudges that were heard";
     BUS_LAG: Gauge = "postern_bus_lag_seconds" []
         "How long this process's last beat took to come back to it; absent while another process beats";

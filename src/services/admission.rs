@@ -20,6 +20,7 @@ use crate::{
         Revision,
         access::{Denial, ProfileAccess, Snapshot},
         ids::{HostId, ServerId},
+        problem::ProblemCode,
         profile::Fingerprint,
     },
     store::{
@@ -30,6 +31,9 @@ use crate::{
 
 /// How often the cluster's revision is looked at without a nudge.
 const PERIOD: Duration = Duration::from_secs(5);
+
+/// A snapshot that has not been confirmed for this long is told of.
+pub const STALE: Duration = Duration::from_secs(15);
 
 /// A read that takes longer counts as failed; the next period tries again.
 const READ_LIMIT: Duration = Duration::from_secs(30);
@@ -93,7 +97,11 @@ impl Admission {
         now: Timestamp,
         takes: impl Fn(HostId) -> bool,
     ) -> Result<ProfileAccess, Denial> {
-        self.decidable()?.admit(host, server, fingerprint, now, takes).cloned()
+        let snapshot = self.decidable()?;
+        if self.services.is_displaced() {
+            return Err(Denial::HostLeaving);
+        }
+        snapshot.admit(host, server, fingerprint, now, takes).cloned()
     }
 
     /// Whether it may go on with new keys, being connected.
@@ -176,7 +184,9 @@ impl Admission {
                     None => return,
                 },
             }
-            match self.refresh().await {
+            let outcome = self.refresh().await;
+            self.tell_of_staleness();
+            match outcome {
                 Ok(()) if !reachable => {
                     reachable = true;
                     tracing::info!(event = "policy.readable", "policy can be read again");
@@ -190,6 +200,13 @@ impl Admission {
                 Err(_still) => {}
             }
         }
+    }
+
+    fn tell_of_staleness(&self) {
+        let stale = self.age().is_none_or(|age| age >= STALE).then(|| {
+            "policy has not been confirmed for a while: look for the database in this process's log".to_owned()
+        });
+        self.services.problems().set(ProblemCode::Snapshot, None, stale, self.services.now());
     }
 
     fn is_news(&self, message: &BusMessage) -> bool {

@@ -128,6 +128,7 @@ impl Services {
 
     /// Says how a daemon of this host is, and asks for a certificate where `request` holds one.
     pub async fn report_daemon(&self, status: &DaemonStatus) -> Result<(), ServiceError> {
+        self.refuse_displaced()?;
         self.store().report_daemon(status).await?;
         self.nudge(&Nudge::DaemonChange(status.key));
         if status.request.is_some() {
@@ -138,6 +139,7 @@ impl Services {
 
     /// Forgets what a daemon of this host reported: it is gone for good.
     pub async fn forget_daemon(&self, key: AttachmentKey) -> Result<(), ServiceError> {
+        self.refuse_displaced()?;
         self.store().forget_daemon(key).await?;
         self.nudge(&Nudge::DaemonChange(key));
         Ok(())

@@ -226,6 +226,7 @@ impl Services {
 
     /// Says how far this host has come with leaving service. `false` if the cluster has not heard of it yet.
     pub async fn report_drain(&self, host: HostId, progress: &DrainProgress) -> Result<bool, ServiceError> {
+        self.refuse_displaced()?;
         let told = self.store().report_drain(host, progress).await?;
         self.nudge(&Nudge::HostChange(host));
         Ok(told)

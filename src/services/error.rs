@@ -30,6 +30,9 @@ pub enum ServiceError {
         /// Its revision now.
         current: Revision,
     },
+    /// Another machine that is alive is the host that this one wants to be, with the same key.
+    #[error("{0}")]
+    Cloned(String),
     /// The machine was a host that has been removed.
     #[error("{0}")]
     Removed(Box<RemovedHost>),

@@ -1,12 +1,18 @@
 //! Hosts: come into being, say that they are alive, are changed.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Act, Nudge, ServiceError, Services, check_revision, drain::DrainView, given};
+use super::{Act, Nudge, ServiceError, Services, check_revision, drain::DrainView, given, host_problems::Condition};
 use crate::{
     domain::{
         Revised, Revision,
@@ -14,13 +20,14 @@ use crate::{
         drain::Drain,
         host::{Host, HostState, ProcessRole},
         ids::HostId,
+        problem::{Problem, ProblemCode},
         role::Permission,
         text::{HostName, PublicAddress},
     },
     store::{
         StoreError,
         entity::{Page, PageRequest},
-        hosts::HostStatus,
+        heartbeat::{Heard, Heartbeat},
     },
 };
 
@@ -50,10 +57,14 @@ pub struct HostView {
     pub sessions: u64,
     /// How far it has come with leaving service, while it is to.
     pub drain: Option<DrainView>,
+    /// What is wrong with it; nothing if it is well. Of a host that is offline, only that is known.
+    pub problems: Vec<Problem>,
 }
 
 impl HostView {
-    fn new(host: Host, status: Option<&HostStatus>, drain: Option<DrainView>) -> Self {
+    fn new(host: Host, condition: Condition, drain: Option<DrainView>) -> Self {
+        let Condition { status, problems } = condition;
+        let status = status.as_ref();
         let state = match status {
             Some(status) if status.online && host.is_draining() => HostState::Draining,
             Some(status) if status.online => HostState::Online,
@@ -71,6 +82,7 @@ impl HostView {
             roles: host.roles,
             sessions: status.map_or(0, |status| status.sessions),
             drain,
+            problems,
         }
     }
 }
@@ -103,13 +115,13 @@ impl Services {
     pub async fn hosts(&self, act: &Act, page: &PageRequest) -> Result<Page<Revised<HostView>>, ServiceError> {
         act.require(Permission::Read)?;
         let page = self.store().list_hosts(page).await?;
-        let ids: Vec<HostId> = page.items.iter().map(|host| host.value.id).collect();
-        let statuses = self.store().host_statuses(Some(&ids)).await?;
+        let hosts: Vec<&Host> = page.items.iter().map(|host| &host.value).collect();
+        let mut conditions = self.conditions(&hosts).await?;
         let mut items = Vec::with_capacity(page.items.len());
         for host in page.items {
-            let status = statuses.get(&host.value.id);
-            let drain = self.drain_view(&host.value, status).await?;
-            items.push(Revised { rev: host.rev, value: HostView::new(host.value, status, drain) });
+            let condition = conditions.remove(&host.value.id).unwrap_or_default();
+            let drain = self.drain_view(&host.value, condition.status.as_ref()).await?;
+            items.push(Revised { rev: host.rev, value: HostView::new(host.value, condition, drain) });
         }
         Ok(Page { items, next: page.next, count: page.count })
     }
@@ -118,10 +130,9 @@ impl Services {
     pub async fn host(&self, act: &Act, id: HostId) -> Result<Revised<HostView>, ServiceError> {
         act.require(Permission::Read)?;
         let found = self.store().find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
-        let statuses = self.store().host_statuses(Some(&[id])).await?;
-        let status = statuses.get(&id);
-        let drain = self.drain_view(&found.value, status).await?;
-        Ok(Revised { rev: found.rev, value: HostView::new(found.value, status, drain) })
+        let condition = self.conditions(&[&found.value]).await?.remove(&id).unwrap_or_default();
+        let drain = self.drain_view(&found.value, condition.status.as_ref()).await?;
+        Ok(Revised { rev: found.rev, value: HostView::new(found.value, condition, drain) })
     }
 
     /// Changes a host.
@@ -159,11 +170,16 @@ impl Services {
     /// joined starts, and how any does while the cluster is paused.
     ///
     /// # Errors
-    /// [`ServiceError::Removed`] if it was one and has been removed; [`ServiceError::Conflict`] if the name belongs to
-    /// somebody else, or if there is something to change and this
-    /// process's database user may not.
+    /// [`ServiceError::Cloned`] while another machine with the same key is this host; [`ServiceError::Removed`] if it was
+    /// one and has been removed; [`ServiceError::Conflict`] if the name belongs to somebody else, the key to a host of
+    /// another name, or if there is something to change and this process's database user may not.
     pub async fn register_host(&self, facts: &HostFacts) -> Result<HostId, ServiceError> {
         let known = self.store().find_host_by_name(&facts.name).await?.map(|found| found.value);
+        // Nothing about the host is changed before it is known that this machine is the host.
+        match &known {
+            Some(known) if known.public_key == facts.public_key => self.claim_host(known.id).await?,
+            _ => self.refuse_key_of_another(facts).await?,
+        }
         if let Some(known) = known.filter(|known| facts.host(known.id, known.drain) == *known) {
             self.nudge(&Nudge::HostChange(known.id));
             return Ok(known.id);
@@ -175,6 +191,20 @@ impl Services {
             }
             other => other,
         }
+    }
+
+    /// Takes the place of the host for this machine. Whoever does not say which machine it is, takes none.
+    async fn claim_host(&self, host: HostId) -> Result<(), ServiceError> {
+        if self.instance().is_some() { self.say_alive(host, None).await } else { Ok(()) }
+    }
+
+    /// Two hosts with one key could open each other's secrets, and the removal of one would shut out the other.
+    async fn refuse_key_of_another(&self, facts: &HostFacts) -> Result<(), ServiceError> {
+        let Some(other) = self.store().find_host_by_key(&facts.public_key).await? else { return Ok(()) };
+        if let Some(instance) = self.instance() {
+            self.store().knock(other.id, instance).await?;
+        }
+        Err(ServiceError::Conflict(key_of_another(&other.name)))
     }
 
     async fn change_host(&self, facts: &HostFacts) -> Result<HostId, ServiceError> {
@@ -213,20 +243,105 @@ impl Services {
         Ok(id)
     }
 
-    /// Says that a host is alive, and looks at the database's clock.
+    /// Says which machine this is, so that another one with the same host key is told from it; later calls are ignored.
+    pub fn set_instance(&self, instance: &str) {
+        drop(self.0.instance.name.set(instance.into()));
+    }
+
+    /// Whether another machine with the same host key took this one's place while it was silent.
+    pub fn is_displaced(&self) -> bool {
+        self.0.instance.displaced.load(Ordering::Relaxed)
+    }
+
+    /// Says that a host is alive and what is wrong with it, and looks at the database's clock.
+    ///
+    /// # Errors
+    /// [`ServiceError::Cloned`] while another machine with the same key is this host: then nothing was said.
     pub async fn beat(&self, host: HostId, sessions: usize) -> Result<(), ServiceError> {
+        self.say_alive(host, Some(sessions as u64)).await
+    }
+
+    async fn say_alive(&self, host: HostId, sessions: Option<u64>) -> Result<(), ServiceError> {
+        let problems = self.problems().list().into_iter();
+        let problems: Vec<Problem> = problems.filter(|problem| !problem.code.is_found_by_others()).collect();
         let asked = self.asking();
-        let at = self.store().beat(host, env!("CARGO_PKG_VERSION"), sessions as u64).await?;
-        self.note_clock(asked, at);
-        Ok(())
+        let heartbeat = Heartbeat {
+            host,
+            instance: self.instance(),
+            version: env!("CARGO_PKG_VERSION"),
+            sessions,
+            problems: &problems,
+            now: self.now(),
+        };
+        let heard = self.store().beat(&heartbeat).await?;
+        self.0.instance.displaced.store(heard == Heard::Refused, Ordering::Relaxed);
+        match heard {
+            Heard::Taken { at, rival } => {
+                self.note_clock(asked, at);
+                let refused = rival.map(|_| CLONE_REFUSED.to_owned());
+                self.problems().set(ProblemCode::ClonedHost, None, refused, self.now());
+                Ok(())
+            }
+            Heard::Refused => {
+                let why = REFUSED_AS_CLONE.to_owned();
+                self.problems().set(ProblemCode::ClonedHost, None, Some(why.clone()), self.now());
+                Err(ServiceError::Cloned(why))
+            }
+        }
+    }
+
+    /// Refuses to write anything about the host that this machine is not any more.
+    pub(super) fn refuse_displaced(&self) -> Result<(), ServiceError> {
+        if self.is_displaced() { Err(ServiceError::Cloned(REFUSED_AS_CLONE.to_owned())) } else { Ok(()) }
+    }
+
+    fn instance(&self) -> Option<&str> {
+        self.0.instance.name.get().map(|name| &**name)
     }
 
     /// Says that a host stops on purpose.
     pub async fn beat_last(&self, host: HostId) -> Result<(), ServiceError> {
-        self.store().beat_last(host).await?;
+        self.store().beat_last(host, self.instance()).await?;
         self.nudge(&Nudge::HostChange(host));
         Ok(())
     }
+
+    /// Says that this process ends and what it carries goes on: its next start, wherever that is, need not wait.
+    pub async fn release_host(&self, host: HostId) -> Result<(), ServiceError> {
+        if let Some(instance) = self.instance() {
+            self.store().release(host, instance).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells everybody that something about a host is news.
+    pub fn tell_of_host(&self, host: HostId) {
+        self.nudge(&Nudge::HostChange(host));
+    }
+}
+
+/// Which machine this process runs on.
+#[derive(Debug, Default)]
+pub(super) struct Instance {
+    name: OnceLock<Box<str>>,
+    displaced: AtomicBool,
+}
+
+/// Said by the machine that came later.
+const REFUSED_AS_CLONE: &str = "another machine with this host's key is alive, so this one waits until that one has been silent for 30 s: if this disk \
+     is a copy, delete host.key in host.data_dir and join with a new token; if this is the machine that is meant, stop the \
+     other one";
+
+/// Said by the machine that is the host.
+const CLONE_REFUSED: &str = "another machine with this host's key tries to be this host and is refused, because somebody started a copy of this \
+     disk: stop that machine, delete host.key in its host.data_dir and let it join with a new token";
+
+fn key_of_another(name: &HostName) -> String {
+    format!(
+        "this machine's key is that of host {name}: if its disk is a copy of that one's, delete host.key in host.data_dir \
+         and join with a new token; if it is that host under another name, rename it in the console or set host.name to \
+         {name}"
+    )
 }
 
 fn is_refused(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {

@@ -79,6 +79,7 @@ impl Services {
         looks: &[Look],
         news: &BTreeSet<HostId>,
     ) -> Result<bool, ServiceError> {
+        self.refuse_displaced()?;
         let told = self.store().report_looks(host, looks).await?;
         for seen in news {
             self.nudge(&Nudge::HostChange(*seen));

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod groups;
 pub mod health;
 pub mod history;
+mod host_problems;
 pub mod host_rows;
 pub mod host_users;
 pub mod hosts;
@@ -183,6 +184,7 @@ struct Inner {
     provider: Provider,
     buckets: Buckets<Whose>,
     problems: problems::Problems,
+    instance: hosts::Instance,
     /// When the runs of jobs began that this process made last, in the milliseconds that the database keeps.
     led: Mutex<BTreeMap<Job, i64>>,
 }
@@ -205,6 +207,7 @@ impl Services {
             bus: OnceLock::new(),
             buckets: Buckets::default(),
             problems: problems::Problems::default(),
+            instance: hosts::Instance::default(),
             led: Mutex::default(),
         }))
     }

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::{
-    Act, AttachmentKey, SOON, ServiceError, Services,
-    looks::{Outside, Reached, answers},
+    Act, SOON, ServiceError, Services,
     setup::Setup,
     usage::{Hours, Usage},
 };
@@ -15,11 +14,12 @@ use crate::{
         authority::{AuthorityKind, AuthorityState},
         host::Host,
         ids::{HostId, ServerId},
+        problem::Problem,
         role::Permission,
-        server::{DaemonState, Server},
-        text::HostName,
+        server::Server,
+        text::{HostName, Name},
     },
-    store::{entity::PageRequest, hosts::DaemonStatus},
+    store::entity::PageRequest,
 };
 
 /// More hosts and servers than this nobody looks at in one look.
@@ -32,8 +32,14 @@ pub struct Overview {
     pub sessions: u64,
     /// How many hosts there are.
     pub hosts: usize,
-    /// Those that do not do what they are meant to, and why.
+    /// How many of them are in service and well.
+    pub ready: usize,
+    /// Those with which something is wrong, and what.
     pub ill: Vec<IllHost>,
+    /// Those that were taken out of service on purpose and are heard of.
+    pub draining: Vec<(HostId, HostName)>,
+    /// What the servers are called.
+    pub servers: HashMap<ServerId, Name>,
     /// How many profiles their owners are meant to use.
     pub profiles: u64,
     /// How many of them have a file that lacks something by now.
@@ -52,28 +58,15 @@ pub struct Overview {
     pub hears: bool,
 }
 
-/// A host that does not do what it is meant to.
+/// A host with which something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IllHost {
     /// Which.
     pub id: HostId,
     /// What it is called.
     pub name: HostName,
-    /// What is wrong.
-    pub trouble: Trouble,
-}
-
-/// What is wrong with a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// It was not heard of since then; never if there is no time.
-    Silent(Option<Timestamp>),
-    /// It was stopped on purpose, then.
-    Stopped(Option<Timestamp>),
-    /// A daemon that it is to run does not, for this reason.
-    Failed(Option<String>),
-    /// A daemon of it serves, and another host saw that clients do not reach it.
-    Unreached(Reached),
+    /// What is wrong, the worst first.
+    pub problems: Vec<Problem>,
 }
 
 /// Something that ends.
@@ -105,47 +98,41 @@ impl Services {
         let reads = async {
             tokio::try_join!(
                 self.store().list_hosts(&all),
-                self.store().host_statuses(None),
                 self.store().list_servers(&all),
                 self.store().authorities(),
                 self.store().next_token_to_end(now),
                 self.store().open_join_tickets(now, &all),
             )
         };
-        let (hosts, statuses, servers, authorities, token, joins) = self.store().deadline(SOON, reads).await?;
+        let (hosts, servers, authorities, token, joins) = self.store().deadline(SOON, reads).await?;
         let hosts: Vec<Host> = hosts.items.into_iter().map(|found| found.value).collect();
         let servers: Vec<Server> = servers.items.into_iter().map(|found| found.value).collect();
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
         let files_of = ids.iter().copied().collect();
+        let listed: Vec<&Host> = hosts.iter().collect();
         let reads = async {
             tokio::try_join!(
                 self.store().attached_hosts(&ids),
-                self.store().daemons_of_all(&ids),
                 self.store().files_of(&files_of, now),
                 self.store().certificate_ends(),
-                self.outside(None),
+                self.conditions(&listed),
             )
         };
-        let (attached, daemons, files, certificates, outside) = self.store().deadline(SOON, reads).await?;
-        let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
+        let (attached, files, certificates, mut conditions) = self.store().deadline(SOON, reads).await?;
+        let alive: Vec<HostId> = conditions.iter().filter(|(_, it)| it.is_online()).map(|(host, _)| *host).collect();
         let counting = self.store().live_by_server(&ids, &alive);
         let sessions = self.store().deadline(SOON, counting).await?.values().sum();
 
         let of = |id: &HostId| hosts.iter().find(|host| host.id == *id);
-        let trouble = |host: &Host| {
-            let status = statuses.get(&host.id);
-            if !status.is_some_and(|status| status.online) {
-                let at = status.and_then(|status| status.last_seen_at);
-                let stopped = status.is_some_and(|status| status.stopped);
-                return Some(if stopped { Trouble::Stopped(at) } else { Trouble::Silent(at) });
-            }
-            let mine = || daemons.iter().filter(|daemon| daemon.key.host_id == host.id);
-            match mine().find(|daemon| daemon.state == DaemonState::Failed) {
-                Some(failed) => Some(Trouble::Failed(failed.detail.clone())),
-                None => mine().find_map(|daemon| shut(&outside, daemon)).map(Trouble::Unreached),
-            }
-        };
-        let ill = |host: &Host| Some(IllHost { id: host.id, name: host.name.clone(), trouble: trouble(host)? });
+        let draining = hosts.iter().filter(|host| host.is_draining() && alive.contains(&host.id));
+        let draining: Vec<(HostId, HostName)> = draining.map(|host| (host.id, host.name.clone())).collect();
+        let ill = hosts.iter().filter_map(|host| {
+            let problems = conditions.remove(&host.id).unwrap_or_default().problems;
+            (!problems.is_empty()).then(|| IllHost { id: host.id, name: host.name.clone(), problems })
+        });
+        let ill: Vec<IllHost> = ill.collect();
+        let is_ill = |id: HostId| ill.iter().any(|host| host.id == id);
+        let well = hosts.iter().filter(|host| !host.is_draining() && !is_ill(host.id)).count();
         let outdated = files.iter().filter(|file| {
             let server = servers.iter().find(|server| server.id == file.server_id);
             let hosts = attached.get(&file.server_id).map(Vec::as_slice).unwrap_or_default();
@@ -164,7 +151,9 @@ impl Services {
         let troubled = joins.items.into_iter().filter(|join| join.checks.iter().any(|check| !check.passed));
         Ok(Overview {
             sessions,
-            ill: hosts.iter().filter_map(ill).collect(),
+            ready: well,
+            draining,
+            servers: servers.iter().map(|server| (server.id, server.name.clone())).collect(),
             profiles: files.iter().map(|file| file.profiles).sum(),
             outdated: outdated.map(|file| file.profiles).sum(),
             expiring,
@@ -174,12 +163,7 @@ impl Services {
             names: hosts.iter().map(|host| (host.id, host.name.clone())).collect(),
             setup: self.setup(act).await?,
             hosts: hosts.len(),
+            ill,
         })
     }
-}
-
-/// What another host saw of a daemon that serves, if it did not reach it.
-fn shut(outside: &Outside, daemon: &DaemonStatus) -> Option<Reached> {
-    let key: &AttachmentKey = &daemon.key;
-    outside.get(key).filter(|reached| !reached.ok && answers(daemon.state)).cloned()
 }

@@ -48,6 +48,17 @@ impl Problems {
         news
     }
 
+    /// Notes all that is wrong of one kind, by server: whatever else was noted of that kind is over.
+    pub fn replace(&self, code: ProblemCode, found: BTreeMap<Option<ServerId>, String>, now: Timestamp) {
+        let over = self.list().into_iter().filter(|problem| problem.code == code);
+        for server in over.map(|problem| problem.server_id).filter(|server| !found.contains_key(server)) {
+            self.set(code, server, None, now);
+        }
+        for (server, detail) in found {
+            self.set(code, server, Some(detail), now);
+        }
+    }
+
     /// Forgets whatever is noted about a server that does not run here any more.
     pub fn forget(&self, server: ServerId) {
         let mut known = self.known();
@@ -85,5 +96,19 @@ mod tests {
         assert_eq!(problems.list().first().map(|problem| problem.since), Some(first));
         assert!(problems.set(ProblemCode::Clock, None, None, later));
         assert!(problems.list().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_found_again_is_over() {
+        let problems = Problems::default();
+        let at = Timestamp::UNIX_EPOCH;
+        let server = |n| Some(crate::domain::ids::Id::from_parts(at, n));
+        problems.set(ProblemCode::Clock, None, Some("3 s".into()), at);
+        let found = |servers: &[u128]| servers.iter().map(|n| (server(*n), "no answer".to_owned())).collect();
+        problems.replace(ProblemCode::DaemonUnreached, found(&[1, 2]), at);
+        problems.replace(ProblemCode::DaemonUnreached, found(&[2, 3]), at);
+        let left: Vec<_> = problems.list().into_iter().map(|problem| (problem.code, problem.server_id)).collect();
+        let unreached = ProblemCode::DaemonUnreached;
+        assert_eq!(left, [(unreached, server(2)), (unreached, server(3)), (ProblemCode::Clock, None)]);
     }
 }

@@ -255,6 +255,7 @@ impl Services {
 
     /// Closes the records of sessions that this host no longer carries.
     pub async fn close_other_sessions(&self, host: HostId, carried: &[SessionId]) -> Result<(), ServiceError> {
+        self.refuse_displaced()?;
         let closed = self.store().end_other_sessions(host, carried).await?;
         if closed > 0 {
             tracing::info!(

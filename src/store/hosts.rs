@@ -8,15 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::{
-    bson::{self, Binary, DateTime, Document, RawDocumentBuf, doc},
-    options::ReturnDocument,
-};
-use serde::{Deserialize, Serialize};
+use mongodb::bson::{self, Binary, Bson, DateTime, Document, RawDocumentBuf, doc};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Store, StoreError,
     entity::{Entity, Page, PageRequest, binary, date, timestamp},
+    heartbeat::recently_heard,
     policy::PolicyChange,
     servers::AttachmentKey,
 };
@@ -25,6 +23,7 @@ use crate::domain::{
     drain::{Drain, DrainProgress},
     host::{Host, ProcessRole},
     ids::{HostId, ServerId},
+    problem::{MOST_PROBLEMS, Problem, ProblemCode},
     server::{Attachment, DaemonState},
     text::{HostName, PublicAddress},
 };
@@ -33,7 +32,10 @@ use crate::domain::{
 pub(super) const HOST_STATUS: &str = "host_status";
 
 /// A host that has not been heard of for this long is offline: three heartbeats.
-const SILENCE_MS: i64 = 30_000;
+pub(super) const SILENCE_MS: i64 = 30_000;
+
+/// A daemon that has been on its way to running for this long does not get there by itself.
+const STALLED_MS: i64 = 120_000;
 
 /// The stored form.
 #[derive(Serialize, Deserialize)]
@@ -127,6 +129,12 @@ pub struct HostStatus {
     pub sessions: u64,
     /// How far it has come with leaving service, the last time that it was to.
     pub drain: Option<DrainProgress>,
+    /// What it says is wrong with it. Of a release that does not say so, nothing.
+    pub problems: Vec<Problem>,
+    /// Which machine said so, where its release names one.
+    pub instance: Option<String>,
+    /// Whether all of this could be read; what could not is as if it had not been said.
+    pub readable: bool,
 }
 
 /// What a host said last of one of its daemons.
@@ -142,19 +150,85 @@ pub struct DaemonStatus {
     pub request: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct HostStatusDoc {
-    #[serde(rename = "_id")]
-    id: HostId,
-    last_seen_at: DateTime,
-    version: String,
-    sessions: i64,
+/// A daemon that may not be as it should, and since when its host has said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TroubledDaemon {
+    /// The daemon.
+    pub daemon: DaemonStatus,
+    /// Since when it has been in this state.
+    pub since: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct ProblemDoc {
+    code: ProblemCode,
     #[serde(default)]
-    online: bool,
-    #[serde(default)]
-    drain: Option<ProgressDoc>,
-    #[serde(default)]
-    stopped_at: Option<DateTime>,
+    server_id: Option<ServerId>,
+    detail: String,
+    since: DateTime,
+}
+
+impl ProblemDoc {
+    fn read(self) -> Option<Problem> {
+        let Self { code, server_id, detail, since } = self;
+        Some(Problem { code, server_id, detail, since: timestamp(since)? }.clipped())
+    }
+}
+
+/// A status as its host wrote it, read field by field: nothing that one host writes may hide the others.
+struct StatusReader {
+    row: Document,
+    readable: bool,
+}
+
+impl StatusReader {
+    /// A field; `None` if it is absent or cannot be read.
+    fn field<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let value = self.row.remove(name).filter(|value| *value != Bson::Null)?;
+        let read = bson::deserialize_from_bson(value).ok();
+        self.readable &= read.is_some();
+        read
+    }
+
+    fn time(&mut self, name: &str) -> Option<Timestamp> {
+        let read = self.field(name).map(timestamp);
+        self.readable &= read != Some(None);
+        read.flatten()
+    }
+
+    fn problems(&mut self) -> Vec<Problem> {
+        let listed = self.row.get("problems").is_some_and(|problems| *problems != Bson::Null);
+        let problems = self.row.get_document_mut("problems").ok().and_then(|problems| problems.remove("of"));
+        let Some(Bson::Array(problems)) = problems else {
+            self.readable &= !listed;
+            return Vec::new();
+        };
+        let told = problems.len().min(MOST_PROBLEMS);
+        let read = |problem| bson::deserialize_from_bson::<ProblemDoc>(problem).ok()?.read();
+        let read: Vec<Problem> = problems.into_iter().take(told).filter_map(read).collect();
+        self.readable &= read.len() == told;
+        read
+    }
+
+    fn read(mut self) -> Option<(HostId, HostStatus)> {
+        let id = self.field("_id")?;
+        let said = self.time("last_seen_at");
+        let stopped = said == Some(Timestamp::UNIX_EPOCH);
+        let drain = self.field::<ProgressDoc>("drain").map(|progress| progress.read());
+        self.readable &= drain != Some(None);
+        let status = HostStatus {
+            last_seen_at: if stopped { self.time("stopped_at") } else { said },
+            stopped,
+            online: self.field("online").unwrap_or(false),
+            version: self.field("version").unwrap_or_default(),
+            sessions: self.field::<i64>("sessions").and_then(|count| u64::try_from(count).ok()).unwrap_or(0),
+            drain: drain.flatten(),
+            problems: self.problems(),
+            instance: self.field("instance_id"),
+            readable: self.readable,
+        };
+        Some((id, status))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -219,6 +293,12 @@ impl Store {
         Ok(self.all::<Host>(filter).await?.into_iter().next())
     }
 
+    /// The host that has this key.
+    pub async fn find_host_by_key(&self, public_key: &[u8; 32]) -> Result<Option<Host>, StoreError> {
+        let found = self.all::<Host>(doc! { "public_key": binary(public_key) }).await?.into_iter().next();
+        Ok(found.map(|found| found.value))
+    }
+
     /// The hosts that are attached to each of the given servers, the draining ones included.
     pub async fn attached_hosts(&self, servers: &[ServerId]) -> Result<HashMap<ServerId, Vec<Host>>, StoreError> {
         #[derive(Deserialize)]
@@ -247,38 +327,14 @@ impl Store {
         Ok(attached)
     }
 
-    /// The ids of all hosts.
-    pub async fn host_ids(&self) -> Result<Vec<HostId>, StoreError> {
-        Ok(self.all::<Host>(doc! {}).await?.into_iter().map(|host| host.value.id).collect())
+    /// All hosts.
+    pub async fn all_hosts(&self) -> Result<Vec<Host>, StoreError> {
+        Ok(self.all::<Host>(doc! {}).await?.into_iter().map(|host| host.value).collect())
     }
 
     /// The names of hosts.
     pub async fn host_names(&self, hosts: &[HostId]) -> Result<HashMap<HostId, HostName>, StoreError> {
         self.names::<Host, HostName>(hosts).await
-    }
-
-    /// Says that a host is alive. Answers the database's time.
-    pub async fn beat(&self, host: HostId, version: &str, sessions: u64) -> Result<Timestamp, StoreError> {
-        let sessions = i64::try_from(sessions).unwrap_or(i64::MAX);
-        let alive = vec![
-            doc! { "$set": { "last_seen_at": "$$NOW", "version": { "$literal": version }, "sessions": sessions } },
-        ];
-        let id = host.to_string();
-        let status = self.host_status();
-        let beat = status.find_one_and_update(doc! { "_id": &id }, alive).upsert(true);
-        let beat = beat.projection(doc! { "last_seen_at": 1 }).return_document(ReturnDocument::After).await?;
-        let at = beat.and_then(|status| timestamp(*status.get_datetime("last_seen_at").ok()?));
-        at.ok_or(StoreError::Corrupt { collection: HOST_STATUS, id })
-    }
-
-    /// Says that a host stopped on purpose: it is offline from now on, and when that was stands beside it.
-    pub async fn beat_last(&self, host: HostId) -> Result<(), StoreError> {
-        let gone = doc! {
-            "$set": { "last_seen_at": DateTime::from_millis(0), "sessions": 0_i64 },
-            "$currentDate": { "stopped_at": true },
-        };
-        self.host_status().update_one(doc! { "_id": host.to_string() }, gone).await?;
-        Ok(())
     }
 
     /// Says how far a host has come with leaving service. `false` if it has not said yet that it is alive.
@@ -297,30 +353,14 @@ impl Store {
             Some(hosts) => doc! { "_id": { "$in": hosts.iter().map(ToString::to_string).collect::<Vec<_>>() } },
             None => doc! {},
         };
-        let recent = doc! { "$gt": ["$last_seen_at", { "$subtract": ["$$NOW", SILENCE_MS] }] };
-        let fields =
-            doc! { "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "stopped_at": 1, "online": recent };
+        let fields = doc! {
+            "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "stopped_at": 1, "problems": 1,
+            "instance_id": "$instance.id", "online": recently_heard(),
+        };
         let rows = self.host_status().find(filter).projection(fields).await?;
         let rows: Vec<Document> = rows.try_collect().await?;
-        rows.into_iter()
-            .map(|row| {
-                let id = row.get_str("_id").unwrap_or_default().to_owned();
-                let corrupt = || StoreError::Corrupt { collection: HOST_STATUS, id: id.clone() };
-                let doc: HostStatusDoc = bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
-                let drain = doc.drain.map(|progress| progress.read().ok_or_else(corrupt)).transpose()?;
-                let said = timestamp(doc.last_seen_at).ok_or_else(corrupt)?;
-                let stopped = said == Timestamp::UNIX_EPOCH;
-                let status = HostStatus {
-                    last_seen_at: if stopped { doc.stopped_at.and_then(timestamp) } else { Some(said) },
-                    stopped,
-                    online: doc.online,
-                    version: doc.version,
-                    sessions: u64::try_from(doc.sessions).unwrap_or(0),
-                    drain,
-                };
-                Ok((doc.id, status))
-            })
-            .collect()
+        // What no host of ours has written is nobody's status.
+        Ok(rows.into_iter().filter_map(|row| StatusReader { row, readable: true }.read()).collect())
     }
 
     /// Says how a daemon is. A `request` for a certificate stays until the next one replaces it.
@@ -366,21 +406,33 @@ impl Store {
         self.daemons(doc! { "request": { "$type": "string" } }).await
     }
 
+    /// The daemons on hosts that are not as they should be: those that failed, that have been on their way for long, and
+    /// those of `also`, whatever they say of themselves.
+    pub async fn daemons_in_trouble(
+        &self,
+        hosts: &[HostId],
+        also: &[AttachmentKey],
+    ) -> Result<Vec<TroubledDaemon>, StoreError> {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let also: Vec<String> = also.iter().map(ToString::to_string).collect();
+        let long_ago = doc! { "$lt": ["$at", { "$subtract": ["$$NOW", STALLED_MS] }] };
+        let filter = doc! { "host_id": { "$in": hosts }, "$or": [
+            // What cannot be read is no sound state either.
+            { "state": { "$nin": ["pending", "starting", "running", "draining", "stopped"] } },
+            { "state": { "$in": ["pending", "starting"] }, "$expr": long_ago },
+            { "_id": { "$in": also } },
+        ] };
+        let rows: Vec<Document> = self.daemon_status().find(filter).await?.try_collect().await?;
+        let troubled = |row: Document| {
+            let since = row.get_datetime("at").ok().copied().and_then(timestamp);
+            Some(TroubledDaemon { daemon: read_daemon(row)?, since })
+        };
+        Ok(rows.into_iter().filter_map(troubled).collect())
+    }
+
     async fn daemons(&self, filter: Document) -> Result<Vec<DaemonStatus>, StoreError> {
         let rows: Vec<Document> = self.daemon_status().find(filter).await?.try_collect().await?;
-        rows.into_iter()
-            .map(|row| {
-                let id = row.get_str("_id").unwrap_or_default().to_owned();
-                let doc = bson::deserialize_from_document::<DaemonStatusDoc>(row).ok();
-                doc.map(|doc| DaemonStatus {
-                    key: AttachmentKey { server_id: doc.server_id, host_id: doc.host_id },
-                    state: doc.state,
-                    detail: doc.detail,
-                    request: doc.request,
-                })
-                .ok_or(StoreError::Corrupt { collection: "daemon_status", id })
-            })
-            .collect()
+        Ok(rows.into_iter().filter_map(read_daemon).collect())
     }
 
     fn host_status(&self) -> mongodb::Collection<Document> {
@@ -390,6 +442,17 @@ impl Store {
     fn daemon_status(&self) -> mongodb::Collection<Document> {
         self.database().collection("daemon_status")
     }
+}
+
+/// What a host says of a daemon. Of a row that cannot be read, that much is said: it must not hide the others.
+fn read_daemon(row: Document) -> Option<DaemonStatus> {
+    let key = row.get_str("_id").ok().and_then(|id| id.parse().ok());
+    if let Ok(doc) = bson::deserialize_from_document::<DaemonStatusDoc>(row) {
+        let key = AttachmentKey { server_id: doc.server_id, host_id: doc.host_id };
+        return Some(DaemonStatus { key, state: doc.state, detail: doc.detail, request: doc.request });
+    }
+    let detail = Some("what its host reports of this daemon cannot be read".to_owned());
+    Some(DaemonStatus { key: key?, state: DaemonState::Failed, detail, request: None })
 }
 
 impl PolicyChange {

@@ -34,7 +34,7 @@ struct LookerDoc {
 #[derive(Deserialize)]
 struct LooksDoc {
     at: DateTime,
-    of: Vec<LookDoc>,
+    of: Vec<Document>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,7 +77,12 @@ impl Store {
     /// What was seen lately of the given hosts, or of all, by hosts that are still there.
     pub async fn looks_at(&self, hosts: Option<&[HostId]>) -> Result<Vec<Seen>, StoreError> {
         let good_for = i64::try_from(GOOD_FOR.as_millis()).unwrap_or(i64::MAX);
-        let mut filter = doc! { "$expr": { "$gt": ["$looks.at", { "$subtract": ["$$NOW", good_for] }] } };
+        // A time in the future is nobody's.
+        let lately = doc! { "$and": [
+            { "$gt": ["$looks.at", { "$subtract": ["$$NOW", good_for] }] },
+            { "$lt": ["$looks.at", { "$add": ["$$NOW", good_for] }] },
+        ] };
+        let mut filter = doc! { "$expr": lately };
         if let Some(hosts) = hosts {
             let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
             filter.insert("looks.of.host_id", doc! { "$in": hosts });
@@ -91,14 +96,14 @@ impl Store {
         let rows: Vec<Document> = status.aggregate(pipeline).await?.try_collect().await?;
         let mut seen = Vec::new();
         for row in rows {
-            let id = row.get_str("_id").unwrap_or_default().to_owned();
-            let corrupt = || StoreError::Corrupt { collection: HOST_STATUS, id: id.clone() };
-            let LookerDoc { id: by, name, looks } =
-                bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
-            let Some(name) = name else { continue };
-            let at = timestamp(looks.at).ok_or_else(corrupt)?;
+            // What one host wrote and nobody can read must not hide what the others saw.
+            let Ok(LookerDoc { id: by, name: Some(name), looks }) = bson::deserialize_from_document(row) else {
+                continue;
+            };
+            let Some(at) = timestamp(looks.at) else { continue };
+            let of = looks.of.into_iter().filter_map(|look| bson::deserialize_from_document::<LookDoc>(look).ok());
             let concerns = |look: &LookDoc| hosts.is_none_or(|hosts| hosts.contains(&look.host_id));
-            seen.extend(looks.of.into_iter().filter(concerns).map(|look| look.read(by, name.clone(), at)));
+            seen.extend(of.filter(concerns).map(|look| look.read(by, name.clone(), at)));
         }
         Ok(seen)
     }

@@ -3,7 +3,8 @@
 //! # Contract
 //! - Writes are acknowledged by a majority, reads come from the primary. What a write answered survives a failover.
 //! - "Absent" is an option, not an error. A document that this release cannot read is
-//!   [`StoreError::Corrupt`], never skipped.
+//!   [`StoreError::Corrupt`], never skipped. What hosts report of themselves is the exception: a report that cannot be
+//!   read is told as such, so that no host hides the others.
 //! - [`StoreError::Unavailable`] after a write means that the outcome is unknown: writes are made so that repeating
 //!   them does no harm (own ids, compared revisions, `$max`).
 //! - The driver has no time limit of its own. Every call made for somebody who waits goes through [`Store::deadline`]
@@ -28,6 +29,7 @@ pub mod entity;
 pub mod error;
 pub mod events;
 pub mod groups;
+pub mod heartbeat;
 pub mod host_user;
 pub mod hosts;
 pub mod jobs;

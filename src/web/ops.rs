@@ -12,7 +12,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::route::{Access, Route};
-use crate::metrics::{MEDIA_TYPE, Metrics, catalogue::CERT_EXPIRY};
+use crate::{
+    domain::problem::{Problem, ProblemCode},
+    metrics::{MEDIA_TYPE, Metrics, catalogue::CERT_EXPIRY},
+};
 
 /// Where health and numbers come from.
 pub trait StatusSource: Send + Sync {
@@ -37,12 +40,27 @@ pub struct Check {
     pub last_error: Option<&'static str>,
     /// Why it is not as it should be, in words for the operator; never a secret.
     pub detail: Option<String>,
+    /// What is wrong, one by one, in the form of the API: where it is about servers, which.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
 }
 
 impl Check {
     /// A check of which nothing else is known.
     pub fn new(name: &'static str, state: CheckState) -> Self {
-        Self { name, state, age_seconds: None, last_error: None, detail: None }
+        Self { name, state, age_seconds: None, last_error: None, detail: None, problems: Vec::new() }
+    }
+
+    /// How a kind of problem is, given what is wrong.
+    pub fn of(code: ProblemCode, problems: Vec<Problem>, now: Timestamp) -> Self {
+        let Some(since) = problems.iter().map(|problem| problem.since).min() else {
+            return Self::new(code.as_str(), CheckState::Ok);
+        };
+        let state = if code.is_grave() { CheckState::Failed } else { CheckState::Degraded };
+        let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
+        let check = Self::new(code.as_str(), state).because(&details.join("; "));
+        let check = check.aged(now.duration_since(since).try_into().unwrap_or_default());
+        Self { problems, ..check }
     }
 
     /// The same with the reason.
@@ -168,5 +186,27 @@ mod tests {
         let fair = Health::of(vec![good, odd], false);
         assert_eq!(fair.status, CheckState::Degraded);
         assert_eq!(fair.into_response().status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_problem_keeps_traffic_away_if_it_is_grave_and_is_told_by_server() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let problem = |code, since, detail: &str| Problem {
+            code,
+            server_id: Some(crate::domain::ids::Id::from_parts(at(0), 7)),
+            detail: detail.to_owned(),
+            since: at(since),
+        };
+        let well = Check::of(ProblemCode::DaemonHung, Vec::new(), at(9));
+        assert_eq!((well.name, well.state), ("daemon_hung", CheckState::Ok));
+        let hung = Check::of(ProblemCode::DaemonHung, vec![problem(ProblemCode::DaemonHung, 5, "mute")], at(9));
+        assert_eq!((hung.state, hung.age_seconds), (CheckState::Failed, Some(4)));
+        let failed = ["taken", "gone"].map(|detail| problem(ProblemCode::DaemonFailed, 20, detail)).to_vec();
+        // A clock that was set back makes no age.
+        let failed = Check::of(ProblemCode::DaemonFailed, failed, at(9));
+        assert_eq!((failed.state, failed.age_seconds), (CheckState::Degraded, Some(0)));
+        assert_eq!(failed.detail.as_deref(), Some("taken; gone"));
+        assert_eq!(serde_json::to_value(&failed).unwrap()["problems"][1]["detail"], "gone");
+        assert!(serde_json::to_value(&well).unwrap().get("problems").is_none());
     }
 }

@@ -318,9 +318,10 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::NotFound(_) => Self::new(Code::NotFound, detail),
             ServiceError::Invalid { field, reason } => Self::field(format!("/{field}"), reason),
-            ServiceError::Conflict(_) | ServiceError::ProfileLimit { .. } | ServiceError::Removed(_) => {
-                Self::new(Code::Conflict, detail)
-            }
+            ServiceError::Conflict(_)
+            | ServiceError::ProfileLimit { .. }
+            | ServiceError::Cloned(_)
+            | ServiceError::Removed(_) => Self::new(Code::Conflict, detail),
             ServiceError::Stale { current } => Self { current: Some(current), ..Self::new(Code::Stale, detail) },
             ServiceError::Forbidden(_) => Self::new(Code::Forbidden, detail),
             ServiceError::Unauthenticated => Self::new(Code::BadToken, detail),

@@ -33,6 +33,7 @@ mod drain;
 mod failover;
 mod fresh;
 mod generations;
+mod health;
 mod join;
 mod layout;
 mod membership;

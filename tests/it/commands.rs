@@ -132,12 +132,17 @@ impl Installation {
         (field("Uid:").unwrap().parse().unwrap(), capabilities)
     }
 
-    /// Starts `serve` and waits until it is ready.
-    #[track_caller]
-    pub(crate) fn serve(&mut self) {
+    /// Starts `serve`.
+    pub(crate) fn start(&mut self) {
         let log = fs::File::create(self.folder().join("serve.log")).unwrap();
         let mut command = self.command(&["serve"]);
         self.serve = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+    }
+
+    /// Starts `serve` and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn serve(&mut self) {
+        self.start();
         let deadline = Instant::now() + PATIENCE;
         let url = format!("http://127.0.0.1:{}/readyz", self.ops);
         while !ureq::get(&url).call().is_ok_and(|answer| answer.status() == 200) {

@@ -96,10 +96,9 @@ impl Rows {
     async fn costs(&self, browser: &mut Visitor) -> BTreeMap<&'static str, usize> {
         let owner = self.console.rig.owner();
         let database = self.console.rig.database.open().await;
-        // However long all that takes, no host falls silent meanwhile.
-        let later = bson::DateTime::from_millis((SystemClock.now() + SignedDuration::from_hours(1)).as_millisecond());
         let status = database.collection::<Document>("host_status");
-        status.update_many(doc! {}, doc! { "$set": { "last_seen_at": later } }).await.unwrap();
+        // However long all that takes, no host falls silent meanwhile.
+        let heard = || status.update_many(doc! {}, vec![doc! { "$set": { "last_seen_at": "$$NOW" } }]);
         let mut costs = BTreeMap::new();
         for route in web::routes().admin.iter().filter(|route| route.method == "GET" && route.access != Access::Anyone)
         {
@@ -109,6 +108,7 @@ impl Rows {
                 let answer = if api { owner.send("GET", &path, &[], None) } else { browser.get(&path) };
                 assert!(answer.status < 400, "{path}: {answer:?}");
             };
+            heard().await.unwrap();
             // What is remembered for some seconds is remembered from now on: no clock moves here.
             ask();
             database.run_command(doc! { "profile": 0 }).await.unwrap();

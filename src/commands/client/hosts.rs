@@ -22,6 +22,7 @@ const VIEW: View = View {
         Column("ID", "id", Look::Plain),
         Column("NAME", "name", Look::Plain),
         Column("STATE", "state", Look::Plain),
+        Column("PROBLEMS", "problems", Look::Each("code")),
         Column("SESSIONS", "sessions", Look::Plain),
         Column("VERSION", "version", Look::Plain),
         Column("ADDRESSES", "public_addresses", Look::Plain),

@@ -42,6 +42,8 @@ pub(super) enum Look {
     Bytes,
     /// The name of what the id names.
     NameOf(Kind),
+    /// This field of each of several things.
+    Each(&'static str),
     /// What became of each field, as the audit trail has it.
     Changes,
     /// Users with their devices.
@@ -161,6 +163,8 @@ impl Output {
                             (Look::NameOf(kind), Value::String(id)) => {
                                 Cell::new(&format!("{} ({id})", name_of(kind, id)))
                             }
+                            // There is room for all of each.
+                            (Look::Each(_), value) => cell(value, Look::Plain, &name_of),
                             (look, value) => cell(value, look, &name_of),
                         };
                         vec![Cell::new(&field).styled(Style::new().bold()), shown]
@@ -246,6 +250,9 @@ fn cell(value: &Value, look: Look, name_of: &impl Fn(Kind, &str) -> String) -> C
         (Look::NameOf(kind), Value::String(id)) => name_of(kind, id),
         (Look::NameOf(kind), Value::Array(ids)) if !ids.is_empty() => {
             ids.iter().map(|id| name_of(kind, id.as_str().unwrap_or_default())).collect::<Vec<_>>().join(", ")
+        }
+        (Look::Each(field), Value::Array(items)) if !items.is_empty() => {
+            items.iter().map(|item| in_words(at(item, field))).collect::<Vec<_>>().join(", ")
         }
         (Look::Changes, Value::Object(fields)) => {
             fields.iter().filter_map(|(field, change)| changed(field, change)).collect::<Vec<_>>().join(", ")
@@ -349,6 +356,9 @@ mod tests {
         assert_eq!(shown(json!(null), Look::Plain), Cell::new("-"));
         let people = json!([{"user": "Ana", "profile": "laptop"}, {"user_id": "usr_1", "user": null, "profile": "x"}]);
         assert_eq!(shown(people, Look::People), Cell::new("Ana (laptop), usr_1 (x)"));
+        let problems = json!([{ "code": "firewall", "detail": "x" }, { "code": "clock", "detail": "y" }]);
+        assert_eq!(shown(problems, Look::Each("code")), Cell::new("firewall, clock"));
+        assert_eq!(shown(json!([]), Look::Each("code")), Cell::new("-"));
         assert_eq!(shown(json!(true), Look::Plain), Cell::new("yes"));
         assert_eq!(shown(json!(2048), Look::Bytes), Cell::new("2.00 KiB"));
         assert_eq!(shown(json!("2026-11-25T10:00:00.123Z"), Look::Plain), Cell::new("2026-11-25T10:00:00Z"));

@@ -9,9 +9,13 @@ use super::{
 };
 use crate::{
     config::Config,
-    domain::{clock::SystemClock, host::ProcessRole, join::DatabaseUser, server::Server},
+    domain::{
+        audit::Actor, clock::SystemClock, host::ProcessRole, ids::ServerId, join::DatabaseUser, problem::ProblemCode,
+        server::Server,
+    },
     keys::host::HostKey,
-    services::{ServiceError, Services, admission::Admission, host_users::HostAccess},
+    runtime::instance::instance,
+    services::{Act, ServiceError, Services, admission::Admission, host_users::HostAccess},
     store::{
         Store, StoreError,
         check::{ServerFacts, check, check_as_host},
@@ -140,8 +144,8 @@ async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
         services.set_host_database(hosts);
         findings.push(database_users(&services).await);
     }
-    match host(config, database).await {
-        Ok(finding) => findings.push(finding),
+    match host(config, database, &services).await {
+        Ok(found) => findings.extend(found),
         Err(error) => findings.push(refused(&error)),
     }
     if config.roles().contains(&ProcessRole::Vpn) {
@@ -203,21 +207,33 @@ async fn database_users(services: &Services) -> Finding {
     }
 }
 
-/// Whether this machine may be the host that it wants to be.
-async fn host(config: &Config, database: &Database) -> anyhow::Result<Finding> {
+/// Whether this machine may be the host that it wants to be, and what its running process says is wrong with it.
+async fn host(config: &Config, database: &Database, services: &Services) -> anyhow::Result<Vec<Finding>> {
     let name = config.host_name()?;
     let Some(known) = database.store.find_host_by_name(&name).await? else {
-        return Ok(Finding::ok(HOST, format!("{name} is new; the first start makes it a host")));
+        return Ok(vec![Finding::ok(HOST, format!("{name} is new; the first start makes it a host"))]);
     };
+    let id = known.value.id;
+    let status = database.store.host_statuses(Some(&[id])).await?.remove(&id).filter(|status| status.online);
     let key_file = config.host.data_dir.join("host.key");
     if key_file.exists() && HostKey::load_or_create(&key_file)?.public().as_bytes() == &known.value.public_key {
-        return Ok(Finding::ok(HOST, format!("{name} is {}", known.value.id)));
+        let Some(status) = status else { return Ok(vec![Finding::ok(HOST, format!("{name} is {id}"))]) };
+        if status.instance.is_some_and(|holder| instance(&config.host.data_dir).is_ok_and(|own| own != holder)) {
+            let cause = format!("another machine that is alive runs as host {name} with this machine's key");
+            let fix = "if this disk is a copy: delete host.key in host.data_dir and join with a new token";
+            return Ok(vec![Finding::fail(HOST, cause, fix).coded(ProblemCode::ClonedHost)]);
+        }
+        let host = services.host_row(&Act::of(Actor::Shell("doctor")), id).await?;
+        let server =
+            |of: ServerId| host.daemons.iter().find(|daemon| daemon.server_id == of).map(|daemon| &daemon.name);
+        let problems = host.host.value.problems.iter();
+        let mut findings = vec![Finding::ok(HOST, format!("{name} is {id}, and running"))];
+        findings.extend(problems.map(|problem| Finding::reported(problem, problem.server_id.and_then(server))));
+        return Ok(findings);
     }
-    let id = known.value.id;
-    let status = database.store.host_statuses(Some(&[id])).await?;
-    if status.get(&id).is_some_and(|status| status.online) {
+    if status.is_some() {
         let cause = format!("another machine runs as host {name}");
-        return Ok(Finding::fail(HOST, cause, "give this one another host.name"));
+        return Ok(vec![Finding::fail(HOST, cause, "give this one another host.name")]);
     }
     let cause = format!("host {name} is known with another key, and silent");
     let fix = if config.needs_master_key() {
@@ -225,7 +241,7 @@ async fn host(config: &Config, database: &Database) -> anyhow::Result<Finding> {
     } else {
         "remove that host, or give this machine another host.name"
     };
-    Ok(Finding::warn(HOST, cause, fix))
+    Ok(vec![Finding::warn(HOST, cause, fix)])
 }
 
 /// The servers that run here or are to: their ports, and what is likely a mistake in their settings.

@@ -4,6 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::domain::{
+    problem::{Problem, ProblemCode},
+    text::Name,
+};
+
 /// How a check went, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,11 +31,28 @@ impl Verdict {
     }
 }
 
+const REPORTED: &str = "reported";
+
+/// The kind of problem that a check is about.
+fn code_of(check: &str) -> Option<ProblemCode> {
+    match check {
+        "openvpn" | "tun" | "privileges" | "nftables" => Some(ProblemCode::Vpn),
+        "forwarding" => Some(ProblemCode::Forwarding),
+        "clock" => Some(ProblemCode::Clock),
+        "database" => Some(ProblemCode::Mongo),
+        // What parts of a host and this program look at alike has one word.
+        other => ProblemCode::ALL.iter().find(|code| code.as_str() == other).copied(),
+    }
+}
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(in crate::commands) struct Finding {
     /// What was looked at; a word that does not change.
     pub check: &'static str,
+    /// What hosts, health pages and the API call a problem of this kind, where they know it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<ProblemCode>,
     /// How it went.
     pub result: Verdict,
     /// What was found, where it is in order.
@@ -44,7 +66,7 @@ pub(in crate::commands) struct Finding {
 impl Finding {
     /// It is in order.
     pub(in crate::commands) fn ok(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Ok, detail: Some(detail.into()), cause: None, fix: None }
+        Self { check, code: code_of(check), result: Verdict::Ok, detail: Some(detail.into()), cause: None, fix: None }
     }
 
     /// It works, but.
@@ -54,7 +76,36 @@ impl Finding {
 
     /// It does not work.
     pub(in crate::commands) fn fail(check: &'static str, cause: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, result: Verdict::Fail, detail: None, cause: Some(cause.into()), fix: Some(fix.into()) }
+        Self {
+            check,
+            code: code_of(check),
+            result: Verdict::Fail,
+            detail: None,
+            cause: Some(cause.into()),
+            fix: Some(fix.into()),
+        }
+    }
+
+    /// What a running host says is wrong with it; the words hold what helps.
+    pub(in crate::commands) fn reported(problem: &Problem, server: Option<&Name>) -> Self {
+        let cause = match server {
+            Some(server) => format!("server {server}: {}", problem.detail),
+            None => problem.detail.clone(),
+        };
+        let found = Self::fail(REPORTED, cause, "");
+        let result = if problem.code.is_grave() { Verdict::Fail } else { Verdict::Warn };
+        Self { code: Some(problem.code), result, fix: None, ..found }
+    }
+
+    /// The same as one of a kind that its check alone does not tell.
+    #[must_use]
+    pub(in crate::commands) fn coded(self, code: ProblemCode) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// Whether the running host says so, rather than this program.
+    pub(super) fn is_reported(&self) -> bool {
+        self.check == REPORTED
     }
 
     /// It does not work, in a sentence of ours: what is wrong, then after a semicolon or colon what to do.

@@ -45,6 +45,14 @@ async fn look(machine: &Machine, config: &Config) -> Vec<Finding> {
     let mut findings = vec![configuration(machine, config)];
     findings.extend(machine::look(config).await);
     findings.extend(cluster::look(config).await);
+    told_once(findings)
+}
+
+/// What the running host reports is left out where this program has found the same itself.
+fn told_once(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let found = findings.iter().filter(|finding| finding.result != Verdict::Ok && !finding.is_reported());
+    let found: Vec<_> = found.filter_map(|finding| finding.code).collect();
+    findings.retain(|finding| !finding.is_reported() || finding.code.is_none_or(|code| !found.contains(&code)));
     findings
 }
 
@@ -69,5 +77,38 @@ fn summary(findings: &[Finding]) -> String {
     match (count(Verdict::Fail), count(Verdict::Warn)) {
         (0, 0) => format!("all {} checks are ok", findings.len()),
         (failed, warned) => format!("{failed} failed, {warned} with a warning, {} ok", count(Verdict::Ok)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::problem::{Problem, ProblemCode};
+
+    #[test]
+    fn what_the_host_reports_is_told_unless_it_was_found_here_too() {
+        let reported = |code| {
+            let detail = "it says so".to_owned();
+            Finding::reported(&Problem { code, server_id: None, detail, since: Timestamp::UNIX_EPOCH }, None)
+        };
+        let findings = vec![
+            Finding::warn("clock", "it is off", "set it"),
+            Finding::ok("forwarding", "on"),
+            reported(ProblemCode::Clock),
+            reported(ProblemCode::Forwarding),
+            reported(ProblemCode::DaemonFailed),
+        ];
+        let told: Vec<_> = told_once(findings).iter().map(|it| (it.is_reported(), it.code, it.result)).collect();
+        assert_eq!(
+            told,
+            [
+                (false, Some(ProblemCode::Clock), Verdict::Warn),
+                (false, Some(ProblemCode::Forwarding), Verdict::Ok),
+                (true, Some(ProblemCode::Forwarding), Verdict::Fail),
+                (true, Some(ProblemCode::DaemonFailed), Verdict::Warn),
+            ]
+        );
     }
 }

@@ -33,6 +33,9 @@ use crate::{
 /// A database that needs longer for one attempt is as good as away.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Between two attempts to be a host that another machine is.
+const KNOCK: Duration = Duration::from_secs(2);
+
 /// How long what a removed host runs may take to end.
 const CLEARING: Duration = Duration::from_secs(20);
 
@@ -161,7 +164,7 @@ impl BringUp {
         for sentence in &missing {
             tracing::warn!(event = "vpn.missing", missing = sentence, "this machine cannot run VPN daemons");
         }
-        self.status.lacks(missing);
+        self.status.lacks(&missing);
     }
 
     /// Starts the daemons, unless they were started from memory already.
@@ -182,7 +185,7 @@ impl BringUp {
 
     async fn until_it_works(&self) -> anyhow::Result<HostId> {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let mut told = false;
+        let (mut told, mut refused) = (false, false);
         loop {
             let attempt = tokio::time::timeout(PATIENCE, self.attempt()).await;
             match attempt.unwrap_or_else(|_elapsed| Err(StoreError::from(Outage::Deadline(PATIENCE)).into())) {
@@ -199,6 +202,13 @@ impl BringUp {
                     }
                     let pause = backoff.pause(u32::from_be_bytes(random::bytes()));
                     tokio::time::sleep(pause).await;
+                }
+                Err(error) if is_cloned(&error) => {
+                    if !refused {
+                        tracing::error!(event = "host.cloned", "{error:#}");
+                    }
+                    refused = true;
+                    tokio::time::sleep(KNOCK).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -237,6 +247,11 @@ impl BringUp {
             self.start_daemons(remembered.host_id);
         }
     }
+}
+
+/// Whether another machine is this host: once that one is silent, this one takes its place.
+fn is_cloned(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref::<ServiceError>(), Some(ServiceError::Cloned(_))))
 }
 
 fn is_passing(error: &anyhow::Error) -> bool {

@@ -21,7 +21,10 @@ use crate::{
     config::{Config, ListenerConfig},
     domain::{clock::ClusterClock, login::Surface},
     keys::{host::HostKey, master::MasterKey},
-    runtime::lifecycle::{Ending, Lifecycle},
+    runtime::{
+        instance::instance,
+        lifecycle::{Ending, Lifecycle},
+    },
     services::{Services, admission::Admission, hosts::HostFacts, memory::Memory},
     store::{Bus, BusSettings},
     telemetry::Logs,
@@ -82,6 +85,7 @@ async fn start(
     let bus = Bus::start(&database.store, &BusSettings::default(), tasks, stop);
     let services = Services::new(database.store.clone(), bus.emitter(), Arc::new(ClusterClock::default()), master_key);
     services.set_bus(bus.clone());
+    services.set_instance(&instance(&config.host.data_dir)?);
     for (surface, listener) in [(Surface::Portal, &config.public), (Surface::Console, &config.admin)] {
         if let Some(url) = &listener.url {
             services.set_url(surface, url);

@@ -1,30 +1,33 @@
 //! The state of this process, for its health pages and its metrics.
 
-use std::{
-    collections::BTreeMap,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::OnceLock, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     daemon::DaemonsHandle,
-    domain::{drain::Drain, ids::HostId, profile::ProfileState},
+    domain::{
+        drain::Drain,
+        ids::HostId,
+        problem::{Problem, ProblemCode},
+        profile::ProfileState,
+        server::DaemonState,
+    },
     metrics::{
         Metrics,
         catalogue::{
-            BUILD_INFO, BUS_LAG, CERT_EXPIRY, HOST_STATE, MONGO_UP, PROFILES, SNAPSHOT_AGE, SNAPSHOT_REVISION,
+            BUILD_INFO, BUS_LAG, CERT_EXPIRY, HOST_PROBLEMS, HOST_STATE, MONGO_UP, PROFILES, SNAPSHOT_AGE,
+            SNAPSHOT_REVISION,
         },
     },
-    services::{Services, admission::Admission},
+    services::{
+        Services,
+        admission::{Admission, STALE},
+    },
     store::{Bus, Store},
     telemetry::{COMMIT, VERSION},
     web::{Check, CheckState, StatusSource},
 };
-
-/// A snapshot that has not been confirmed for this long is told of.
-const STALE: Duration = Duration::from_secs(15);
 
 /// The states of a process, as metrics name them.
 const STATES: [&str; 4] = ["starting", "online", "draining", "stopping"];
@@ -39,7 +42,6 @@ pub(super) struct Status {
     ready: OnceLock<Instant>,
     host: OnceLock<HostId>,
     daemons: OnceLock<DaemonsHandle>,
-    missing: OnceLock<Vec<String>>,
 }
 
 impl Status {
@@ -60,7 +62,6 @@ impl Status {
             ready: OnceLock::new(),
             host: OnceLock::new(),
             daemons: OnceLock::new(),
-            missing: OnceLock::new(),
         }
     }
 
@@ -71,8 +72,9 @@ impl Status {
     }
 
     /// What this machine lacks for daemons.
-    pub(super) fn lacks(&self, missing: Vec<String>) {
-        drop(self.missing.set(missing));
+    pub(super) fn lacks(&self, missing: &[String]) {
+        let detail = Some(missing.join("; ")).filter(|missing| !missing.is_empty());
+        self.services.problems().set(ProblemCode::Vpn, None, detail, self.services.now());
     }
 
     /// How many sessions this host carries.
@@ -119,10 +121,29 @@ impl Status {
         }
     }
 
+    /// What is wrong with this host: what its parts found, and daemons that failed for whatever other reason.
+    fn problems(&self) -> Vec<Problem> {
+        let mut known = self.services.problems().list();
+        let daemons = self.daemons.get().map(DaemonsHandle::statuses).unwrap_or_default();
+        for daemon in daemons.into_iter().filter(|daemon| daemon.state == DaemonState::Failed) {
+            let server_id = Some(daemon.key.server_id);
+            if !known.iter().any(|problem| problem.code.is_about_a_daemon() && problem.server_id == server_id) {
+                let detail = daemon.detail.unwrap_or_else(|| "the daemon does not run".to_owned());
+                let since = self.services.now();
+                known.push(Problem { code: ProblemCode::DaemonFailed, server_id, detail, since });
+            }
+        }
+        known
+    }
+
     /// Whether new traffic should go elsewhere.
     fn in_service(&self) -> Check {
         if self.stop.is_cancelled() {
             return Check::new("in_service", CheckState::Failed).because("this process is ending");
+        }
+        if self.services.is_displaced() {
+            let why = "another machine with this host's key took its place: newcomers are sent to other hosts";
+            return Check::new("in_service", CheckState::Failed).because(why);
         }
         let Some(drain) = self.drain() else { return Check::new("in_service", CheckState::Ok) };
         let since = self.services.now().duration_since(drain.started_at).unsigned_abs();
@@ -150,6 +171,12 @@ impl Status {
     }
 }
 
+/// Whether a check of the health pages is what this process's parts found: the database and the snapshot are looked at
+/// when somebody asks, and a host that answers can be heard of.
+fn is_told_by_problems(code: ProblemCode) -> bool {
+    !matches!(code, ProblemCode::Mongo | ProblemCode::Snapshot | ProblemCode::Report | ProblemCode::Offline)
+}
+
 impl StatusSource for Status {
     fn is_started(&self) -> bool {
         self.ready.get().is_some()
@@ -160,10 +187,6 @@ impl StatusSource for Status {
             Some(since) => Check::new("started", CheckState::Ok).aged(since.elapsed()),
             None => Check::new("started", CheckState::Failed).because("still starting"),
         };
-        let vpn = match self.missing.get().map(|missing| missing.join("; ")).filter(|missing| !missing.is_empty()) {
-            Some(missing) => Check::new("vpn", CheckState::Degraded).because(&missing),
-            None => Check::new("vpn", CheckState::Ok),
-        };
         let writable = match self.admission.paused() {
             Some(_) => {
                 let why = "paused for a move of the database: `postern resume`";
@@ -171,7 +194,13 @@ impl StatusSource for Status {
             }
             None => Check::new("writable", CheckState::Ok),
         };
-        vec![started, self.in_service(), self.mongo(), writable, self.snapshot(), vpn]
+        let mut checks = vec![started, self.in_service(), self.mongo(), writable, self.snapshot()];
+        let (known, now) = (self.problems(), self.services.now());
+        checks.extend(ProblemCode::ALL.iter().filter(|code| is_told_by_problems(**code)).map(|code| {
+            let mine = known.iter().filter(|problem| problem.code == *code);
+            Check::of(*code, mine.cloned().collect(), now)
+        }));
+        checks
     }
 
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]
@@ -179,6 +208,12 @@ impl StatusSource for Status {
         now.set(&BUILD_INFO, [VERSION, COMMIT], 1.0);
         for state in STATES {
             now.set(&HOST_STATE, [state], f64::from(u8::from(state == self.state())));
+        }
+        for check in self.checks() {
+            if let Some(code) = ProblemCode::ALL.iter().find(|code| code.as_str() == check.name) {
+                let count = check.problems.len().max(usize::from(check.state != CheckState::Ok));
+                now.set(&HOST_PROBLEMS, [code.as_str()], count as f64);
+            }
         }
         now.set(&MONGO_UP, [], f64::from(u8::from(self.store.without_primary().is_none())));
         if let Some(lag) = self.bus.counters().lag() {

@@ -13,7 +13,12 @@ use jiff::Timestamp;
 use super::{links::Link, live::Topic};
 use crate::{
     domain::{login::Surface, role::Permission},
-    services::{Act, Services, health::ClusterHealth, logins::Admin, pause::PauseFacts},
+    services::{
+        Act, Services,
+        health::{ClusterHealth, HostCount},
+        logins::Admin,
+        pause::PauseFacts,
+    },
     web::{
         cookies::Cookie,
         page::{Account, Chrome, Flash, go, set_cookie, show, site_of},
@@ -131,14 +136,18 @@ pub(super) fn account(admin: &Admin) -> Account {
 fn cluster(health: ClusterHealth) -> Chip {
     match health.hosts {
         None => Chip::new(Tone::Bad, Icon::Cross, "The database is away"),
-        Some(hosts) if hosts.total == 0 => Chip::new(Tone::Calm, Icon::Ring, "No host yet"),
-        Some(hosts) if hosts.online == hosts.total => {
-            let noun = if hosts.total == 1 { "host" } else { "hosts" };
-            Chip::new(Tone::Good, Icon::Check, format!("{} {noun} online", hosts.total))
+        Some(hosts) if hosts.total() == 0 => Chip::new(Tone::Calm, Icon::Ring, "No host yet"),
+        Some(hosts) if hosts.well == hosts.total() => {
+            let noun = if hosts.total() == 1 { "host" } else { "hosts" };
+            Chip::new(Tone::Good, Icon::Check, format!("{} {noun} online", hosts.total()))
         }
         Some(hosts) => {
-            let tone = if hosts.online == 0 { Tone::Bad } else { Tone::Warn };
-            Chip::new(tone, Icon::Alert, format!("{} of {} hosts online", hosts.online, hosts.total))
+            let text = format!("{} of {} hosts ready", hosts.well, hosts.total());
+            match hosts {
+                HostCount { well: 0, .. } => Chip::new(Tone::Bad, Icon::Alert, text),
+                HostCount { ill: 0, offline: 0, .. } => Chip::new(Tone::Info, Icon::Next, text),
+                _ => Chip::new(Tone::Warn, Icon::Alert, text),
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     links::Link,
     live::Topic,
     preview::CutOffList,
+    problems::{ProblemLine, problem_chip},
     sessions::{Chosen, Row as SessionLine},
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
         Revision,
         host::HostState,
         ids::{HostId, ServerId},
+        problem::{Problem as HostProblem, ProblemCode},
         role::Permission,
         server::DaemonState,
     },
@@ -75,13 +77,6 @@ fn daemon_chip(daemon: &HostDaemon) -> Chip {
     }
 }
 
-/// What another host saw of a daemon that it did not reach.
-pub(super) fn unreached(seen: &Reached) -> String {
-    let Reached { name, protocol, port, .. } = seen;
-    let detail = seen.detail.as_deref().unwrap_or("no answer");
-    format!("{name} sees {detail} at {} port {}", protocol.as_str(), port.get())
-}
-
 /// The list.
 #[derive(Template)]
 #[template(path = "admin/hosts.html")]
@@ -101,12 +96,27 @@ pub(super) struct Row {
     pub(super) link: Link,
     pub(super) name: String,
     pub(super) chip: Chip,
+    /// How many things are wrong with it.
+    pub(super) problems: Option<Chip>,
+    /// Which.
+    pub(super) wrong: String,
     pub(super) servers: String,
     pub(super) sessions: u64,
     pub(super) version: String,
     /// Whether others run a newer release.
     pub(super) is_behind: bool,
     pub(super) seen: Option<When>,
+}
+
+/// The kinds of things that are wrong with a host that is heard of, each once.
+fn kinds(problems: &[HostProblem]) -> String {
+    let mut titles: Vec<&str> = Vec::new();
+    for problem in problems.iter().filter(|problem| problem.code != ProblemCode::Offline) {
+        if !titles.contains(&problem.code.title()) {
+            titles.push(problem.code.title());
+        }
+    }
+    titles.join(", ")
 }
 
 /// A machine that was invited and has not come.
@@ -133,6 +143,8 @@ impl<'a> Hosts<'a> {
                 link: Link::to(&host.id),
                 name: host.name.to_string(),
                 chip: state_chip(host.state),
+                problems: problem_chip(&host.problems),
+                wrong: kinds(&host.problems),
                 servers: daemons.iter().map(|daemon| daemon.name.to_string()).collect::<Vec<_>>().join(", "),
                 sessions: host.sessions,
                 is_behind: host.state != HostState::Offline && newest.is_some_and(|newest| newest != version),
@@ -198,9 +210,10 @@ pub(super) async fn export<K: FileKind>(
             json!(host.sessions),
             json!(host.version),
             json!(host.last_seen_at),
+            json!(host.problems.iter().map(|problem| problem.code).collect::<Vec<_>>()),
         ]
     };
-    let columns = ["name", "state", "addresses", "servers", "sessions", "release", "last_seen_at"];
+    let columns = ["name", "state", "addresses", "servers", "sessions", "release", "last_seen_at", "problems"];
     Sheet { name: "hosts", columns, rows: all.found.into_iter().map(row).collect() }.file::<K>()
 }
 
@@ -216,6 +229,8 @@ pub(super) struct HostPage<'a> {
     /// What stands in the form.
     pub(super) name: String,
     pub(super) chip: Chip,
+    /// What is wrong with it, while it is heard of.
+    pub(super) problems: Vec<ProblemLine>,
     pub(super) addresses: String,
     pub(super) roles: String,
     pub(super) version: String,
@@ -342,6 +357,10 @@ impl<'a> HostPage<'a> {
         let (has_more, carried) = (carried.next.is_some(), carried.items.into_iter());
         let (is_heard, runs_servers) = (row.is_heard(), row.runs_servers());
         let host = row.host.value;
+        let name = |server| row.daemons.iter().find(|daemon| daemon.server_id == server).map(|daemon| &daemon.name);
+        let known: Vec<HostProblem> =
+            host.problems.iter().filter(|problem| problem.code != ProblemCode::Offline).cloned().collect();
+        let problems = ProblemLine::all(&known, desk.now, name);
         let line = |daemon: HostDaemon| DaemonLine {
             id: daemon.server_id,
             link: Link::to(&daemon.server_id),
@@ -363,6 +382,7 @@ impl<'a> HostPage<'a> {
             title: host.name.to_string(),
             name: host.name.to_string(),
             chip: state_chip(host.state),
+            problems,
             addresses: addresses.join(", "),
             roles: roles.join(", "),
             others: (is_heard && !others.is_empty()).then(|| others.join(", ")),

@@ -59,6 +59,7 @@ mod organizations;
 mod overview;
 mod owner_link;
 mod preview;
+mod problems;
 pub(super) mod samples;
 mod samples_evidence;
 mod samples_hosts;

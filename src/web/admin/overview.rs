@@ -1,20 +1,27 @@
 //! The first page: the cluster at one look. Each part leads to where more is to be seen, as soon as there is such a page.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::{extract::State, response::Response};
 
 use super::{
     chart::{SessionChart, TrafficChart},
     desk::Desk,
-    hosts::unreached,
     links::Link,
     live::Topic,
+    problems::ProblemLine,
 };
 use crate::{
-    domain::{authority::AuthorityKind, role::Permission},
+    domain::{
+        authority::AuthorityKind,
+        ids::{HostId, ServerId},
+        role::Permission,
+        text::{HostName, Name},
+    },
     services::{
         Services,
-        overview::{Expiring, Expiry, IllHost, Overview, Trouble},
+        overview::{Expiring, Expiry, IllHost, Overview},
         setup::Step,
     },
     web::{
@@ -27,6 +34,9 @@ use crate::{
 /// Something that ends within so many seconds is worth a look.
 const SOON: i64 = 30 * 86_400;
 
+/// So many problems of one host are shown; its page has all.
+const SHOWN: usize = 3;
+
 /// The page.
 #[derive(Template)]
 #[template(path = "admin/overview.html")]
@@ -36,6 +46,8 @@ pub(super) struct OverviewPage<'a> {
     hosts: usize,
     ready: usize,
     ill: Vec<IllRow>,
+    /// Those that were taken out of service on purpose.
+    draining: Vec<HostLink>,
     profiles: u64,
     outdated: u64,
     expiring: Vec<ExpiryRow>,
@@ -47,12 +59,18 @@ pub(super) struct OverviewPage<'a> {
     setup: Option<(usize, usize)>,
 }
 
-/// A host that is ill.
-struct IllRow {
+/// A host, with the way to its page for whoever has such a page.
+struct HostLink {
     link: Option<Link>,
     name: String,
-    what: String,
-    since: Option<When>,
+}
+
+/// A host that is ill.
+struct IllRow {
+    host: HostLink,
+    problems: Vec<ProblemLine>,
+    /// How many more there are than are shown.
+    more: usize,
 }
 
 /// Something that ends.
@@ -70,7 +88,10 @@ impl<'a> OverviewPage<'a> {
         let Overview {
             sessions,
             hosts,
+            ready,
             ill,
+            draining,
+            servers,
             profiles,
             outdated,
             expiring,
@@ -85,8 +106,9 @@ impl<'a> OverviewPage<'a> {
             desk,
             sessions,
             hosts,
-            ready: hosts.saturating_sub(ill.len()),
-            ill: ill.into_iter().map(|ill| ill_row(desk, ill)).collect(),
+            ready,
+            ill: ill.iter().map(|ill| ill_row(desk, ill, &servers)).collect(),
+            draining: draining.into_iter().map(|(id, name)| host_link(desk, id, &name)).collect(),
             profiles,
             outdated,
             expiring: expiring.into_iter().map(|expiry| expiry_row(desk, expiry)).collect(),
@@ -106,9 +128,10 @@ impl<'a> OverviewPage<'a> {
     fn health(&self) -> Chip {
         match (self.hosts, self.ill.len()) {
             (0, _) => Chip::new(Tone::Calm, Icon::Ring, "No host yet"),
-            (_, 0) => Chip::new(Tone::Good, Icon::Check, "All are well"),
-            (_, 1) => Chip::new(Tone::Bad, Icon::Alert, "One is ill"),
-            (_, ill) => Chip::new(Tone::Bad, Icon::Alert, format!("{ill} are ill")),
+            (_, 0) if self.draining.is_empty() => Chip::new(Tone::Good, Icon::Check, "All are well"),
+            (_, 0) => Chip::new(Tone::Info, Icon::Next, "The others are out of service on purpose"),
+            (_, 1) => Chip::new(Tone::Bad, Icon::Alert, "1 needs attention"),
+            (_, ill) => Chip::new(Tone::Bad, Icon::Alert, format!("{ill} need attention")),
         }
     }
 
@@ -121,18 +144,17 @@ impl<'a> OverviewPage<'a> {
     }
 }
 
-fn ill_row(desk: &Desk, ill: IllHost) -> IllRow {
-    let IllHost { id, name, trouble } = ill;
-    let link = desk.leads_to("/hosts").then(|| Link::to(&id));
-    let (what, since) = match trouble {
-        Trouble::Silent(Some(at)) => ("was last heard of".to_owned(), Some(When::new(at, desk.now))),
-        Trouble::Silent(None) => ("was never heard of".to_owned(), None),
-        Trouble::Stopped(at) => ("was stopped".to_owned(), at.map(|at| When::new(at, desk.now))),
-        Trouble::Failed(Some(why)) => (format!("does not run a server: {why}"), None),
-        Trouble::Unreached(seen) => (format!("cannot be reached by clients: {}", unreached(&seen)), None),
-        Trouble::Failed(None) => ("does not run a server that it is to run".to_owned(), None),
-    };
-    IllRow { link, name: name.to_string(), what, since }
+fn host_link(desk: &Desk, id: HostId, name: &HostName) -> HostLink {
+    HostLink { link: desk.leads_to("/hosts").then(|| Link::to(&id)), name: name.to_string() }
+}
+
+fn ill_row(desk: &Desk, ill: &IllHost, servers: &HashMap<ServerId, Name>) -> IllRow {
+    let shown = ill.problems.get(..SHOWN).unwrap_or(&ill.problems);
+    IllRow {
+        host: host_link(desk, ill.id, &ill.name),
+        problems: ProblemLine::all(shown, desk.now, |server| servers.get(&server)),
+        more: ill.problems.len().saturating_sub(SHOWN),
+    }
 }
 
 fn expiry_row(desk: &Desk, expiry: Expiry) -> ExpiryRow {

@@ -89,7 +89,7 @@ impl Book {
         let site = Site::new(Surface::Console, None, (Ipv4Addr::LOCALHOST, 9443).into(), false);
         let admin = self.admin(role);
         let chrome = Chrome::on(Surface::Console, &facts(self.company), Some(account(&admin)), None);
-        let health = ClusterHealth { hosts: Some(HostCount { online: 3, total: 3 }), database: true };
+        let health = ClusterHealth { hosts: Some(HostCount { well: 3, ..HostCount::default() }), database: true };
         Desk::new(Arc::new(site), admin, chrome, path, now()).with_health(health)
     }
 

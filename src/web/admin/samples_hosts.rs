@@ -20,6 +20,7 @@ use crate::{
         host::{HostState, ProcessRole},
         ids::{HostId, JoinTokenId, ProfileId, ServerId, UserId},
         join::{DatabaseUser, MachineCheck},
+        problem::{Problem, ProblemCode},
         role::Role,
         server::{DaemonState, Protocol},
         text::HostName,
@@ -51,7 +52,43 @@ fn host(number: u128, state: HostState) -> HostView {
         roles: BTreeSet::from([ProcessRole::Vpn, ProcessRole::Console]),
         sessions: if state == HostState::Offline { 0 } else { 40 + u64::try_from(number).unwrap_or(0) },
         drain: None,
+        problems: Vec::new(),
     }
+}
+
+/// Something that is wrong with a host.
+pub(super) fn problem(code: ProblemCode, server: Option<u128>, detail: &str, hours: i64) -> Problem {
+    Problem { code, server_id: server.map(id::<ServerId>), detail: detail.to_owned(), since: ago(hours) }
+}
+
+/// What is wrong with a host that has everything.
+fn all_problems() -> Vec<Problem> {
+    vec![
+        problem(
+            ProblemCode::Firewall,
+            None,
+            "Postern's firewall table was gone 3 times within an hour; it is made anew each time: look for what flushes it",
+            1,
+        ),
+        problem(
+            ProblemCode::DaemonHung,
+            Some(1),
+            "openvpn has not answered on its management socket for 15 s; it is being restarted",
+            0,
+        ),
+        problem(
+            ProblemCode::DaemonFailed,
+            Some(2),
+            "another program listens on this port (openvpn: TCP/UDP: Socket bind failed on local address)",
+            3,
+        ),
+        problem(
+            ProblemCode::ClonedHost,
+            None,
+            "another machine with this host's key tries to be this host and is refused, because somebody started a copy of this disk: stop that machine, delete host.key in its host.data_dir and let it join with a new token",
+            30,
+        ),
+    ]
 }
 
 fn drain(state: DrainState, moved: u64, remaining: u64) -> DrainView {
@@ -197,7 +234,7 @@ fn lists(book: &mut Book) {
         let draining = HostView { drain: Some(drain(DrainState::Moving, 12, 29)), ..host(3, HostState::Draining) };
         vec![
             row(host(1, HostState::Online), book.name),
-            row(host(2, HostState::Online), "Laboratory"),
+            row(HostView { problems: all_problems(), ..host(2, HostState::Online) }, "Laboratory"),
             row(draining, "Laboratory"),
             HostRow { daemons: Vec::new(), ..row(host(4, HostState::Offline), "Laboratory") },
             HostRow { daemons: Vec::new(), ..row(host(6, HostState::Offline), "Laboratory") },
@@ -219,6 +256,8 @@ fn pages(book: &mut Book) {
     desk.live = TOPICS;
     let online = host(2, HostState::Online);
     book.add("host", &HostPage::new(&desk, found(book, online.clone(), &desk)));
+    let ill = HostView { problems: all_problems(), ..online.clone() };
+    book.add("host-ill", &HostPage::new(&desk, found(book, ill, &desk)));
     let mut shut = found(book, online.clone(), &desk);
     for daemon in shut.row.daemons.iter_mut().take(1) {
         daemon.reached = Some(seen(Some(SILENT)));

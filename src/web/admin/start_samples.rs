@@ -1,22 +1,26 @@
 //! The overview and the set-up in every state.
 
+use jiff::Timestamp;
+
 use super::{
     chart,
     fields::{FieldError, Fields},
     live::Topic,
     overview::OverviewPage,
     samples::Book,
+    samples_hosts::problem,
     setup::SetupPage,
 };
 use crate::{
     domain::{
         authority::AuthorityKind,
-        ids::{HostId, Id as _, OrganizationId},
+        ids::{HostId, Id as _, OrganizationId, ServerId},
+        problem::{Problem, ProblemCode},
         role::Role,
         usage::Usage,
     },
     services::{
-        overview::{Expiring, Expiry, IllHost, Overview, Trouble},
+        overview::{Expiring, Expiry, IllHost, Overview},
         setup::Setup,
     },
     web::portal::{
@@ -45,7 +49,10 @@ impl Book {
         Overview {
             sessions: 128,
             hosts: 4,
+            ready: 4,
             ill: Vec::new(),
+            draining: Vec::new(),
+            servers: [(id::<ServerId>(2), text("Laboratory"))].into(),
             profiles: 412,
             outdated: 0,
             expiring: vec![Expiry { what: Expiring::Authority(AuthorityKind::Server), at: ago(-24 * 3000) }],
@@ -63,16 +70,32 @@ impl Book {
         let mut desk = self.desk("/");
         desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
         self.add("overview", &OverviewPage::new(&desk, self.well()));
-        let ill = |number, name: &str, trouble| IllHost { id: id::<HostId>(number), name: text(name), trouble };
-        let failed = Some("port 1194/udp is taken by another program".to_owned());
+        let ill = |number, name: &str, problems| IllHost { id: id::<HostId>(number), name: text(name), problems };
+        let unreached = "vpn-1 sees no answer within 3 s at 203.0.113.10, udp port 1194: look for a security group, a \
+                         firewall or a route in front of this host";
+        let never = Problem {
+            since: Timestamp::UNIX_EPOCH,
+            ..problem(ProblemCode::Offline, None, "vpn-4 has never been heard of", 0)
+        };
+        let several = vec![
+            problem(ProblemCode::Forwarding, None, "net.ipv4.ip_forward is 0 and cannot be switched on", 0),
+            problem(ProblemCode::DaemonFailed, Some(2), "port 1194/udp is taken by another program", 3),
+            problem(ProblemCode::Clock, None, "this machine's clock is 8.0 s ahead of the database's", 9),
+            problem(ProblemCode::OpenvpnVersion, None, "openvpn 2.6.3 has a known hole", 9),
+        ];
+        let drained = Overview { hosts: 2, ready: 1, draining: vec![(id::<HostId>(2), text("vpn-2"))], ..self.well() };
+        self.add("overview-drained", &OverviewPage::new(&desk, drained));
         let troubled = Overview {
             sessions: 1,
+            hosts: 7,
+            ready: 1,
+            draining: vec![(id::<HostId>(7), text("vpn-7"))],
             ill: vec![
-                ill(1, "vpn-2", Trouble::Silent(Some(ago(3)))),
-                ill(2, "vpn-3", Trouble::Failed(failed)),
-                ill(3, "vpn-4", Trouble::Silent(None)),
-                ill(4, "vpn-5", Trouble::Unreached(super::samples_hosts::seen(Some("no answer within 3 s")))),
-                ill(5, "vpn-6", Trouble::Stopped(Some(ago(26)))),
+                ill(1, "vpn-2", vec![problem(ProblemCode::Offline, None, "vpn-2 has not been heard of", 3)]),
+                ill(2, "vpn-3", several),
+                ill(3, "vpn-4", vec![never]),
+                ill(4, "vpn-5", vec![problem(ProblemCode::DaemonUnreached, Some(2), unreached, 1)]),
+                ill(5, "vpn-6", vec![problem(ProblemCode::Offline, None, "vpn-6 was stopped", 26)]),
             ],
             outdated: 57,
             expiring: vec![
@@ -88,6 +111,7 @@ impl Book {
         let fresh = Overview {
             sessions: 0,
             hosts: 0,
+            ready: 0,
             profiles: 0,
             expiring: Vec::new(),
             usage: Usage::of(&[], 24, now()),

@@ -363,10 +363,22 @@ impl Book {
             self.add(&format!("help-{}", guide.slug), &HelpGuide { chrome: self.inside("/help"), guide });
         }
         for (name, health, away) in [
-            ("status", ClusterHealth { hosts: Some(HostCount { online: 3, total: 3 }), database: true }, false),
-            ("status-amiss", ClusterHealth { hosts: Some(HostCount { online: 2, total: 3 }), database: true }, true),
+            (
+                "status",
+                ClusterHealth { hosts: Some(HostCount { well: 3, ..HostCount::default() }), database: true },
+                false,
+            ),
+            (
+                "status-amiss",
+                ClusterHealth { hosts: Some(HostCount { well: 1, ill: 1, draining: 1, offline: 0 }), database: true },
+                true,
+            ),
             ("status-database-away", ClusterHealth { hosts: None, database: false }, false),
-            ("status-down", ClusterHealth { hosts: Some(HostCount { online: 0, total: 3 }), database: true }, false),
+            (
+                "status-down",
+                ClusterHealth { hosts: Some(HostCount { offline: 3, ..HostCount::default() }), database: true },
+                false,
+            ),
         ] {
             self.add(name, &Status::new(self.outside(), health, away, When::clock(now())));
         }

@@ -5,7 +5,10 @@ use axum::{extract::State, response::Response};
 
 use super::parts::{Chip, Icon, Tone, When};
 use crate::{
-    services::{Services, health::ClusterHealth},
+    services::{
+        Services,
+        health::{ClusterHealth, HostCount},
+    },
     web::page::{Chrome, Visit},
 };
 
@@ -24,20 +27,21 @@ pub(super) struct Status {
 impl Status {
     /// The page of `health` at a moment; `away` says that the identity provider is.
     pub(super) fn new(chrome: Chrome, health: ClusterHealth, away: bool, at: When) -> Self {
-        let hosts = health.hosts.map_or_else(
-            || "Unknown while the database is away. Connections that exist go on.".to_owned(),
-            |hosts| format!("{} of {} online", hosts.online, hosts.total),
-        );
-        let (online, total) = health.hosts.map_or((0, 0), |hosts| (hosts.online, hosts.total));
+        let count = health.hosts.unwrap_or_default();
         let overall = if !health.database {
             Chip::new(Tone::Warn, Icon::Alert, "Degraded: connections go on, changes have to wait")
-        } else if online == 0 {
+        } else if count.well + count.ill + count.draining == 0 {
             Chip::new(Tone::Bad, Icon::Cross, "No VPN host is online")
-        } else if online < total || away {
+        } else if count.well + count.ill == 0 {
+            Chip::new(Tone::Bad, Icon::Cross, "No VPN host is in service")
+        } else if count.ill + count.offline > 0 || away {
             Chip::new(Tone::Warn, Icon::Alert, "Working, with something amiss")
         } else {
             Chip::new(Tone::Good, Icon::Check, "Everything works")
         };
+        let hosts = health
+            .hosts
+            .map_or_else(|| "Unknown while the database is away. Connections that exist go on.".to_owned(), in_words);
         Self {
             chrome,
             overall,
@@ -53,8 +57,29 @@ impl Status {
     }
 }
 
+/// "2 of 3 ready, 1 out of service on purpose".
+fn in_words(count: HostCount) -> String {
+    let HostCount { well, ill, draining, offline } = count;
+    let others = [(ill, "with a problem"), (draining, "out of service on purpose"), (offline, "offline")];
+    let others = others.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}"));
+    let all = std::iter::once(format!("{well} of {} ready", count.total())).chain(others);
+    all.collect::<Vec<_>>().join(", ")
+}
+
 pub(super) async fn page(State(services): State<Services>, visit: Visit) -> Response {
     let health = services.cluster_health().await;
     let away = visit.facts.away_since.is_some();
     visit.show(&Status::new(visit.chrome.clone(), health, away, When::clock(visit.now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_is_counted_once_and_by_how_it_is() {
+        let all = HostCount { well: 2, ill: 1, draining: 1, offline: 3 };
+        assert_eq!(in_words(all), "2 of 7 ready, 1 with a problem, 1 out of service on purpose, 3 offline");
+        assert_eq!(in_words(HostCount { well: 2, ..HostCount::default() }), "2 of 2 ready");
+    }
 }
