@@ -96,6 +96,7 @@ install_packages() {
 
 # Adds to what is missing.
 missing_for_tests() {
+    has iptables-legacy || missing="$missing iptables"
     has chromium || missing="$missing chromium"
     has chromedriver || missing="$missing chromium-driver"
     has node || missing="$missing nodejs"

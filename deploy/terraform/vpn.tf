@@ -49,6 +49,8 @@ resource "aws_instance" "vpn" {
 
   metadata_options {
     http_tokens = "required"
+    # What a VPN client sends through this machine never reaches its credentials.
+    http_put_response_hop_limit = 1
   }
 
   root_block_device {

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::{conversation::Order, roster::Client};
 use crate::{
     domain::{
+        host_network::HostNetwork,
         ids::{HostId, ProfileId, ServerId, SessionId},
         look::Look,
         server::DaemonState,
@@ -76,12 +77,32 @@ struct State {
     takers: BTreeMap<ServerId, BTreeSet<HostId>>,
     /// What this host saw of others the last time it looked.
     looks: Vec<Look>,
+    /// The servers whose packets the firewall has under control.
+    protected: BTreeSet<ServerId>,
+    /// What keeps clients of a server from their networks although its daemon runs.
+    impaired: BTreeMap<ServerId, String>,
+    /// The networks that this machine needs for itself, and whether the cluster knows them.
+    networks: (Vec<HostNetwork>, bool),
     /// How many newcomers were turned away since the order of this moment to leave service.
     turned_away: Option<(Timestamp, u64)>,
     /// How often each dialogue with a daemon has turned.
     turns: BTreeMap<ServerId, u64>,
     /// The dialogues that do not turn any more.
     stuck: BTreeSet<ServerId>,
+}
+
+impl State {
+    /// A report as the cluster is to hear it: a daemon that runs and is of no use says why.
+    fn told(&self, report: &Report) -> Report {
+        let mut report = report.clone();
+        if let Report::Status(status) = &mut report
+            && matches!(status.state, DaemonState::Running | DaemonState::Draining)
+            && let Some(impaired) = self.impaired.get(&status.key.server_id)
+        {
+            status.detail.get_or_insert_with(|| impaired.clone());
+        }
+        report
+    }
 }
 
 impl Board {
@@ -116,16 +137,63 @@ impl Board {
 
     /// The reports that the cluster does not know yet.
     pub(super) fn unwritten(&self) -> Vec<Report> {
-        self.state().reports.values().filter(|(_, written)| !written).map(|(report, _)| report.clone()).collect()
+        let state = self.state();
+        state.reports.values().filter(|(_, written)| !written).map(|(report, _)| state.told(report)).collect()
+    }
+
+    /// Notes which networks this machine needs for itself.
+    pub(super) fn needs(&self, networks: &[HostNetwork]) {
+        let mut state = self.state();
+        if state.networks.0 != networks {
+            state.networks = (networks.to_vec(), false);
+            self.news.notify_one();
+        }
+    }
+
+    /// They, unless the cluster knows them.
+    pub(super) fn untold_networks(&self) -> Option<Vec<HostNetwork>> {
+        let state = self.state();
+        let (networks, told) = &state.networks;
+        (!told).then(|| networks.clone()).filter(|networks| !networks.is_empty())
+    }
+
+    /// Notes that the cluster knows them, unless they are others by now.
+    pub(super) fn told_networks(&self, networks: &[HostNetwork]) {
+        let mut state = self.state();
+        state.networks.1 |= state.networks.0 == networks;
+    }
+
+    /// Notes which servers' packets the firewall has under control.
+    pub(super) fn protect(&self, servers: BTreeSet<ServerId>) {
+        self.state().protected = servers;
+    }
+
+    /// Whether the clients of a server can reach what they may and nothing else.
+    pub(super) fn is_protected(&self, server: ServerId) -> bool {
+        self.state().protected.contains(&server)
+    }
+
+    /// Notes what keeps clients from their networks although the daemon runs, for each server that has that.
+    pub(super) fn impair(&self, impaired: impl IntoIterator<Item = (ServerId, String)>) {
+        let mut state = self.state();
+        let before = std::mem::replace(&mut state.impaired, impaired.into_iter().collect());
+        let State { reports, impaired, .. } = &mut *state;
+        let mut news = false;
+        for (_, (_, written)) in reports.iter_mut().filter(|(server, _)| before.get(server) != impaired.get(server)) {
+            *written = false;
+            news = true;
+        }
+        if news {
+            self.news.notify_one();
+        }
     }
 
     /// Notes that the cluster knows a report, unless there is a newer one.
     pub(super) fn written(&self, report: &Report) {
         let mut state = self.state();
         let server = report.key().server_id;
-        if let Some((known, written)) = state.reports.get_mut(&server)
-            && known == report
-        {
+        let is_newest = state.reports.get(&server).is_some_and(|(known, _)| state.told(known) == *report);
+        if let Some((_, written)) = state.reports.get_mut(&server).filter(|_| is_newest) {
             *written = true;
             if matches!(report, Report::Gone(_)) {
                 state.reports.remove(&server);
@@ -135,11 +203,12 @@ impl Board {
 
     /// How the daemons are.
     pub(super) fn statuses(&self) -> Vec<DaemonStatus> {
-        let status = |(report, _): &(Report, bool)| match report {
-            Report::Status(status) => Some(status.clone()),
+        let state = self.state();
+        let status = |(report, _): &(Report, bool)| match state.told(report) {
+            Report::Status(status) => Some(status),
             Report::Gone(_) => None,
         };
-        self.state().reports.values().filter_map(status).collect()
+        state.reports.values().filter_map(status).collect()
     }
 
     /// Notes that it is known which sessions a daemon carries.

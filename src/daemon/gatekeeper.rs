@@ -60,9 +60,13 @@ pub(super) fn answer(
 fn refusal(denial: Denial, dialect: Dialect, elsewhere: bool) -> Refusal {
     let text = words(denial);
     match denial {
-        Denial::HostLeaving | Denial::HeldUp if elsewhere => Refusal::elsewhere(dialect, text),
+        Denial::HostLeaving | Denial::HeldUp | Denial::HostUnprotected if elsewhere => {
+            Refusal::elsewhere(dialect, text)
+        }
         Denial::NoOtherHost => Refusal::later(dialect, LONG_PATIENCE, text),
-        Denial::HostLeaving | Denial::NotKnown | Denial::HeldUp => Refusal::later(dialect, PATIENCE, text),
+        Denial::HostLeaving | Denial::NotKnown | Denial::HeldUp | Denial::HostUnprotected => {
+            Refusal::later(dialect, PATIENCE, text)
+        }
         Denial::UnknownProfile
         | Denial::ProfileRevoked
         | Denial::ProfileExpired
@@ -193,6 +197,8 @@ mod tests {
             (Denial::HeldUp, &server, 1, peer(TWO, 990), Some(0)),
             (Denial::HeldUp, &server, 0, peer(TWO, 990), Some(5)),
             (Denial::HeldUp, &server, 1, peer("", 0), None),
+            (Denial::HostUnprotected, &server, 1, peer(TWO, 990), Some(0)),
+            (Denial::HostUnprotected, &server, 0, peer(TWO, 990), Some(5)),
             (Denial::NotKnown, &server, 1, peer(TWO, 990), Some(5)),
             (Denial::NotKnown, &server, 1, peer(THREE, 8094), Some(5)),
             (Denial::NotKnown, &server, 1, peer("", 0), None),

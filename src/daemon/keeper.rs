@@ -16,9 +16,9 @@ use super::{
     Here,
     board::Report,
     conversation::{Conversation, Order, Pause},
+    enforcement::Walls,
     keepsake::RosterFile,
     plan::{OwnKey, Plan, Run, plan, write_secrets},
-    supervisor::Walls,
     trouble,
 };
 use crate::{
@@ -180,6 +180,8 @@ impl Keeper {
         tokio::select! {
             () = self.here.stop.cancelled() => {}
             _ = self.snapshots.changed() => {}
+            // What was missing may be there now.
+            _ = self.walls.changed() => {}
             () = tokio::time::sleep(limit) => {}
         }
     }
@@ -202,14 +204,24 @@ impl Keeper {
 
     /// One life of the daemon, or what is left of one that began under an earlier Postern.
     async fn live(&mut self, run: &Run) -> Result<Next, Trouble> {
-        self.wait_for_walls().await?;
+        let protected = self.wait_for_walls().await;
+        let collision = self.walls.borrow().collision(self.key.server_id);
         let running = match Running::adopt(&self.dir).map_err(|error| Trouble::missing(&error))? {
+            // As long as it runs, this host would not even hear that the network has been changed.
+            Some(running) if collision.as_ref().is_some_and(|collision| collision.cuts_off_database) => {
+                self.finish_unattended(running).await;
+                return Ok(Next::Look);
+            }
             Some(running) if running.runs(&run.config) => running,
             Some(outdated) => {
                 self.finish_unattended(outdated).await;
                 return Ok(Next::Look);
             }
-            None => self.start(run).await?,
+            None => {
+                protected?;
+                collision.map_or(Ok(()), |collision| Err(Trouble::Missing(collision.detail)))?;
+                self.start(run).await?
+            }
         };
         let (mut conversation, _link) = self.converse(&running).await?;
         let mut serving_since = None;
@@ -340,14 +352,16 @@ impl Keeper {
         conversation.policy(&snapshot).is_ok() || conversation.is_serving()
     }
 
-    /// Nobody is let in before the rules of the server are in place.
+    /// No daemon starts before the rules of the server are in place. One that runs is listened to all the same, so that
+    /// sessions end when they must; it lets nobody in anew.
     async fn wait_for_walls(&mut self) -> Result<(), Trouble> {
         let snapshot = self.here.admission.snapshot();
         let network = snapshot.server(self.key.server_id).map(|server| server.network);
-        let standing = self.walls.wait_for(|walls| walls.around(self.key.server_id) == network);
+        let stands = |walls: &Walls| walls.around(self.key.server_id) == network;
+        let settled = self.walls.wait_for(|walls| stands(walls) || walls.trouble.is_some());
         let waited = tokio::select! {
             () = self.here.stop.cancelled() => return Err(Trouble::Missing("Postern stops".to_owned())),
-            waited = tokio::time::timeout(WALLS_LIMIT, standing) => matches!(waited, Ok(Ok(_))),
+            waited = tokio::time::timeout(WALLS_LIMIT, settled) => matches!(waited, Ok(Ok(walls)) if stands(&walls)),
         };
         if waited {
             return Ok(());

@@ -30,6 +30,7 @@ mod board;
 mod canary;
 mod conversation;
 mod drain;
+mod enforcement;
 mod gatekeeper;
 mod journal;
 mod keeper;
@@ -55,8 +56,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use board::Board;
+pub use enforcement::server_rules;
 use journal::{Journal, Writer};
 use names::Names;
+pub use plan::device;
 pub use preflight::preflight;
 
 use crate::{

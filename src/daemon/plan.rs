@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::Here;
 use crate::{
     domain::{access::Snapshot, ids::ServerId, secret::Secret, server::Server},
+    firewall::DEVICE_PREFIX,
     openvpn::{
         RuntimeDir, RuntimeDirError,
         config::{ConfigError, DeviceName, Listen, ServerConfig},
@@ -64,11 +65,11 @@ pub(super) struct Run {
     pub request: Option<String>,
 }
 
-/// The name of a server's tun device on any host: `pst-` and ten digits of its id.
-pub(super) fn device(server: ServerId) -> String {
+/// The name of a server's tun device on any host: our prefix and ten digits of its id.
+pub fn device(server: ServerId) -> String {
     let bytes = server.to_bytes();
     let tail = bytes.get(11..).unwrap_or_default();
-    format!("pst-{}", data_encoding::HEXLOWER.encode(tail))
+    format!("{DEVICE_PREFIX}{}", data_encoding::HEXLOWER.encode(tail))
 }
 
 /// What the policy wants of a server's daemon now. Without a `key` it is read, or made.

@@ -62,6 +62,13 @@ pub(super) async fn report(here: Arc<Here>, stop: CancellationToken) {
 
 async fn write_reports(here: &Here) -> bool {
     let mut all = true;
+    if let Some(networks) = here.board.untold_networks() {
+        match within(LIMIT, here.services.report_networks(here.host, &networks)).await {
+            Ok(true) => here.board.told_networks(&networks),
+            // Before the first heartbeat there is no place for it.
+            Ok(false) | Err(_) => all = false,
+        }
+    }
     for report in here.board.unwritten() {
         let written = match &report {
             Report::Status(status) => within(LIMIT, here.services.report_daemon(status)).await,

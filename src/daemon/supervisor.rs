@@ -1,42 +1,27 @@
 //! Which daemons are to run on this host, and the firewall around them.
 //!
 //! At every new snapshot each wanted server gets its keeper, and the firewall is put in step with the set, its networks
-//! and routes. Keepers end by themselves when their server is not wanted any more. A directory that an earlier Postern
-//! left of a server that is not wanted gets a keeper too, which clears it away.
+//! and routes. Between snapshots the kernel's state is compared with what is wanted, every few seconds, and repaired
+//! ([`enforcement`](super::enforcement)). Keepers end by themselves when their server is not wanted any more. A directory that an
+//! earlier Postern left of a server that is not wanted gets a keeper too, which clears it away.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Here, keeper, plan::device, trouble};
+use super::{
+    Here,
+    enforcement::{self, Enforcer, Walls},
+    keeper, trouble,
+};
 use crate::{
-    domain::{ids::ServerId, network::ServerNetwork, server::Server},
-    firewall::{AllowedRoute, Firewall, FirewallError, ServerRules, enable_forwarding},
+    domain::{ids::ServerId, server::Server},
     services::attachments::wanted,
 };
-
-/// How soon a firewall that was refused is tried again.
-const RETRY: Duration = Duration::from_secs(5);
-
-/// The rules that are in place.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Walls {
-    networks: BTreeMap<ServerId, ServerNetwork>,
-    /// Why the wanted ones are not.
-    pub trouble: Option<String>,
-}
-
-impl Walls {
-    /// The network of a server whose rules are in place.
-    pub(super) fn around(&self, server: ServerId) -> Option<ServerNetwork> {
-        self.networks.get(&server).copied()
-    }
-}
 
 struct Kept {
     task: JoinHandle<()>,
@@ -47,12 +32,8 @@ struct Kept {
 /// Runs until Postern stops and all keepers have ended; then cancels `silent`.
 pub(super) async fn run(here: Arc<Here>, silent: CancellationToken) {
     let _silence = silent.drop_guard();
-    let mut supervisor = Supervisor {
-        keepers: BTreeMap::new(),
-        walls: watch::Sender::default(),
-        applied: None,
-        here: Arc::clone(&here),
-    };
+    let (enforcer, walls) = Enforcer::new(Arc::clone(&here));
+    let mut supervisor = Supervisor { keepers: BTreeMap::new(), walls, enforcer, here: Arc::clone(&here) };
     let mut snapshots = here.admission.watch();
     // Before the first look at the policy, nothing is known to be unwanted.
     while here.admission.age().is_none() {
@@ -68,18 +49,17 @@ pub(super) async fn run(here: Arc<Here>, silent: CancellationToken) {
     let mut tidied = false;
     while !here.stop.is_cancelled() {
         supervisor.keep_wanted();
-        supervisor.raise_walls().await;
+        supervisor.enforce().await;
         here.board.set_bare(supervisor.is_bare());
         if !tidied && unsettled.iter().all(|server| here.board.is_settled(*server)) {
             here.journal.tidy();
             tidied = true;
         }
-        let patience = if supervisor.walls.borrow().trouble.is_some() { RETRY } else { Duration::from_hours(1) };
         tokio::select! {
             () = here.stop.cancelled() => {}
             _ = snapshots.changed() => {}
             () = here.board.woken() => {}
-            () = tokio::time::sleep(patience) => {}
+            () = tokio::time::sleep(enforcement::PERIOD) => {}
         }
     }
     supervisor.close().await;
@@ -94,8 +74,8 @@ fn leftovers(here: &Here) -> Vec<ServerId> {
 struct Supervisor {
     here: Arc<Here>,
     keepers: BTreeMap<ServerId, Kept>,
-    walls: watch::Sender<Walls>,
-    applied: Option<Vec<ServerRules>>,
+    walls: watch::Receiver<Walls>,
+    enforcer: Enforcer,
 }
 
 /// Wakes the supervisor when a keeper ends, even by a panic.
@@ -127,7 +107,7 @@ impl Supervisor {
 
     fn keep(&mut self, id: ServerId, server: Option<Server>) {
         let wake = Wake(Arc::clone(&self.here));
-        let keeper = keeper::keep(Arc::clone(&self.here), id, self.walls.subscribe());
+        let keeper = keeper::keep(Arc::clone(&self.here), id, self.walls.clone());
         let task = self.here.tracker.spawn(async move {
             let _wake = wake;
             keeper.await;
@@ -135,45 +115,26 @@ impl Supervisor {
         self.keepers.insert(id, Kept { task, server });
     }
 
-    /// Puts the firewall in step with the servers that run or are about to.
-    async fn raise_walls(&mut self) {
+    /// Puts the firewall in step with the servers that run or are about to, and the kernel with both.
+    async fn enforce(&mut self) {
         let servers: Vec<&Server> = self.keepers.values().filter_map(|kept| kept.server.as_ref()).collect();
-        let networks = servers.iter().map(|server| (server.id, server.network)).collect();
-        let raised = match servers.iter().map(|server| rules(server)).collect::<Result<Vec<_>, _>>() {
-            Ok(rules) if self.applied.as_ref() == Some(&rules) => return,
-            Ok(rules) => apply(&rules).await.map(|()| self.applied = Some(rules)),
-            Err(error) => Err(error),
-        };
-        match raised {
-            Ok(()) => drop(self.walls.send_replace(Walls { networks, trouble: None })),
-            // With nothing to run there is nothing to protect, and perhaps no nft.
-            Err(_) if networks.is_empty() => {}
-            Err(error) => {
-                let trouble = trouble::chain(&error);
-                // Told once, though it is tried again and again.
-                if self.walls.borrow().trouble.as_ref() != Some(&trouble) {
-                    tracing::warn!(event = "firewall.failed", error = trouble, "the firewall's rules are not in place");
-                }
-                self.applied = None;
-                self.walls.send_modify(|walls| walls.trouble = Some(trouble));
-            }
-        }
+        self.enforcer.enforce(&servers).await;
     }
 
     /// Whether no daemon is kept and no rule is in place.
     fn is_bare(&self) -> bool {
-        self.keepers.is_empty() && self.applied.as_ref().is_some_and(Vec::is_empty)
+        self.keepers.is_empty() && self.enforcer.is_bare()
     }
 
     /// Waits for the keepers, which heed the same stop.
-    async fn close(self) {
-        for kept in self.keepers.into_values() {
+    async fn close(mut self) {
+        for kept in std::mem::take(&mut self.keepers).into_values() {
             if let Err(error) = kept.task.await {
                 tracing::error!(event = "daemon.keeper_crashed", %error, "the keeper of a daemon ended badly");
             }
         }
         if self.here.settings.stop_with_postern
-            && let Err(error) = apply(&[]).await
+            && let Err(error) = self.enforcer.remove().await
         {
             tracing::warn!(
                 event = "firewall.kept",
@@ -182,14 +143,4 @@ impl Supervisor {
             );
         }
     }
-}
-
-async fn apply(rules: &[ServerRules]) -> Result<(), FirewallError> {
-    Firewall::find()?.apply(rules).await?;
-    if rules.is_empty() { Ok(()) } else { enable_forwarding() }
-}
-
-fn rules(server: &Server) -> Result<ServerRules, FirewallError> {
-    let routes = server.routes.iter().map(|route| AllowedRoute { network: route.network.net(), nat: route.nat });
-    ServerRules::new(device(server.id), server.network.net(), routes)
 }

@@ -113,12 +113,15 @@ pub enum Denial {
     /// The question waited, and whoever asked may be elsewhere by now.
     #[error("this host was held up")]
     HeldUp,
+    /// The firewall of this host is not in place, or it does not forward: others may do better.
+    #[error("this host cannot protect its networks right now")]
+    HostUnprotected,
 }
 
 impl Denial {
     /// Whether the fault is ours, so that the client should try elsewhere or again rather than give up.
     pub fn is_temporary(self) -> bool {
-        matches!(self, Self::HostLeaving | Self::NoOtherHost | Self::NotKnown | Self::HeldUp)
+        matches!(self, Self::HostLeaving | Self::NoOtherHost | Self::NotKnown | Self::HeldUp | Self::HostUnprotected)
     }
 
     /// The word for metrics and logs.
@@ -133,6 +136,7 @@ impl Denial {
             Self::NoOtherHost => "no_other_host",
             Self::NotKnown => "not_known",
             Self::HeldUp => "held_up",
+            Self::HostUnprotected => "host_unprotected",
         }
     }
 }

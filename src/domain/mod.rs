@@ -16,6 +16,7 @@ pub mod effect;
 pub mod explain;
 pub mod group;
 pub mod host;
+pub mod host_network;
 pub mod ids;
 pub mod job;
 pub mod join;

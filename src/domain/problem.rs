@@ -67,7 +67,7 @@ impl ProblemCode {
     ];
 
     /// The word in API, health pages and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Vpn => "vpn",
             Self::Firewall => "firewall",

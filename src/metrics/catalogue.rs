@@ -89,6 +89,8 @@ catalogue! {
     OPENVPN_UP: Gauge = "postern_openvpn_up" ["server"] "Whether the daemon of a server that is to run here serves clients";
     OPENVPN_RESTARTS: Counter = "postern_openvpn_restarts_total" ["reason"]
         "Daemons that ended by themselves, hung, could not be started, or were started anew (settings, unreadable clients)";
+    FIREWALL_REPAIRS: Counter = "postern_firewall_repairs_total" ["reason"]
+        "Times that the firewall's table was missing or changed, or forwarding was off, and was put right";
     CANARY_SUCCESS: Gauge = "postern_canary_success" ["target", "proto"]
         "Whether this host got an answer from the daemons of another host, at its public address, when it last looked";
     CANARY_SECONDS: Histogram(LOOK) = "postern_canary_duration_seconds" [] "How long the answers took";

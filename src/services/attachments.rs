@@ -86,26 +86,29 @@ impl Services {
     /// Attaches a host to a server. Repeating it changes nothing.
     pub async fn attach(&self, act: &Act, server: ServerId, host: HostId) -> Result<(), ServiceError> {
         act.require(Permission::ManageServers)?;
-        self.change_by(act, |tx| async move {
-            let found = tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound("server"))?;
-            let carrier = tx.find::<Host>(&host).await?.ok_or(ServiceError::NotFound("host"))?.value;
-            let key = AttachmentKey { server_id: server, host_id: host };
-            if tx.find::<Attachment>(&key).await?.is_some() {
-                return Ok(());
-            }
-            if !carrier.roles.contains(&ProcessRole::Vpn) {
-                let name = carrier.name;
-                return Err(ServiceError::Conflict(format!(
-                    "host {name} does not have the role vpn: it runs no servers"
-                )));
-            }
-            check_port(&tx, &found.value, host).await?;
-            tx.insert(&Attachment { server_id: server, host_id: host, credentials: None }).await?;
-            let changes = serde_json::json!({ "host_id": [null, host] });
-            tx.record(&self.entry(act, Action::HostAttach, &server, changes)).await?;
-            Ok(())
-        })
-        .await
+        let attached = self
+            .change_by(act, |tx| async move {
+                let found = tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound("server"))?;
+                let carrier = tx.find::<Host>(&host).await?.ok_or(ServiceError::NotFound("host"))?.value;
+                let key = AttachmentKey { server_id: server, host_id: host };
+                if tx.find::<Attachment>(&key).await?.is_some() {
+                    return Ok(found.value);
+                }
+                if !carrier.roles.contains(&ProcessRole::Vpn) {
+                    let name = carrier.name;
+                    return Err(ServiceError::Conflict(format!(
+                        "host {name} does not have the role vpn: it runs no servers"
+                    )));
+                }
+                check_port(&tx, &found.value, host).await?;
+                tx.insert(&Attachment { server_id: server, host_id: host, credentials: None }).await?;
+                let changes = serde_json::json!({ "host_id": [null, host] });
+                tx.record(&self.entry(act, Action::HostAttach, &server, changes)).await?;
+                Ok(found.value)
+            })
+            .await?;
+        self.warn_of_collisions(act, &attached, Some(host)).await;
+        Ok(())
     }
 
     /// Detaches a host from a server: its sessions of it end, and profiles issued from now on do not list it.

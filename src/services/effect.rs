@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use super::{Act, ServiceError, Services};
+use super::{Act, ServiceError, Services, Warnings};
 pub use crate::domain::effect::Effect;
 use crate::{
     domain::{
@@ -24,12 +24,17 @@ use crate::{
 
 /// What comes to be known by trying an act.
 #[derive(Debug, Clone, Default)]
-pub struct Trial(Arc<OnceLock<Effect>>);
+pub struct Trial {
+    effect: Arc<OnceLock<Effect>>,
+    pub(super) warnings: Warnings,
+}
 
 impl Trial {
     /// What the act would do; nothing as long as it has not been tried.
     pub fn effect(&self) -> Effect {
-        self.0.get().cloned().unwrap_or_default()
+        let mut effect = self.effect.get().cloned().unwrap_or_default();
+        effect.warnings.extend(self.warnings.list().iter().cloned());
+        effect
     }
 }
 
@@ -40,7 +45,7 @@ impl Services {
         F: Fn(PolicyChange) -> Fut,
         Fut: Future<Output = Result<T, ServiceError>>,
     {
-        let Some(Trial(effect)) = &act.trial else { return self.change(change).await };
+        let Some(Trial { effect, .. }) = &act.trial else { return self.change(change).await };
         let (value, changes) = self.store().try_change(change).await?;
         let found = self.effect_of(changes).await?;
         effect.get_or_init(|| found);

@@ -19,6 +19,7 @@ use crate::{
         audit::{Action, Actor},
         drain::Drain,
         host::{Host, HostState, ProcessRole},
+        host_network::HostNetwork,
         ids::HostId,
         problem::{Problem, ProblemCode},
         role::Permission,
@@ -297,6 +298,16 @@ impl Services {
 
     fn instance(&self) -> Option<&str> {
         self.0.instance.name.get().map(|name| &**name)
+    }
+
+    /// Says which networks a host needs for itself. `false` if it has not said yet that it is alive.
+    pub async fn report_networks(&self, host: HostId, networks: &[HostNetwork]) -> Result<bool, ServiceError> {
+        Ok(self.store().report_networks(host, networks).await?)
+    }
+
+    /// The names or addresses of the machines that the database runs on.
+    pub fn database_machines(&self) -> BTreeSet<String> {
+        self.store().machines()
     }
 
     /// Says that a host stops on purpose.

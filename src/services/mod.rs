@@ -20,6 +20,7 @@ pub mod explain;
 pub mod groups;
 pub mod health;
 pub mod history;
+mod host_networks;
 mod host_problems;
 pub mod host_rows;
 pub mod host_users;
@@ -118,6 +119,17 @@ pub struct Act {
     /// Which request, for the trail.
     pub request_id: Option<RequestId>,
     trial: Option<Trial>,
+    warnings: Warnings,
+}
+
+/// What whoever acts should know, and what is no reason to refuse. All copies of an act share it.
+#[derive(Debug, Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 impl Act {
@@ -128,14 +140,24 @@ impl Act {
 
     /// An act in the course of a request.
     pub fn by(actor: Actor, request_id: Option<RequestId>) -> Self {
-        Self { actor, request_id, trial: None }
+        Self { actor, request_id, trial: None, warnings: Warnings::default() }
     }
 
     /// The same act, to be tried only: what it would do comes to be known, and nothing is done. Verbs that change
     /// policy by `Services::change_by` can be tried; others take no notice.
     pub fn tried(&self) -> (Self, Trial) {
         let trial = Trial::default();
-        (Self { trial: Some(trial.clone()), ..self.clone() }, trial)
+        (Self { trial: Some(trial.clone()), warnings: trial.warnings.clone(), ..self.clone() }, trial)
+    }
+
+    /// Tells whoever acts what they should know.
+    pub(crate) fn warn(&self, sentence: String) {
+        self.warnings.list().push(sentence);
+    }
+
+    /// What they were told.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.list().clone()
     }
 
     /// Whether it is tried only.

@@ -178,14 +178,17 @@ impl Services {
             search_domains: new.search_domains,
             keepalive: new.keepalive,
         };
-        self.change_by(act, |tx| async move {
-            check(&tx, value).await?;
-            tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
-            let changes = difference(None, Some(value));
-            tx.record(&self.entry(act, Action::ServerCreate, &value.id, changes)).await?;
-            Ok(Revised { rev: tx.rev(), value: value.clone() })
-        })
-        .await
+        let made = self
+            .change_by(act, |tx| async move {
+                check(&tx, value).await?;
+                tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
+                let changes = difference(None, Some(value));
+                tx.record(&self.entry(act, Action::ServerCreate, &value.id, changes)).await?;
+                Ok(Revised { rev: tx.rev(), value: value.clone() })
+            })
+            .await?;
+        self.warn_of_collisions(act, &made.value, None).await;
+        Ok(made)
     }
 
     /// Changes a server. Whoever loses access by it loses the session too, on whatever host.
@@ -198,25 +201,31 @@ impl Services {
     ) -> Result<Revised<Server>, ServiceError> {
         act.require(Permission::ManageServers)?;
         let patch = &patch;
-        self.change_by(act, |tx| async move {
-            let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
-            check_revision(&found, expected)?;
-            let before = &found.value;
-            let after = patch.apply(before);
-            if after == *before {
-                return Ok(found);
-            }
-            check(&tx, &after).await?;
-            if after.network != before.network && tx.has_active_profiles(id).await? {
-                let sentence = "network: active profiles hold addresses of the present network; make a new server";
-                return Err(ServiceError::Conflict(sentence.into()));
-            }
-            tx.replace(&after).await.map_err(ServiceError::taken("name", WHAT))?;
-            let changes = difference(Some(before), Some(&after));
-            tx.record(&self.entry(act, Action::ServerUpdate, &id, changes)).await?;
-            Ok(Revised { rev: tx.rev(), value: after })
-        })
-        .await
+        let (changed, is_moved) = self
+            .change_by(act, |tx| async move {
+                let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+                check_revision(&found, expected)?;
+                let before = &found.value;
+                let after = patch.apply(before);
+                if after == *before {
+                    return Ok((found, false));
+                }
+                check(&tx, &after).await?;
+                if after.network != before.network && tx.has_active_profiles(id).await? {
+                    let sentence = "network: active profiles hold addresses of the present network; make a new server";
+                    return Err(ServiceError::Conflict(sentence.into()));
+                }
+                tx.replace(&after).await.map_err(ServiceError::taken("name", WHAT))?;
+                let changes = difference(Some(before), Some(&after));
+                tx.record(&self.entry(act, Action::ServerUpdate, &id, changes)).await?;
+                let is_moved = after.network != before.network;
+                Ok((Revised { rev: tx.rev(), value: after }, is_moved))
+            })
+            .await?;
+        if is_moved {
+            self.warn_of_collisions(act, &changed.value, None).await;
+        }
+        Ok(changed)
     }
 
     /// Deletes a server that no host is attached to, with all its profiles.

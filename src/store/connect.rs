@@ -12,6 +12,7 @@
 //! - once no primary has been known for [`ABSENCE`], calls fail at once instead of piling up.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     future::IntoFuture,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,7 +26,7 @@ use mongodb::{
         EventHandler,
         sdam::{SdamEvent, TopologyDescription},
     },
-    options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, WriteConcern},
+    options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, ServerAddress, WriteConcern},
 };
 use tokio::sync::Semaphore;
 
@@ -75,6 +76,8 @@ struct Inner {
     policy_turn: Arc<tokio::sync::Mutex<()>>,
     trail: tokio::sync::Mutex<Option<Head>>,
     primary: Arc<PrimaryWatch>,
+    /// The servers that the connection string names.
+    seeds: Vec<ServerAddress>,
     metrics: Metrics,
     trouble: Mutex<Option<&'static str>>,
 }
@@ -99,6 +102,7 @@ impl Store {
 
         let primary = Arc::new(PrimaryWatch::default());
         let pool = options.max_pool_size.unwrap_or(POOL);
+        let seeds = options.hosts.clone();
         let mut bus_options = options.clone();
         bus_options.max_pool_size = Some(BUS_POOL);
         bus_options.min_pool_size = None;
@@ -110,6 +114,7 @@ impl Store {
             policy_turn: Arc::default(),
             trail: tokio::sync::Mutex::default(),
             primary,
+            seeds,
             metrics: Metrics::default(),
             trouble: Mutex::default(),
         })))
@@ -161,6 +166,18 @@ impl Store {
     /// How long no primary has been known; `None` while there is one.
     pub fn without_primary(&self) -> Option<Duration> {
         self.0.primary.seen().lost.map(|since| since.elapsed())
+    }
+
+    /// The names or addresses of the machines that it talks to: those of the connection string, and those that they name.
+    pub fn machines(&self) -> BTreeSet<String> {
+        let seen = self.0.primary.seen();
+        let known = seen.topology.as_ref().map(|topology| topology.servers().into_keys().cloned().collect::<Vec<_>>());
+        let all = self.0.seeds.iter().cloned().chain(known.into_iter().flatten());
+        let name = |server| match server {
+            ServerAddress::Tcp { host, .. } => Some(host),
+            _ => None,
+        };
+        all.filter_map(name).collect()
     }
 
     /// What the driver last saw of the servers, their errors included, in words.

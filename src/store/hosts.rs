@@ -22,6 +22,7 @@ use crate::domain::{
     Revised, Revision,
     drain::{Drain, DrainProgress},
     host::{Host, ProcessRole},
+    host_network::{HostNetwork, MOST_HOST_NETWORKS},
     ids::{HostId, ServerId},
     problem::{MOST_PROBLEMS, Problem, ProblemCode},
     server::{Attachment, DaemonState},
@@ -133,6 +134,8 @@ pub struct HostStatus {
     pub problems: Vec<Problem>,
     /// Which machine said so, where its release names one.
     pub instance: Option<String>,
+    /// The networks that it needs for itself; none of one that does not tell, as releases before this one.
+    pub networks: Vec<HostNetwork>,
     /// Whether all of this could be read; what could not is as if it had not been said.
     pub readable: bool,
 }
@@ -210,6 +213,17 @@ impl StatusReader {
         read
     }
 
+    fn networks(&mut self) -> Vec<HostNetwork> {
+        let told: Vec<Bson> = self.field("networks").unwrap_or_default();
+        let told = told.into_iter().take(MOST_HOST_NETWORKS);
+        let (told, read) = told.fold((0, Vec::new()), |(told, mut read), network| {
+            read.extend(bson::deserialize_from_bson::<HostNetwork>(network).ok());
+            (told + 1, read)
+        });
+        self.readable &= read.len() == told;
+        read
+    }
+
     fn read(mut self) -> Option<(HostId, HostStatus)> {
         let id = self.field("_id")?;
         let said = self.time("last_seen_at");
@@ -225,6 +239,7 @@ impl StatusReader {
             drain: drain.flatten(),
             problems: self.problems(),
             instance: self.field("instance_id"),
+            networks: self.networks(),
             readable: self.readable,
         };
         Some((id, status))
@@ -347,6 +362,14 @@ impl Store {
         Ok(told.matched_count > 0)
     }
 
+    /// Says which networks a host needs for itself. `false` if it has not said yet that it is alive.
+    pub async fn report_networks(&self, host: HostId, networks: &[HostNetwork]) -> Result<bool, StoreError> {
+        let networks = bson::serialize_to_bson(networks).map_err(mongodb::error::Error::from)?;
+        let told = doc! { "$set": { "networks": networks } };
+        let told = self.host_status().update_one(doc! { "_id": host.to_string() }, told).await?;
+        Ok(told.matched_count > 0)
+    }
+
     /// The status of the given hosts, or of all.
     pub async fn host_statuses(&self, hosts: Option<&[HostId]>) -> Result<HashMap<HostId, HostStatus>, StoreError> {
         let filter = match hosts {
@@ -354,7 +377,7 @@ impl Store {
             None => doc! {},
         };
         let fields = doc! {
-            "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "stopped_at": 1, "problems": 1,
+            "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "stopped_at": 1, "problems": 1, "networks": 1,
             "instance_id": "$instance.id", "online": recently_heard(),
         };
         let rows = self.host_status().find(filter).projection(fields).await?;

@@ -32,6 +32,13 @@ pub(super) async fn guard(
     let allowance = services.limit_token(token)?;
     let door = Door { services, tasks, token, permission, can_be_tried };
     let mut response = door.let_in(act.clone(), request, next).await.unwrap_or_else(Problem::into_response);
+    for warning in act.warnings() {
+        // What cannot stand in a header is left out of it; the sentences are our own, of names and addresses.
+        let text: String = warning.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+        if let Ok(text) = HeaderValue::try_from(text) {
+            response.headers_mut().append(WARNING, text);
+        }
+    }
     name_refused(&mut response, act);
     tell(&allowance, response.headers_mut());
     Ok(response)
@@ -106,5 +113,7 @@ pub(super) fn tell(allowance: &Allowance, headers: &mut HeaderMap) {
     }
 }
 
+/// A sentence that whoever acts should know; any number of them.
+const WARNING: HeaderName = HeaderName::from_static("postern-warning");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LEFT: HeaderName = HeaderName::from_static("ratelimit");

@@ -38,6 +38,8 @@ pub(crate) struct Host {
     confined: bool,
     /// By how many seconds its clock is ahead.
     ahead: i64,
+    /// Whether it may not write the kernel's switches either.
+    tunables_protected: bool,
     child: Option<Child>,
 }
 
@@ -88,7 +90,16 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
         );
         fs::write(&config, text).unwrap();
         let log = lab.log(&machine.name);
-        Self { machine: machine.clone(), config, log, program: None, confined: false, ahead: 0, child: None }
+        Self {
+            machine: machine.clone(),
+            config,
+            log,
+            program: None,
+            confined: false,
+            ahead: 0,
+            tunables_protected: false,
+            child: None,
+        }
     }
 
     /// A machine whose configuration is there already.
@@ -100,6 +111,7 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
             program: None,
             confined: false,
             ahead: 0,
+            tunables_protected: false,
             child: None,
         }
     }
@@ -148,6 +160,12 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
     fn signal_postern(&self, signal: Signal) {
         let child = self.child.as_ref().expect("postern runs");
         kill_process(Pid::from_child(child), signal).unwrap();
+    }
+
+    /// From its next start on the kernel's switches are read-only to it, as `ProtectKernelTunables=` of its service unit
+    /// makes them.
+    pub(crate) fn protect_tunables(&mut self) {
+        self.tunables_protected = true;
     }
 
     /// From its next start on it runs a program of its own, which can be replaced.
@@ -255,7 +273,14 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
     fn command(&self, command: &[&str]) -> Command {
         let program = self.program.as_deref().unwrap_or(Path::new(POSTERN));
         let mut postern = if self.confined {
-            let mut postern = self.machine.namespace.command("setpriv");
+            let mut postern = if self.tunables_protected {
+                let protect = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$@\"";
+                let mut outer = self.machine.namespace.command("unshare");
+                outer.args(["--mount", "sh", "-c", protect, "sh", "setpriv"]);
+                outer
+            } else {
+                self.machine.namespace.command("setpriv")
+            };
             postern.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}"));
             postern.args(["--clear-groups", "--no-new-privs"]);
             let sets = ["--inh-caps", "--ambient-caps", "--bounding-set"];

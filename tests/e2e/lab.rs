@@ -76,6 +76,7 @@ pub(crate) struct Lab {
     auth: bool,
     openvpn: OpenVpn,
     database: Arc<Namespace>,
+    private: Arc<Namespace>,
     switch: Switch,
     others: Vec<Arc<Namespace>>,
     website: Option<Page>,
@@ -129,8 +130,9 @@ impl Lab {
             auth: false,
             openvpn: OpenVpn::Installed,
             database,
+            private,
             switch,
-            others: vec![private],
+            others: Vec::new(),
             website: None,
             folder: tempfile::Builder::new().prefix("postern-e2e-").tempdir().unwrap(),
             logs: Mutex::default(),
@@ -297,6 +299,11 @@ impl Lab {
     /// The namespace of a client machine, 0 to 2.
     pub(crate) fn client(&self, number: usize) -> &Arc<Namespace> {
         &self.clients[number]
+    }
+
+    /// The machine with the page, on the private network.
+    pub(crate) fn private(&self) -> &Arc<Namespace> {
+        &self.private
     }
 
     /// A folder for the files of this test.

@@ -224,6 +224,9 @@ fn terraform_reads_and_the_role_can_be_told_to_atlas() {
             assert!(translated.contains_key(action.as_str().unwrap()), "{action}");
         }
     }
+    let machines: Value = hcl::from_str(&text("terraform/vpn.tf")).unwrap();
+    let options = &machines["resource"]["aws_instance"]["vpn"]["metadata_options"];
+    assert_eq!(options["http_put_response_hop_limit"], 1, "packets that a machine passes on reach no credentials");
     let vpn = text("terraform/vpn.tf");
     assert!(vpn.contains("JOIN_TOKEN\\n") && vpn.contains("[postern, join, --token-file,"));
 }

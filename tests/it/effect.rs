@@ -3,6 +3,7 @@
 use postern::{
     domain::{
         clock::{Clock as _, SystemClock},
+        host_network::{HostNetwork, HostNetworkKind},
         ids::{HostId, Id as _, ServerId, SessionId},
         role::Role,
         session::Session,
@@ -191,4 +192,40 @@ async fn only_writes_can_be_tried_and_the_others_say_that_they_cannot() {
         let answer = world.owner.send("GET", &format!("{}?dry_run=true", route.path), &[], None);
         assert_eq!(answer.checked(), 400, "{route:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_a_host_needs_is_warned_of_and_not_refused() {
+    let world = World::new().await;
+    let [first, second] = world.hosts;
+    let needed =
+        |kind, network: &str| HostNetwork { kind, network: network.parse().unwrap(), device: Some("lan".to_owned()) };
+    let networks = [needed(HostNetworkKind::Link, "10.92.0.0/24"), needed(HostNetworkKind::Route, "10.0.0.0/8")];
+    assert!(world.rig.services.report_networks(first, &networks).await.unwrap());
+    assert!(!world.rig.services.report_networks(crate::api_rig::nobody(), &networks).await.unwrap());
+    let server = |network: &str| json!({ "name": network.replace('/', "-"), "network": network, "port": 1200, "protocol": "udp" });
+    let sentence = "the server's network 10.92.0.0/16 holds the machine's own network 10.92.0.0/24 (lan)";
+    let warned = |effect: &Value| effect["warnings"].as_array().cloned().unwrap_or_default();
+
+    let tried = world.tries("POST", "/servers", Some(&server("10.92.0.0/16")));
+    let [warning] = &warned(&tried)[..] else { panic!("{tried}") };
+    assert!(warning.as_str().unwrap().contains(sentence), "{warning}");
+    assert!(warned(&world.tries("POST", "/servers", Some(&server("10.93.0.0/16")))).is_empty());
+
+    let made = world.owner.ask("POST", "/servers", Some(&server("10.92.0.0/16")));
+    assert_eq!(made.checked(), 201, "it is no refusal");
+    assert!(made.header("postern-warning").contains(sentence), "{made:?}");
+    let place = format!("/servers/{}", made.json()["id"].as_str().unwrap());
+    for (host, expected) in [(first, 1), (second, 0)] {
+        let path = format!("{place}/hosts/{host}");
+        assert_eq!(warned(&world.tries("PUT", &path, None)).len(), expected, "{path}");
+        let attached = world.owner.ask("PUT", &path, None);
+        assert_eq!(attached.checked(), 204);
+        assert_eq!(attached.header("postern-warning").contains(sentence), expected == 1, "{attached:?}");
+    }
+    // A change warns of the hosts that are attached, and a name is no change of the network.
+    let moved = world.tries("PATCH", &world.place(), Some(&json!({ "name": "other" })));
+    assert!(warned(&moved).is_empty(), "{moved}");
+    let moved = world.tries("PATCH", &place, Some(&json!({ "network": "10.92.0.0/17" })));
+    assert_eq!(warned(&moved).len(), 1, "{moved}");
 }

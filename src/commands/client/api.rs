@@ -200,6 +200,11 @@ impl Api {
             let body = response.body_mut().with_config().limit(LARGEST).read_to_vec().map_err(unanswered)?;
             return Err(ClientError::refused(response.status().as_u16(), &body));
         }
+        let mut err = std::io::stderr().lock();
+        for warning in response.headers().get_all("postern-warning") {
+            // Nothing is to be done about a terminal that does not take it.
+            let _ = writeln!(err, "Warning: {}", String::from_utf8_lossy(warning.as_bytes()));
+        }
         Ok(response)
     }
 

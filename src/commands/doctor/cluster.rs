@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     super::database::{Database, master_key},
     finding::{Finding, Verdict},
-    machine,
+    machine, network,
 };
 use crate::{
     config::Config,
@@ -150,7 +150,10 @@ async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
     }
     if config.roles().contains(&ProcessRole::Vpn) {
         match servers(config, database, &services).await {
-            Ok(ports) => findings.extend(ports),
+            Ok(servers) => {
+                findings.extend(servers.iter().flat_map(server_findings));
+                findings.extend(network::look(&servers, &database.store.machines()).await);
+            }
             Err(error) => findings.push(refused(&error)),
         }
     }
@@ -244,22 +247,24 @@ async fn host(config: &Config, database: &Database, services: &Services) -> anyh
     Ok(vec![Finding::warn(HOST, cause, fix)])
 }
 
-/// The servers that run here or are to: their ports, and what is likely a mistake in their settings.
-async fn servers(config: &Config, database: &Database, services: &Services) -> anyhow::Result<Vec<Finding>> {
+/// The servers that run here or are to.
+async fn servers(config: &Config, database: &Database, services: &Services) -> anyhow::Result<Vec<Arc<Server>>> {
     let Some(host) = database.store.find_host_by_name(&config.host_name()?).await? else { return Ok(Vec::new()) };
     let admission = Admission::new(services.clone());
     admission.refresh().await?;
     let snapshot = admission.snapshot();
     let servers = snapshot.attached_to(host.value.id).map(|(server, _)| server).filter(|server| server.enabled);
-    let findings = |server: &Arc<Server>| {
-        let warned = server.warnings().into_iter().map(|warning| {
-            let cause = format!("{}: {warning}", server.name);
-            Finding::warn("server", cause, format!("postern server update {} --dns ADDRESS", server.id))
-        });
-        let port = machine::vpn_port(server.name.as_str(), server.protocol, server.port);
-        std::iter::once(port).chain(warned).collect::<Vec<_>>()
-    };
-    Ok(servers.flat_map(findings).collect())
+    Ok(servers.cloned().collect())
+}
+
+/// The port of a server, and what is likely a mistake in its settings.
+fn server_findings(server: &Arc<Server>) -> Vec<Finding> {
+    let warned = server.warnings().into_iter().map(|warning| {
+        let cause = format!("{}: {warning}", server.name);
+        Finding::warn("server", cause, format!("postern server update {} --dns ADDRESS", server.id))
+    });
+    let port = machine::vpn_port(server.name.as_str(), server.protocol, server.port);
+    std::iter::once(port).chain(warned).collect()
 }
 
 #[cfg(test)]

@@ -278,7 +278,7 @@ pub(super) fn clock(whose: &str, offset: SignedDuration) -> Finding {
 
 fn forwarding() -> Finding {
     const CHECK: &str = "forwarding";
-    const FIX: &str = "echo net.ipv4.ip_forward=1 >/etc/sysctl.d/60-postern.conf && sysctl --system";
+    const FIX: &str = firewall::FORWARDING_FIX;
     match firewall::forwarding_enabled() {
         Ok(true) => Finding::ok(CHECK, "on"),
         Ok(false) if access(firewall::IP_FORWARD, Access::WRITE_OK).is_ok() => {

@@ -7,6 +7,7 @@
 mod cluster;
 pub(super) mod finding;
 pub(super) mod machine;
+mod network;
 mod ports;
 
 use std::{fs, os::unix::fs::MetadataExt as _, process::ExitCode};

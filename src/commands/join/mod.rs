@@ -131,7 +131,7 @@ async fn join(options: &Options) -> anyhow::Result<ExitCode> {
     files::check_place(&options.config, &plan.host_name)?;
     let config = options.to_config(&plan.host_name);
     // Off is not a fault where it can be switched on; whether it can, the look at the machine tells.
-    drop(firewall::enable_forwarding());
+    drop(firewall::enable_forwarding(&[]));
     let mut findings = machine::look(&config).await;
     findings.push(machine::clock_of("cluster", there, SystemClock.now()));
     findings.extend(plan.servers.iter().map(|server| machine::vpn_port(&server.name, server.protocol, server.port)));

@@ -78,6 +78,7 @@ impl Conversation {
             }
             // Somewhere it may be known: that it is not here is our fault.
             (Err(Denial::UnknownProfile), Look::Failed) => Err(Denial::NotKnown),
+            (Ok(_), _) if !*renewal && !self.here.board.is_protected(self.server) => Err(Denial::HostUnprotected),
             (verdict, _) => verdict,
         };
         let snapshot = self.here.admission.snapshot();

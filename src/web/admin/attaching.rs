@@ -79,8 +79,10 @@ pub(super) async fn ask_or_do(
     if !form.is_confirmed() {
         let (act, trial) = desk.act.tried();
         wish.fulfil(services, &act, place).await?;
-        if touches_people(&trial.effect()) {
-            return Ok(preview::ask(desk, wish.question(whence), form, (&[], &[]), &trial.effect()));
+        let effect = trial.effect();
+        // Whoever attaches a host that cannot run the server is told so first.
+        if touches_people(&effect) || (wish == Wish::Attach && !effect.warnings.is_empty()) {
+            return Ok(preview::ask(desk, wish.question(whence), form, (&[], &[]), &effect));
         }
     }
     wish.fulfil(services, &desk.act, place).await?;

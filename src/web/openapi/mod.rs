@@ -101,6 +101,11 @@ impl Draft {
             effect
         };
         response.content.insert("application/json".to_owned(), RefOr::T(Content::new(Some(schema))));
+        let about = "A sentence that whoever acts should know, such as a host that cannot run the server; may be given \
+                     again, and is left out where there is none.";
+        for response in self.answers.values_mut() {
+            response.headers.insert("Postern-Warning".to_owned(), header(about));
+        }
     }
 
     /// Refusals that are to be expected.
