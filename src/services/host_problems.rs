@@ -183,6 +183,7 @@ mod tests {
             drain: None,
             problems,
             instance: None,
+            networks: Vec::new(),
             readable: true,
         }
     }

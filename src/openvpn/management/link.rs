@@ -47,7 +47,7 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Beats between two questions.
 const ASK_EVERY: u8 = 2;
 /// Beats that an answer may take.
-const ANSWER_WITHIN: u8 = 4;
+const ANSWER_WITHIN: u8 = 3;
 
 /// Why a command got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -318,11 +318,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_daemon_is_asked_at_once_and_has_four_beats_to_answer() {
+    fn a_daemon_is_asked_at_once_and_has_three_beats_to_answer() {
         let mut pulse = Pulse { beats: ASK_EVERY, ..Pulse::default() };
         assert_eq!(pulse.beat(true), Beat::Ask);
-        let beats: Vec<_> = (0..5).map(|_| pulse.beat(true)).collect();
-        assert_eq!(beats, [Beat::Wait, Beat::Wait, Beat::Wait, Beat::Wait, Beat::Mute]);
+        let beats: Vec<_> = (0..4).map(|_| pulse.beat(true)).collect();
+        assert_eq!(beats, [Beat::Wait, Beat::Wait, Beat::Wait, Beat::Mute]);
         pulse.answered();
         assert_eq!([pulse.beat(true), pulse.beat(true)], [Beat::Wait, Beat::Ask]);
     }
@@ -331,6 +331,6 @@ mod tests {
     fn beats_in_which_nothing_was_read_do_not_count() {
         let mut pulse = Pulse { asked: true, beats: 0 };
         assert!((0..100).all(|_| pulse.beat(false) == Beat::Wait));
-        assert!((0..4).all(|_| pulse.beat(true) == Beat::Wait));
+        assert!((0..3).all(|_| pulse.beat(true) == Beat::Wait));
     }
 }
