@@ -3,13 +3,13 @@
 //! A host knows its own firewall, clock and daemons, and reports them with its heartbeat. That it is silent, that its
 //! report cannot be read, that clients do not reach it: that is found here, when somebody asks. One thing is told once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
 use super::{
     AttachmentKey, ServiceError, Services,
-    looks::{Outside, Reached, answers},
+    looks::{Outside, Reached, answers, outside},
 };
 use crate::{
     domain::{
@@ -20,6 +20,7 @@ use crate::{
     },
     store::{
         StoreError,
+        conditions::Conditions,
         hosts::{DaemonStatus, HostStatus, TroubledDaemon},
     },
 };
@@ -31,6 +32,8 @@ pub(super) struct Condition {
     pub(super) status: Option<HostStatus>,
     /// What is wrong with it; nothing if it is well.
     pub(super) problems: Vec<Problem>,
+    /// What others saw of its daemons.
+    pub(super) reached: BTreeMap<ServerId, Reached>,
 }
 
 impl Condition {
@@ -41,19 +44,25 @@ impl Condition {
 }
 
 impl Services {
-    /// How the given hosts are. The number of queries does not depend on theirs.
+    /// How the given hosts are, by one query, and a second one where daemons are not reached.
     pub(super) async fn conditions(&self, hosts: &[&Host]) -> Result<HashMap<HostId, Condition>, StoreError> {
         let ids: Vec<HostId> = hosts.iter().map(|host| host.id).collect();
-        let (mut statuses, outside) =
-            tokio::try_join!(self.store().host_statuses(Some(&ids)), self.outside(Some(&ids)))?;
-        let unreached: Vec<AttachmentKey> =
-            outside.iter().filter(|(_, reached)| !reached.ok).map(|(key, _)| *key).collect();
-        let daemons = self.store().daemons_in_trouble(&ids, &unreached).await?;
+        let Conditions { mut statuses, seen, mut daemons } = self.store().conditions(&ids).await?;
+        let outside = outside(seen);
+        let known: HashSet<AttachmentKey> = daemons.iter().map(|troubled| troubled.daemon.key).collect();
+        let shut = outside.iter().filter(|(key, reached)| !reached.ok && !known.contains(*key));
+        let unreached: Vec<AttachmentKey> = shut.map(|(key, _)| *key).collect();
+        if !unreached.is_empty() {
+            let named = self.store().daemons_named(&unreached).await?;
+            daemons.extend(named.into_iter().map(|daemon| TroubledDaemon { daemon, since: None }));
+        }
         let now = self.now();
         let condition = |host: &&Host| {
             let status = statuses.remove(&host.id);
             let problems = problems(host, status.as_ref(), &daemons, &outside, now);
-            (host.id, Condition { status, problems })
+            let of = outside.iter().filter(|(key, _)| key.host_id == host.id);
+            let reached = of.map(|(key, reached)| (key.server_id, reached.clone())).collect();
+            (host.id, Condition { status, problems, reached })
         };
         Ok(hosts.iter().map(condition).collect())
     }

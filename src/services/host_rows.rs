@@ -70,11 +70,11 @@ impl Services {
 
     /// One host with its daemons.
     pub async fn host_row(&self, act: &Act, id: HostId) -> Result<HostRow, ServiceError> {
-        let host = self.host(act, id).await?;
-        let (rows, mut outside) = (self.with_daemons(vec![host]).await?, self.outside(Some(&[id])).await?);
+        let (host, mut reached) = self.host_as_seen(act, id).await?;
+        let rows = self.with_daemons(vec![host]).await?;
         let mut row = rows.into_iter().next().ok_or(ServiceError::NotFound(WHAT))?;
         for daemon in row.daemons.iter_mut().filter(|daemon| daemon.serves()) {
-            daemon.reached = outside.remove(&AttachmentKey { server_id: daemon.server_id, host_id: id });
+            daemon.reached = reached.remove(&daemon.server_id);
         }
         Ok(row)
     }

@@ -1,7 +1,7 @@
 //! Hosts: come into being, say that they are alive, are changed.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Act, Nudge, ServiceError, Services, check_revision, drain::DrainView, given, host_problems::Condition};
+use super::{
+    Act, Nudge, ServiceError, Services, check_revision, drain::DrainView, given, host_problems::Condition,
+    looks::Reached,
+};
 use crate::{
     domain::{
         Revised, Revision,
@@ -20,7 +23,7 @@ use crate::{
         drain::Drain,
         host::{Host, HostState, ProcessRole},
         host_network::HostNetwork,
-        ids::HostId,
+        ids::{HostId, ServerId},
         problem::{Problem, ProblemCode},
         role::Permission,
         text::{HostName, PublicAddress},
@@ -64,7 +67,7 @@ pub struct HostView {
 
 impl HostView {
     fn new(host: Host, condition: Condition, drain: Option<DrainView>) -> Self {
-        let Condition { status, problems } = condition;
+        let Condition { status, problems, .. } = condition;
         let status = status.as_ref();
         let state = match status {
             Some(status) if status.online && host.is_draining() => HostState::Draining,
@@ -129,11 +132,21 @@ impl Services {
 
     /// One host.
     pub async fn host(&self, act: &Act, id: HostId) -> Result<Revised<HostView>, ServiceError> {
+        Ok(self.host_as_seen(act, id).await?.0)
+    }
+
+    /// One host, and what others saw of its daemons.
+    pub(super) async fn host_as_seen(
+        &self,
+        act: &Act,
+        id: HostId,
+    ) -> Result<(Revised<HostView>, BTreeMap<ServerId, Reached>), ServiceError> {
         act.require(Permission::Read)?;
         let found = self.store().find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
-        let condition = self.conditions(&[&found.value]).await?.remove(&id).unwrap_or_default();
+        let mut condition = self.conditions(&[&found.value]).await?.remove(&id).unwrap_or_default();
+        let reached = std::mem::take(&mut condition.reached);
         let drain = self.drain_view(&found.value, condition.status.as_ref()).await?;
-        Ok(Revised { rev: found.rev, value: HostView::new(found.value, condition, drain) })
+        Ok((Revised { rev: found.rev, value: HostView::new(found.value, condition, drain) }, reached))
     }
 
     /// Changes a host.

@@ -89,14 +89,19 @@ impl Services {
 
     /// What was seen lately of the given hosts, or of all.
     pub(super) async fn outside(&self, hosts: Option<&[HostId]>) -> Result<Outside, StoreError> {
-        let named = |seen: Seen| {
-            let Seen { by, name, at, look: Look { door, ok, detail } } = seen;
-            let key = key(&door);
-            let Door { address, port, protocol, .. } = door;
-            (key, Reached { by, name, at, ok, detail, address, port, protocol })
-        };
-        Ok(latest(self.store().looks_at(hosts).await?).into_iter().map(named).collect())
+        Ok(outside(self.store().looks_at(hosts).await?))
     }
+}
+
+/// The newest of what was seen of each daemon.
+pub(super) fn outside(seen: Vec<Seen>) -> Outside {
+    let named = |seen: Seen| {
+        let Seen { by, name, at, look: Look { door, ok, detail } } = seen;
+        let key = key(&door);
+        let Door { address, port, protocol, .. } = door;
+        (key, Reached { by, name, at, ok, detail, address, port, protocol })
+    };
+    latest(seen).into_iter().map(named).collect()
 }
 
 fn key(door: &Door) -> AttachmentKey {

@@ -376,14 +376,9 @@ impl Store {
             Some(hosts) => doc! { "_id": { "$in": hosts.iter().map(ToString::to_string).collect::<Vec<_>>() } },
             None => doc! {},
         };
-        let fields = doc! {
-            "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "stopped_at": 1, "problems": 1, "networks": 1,
-            "instance_id": "$instance.id", "online": recently_heard(),
-        };
-        let rows = self.host_status().find(filter).projection(fields).await?;
+        let rows = self.host_status().find(filter).projection(status_fields()).await?;
         let rows: Vec<Document> = rows.try_collect().await?;
-        // What no host of ours has written is nobody's status.
-        Ok(rows.into_iter().filter_map(|row| StatusReader { row, readable: true }.read()).collect())
+        Ok(rows.into_iter().filter_map(read_status).collect())
     }
 
     /// Says how a daemon is. A `request` for a certificate stays until the next one replaces it.
@@ -429,30 +424,6 @@ impl Store {
         self.daemons(doc! { "request": { "$type": "string" } }).await
     }
 
-    /// The daemons on hosts that are not as they should be: those that failed, that have been on their way for long, and
-    /// those of `also`, whatever they say of themselves.
-    pub async fn daemons_in_trouble(
-        &self,
-        hosts: &[HostId],
-        also: &[AttachmentKey],
-    ) -> Result<Vec<TroubledDaemon>, StoreError> {
-        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        let also: Vec<String> = also.iter().map(ToString::to_string).collect();
-        let long_ago = doc! { "$lt": ["$at", { "$subtract": ["$$NOW", STALLED_MS] }] };
-        let filter = doc! { "host_id": { "$in": hosts }, "$or": [
-            // What cannot be read is no sound state either.
-            { "state": { "$nin": ["pending", "starting", "running", "draining", "stopped"] } },
-            { "state": { "$in": ["pending", "starting"] }, "$expr": long_ago },
-            { "_id": { "$in": also } },
-        ] };
-        let rows: Vec<Document> = self.daemon_status().find(filter).await?.try_collect().await?;
-        let troubled = |row: Document| {
-            let since = row.get_datetime("at").ok().copied().and_then(timestamp);
-            Some(TroubledDaemon { daemon: read_daemon(row)?, since })
-        };
-        Ok(rows.into_iter().filter_map(troubled).collect())
-    }
-
     async fn daemons(&self, filter: Document) -> Result<Vec<DaemonStatus>, StoreError> {
         let rows: Vec<Document> = self.daemon_status().find(filter).await?.try_collect().await?;
         Ok(rows.into_iter().filter_map(read_daemon).collect())
@@ -465,6 +436,35 @@ impl Store {
     fn daemon_status(&self) -> mongodb::Collection<Document> {
         self.database().collection("daemon_status")
     }
+}
+
+/// What is read of the status of a host.
+pub(super) fn status_fields() -> Document {
+    doc! {
+        "last_seen_at": 1, "version": 1, "sessions": 1, "drain": 1, "stopped_at": 1, "problems": 1, "networks": 1,
+        "instance_id": "$instance.id", "online": recently_heard(),
+    }
+}
+
+/// What a host says of itself; nothing where no host of ours has written.
+pub(super) fn read_status(row: Document) -> Option<(HostId, HostStatus)> {
+    StatusReader { row, readable: true }.read()
+}
+
+/// The daemons on hosts that are not as they should be: those that failed, and those that have been on their way for long.
+pub(super) fn troubled(hosts: &[String]) -> Document {
+    let long_ago = doc! { "$lt": ["$at", { "$subtract": ["$$NOW", STALLED_MS] }] };
+    doc! { "host_id": { "$in": hosts }, "$or": [
+        // What cannot be read is no sound state either.
+        { "state": { "$nin": ["pending", "starting", "running", "draining", "stopped"] } },
+        { "state": { "$in": ["pending", "starting"] }, "$expr": long_ago },
+    ] }
+}
+
+/// One of those.
+pub(super) fn read_troubled(row: Document) -> Option<TroubledDaemon> {
+    let since = row.get_datetime("at").ok().copied().and_then(timestamp);
+    Some(TroubledDaemon { daemon: read_daemon(row)?, since })
 }
 
 /// What a host says of a daemon. Of a row that cannot be read, that much is said: it must not hide the others.

@@ -76,35 +76,39 @@ impl Store {
 
     /// What was seen lately of the given hosts, or of all, by hosts that are still there.
     pub async fn looks_at(&self, hosts: Option<&[HostId]>) -> Result<Vec<Seen>, StoreError> {
-        let good_for = i64::try_from(GOOD_FOR.as_millis()).unwrap_or(i64::MAX);
-        // A time in the future is nobody's.
-        let lately = doc! { "$and": [
-            { "$gt": ["$looks.at", { "$subtract": ["$$NOW", good_for] }] },
-            { "$lt": ["$looks.at", { "$add": ["$$NOW", good_for] }] },
-        ] };
-        let mut filter = doc! { "$expr": lately };
-        if let Some(hosts) = hosts {
-            let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-            filter.insert("looks.of.host_id", doc! { "$in": hosts });
-        }
         let status = self.database().collection::<Document>(HOST_STATUS);
-        let pipeline = vec![
-            doc! { "$match": filter },
-            doc! { "$lookup": { "from": Host::COLLECTION, "localField": "_id", "foreignField": "_id", "as": "host" } },
-            doc! { "$project": { "looks": 1, "name": { "$first": "$host.name" } } },
-        ];
-        let rows: Vec<Document> = status.aggregate(pipeline).await?.try_collect().await?;
-        let mut seen = Vec::new();
-        for row in rows {
-            // What one host wrote and nobody can read must not hide what the others saw.
-            let Ok(LookerDoc { id: by, name: Some(name), looks }) = bson::deserialize_from_document(row) else {
-                continue;
-            };
-            let Some(at) = timestamp(looks.at) else { continue };
-            let of = looks.of.into_iter().filter_map(|look| bson::deserialize_from_document::<LookDoc>(look).ok());
-            let concerns = |look: &LookDoc| hosts.is_none_or(|hosts| hosts.contains(&look.host_id));
-            seen.extend(of.filter(concerns).map(|look| look.read(by, name.clone(), at)));
-        }
-        Ok(seen)
+        let rows: Vec<Document> = status.aggregate(looks(hosts)).await?.try_collect().await?;
+        Ok(rows.into_iter().flat_map(|row| read_looks(row, hosts)).collect())
     }
+}
+
+/// What reads what was seen lately of the given hosts, or of all: a row for each host that looked.
+pub(super) fn looks(hosts: Option<&[HostId]>) -> Vec<Document> {
+    let good_for = i64::try_from(GOOD_FOR.as_millis()).unwrap_or(i64::MAX);
+    // A time in the future is nobody's.
+    let lately = doc! { "$and": [
+        { "$gt": ["$looks.at", { "$subtract": ["$$NOW", good_for] }] },
+        { "$lt": ["$looks.at", { "$add": ["$$NOW", good_for] }] },
+    ] };
+    let mut filter = doc! { "$expr": lately };
+    if let Some(hosts) = hosts {
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        filter.insert("looks.of.host_id", doc! { "$in": hosts });
+    }
+    vec![
+        doc! { "$match": filter },
+        doc! { "$lookup": { "from": Host::COLLECTION, "localField": "_id", "foreignField": "_id", "as": "host" } },
+        doc! { "$project": { "looks": 1, "name": { "$first": "$host.name" } } },
+    ]
+}
+
+/// What one host saw of the given hosts, or of all. What it wrote and nobody can read must not hide what others saw.
+pub(super) fn read_looks(row: Document, hosts: Option<&[HostId]>) -> Vec<Seen> {
+    let Ok(LookerDoc { id: by, name: Some(name), looks }) = bson::deserialize_from_document(row) else {
+        return Vec::new();
+    };
+    let Some(at) = timestamp(looks.at) else { return Vec::new() };
+    let of = looks.of.into_iter().filter_map(|look| bson::deserialize_from_document::<LookDoc>(look).ok());
+    let concerns = |look: &LookDoc| hosts.is_none_or(|hosts| hosts.contains(&look.host_id));
+    of.filter(concerns).map(|look| look.read(by, name.clone(), at)).collect()
 }

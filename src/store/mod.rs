@@ -23,6 +23,7 @@ pub mod backup;
 pub mod bus;
 pub mod check;
 pub mod cluster;
+pub mod conditions;
 pub mod connect;
 pub mod dump;
 pub mod entity;
