@@ -106,7 +106,7 @@ impl Teller {
     /// Counts what became of the sessions so far.
     async fn measure(&self, here: &Here) {
         let Some(told) = self.told else { return };
-        match within(LIMIT, here.services.drain_outcome(here.host, told.taken_up_at)).await {
+        match within(LIMIT, here.services.drain_outcome(here.host, told.order)).await {
             Ok(DrainOutcome { moved, cut_off }) => {
                 let waiting = here.board.session_count() as u64;
                 for (state, count) in [("moved", moved), ("waiting", waiting), ("cut_off", cut_off)] {

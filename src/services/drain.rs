@@ -5,7 +5,7 @@
 //! people were moved, and how many were cut off, is told by the records of their sessions: a client that was told to go
 //! has not been moved before it is seen on another host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,10 @@ impl Services {
     ) -> Result<Revised<HostView>, ServiceError> {
         act.require(Permission::ManageHosts)?;
         let running = &self.running_daemons(id).await?;
-        let stranded = self.stranded_on(id).await?.count;
+        let ids: Vec<ServerId> = running.servers.iter().copied().collect();
+        let (servers, attached) =
+            tokio::try_join!(self.store().servers_by_id(&ids), self.store().attached_hosts(&ids))?;
+        let stranded = self.stranded_on(id, &servers, &attached).await?.count;
         self.change_by(act, |tx| async move {
             let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
             if !order.force {
@@ -174,32 +177,28 @@ impl Services {
         let Some(drain) = &host.drain else { return Ok(None) };
         let progress = status.and_then(|status| status.drain).filter(|progress| progress.order == drain.started_at);
         let outcome = match progress {
-            Some(progress) => self.drain_outcome(host.id, progress.taken_up_at).await?,
+            Some(progress) => self.drain_outcome(host.id, progress.order).await?,
             None => DrainOutcome::default(),
         };
         let carried = status.map_or(0, |status| status.sessions);
         Ok(Some(DrainView::new(host, drain, progress, carried, outcome)))
     }
 
-    /// What became of the people whom a host told to go since it took the order up.
-    pub async fn drain_outcome(&self, host: HostId, taken_up_at: Timestamp) -> Result<DrainOutcome, ServiceError> {
-        Ok(self.store().drain_outcome(host, taken_up_at).await?)
+    /// What became of the people whom a host told to go since the order of this moment.
+    pub async fn drain_outcome(&self, host: HostId, order: Timestamp) -> Result<DrainOutcome, ServiceError> {
+        Ok(self.store().drain_outcome(host, order).await?)
     }
 
     /// Whose live sessions on a host can go nowhere when it leaves: the files of their profiles name none of the other
-    /// hosts that stay.
-    pub async fn stranded_on(&self, host: HostId) -> Result<Stranded, ServiceError> {
-        let statuses = self.store().host_statuses(Some(&[host])).await?;
-        if !statuses.get(&host).is_some_and(|status| status.online) {
-            // Of a host that is silent nothing is known.
-            return Ok(Stranded::default());
-        }
+    /// hosts that stay. `servers` and `attached` are those of the host, with all their hosts.
+    pub(super) async fn stranded_on(
+        &self,
+        host: HostId,
+        servers: &[Server],
+        attached: &HashMap<ServerId, Vec<Host>>,
+    ) -> Result<Stranded, ServiceError> {
         let carried = self.store().carried_files(host).await?;
-        let ids: BTreeSet<ServerId> = carried.iter().map(|session| session.server_id).collect();
-        let ids: Vec<ServerId> = ids.into_iter().collect();
-        let (servers, attached) =
-            tokio::try_join!(self.store().servers_by_id(&ids), self.store().attached_hosts(&ids))?;
-        let is_stranded = |session: &&CarriedFile| {
+        let is_stranded = |session: &CarriedFile| {
             let server = servers.iter().find(|server| server.id == session.server_id);
             let hosts = attached.get(&session.server_id).map(Vec::as_slice).unwrap_or_default();
             match (server, &session.written_for) {
@@ -207,14 +206,13 @@ impl Services {
                 _ => false,
             }
         };
-        let one = |session: &CarriedFile| {
-            let CarriedFile { user_id, profile_id, .. } = *session;
-            CutOff { user_id, user: None, profile_id, profile: None }
+        let one = |session: CarriedFile| {
+            let CarriedFile { user_id, user, profile_id, profile, .. } = session;
+            CutOff { user_id, user, profile_id, profile }
         };
-        let mut named: Vec<CutOff> = carried.iter().filter(is_stranded).map(one).collect();
+        let mut named: Vec<CutOff> = carried.into_iter().filter(is_stranded).map(one).collect();
         let count = named.len() as u64;
         named.truncate(NAMED);
-        self.name(&mut named).await?;
         Ok(Stranded { count, named })
     }
 

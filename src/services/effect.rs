@@ -75,7 +75,7 @@ impl Services {
     }
 
     /// Finds out what those who are cut off are called.
-    pub(super) async fn name(&self, cut_off: &mut [CutOff]) -> Result<(), ServiceError> {
+    async fn name(&self, cut_off: &mut [CutOff]) -> Result<(), ServiceError> {
         let users: Vec<UserId> = cut_off.iter().map(|one| one.user_id).collect();
         let profiles: Vec<ProfileId> = cut_off.iter().map(|one| one.profile_id).collect();
         let (users, profiles) =

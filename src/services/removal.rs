@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     Act, Nudge, ServiceError, Services, check_revision,
-    drain::{DrainState, names_no_other},
+    drain::{DrainState, Stranded, names_no_other},
     hosts::{HostView, WHAT},
     server_keys::known_to,
 };
@@ -25,7 +25,7 @@ use crate::{
         host::{Host, HostState, RemovedHost},
         ids::{HostId, ServerId},
         role::Permission,
-        server::Attachment,
+        server::{Attachment, Server},
         text::Name,
     },
     store::{policy::PolicyChange, servers::AttachmentKey},
@@ -80,52 +80,49 @@ impl Services {
     /// What removing a host would mean.
     pub async fn host_removal(&self, act: &Act, id: HostId) -> Result<RemovalView, ServiceError> {
         let host = self.host(act, id).await?.value;
+        self.removal_of(act, &host).await
+    }
+
+    /// What removing a host would mean that was read just now.
+    pub async fn removal_of(&self, act: &Act, host: &HostView) -> Result<RemovalView, ServiceError> {
+        act.require(Permission::Read)?;
+        let (id, now) = (host.id, self.now());
         let had: Vec<Attachment> =
             self.store().attachments_on(id).await?.into_iter().map(|found| found.value).collect();
-        let (servers, keys) = tokio::try_join!(self.store().all_servers(), self.store().server_keys())?;
-        let names: HashMap<ServerId, Name> = servers.into_iter().map(|server| (server.id, server.name)).collect();
+        let attached_to: Vec<ServerId> = had.iter().map(|attachment| attachment.server_id).collect();
+        let files_of = attached_to.iter().copied().collect();
+        let (servers, keys, attached, files, listing) = tokio::try_join!(
+            self.store().all_servers(),
+            self.store().server_keys(),
+            self.store().attached_hosts(&attached_to),
+            self.store().files_of(&files_of, now),
+            self.store().profiles_listing(id, now),
+        )?;
+        let names: HashMap<ServerId, &Name> = servers.iter().map(|server| (server.id, &server.name)).collect();
         let known = known_to(names.keys().copied(), &keys, &had);
-        let profiles = self.store().good_profiles_by_server(&known, self.now()).await?;
-        let mut servers: Vec<SharedKey> = known
+        let profiles = self.store().good_profiles_by_server(&known, now).await?;
+        let mut shared: Vec<SharedKey> = known
             .into_iter()
             .filter_map(|server_id| {
                 let active_profiles = profiles.get(&server_id).copied().unwrap_or(0);
-                Some(SharedKey { server_id, name: names.get(&server_id)?.clone(), active_profiles })
+                Some(SharedKey { server_id, name: Name::clone(names.get(&server_id)?), active_profiles })
             })
             .collect();
-        servers.sort_by(|a, b| a.name.cmp(&b.name));
-        let stranded = self.stranded_on(id).await?;
+        shared.sort_by(|a, b| a.name.cmp(&b.name));
+        // Of a host that is silent nothing is known.
+        let stranded = match host.state {
+            HostState::Offline => Stranded::default(),
+            HostState::Online | HostState::Draining => self.stranded_on(id, &servers, &attached).await?,
+        };
         Ok(RemovalView {
-            needs_force: !is_out_of_service(&host),
+            needs_force: !is_out_of_service(host),
             sessions: host.sessions,
-            profiles: self.store().profiles_listing(id, self.now()).await?,
-            profiles_cut_off: self.profiles_without(id, &had).await?,
+            profiles: listing,
+            profiles_cut_off: cut_off(id, &servers, &attached, &files),
             sessions_cut_off: stranded.count,
             cut_off: stranded.named,
-            servers,
+            servers: shared,
         })
-    }
-
-    /// How many profiles in use find a host now and none when this one is gone.
-    async fn profiles_without(&self, host: HostId, had: &[Attachment]) -> Result<u64, ServiceError> {
-        let ids: Vec<ServerId> = had.iter().map(|attachment| attachment.server_id).collect();
-        let files_of = ids.iter().copied().collect();
-        let (servers, attached, files) = tokio::try_join!(
-            self.store().servers_by_id(&ids),
-            self.store().attached_hosts(&ids),
-            self.store().files_of(&files_of, self.now()),
-        )?;
-        let is_cut_off = |file: &&ProfileFile| {
-            let server = servers.iter().find(|server| server.id == file.server_id);
-            let hosts = attached.get(&file.server_id).map(Vec::as_slice).unwrap_or_default();
-            let found = hosts.iter().find(|found| found.id == host);
-            server.zip(found).is_some_and(|(server, found)| {
-                let is_last = hosts.iter().all(|other| other.id == host || other.is_draining());
-                let names_no_other = is_last || names_no_other(server, hosts, &file.written_for, host);
-                file.written_for.reaches(server, found) && names_no_other
-            })
-        };
-        Ok(files.iter().filter(is_cut_off).map(|file| file.profiles).sum())
     }
 
     /// Removes a host: its attachments, what was sealed to it, its certificates' records and the token that it came of go
@@ -229,6 +226,21 @@ impl Services {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// How many profiles find a host now and none when this one is gone.
+fn cut_off(host: HostId, servers: &[Server], attached: &HashMap<ServerId, Vec<Host>>, files: &[ProfileFile]) -> u64 {
+    let is_cut_off = |file: &&ProfileFile| {
+        let server = servers.iter().find(|server| server.id == file.server_id);
+        let hosts = attached.get(&file.server_id).map(Vec::as_slice).unwrap_or_default();
+        let found = hosts.iter().find(|found| found.id == host);
+        server.zip(found).is_some_and(|(server, found)| {
+            let is_last = hosts.iter().all(|other| other.id == host || other.is_draining());
+            let has_no_other = is_last || names_no_other(server, hosts, &file.written_for, host);
+            file.written_for.reaches(server, found) && has_no_other
+        })
+    };
+    files.iter().filter(is_cut_off).map(|file| file.profiles).sum()
 }
 
 /// Whether nobody is connected through a host, nor will be.

@@ -11,6 +11,7 @@ use crate::domain::{
     ids::{HostId, ProfileId, ServerId, UserId},
     profile::WrittenFor,
     session::EndReason,
+    text::Name,
 };
 
 /// A live session of a host, with what the file of its profile names.
@@ -25,31 +26,39 @@ pub struct CarriedFile {
     /// What the profile's file names; unknown of imported ones.
     #[serde(default)]
     pub written_for: Option<WrittenFor>,
+    /// What the user is called.
+    #[serde(default)]
+    pub user: Option<Name>,
+    /// What the profile is called.
+    #[serde(default)]
+    pub profile: Option<Name>,
 }
 
 impl Store {
     /// What became of the people whom a host told to go, or lost, since a moment of the database's time: each counts once.
     ///
-    /// Whoever began a session on another host since then was moved; whoever did not, and has none here either, is cut
-    /// off. That the new one began before the old one was reported gone is the rule: a daemon forgets a client that it sent
-    /// away seconds later. Sessions that ended because people disconnected are neither.
+    /// Whoever has a session on another host that began later than the one here was moved; whoever has not, and none here
+    /// either, is cut off. That it began before the one here was reported gone is the rule: a daemon forgets a client that
+    /// it sent away seconds later. Sessions that ended because people disconnected are neither.
     pub async fn drain_outcome(&self, host: HostId, since: Timestamp) -> Result<DrainOutcome, StoreError> {
         let (here, since) = (host.to_string(), date(since));
         let reasons = [EndReason::Moved, EndReason::DaemonEnded].map(|reason| bson::serialize_to_bson(&reason));
         let reasons: Vec<_> = reasons.into_iter().collect::<Result<_, _>>().map_err(mongodb::error::Error::from)?;
         let told = doc! { "host_id": &here, "ended_at": { "$gte": since }, "end_reason": { "$in": reasons } };
+        let later = doc! { "$gt": ["$connected_at", "$$began"] };
         let seen = doc! { "$or": [
-            { "host_id": { "$ne": &here }, "connected_at": { "$gte": since } }, { "host_id": &here, "ended_at": null },
+            { "host_id": { "$ne": &here }, "$expr": later }, { "host_id": &here, "ended_at": null },
         ] };
         let seen = doc! {
             "from": "sessions", "localField": "_id", "foreignField": "profile_id", "as": "seen",
+            "let": { "began": "$began" },
             "pipeline": [{ "$match": seen }, { "$project": { "_id": 0, "host_id": 1 } }],
         };
         let others = doc! { "$setDifference": ["$seen.host_id", [&here]] };
         let count = |is: Document| doc! { "$sum": { "$cond": [is, 1_i64, 0_i64] } };
         let pipeline = [
             doc! { "$match": told },
-            doc! { "$group": { "_id": "$profile_id" } },
+            doc! { "$group": { "_id": "$profile_id", "began": { "$max": "$connected_at" } } },
             doc! { "$lookup": seen },
             doc! { "$group": {
                 "_id": null,
@@ -64,15 +73,19 @@ impl Store {
 
     /// The live sessions of a host, each with what the file of its profile names.
     pub async fn carried_files(&self, host: HostId) -> Result<Vec<CarriedFile>, StoreError> {
-        let files = doc! {
-            "from": "profiles", "localField": "profile_id", "foreignField": "_id", "as": "profile",
-            "pipeline": [{ "$project": { "written_for": 1 } }],
+        let one = |from: &str, field: &str, into: &str| {
+            let fields = doc! { "name": 1, "written_for": 1 };
+            doc! { "$lookup": {
+                "from": from, "localField": field, "foreignField": "_id", "as": into, "pipeline": [{ "$project": fields }],
+            } }
         };
         let pipeline = [
             doc! { "$match": { "host_id": host.to_string(), "ended_at": null } },
-            doc! { "$lookup": files },
+            one("profiles", "profile_id", "profile"),
+            one("users", "user_id", "user"),
             doc! { "$project": {
                 "user_id": 1, "profile_id": 1, "server_id": 1, "written_for": { "$first": "$profile.written_for" },
+                "user": { "$first": "$user.name" }, "profile": { "$first": "$profile.name" },
             } },
         ];
         let rows: Vec<Document> = self.sessions().aggregate(pipeline).await?.try_collect().await?;

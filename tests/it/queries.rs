@@ -27,8 +27,9 @@ use crate::{
 const FEW: usize = 5;
 const MANY: usize = 110;
 
-/// More than this, and a page is made of too many small questions. The overview, which looks at everything, asks the most.
-const MOST: usize = 24;
+/// More than this, and a page is made of too many small questions. The overview, which looks at everything, and the page of a
+/// host, which tells what removing it would mean, ask the most.
+const MOST: usize = 26;
 
 /// What asks. The batches in which a long answer comes are no questions; what a page writes (that its login was used)
 /// depends on the time, not on rows.

@@ -441,7 +441,7 @@ async fn found<'a>(services: &Services, desk: &'a Desk, id: HostId) -> Result<Ho
     let some = PageRequest::first(SHOWN);
     let (carried, removal, releases, free) = tokio::try_join!(
         services.sessions_through(&desk.act, &row, &some),
-        services.host_removal(&desk.act, id),
+        services.removal_of(&desk.act, &row.host.value),
         services.releases(&desk.act),
         services.server_choices(&desk.act, Some(&row)),
     )?;
