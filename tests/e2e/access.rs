@@ -20,6 +20,8 @@ const ORDERED: Duration = Duration::from_secs(5);
 /// Long enough for a client that was thrown out to come back, if it could.
 const PROOF: Duration = Duration::from_secs(4);
 const FETCH: Duration = Duration::from_secs(10);
+/// How far apart two connections are of which one is surely the newer.
+const SURELY: Duration = Duration::from_secs(4);
 
 #[test]
 fn a_profile_names_both_hosts_and_leads_to_the_page_through_either() {
@@ -154,6 +156,9 @@ fn the_newer_of_two_connections_of_one_profile_wins_across_hosts() {
     let older = Client::connect(&cluster.lab, 0, &first);
     let probe = cluster.probe(0);
     probe.wait_via(cluster.hosts[0].lan(), Instant::now(), FETCH);
+    // Of connections that begin within the same moment, none is surely the newer one, and both go on.
+    let since = Instant::now();
+    wait_until("the older one to be surely older", FETCH, || since.elapsed() > SURELY);
 
     let moment = Instant::now();
     let newer = Client::connect(&cluster.lab, 1, &second);

@@ -40,7 +40,7 @@ impl World {
         );
         let server = server["id"].as_str().unwrap().parse().unwrap();
         let (leaves, stays) = (rig.host_at("203.0.113.1").await, rig.host_at("203.0.113.2").await);
-        let world = Self { leaves, stays, rig, owner, server, organization };
+        let world = Self { rig, owner, organization, server, leaves, stays };
         for host in [world.leaves, world.stays] {
             world.attach(host).await;
         }
