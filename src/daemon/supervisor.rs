@@ -2,7 +2,7 @@
 //!
 //! At every new snapshot each wanted server gets its keeper, and the firewall is put in step with the set, its networks
 //! and routes. Between snapshots the kernel's state is compared with what is wanted, every few seconds, and repaired
-//! ([`enforcement`](super::enforcement)). Keepers end by themselves when their server is not wanted any more. A directory that an
+//! (`enforcement`). Keepers end by themselves when their server is not wanted any more. A directory that an
 //! earlier Postern left of a server that is not wanted gets a keeper too, which clears it away.
 
 use std::{
