@@ -88,7 +88,7 @@ unit: ## unit and integration tests
 	$(CARGO_TEST) --locked --doc
 
 e2e: ## end-to-end tests: real hosts, clients and databases in network namespaces; E2E="name --nocapture" narrows
-	$(CARGO_TEST) --locked --test e2e -- --test-threads=$(or $(E2E_THREADS),2) $(E2E)
+	$(CARGO_TEST) --locked --test e2e -- --test-threads=$(or $(E2E_THREADS),4) $(E2E)
 
 browser: ## the pages in a real browser, on the same hosts; BROWSER="name --nocapture" narrows; pictures in target/screenshots
 	$(CARGO_TEST) --locked --test browser -- --test-threads=$(or $(BROWSER_THREADS),2) $(BROWSER)
