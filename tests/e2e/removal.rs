@@ -75,9 +75,11 @@ fn a_host_that_was_down_when_it_was_removed_ends_its_daemons_at_its_next_start()
 #[test]
 fn a_joined_host_hears_of_its_removal_before_the_database_is_taken_from_it() {
     let cluster = Cluster::start_in(Lab::new(None).asking(), 1, 1);
+    let shipped = cluster.lab.users();
     let issued = invite(&cluster);
     let joining = Joining::new(&cluster, &issued);
     let joined = joining.finish();
+    assert_eq!(cluster.lab.users().len(), shipped.len() + 1, "the host has a database user of its own");
     let mut third = Host::joined(&cluster.lab, &cluster.lab.machines()[2], joining.config());
     third.confine(&cluster.lab);
     third.start();
@@ -87,7 +89,7 @@ fn a_joined_host_hears_of_its_removal_before_the_database_is_taken_from_it() {
 
     cluster.api(0).delete(&format!("/hosts/{id}?force=true"));
     assert_gone(&mut third);
-    wait_until("its database user to be gone", Duration::from_mins(1), || cluster.lab.users() == ["tester"]);
+    wait_until("its database user to be gone", Duration::from_mins(1), || cluster.lab.users() == shipped);
     // Neither the token that it came by nor a new one makes the same machine a host again.
     let said = joining.run(&[]);
     assert_eq!(said.status.code(), Some(4), "{said:?}");
