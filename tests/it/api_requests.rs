@@ -119,7 +119,14 @@ async fn limits_are_told_before_and_when_they_act() {
 
     let token: Token = rig.tokens["owner"].parse().unwrap();
     while rig.services.limit_token(token.id).is_ok() {}
-    let refused = owner.ask("GET", "/users", None);
+    // The limit fills again while the request is on its way; whatever comes in is taken at once.
+    let refused = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| owner.ask("GET", "/users", None));
+        while !asked.is_finished() {
+            drop(rig.services.limit_token(token.id));
+        }
+        asked.join().unwrap()
+    });
     assert_eq!((refused.checked(), &refused.json()["code"]), (429, &json!("PST-HTTP-011")));
     assert!(refused.header("retry-after").parse::<u32>().unwrap() >= 1, "{refused:?}");
     assert_eq!(left(&refused), 0);
