@@ -1,6 +1,8 @@
 //! Postern: a self-hosted company VPN with replicated hosts.
 //!
-//! The folders are floors; each may only use the ones below it (`tests/floors.rs` enforces the table).
+//! The folders are floors; each may only use the ones below it. All but the topmost are crates of the workspace, so an edit
+//! is compiled for its floor and those above it, and what a floor may use stands in its manifest (`tests/floors.rs` keeps
+//! the table).
 //!
 //! - Floor 0: [`domain`] holds the nouns and the pure rules, [`runtime`] the tokio plumbing without VPN words,
 //!   [`metrics`] the numbers about this process.
@@ -14,17 +16,17 @@
 
 pub mod commands;
 pub mod config;
-pub mod daemon;
-pub mod domain;
-pub mod firewall;
+pub use daemon;
+pub use domain;
+pub use firewall;
 pub mod jobs;
-pub mod keys;
-pub mod metrics;
-pub mod oidc;
-pub mod openvpn;
-pub mod pki;
-pub mod runtime;
-pub mod services;
-pub mod store;
+pub use keys;
+pub use metrics;
+pub use oidc;
+pub use openvpn;
+pub use pki;
+pub use runtime;
+pub use services;
+pub use store;
 pub mod telemetry;
-pub mod web;
+pub use web;

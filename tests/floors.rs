@@ -1,8 +1,9 @@
-//! The floors of the crate, enforced: which folder may import which, and which foreign crate only some may name.
+//! The floors, enforced: which crate of the workspace may use which, which foreign crate only some may use, and what
+//! only some files may name.
 //!
-//! The sources are read as text: comments and literals are blanked, `use` groups are expanded, and what is under
-//! `#[cfg(test)]` is left out (a test may reach anywhere for its fixtures). That sees every path that begins with
-//! `crate::`, `super::` or the name of a foreign crate, which is all that an import can begin with.
+//! Who uses what stands in the manifests, so the compiler refuses the rest; this test reads the manifests. (What tests of
+//! a crate use is their business.) For the rules about files the sources are read as text: comments and literals are
+//! blanked, `use` groups are expanded, and what is under `#[cfg(test)]` is left out.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends at the first surprise")]
 
@@ -11,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A folder (or file) directly under `src/`, and the others that it may import. Floors from the ground up.
+/// The crates under `src/`, and those of the workspace that each may use. Floors from the ground up.
 const FLOORS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("runtime", &[]),
@@ -25,42 +26,23 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("services", &["domain", "runtime", "metrics", "store", "pki", "keys", "openvpn", "firewall", "oidc"]),
     ("web", &["domain", "runtime", "metrics", "services"]),
     ("daemon", &["domain", "runtime", "metrics", "services", "openvpn", "firewall"]),
-    ("jobs", &["domain", "runtime", "metrics", "services"]),
-    ("config", ALL),
-    ("telemetry", ALL),
-    ("commands", ALL),
-    ("main", ALL),
-    ("lib", ALL),
 ];
 const GROUND: &[&str] = &["domain", "runtime", "metrics"];
-const ALL: &[&str] = &[
-    "domain",
-    "runtime",
-    "metrics",
-    "store",
-    "pki",
-    "keys",
-    "openvpn",
-    "firewall",
-    "oidc",
-    "services",
-    "web",
-    "daemon",
-    "jobs",
-    "config",
-    "telemetry",
-    "commands",
-];
 
-/// Foreign paths, and the only places under `src/` that may name them.
-const NAMED_BY: &[(&str, &[&str])] = &[
+/// Foreign crates, and the only crates that may use them.
+const USED_BY: &[(&str, &[&str])] = &[
     ("mongodb", &["store"]),
-    ("prometheus_client", &["metrics"]),
+    ("prometheus-client", &["metrics"]),
     ("rcgen", &["pki"]),
     ("openidconnect", &["oidc"]),
     ("oauth2", &["oidc"]),
     ("axum", &["web"]),
-    ("anyhow", &["config", "telemetry", "commands", "main"]),
+    ("anyhow", &["postern"]),
+    ("ureq", &["postern"]),
+];
+
+/// Foreign paths, and the only places under `src/` that may name them.
+const NAMED_BY: &[(&str, &[&str])] = &[
     ("ureq", &["commands/client"]),
     ("std::process::Command", SPAWNERS),
     ("std::process::Child", SPAWNERS),
@@ -86,7 +68,39 @@ impl fmt::Display for Offence {
 }
 
 #[test]
-fn the_crate_keeps_its_floors() {
+fn the_crates_keep_their_floors() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let mut crates = vec![("postern".to_owned(), read(&root.join("Cargo.toml")))];
+    for entry in fs::read_dir(root.join("src")).unwrap() {
+        let manifest = entry.unwrap().path().join("Cargo.toml");
+        if manifest.exists() {
+            let folder = manifest.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+            crates.push((folder, read(&manifest)));
+        }
+    }
+    assert_eq!(crates.len(), FLOORS.len() + 1, "one crate for each floor's folder, and the program");
+    let broken: Vec<_> = crates.iter().flat_map(|(name, manifest)| misused(name, manifest)).collect();
+    assert!(broken.is_empty(), "the floors (tests/floors.rs, ARCHITECTURE.md) are broken:\n{}", broken.join("\n"));
+}
+
+/// What a crate uses that it may not.
+fn misused(name: &str, manifest: &str) -> Vec<String> {
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let uses: Vec<&str> = manifest["dependencies"].as_table().unwrap().keys().map(String::as_str).collect();
+    let allowed = FLOORS.iter().find(|(floor, _)| *floor == name).map(|(_, allowed)| *allowed);
+    let is_ours = |used: &str| FLOORS.iter().any(|(floor, _)| *floor == used);
+    if name != "postern" && allowed.is_none() {
+        return vec![format!("`{name}` is on no floor: give it one in tests/floors.rs")];
+    }
+    let above = uses.iter().filter(|used| is_ours(used) && allowed.is_some_and(|allowed| !allowed.contains(used)));
+    let foreign = USED_BY.iter().filter(|(used, by)| uses.contains(used) && !by.contains(&name));
+    let above = above.map(|used| format!("`{name}` may not use `{used}`"));
+    above.chain(foreign.map(|(used, by)| format!("only {} may use `{used}`, not `{name}`", by.join(", ")))).collect()
+}
+
+#[test]
+fn the_files_keep_their_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let files = sources(&root);
     assert!(files.len() > 10, "found only {} files under src/", files.len());
@@ -98,7 +112,7 @@ fn the_crate_keeps_its_floors() {
         })
         .collect();
     let report: Vec<_> = offences.iter().map(ToString::to_string).collect();
-    assert!(report.is_empty(), "the floors (tests/floors.rs, ARCHITECTURE.md) are broken:\n{}", report.join("\n"));
+    assert!(report.is_empty(), "the rules for files (tests/floors.rs) are broken:\n{}", report.join("\n"));
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -119,17 +133,12 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn check(name: &str, source: &str) -> Vec<Offence> {
     let offence = |line, what| Offence { file: name.to_owned(), line, what };
     let module = name.trim_end_matches(".rs").trim_end_matches("/mod");
-    let part = module.split('/').next().unwrap_or_default();
 
     let mut offences = Vec::new();
     let lines = source.lines().count();
     if lines > LINES {
         offences.push(offence(LINES + 1, format!("{lines} lines; past {LINES}, ask what it is two of")));
     }
-    let Some((_, allowed)) = FLOORS.iter().find(|(floor, _)| *floor == part) else {
-        offences.push(offence(1, format!("`{part}` is on no floor: give it one in tests/floors.rs")));
-        return offences;
-    };
     if module.ends_with("/tests") {
         return offences;
     }
@@ -137,18 +146,6 @@ fn check(name: &str, source: &str) -> Vec<Offence> {
         offence(line, "a line of the log begins with `event = \"…\"`, a word that stays what it is".to_owned())
     }));
     for import in imports(source) {
-        if let Some(target) = target_in_crate(&import.path, module)
-            && target != part
-            && !allowed.contains(&target)
-            && part != "lib"
-        {
-            let what = if FLOORS.iter().any(|(floor, _)| *floor == target) {
-                format!("`{part}` may not import `{target}`")
-            } else {
-                format!("`crate::{target}` is not a folder of the crate")
-            };
-            offences.push(offence(import.line, what));
-        }
         for (foreign, places) in NAMED_BY {
             let begins = import.path.iter().map(String::as_str).take(foreign.split("::").count());
             let bare_module = import.is_use
@@ -183,20 +180,6 @@ fn nameless_events(source: &str) -> Vec<usize> {
         begins(at, &["event", "="])
     };
     (0..tokens.len()).filter(|at| logs(*at) && !named(*at + 5)).map(|at| tokens[at].line).collect()
-}
-
-/// The part of the crate that a path leads to, if it is one of the crate. `super` counts when it climbs to the root.
-fn target_in_crate<'a>(path: &'a [String], module: &str) -> Option<&'a str> {
-    let depth = module.split('/').count();
-    let climbs = path.iter().take_while(|segment| *segment == "super").count();
-    let next = if path[0] == "crate" {
-        1
-    } else if climbs >= depth && path.get(climbs).is_some_and(|s| FLOORS.iter().any(|(floor, _)| floor == s)) {
-        climbs
-    } else {
-        return None;
-    };
-    path.get(next).map(String::as_str).filter(|segment| *segment != "self")
 }
 
 /// A path in the source: `a::b::{c, d}` is two.
@@ -410,43 +393,37 @@ fn offences(name: &str, source: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_import_from_a_higher_floor_is_found() {
-    for (name, source, expected) in [
-        ("domain/user.rs", "use crate::runtime::Backoff;", "`domain` may not import `runtime`"),
-        ("store/users.rs", "use crate::{domain::ids::UserId, pki::{self, Leaf}};", "`store` may not import `pki`"),
-        ("web/mod.rs", "fn f() { crate::store::open(); }", "`web` may not import `store`"),
-        ("jobs/mod.rs", "use crate::openvpn;", "`jobs` may not import `openvpn`"),
-        ("daemon/mod.rs", "use super::web::Router;", "`daemon` may not import `web`"),
-        ("pki/leaf.rs", "use super::super::{keys};", "`pki` may not import `keys`"),
-        ("services/mod.rs", "use crate::config::Settings;", "`services` may not import `config`"),
-        ("services/mod.rs", "use crate::Everything;", "`crate::Everything` is not a folder of the crate"),
+fn what_a_crate_may_not_use_is_found() {
+    for (name, uses, expected) in [
+        ("domain", "runtime.workspace = true", "`domain` may not use `runtime`"),
+        ("store", "domain.workspace = true\npki.workspace = true", "`store` may not use `pki`"),
+        ("web", "store = { path = \"../store\" }", "`web` may not use `store`"),
+        ("services", "mongodb = \"3\"", "only store may use `mongodb`, not `services`"),
+        ("postern", "axum.workspace = true", "only web may use `axum`, not `postern`"),
+        ("attic", "", "`attic` is on no floor: give it one in tests/floors.rs"),
     ] {
-        assert_eq!(offences(name, source), [expected], "{name}: {source}");
+        assert_eq!(misused(name, &format!("[dependencies]\n{uses}\n")), [expected], "{name}: {uses}");
+    }
+    for (name, uses) in [
+        ("store", "domain.workspace = true\nmongodb.workspace = true"),
+        ("web", "axum.workspace = true\n[dev-dependencies]\nstore.workspace = true"),
+        ("postern", "web.workspace = true\nstore.workspace = true\nanyhow.workspace = true"),
+    ] {
+        assert_eq!(misused(name, &format!("[dependencies]\n{uses}\n")), [""; 0], "{name}: {uses}");
     }
 }
 
 #[test]
-fn a_foreign_crate_outside_of_its_place_is_found() {
+fn what_a_file_may_not_name_is_found() {
+    let spawners = "only openvpn, firewall, store/private, commands/join/unit may name";
     for (name, source, expected) in [
-        ("services/users.rs", "use mongodb::Client;", "only store may name `mongodb`"),
-        ("services/users.rs", "fn f(e: ::mongodb::error::Error) {}", "only store may name `mongodb`"),
-        ("web/mod.rs", "use rcgen as x;", "only pki may name `rcgen`"),
-        ("jobs/mod.rs", "use axum::{Router};", "only web may name `axum`"),
-        (
-            "runtime/mod.rs",
-            "fn f() -> anyhow::Result<()> { todo() }",
-            "only config, telemetry, commands, main may name `anyhow`",
-        ),
+        ("commands/serve.rs", "use ureq::Agent;", "only commands/client may name `ureq`".to_owned()),
         (
             "daemon/mod.rs",
             "use std::{fs, process::{Command, ExitCode}};",
-            "only openvpn, firewall, store/private, commands/join/unit may name `std::process::Command`",
+            format!("{spawners} `std::process::Command`"),
         ),
-        (
-            "store/users.rs",
-            "tokio::process::Command::new(x)",
-            "only openvpn, firewall, store/private, commands/join/unit may name `tokio::process`",
-        ),
+        ("store/users.rs", "tokio::process::Command::new(x)", format!("{spawners} `tokio::process`")),
     ] {
         assert_eq!(offences(name, source), [expected], "{name}: {source}");
     }
@@ -457,23 +434,12 @@ fn a_foreign_crate_outside_of_its_place_is_found() {
 #[test]
 fn what_is_allowed_passes() {
     for (name, source) in [
-        ("store/users.rs", "use crate::{domain::ids::UserId, runtime, store::error};\nuse mongodb::bson::doc;"),
-        ("store/users.rs", "use super::error::StoreError;"),
         ("store/private.rs", "use tokio::process::Command;"),
-        ("daemon/mod.rs", "use crate::{openvpn::Link, firewall, services};"),
         ("main.rs", "fn main() -> std::process::ExitCode { postern::commands::main() }"),
-        ("commands/serve.rs", "use anyhow::Context as _; use crate::{store, web, daemon};"),
-        ("lib.rs", "pub mod web; pub mod store;"),
-        (
-            "domain/user.rs",
-            "// use crate::store;\n/* crate::web::x /* nested */ */\nconst X: &str = \"crate::store::x\";",
-        ),
-        (
-            "domain/user.rs",
-            "const R: &str = r#\"crate::store \"quoted\" \"#; const C: char = '\"'; fn f<'a>(x: &'a str) {}",
-        ),
-        ("domain/user.rs", "#[cfg(test)]\nmod tests { fn f() { if x { crate::store::x() } } }\nuse std::fmt;"),
-        ("domain/user.rs", "fn f(mongodb: u8) { self.mongodb.x(); other::mongodb::x(); }"),
+        ("domain/user.rs", "// use ureq::X;\n/* ureq::x /* nested */ */\nconst X: &str = \"ureq::x\";"),
+        ("domain/user.rs", "const R: &str = r#\"ureq::x \"quoted\" \"#; const C: char = '\"'; fn f<'a>(x: &'a str) {}"),
+        ("domain/user.rs", "#[cfg(test)]\nmod tests { fn f() { if x { ureq::x() } } }\nuse std::fmt;"),
+        ("domain/user.rs", "fn f(ureq: u8) { self.ureq.x(); other::ureq::x(); }"),
     ] {
         assert_eq!(offences(name, source), [""; 0], "{name}: {source}");
     }
@@ -481,17 +447,16 @@ fn what_is_allowed_passes() {
 
 #[test]
 fn code_behind_tests_is_still_checked_and_has_its_line() {
-    let source = "#[cfg(test)]\nmod tests;\n\"a\nb\";\nuse crate::web;\n";
+    let source = "#[cfg(test)]\nmod tests;\n\"a\nb\";\nuse ureq::Agent;\n";
     let found = check("domain/user.rs", source);
     assert_eq!(found.len(), 1);
-    assert_eq!(found[0].to_string(), "src/domain/user.rs:5: `domain` may not import `web`");
+    assert_eq!(found[0].to_string(), "src/domain/user.rs:5: only commands/client may name `ureq`");
 }
 
 #[test]
-fn a_file_that_is_too_long_and_a_folder_without_a_floor_are_found() {
+fn a_file_that_is_too_long_is_found() {
     assert_eq!(offences("domain/user.rs", &"\n".repeat(LINES)), [""; 0]);
     assert_eq!(offences("domain/user.rs", &"\n".repeat(LINES + 1)).len(), 1);
-    assert_eq!(offences("attic/mod.rs", ""), ["`attic` is on no floor: give it one in tests/floors.rs"]);
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! What is told of each client that asks to come in: one line in the log, one more in the numbers.
 
 use super::Here;
-use crate::{
-    domain::{
-        access::{Denial, ProfileAccess},
-        ids::ServerId,
-    },
-    metrics::catalogue::VPN_CONNECTS,
-    openvpn::management::Peer,
+use domain::{
+    access::{Denial, ProfileAccess},
+    ids::ServerId,
 };
+use metrics::catalogue::VPN_CONNECTS;
+use openvpn::management::Peer;
 
 impl Here {
     /// What the numbers call a server: its name, or its id while it is not known.

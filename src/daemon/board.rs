@@ -12,17 +12,15 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{conversation::Order, roster::Client};
-use crate::{
-    domain::{
-        host_network::HostNetwork,
-        ids::{HostId, ProfileId, ServerId, SessionId},
-        look::Look,
-        server::DaemonState,
-        session::Session,
-    },
-    openvpn::management::ClientKind,
-    services::{AttachmentKey, DaemonStatus},
+use domain::{
+    host_network::HostNetwork,
+    ids::{HostId, ProfileId, ServerId, SessionId},
+    look::Look,
+    server::DaemonState,
+    session::Session,
 };
+use openvpn::management::ClientKind;
+use services::{AttachmentKey, DaemonStatus};
 
 /// What the cluster is to know of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -386,7 +384,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Id;
+    use domain::ids::Id;
 
     fn status(state: DaemonState) -> Report {
         let key = AttachmentKey {
@@ -435,7 +433,7 @@ mod tests {
     #[test]
     fn traffic_is_counted_from_where_a_session_was_first_seen() {
         let board = Board::default();
-        let mut session = crate::daemon::samples::session(1);
+        let mut session = crate::samples::session(1);
         (session.bytes_received, session.bytes_sent) = (1000, 2000);
         board.carry(&session);
         assert!(board.traffic().is_empty());

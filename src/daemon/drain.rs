@@ -14,16 +14,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Here, board::Carried, moves::WaysOut, within};
-use crate::{
-    domain::{
-        access::Snapshot,
-        drain::{Drain, DrainOutcome, DrainProgress},
-        ids::{HostId, ServerId},
-        reach::WayOut,
-    },
-    metrics::catalogue::DRAIN_SESSIONS,
-    services::attachments::wanted,
+use domain::{
+    access::Snapshot,
+    drain::{Drain, DrainOutcome, DrainProgress},
+    ids::{HostId, ServerId},
+    reach::WayOut,
 };
+use metrics::catalogue::DRAIN_SESSIONS;
+use services::attachments::wanted;
 
 /// Between two looks at this host.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -169,14 +167,12 @@ fn is_held(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        daemon::samples,
-        domain::{
-            Revision,
-            access::Change,
-            host::Host,
-            server::{Attachment, Server},
-        },
+    use crate::samples;
+    use domain::{
+        Revision,
+        access::Change,
+        host::Host,
+        server::{Attachment, Server},
     };
 
     #[test]

@@ -18,20 +18,18 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{Here, plan::device, trouble};
-use crate::{
-    domain::{
-        host_network::{HostNetwork, HostNetworkKind, MOST_HOST_NETWORKS},
-        ids::ServerId,
-        network::ServerNetwork,
-        problem::ProblemCode,
-        server::Server,
-    },
-    firewall::{
-        AllowedRoute, Firewall, FirewallError, LossWatch, Ruleset, ServerRules, Settled, Surroundings, Upkeep,
-        enable_forwarding, unseen_blockage,
-    },
-    metrics::catalogue::FIREWALL_REPAIRS,
+use domain::{
+    host_network::{HostNetwork, HostNetworkKind, MOST_HOST_NETWORKS},
+    ids::ServerId,
+    network::ServerNetwork,
+    problem::ProblemCode,
+    server::Server,
 };
+use firewall::{
+    AllowedRoute, Firewall, FirewallError, LossWatch, Ruleset, ServerRules, Settled, Surroundings, Upkeep,
+    enable_forwarding, unseen_blockage,
+};
+use metrics::catalogue::FIREWALL_REPAIRS;
 
 /// How often the kernel is compared with the policy.
 pub(super) const PERIOD: Duration = Duration::from_secs(2);

@@ -8,14 +8,12 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use sha2::{Digest, Sha256};
 
-use crate::{
-    domain::{
-        access::{Denial, ProfileAccess, Snapshot},
-        server::Server,
-        tunnel::fixed_outside,
-    },
-    openvpn::management::{Cid, ClientConfig, Command, Dialect, Farewell, Kid, Peer, Refusal, Text},
+use domain::{
+    access::{Denial, ProfileAccess, Snapshot},
+    server::Server,
+    tunnel::fixed_outside,
 };
+use openvpn::management::{Cid, ClientConfig, Command, Dialect, Farewell, Kid, Peer, Refusal, Text};
 
 /// How long clients wait when no host may know better, in seconds.
 const PATIENCE: u16 = 5;
@@ -120,10 +118,8 @@ pub(super) fn pushed(snapshot: &Snapshot, server: &Server) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        daemon::samples,
-        domain::{Revision, access::Change, host::Host},
-    };
+    use crate::samples;
+    use domain::{Revision, access::Change, host::Host};
 
     const TWO: &str = "2.6.14";
     const THREE: &str = "3.11.7";

@@ -24,11 +24,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Here, Unanswered, within};
-use crate::{
-    domain::ids::SessionId,
-    runtime::{backoff::Backoff, random},
-    services::{ServiceError, sessions::SessionRecord},
-};
+use domain::ids::SessionId;
+use runtime::{backoff::Backoff, random};
+use services::{ServiceError, sessions::SessionRecord};
 
 /// The most steps that are kept, in memory and in the file.
 const CAPACITY: usize = 50_000;
@@ -334,7 +332,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::{daemon::samples, domain::session::EndReason};
+    use crate::samples;
+    use domain::session::EndReason;
 
     fn began(n: u128) -> SessionRecord {
         SessionRecord::began(samples::session(n), Some(samples::moment()))

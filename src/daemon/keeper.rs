@@ -21,18 +21,16 @@ use super::{
     plan::{OwnKey, Plan, Run, plan, write_secrets},
     trouble,
 };
-use crate::{
-    domain::{access::Snapshot, ids::ServerId, problem::ProblemCode, server::DaemonState},
-    metrics::catalogue::OPENVPN_RESTARTS,
-    openvpn::{
-        RuntimeDir,
-        management::{Event, link::Link, link::LinkHandle},
-        process::{OpenVpn, Running},
-        relay,
-    },
-    runtime::{backoff::Backoff, random},
-    services::{AttachmentKey, DaemonStatus},
+use domain::{access::Snapshot, ids::ServerId, problem::ProblemCode, server::DaemonState};
+use metrics::catalogue::OPENVPN_RESTARTS;
+use openvpn::{
+    RuntimeDir,
+    management::{Event, link::Link, link::LinkHandle},
+    process::{OpenVpn, Running},
+    relay,
 };
+use runtime::{backoff::Backoff, random};
+use services::{AttachmentKey, DaemonStatus};
 
 /// The first and the longest pause before a daemon is started again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(30));
@@ -443,7 +441,7 @@ impl Keeper {
                 running.kill()?;
                 running.wait_gone(END_LIMIT).await?;
             }
-            Ok::<(), crate::openvpn::process::ProcessError>(())
+            Ok::<(), openvpn::process::ProcessError>(())
         };
         let hearing = async {
             tokio::select! {

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::roster::{Client, Roster, Saved};
-use crate::openvpn::{RuntimeDir, process::Running};
+use openvpn::{RuntimeDir, process::Running};
 
 const FILE: &str = "roster.json";
 
@@ -115,7 +115,7 @@ impl Keepsake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::samples;
+    use crate::samples;
 
     #[tokio::test]
     async fn the_newest_roster_is_on_the_disk_when_the_writer_has_ended() {
@@ -128,7 +128,7 @@ mod tests {
             let mut session = samples::session(n);
             session.profile_id = samples::id(100 + n);
             roster.admitted(
-                crate::openvpn::management::Cid(u64::try_from(n).unwrap()),
+                openvpn::management::Cid(u64::try_from(n).unwrap()),
                 Client::admitted(session, String::new(), String::new()),
             );
             keepsake.write(&roster);

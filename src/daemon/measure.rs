@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::DaemonsHandle;
-use crate::{
-    domain::{ids::ServerId, server::DaemonState},
-    metrics::{
-        Metrics,
-        catalogue::{
-            CANARY_SUCCESS, CERT_EXPIRY, OPENVPN_UP, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES, VPN_CLIENTS,
-            VPN_SESSIONS,
-        },
+use domain::{ids::ServerId, server::DaemonState};
+use metrics::{
+    Metrics,
+    catalogue::{
+        CANARY_SUCCESS, CERT_EXPIRY, OPENVPN_UP, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES, VPN_CLIENTS,
+        VPN_SESSIONS,
     },
-    services::attachments::wanted,
 };
+use services::attachments::wanted;
 
 impl DaemonsHandle {
     /// Measures into `now`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Here, within};
-use crate::domain::{
+use domain::{
     ids::{HostId, SessionId},
     usage::{UsageSample, slot_of},
 };
@@ -60,7 +60,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::samples::id;
+    use crate::samples::id;
 
     #[test]
     fn growth_belongs_to_the_span_that_it_is_seen_in() {

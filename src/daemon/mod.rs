@@ -62,10 +62,8 @@ use names::Names;
 pub use plan::device;
 pub use preflight::preflight;
 
-use crate::{
-    domain::ids::HostId,
-    services::{Bus, DaemonStatus, HostKey, ServiceError, Services, admission::Admission},
-};
+use domain::ids::HostId;
+use services::{Bus, DaemonStatus, HostKey, ServiceError, Services, admission::Admission};
 
 /// Between two looks at what waits to be written.
 const GLANCE: Duration = Duration::from_millis(50);

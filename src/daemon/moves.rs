@@ -17,15 +17,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::roster::{Client, Roster};
-use crate::{
-    domain::{
-        access::Snapshot,
-        drain::Drain,
-        ids::{HostId, ProfileId, ServerId},
-        reach::WayOut,
-    },
-    openvpn::management::Cid,
+use domain::{
+    access::Snapshot,
+    drain::Drain,
+    ids::{HostId, ProfileId, ServerId},
+    reach::WayOut,
 };
+use openvpn::management::Cid;
 
 /// Between two clients that are moved while the daemon runs on.
 const STEP: Duration = Duration::from_millis(200);
@@ -156,8 +154,8 @@ impl Moves {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::samples;
-    use crate::domain::{ids::Id, session::EndReason};
+    use crate::samples;
+    use domain::{ids::Id, session::EndReason};
 
     const AT: Timestamp = Timestamp::UNIX_EPOCH;
 

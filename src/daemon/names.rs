@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Here;
-use crate::domain::{
+use domain::{
     access::Snapshot,
     ids::HostId,
     text::{DnsName, PublicAddress},

@@ -9,17 +9,15 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use super::Here;
-use crate::{
-    domain::{access::Snapshot, ids::ServerId, secret::Secret, server::Server},
-    firewall::DEVICE_PREFIX,
-    openvpn::{
-        RuntimeDir, RuntimeDirError,
-        config::{ConfigError, DeviceName, Listen, ServerConfig},
-    },
-    services::{
-        ServiceError,
-        attachments::{CredentialState, DaemonSecrets, credentials_for, is_daemon_key, new_daemon_key, wanted},
-    },
+use domain::{access::Snapshot, ids::ServerId, secret::Secret, server::Server};
+use firewall::DEVICE_PREFIX;
+use openvpn::{
+    RuntimeDir, RuntimeDirError,
+    config::{ConfigError, DeviceName, Listen, ServerConfig},
+};
+use services::{
+    ServiceError,
+    attachments::{CredentialState, DaemonSecrets, credentials_for, is_daemon_key, new_daemon_key, wanted},
 };
 
 /// The most clients of one daemon: more than its one core serves well.
@@ -149,7 +147,7 @@ fn mark(secrets: &DaemonSecrets) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::samples;
+    use crate::samples;
 
     #[test]
     fn a_device_is_named_by_its_server_and_fits_the_kernel() {

@@ -5,7 +5,8 @@ use std::path::Path;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::trouble;
-use crate::{firewall::Firewall, openvpn::process::OpenVpn};
+use firewall::Firewall;
+use openvpn::process::OpenVpn;
 
 /// One sentence for each thing that is missing, with what to do about it; none if daemons can run here.
 pub async fn preflight(openvpn: &Path) -> Vec<String> {

@@ -10,14 +10,12 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Here, conversation::Order, roster::Roster, within};
-use crate::{
-    domain::{
-        access::{Denial, Snapshot},
-        session::EndReason,
-    },
-    openvpn::management::Cid,
-    services::{BusMessage, Nudge, Subscription},
+use domain::{
+    access::{Denial, Snapshot},
+    session::EndReason,
 };
+use openvpn::management::Cid;
+use services::{BusMessage, Nudge, Subscription};
 
 /// How often is looked without a nudge.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -106,10 +104,8 @@ async fn end_superseded(here: &Here) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        daemon::{roster::Client, samples},
-        domain::{Revision, access::Change},
-    };
+    use crate::{roster::Client, samples};
+    use domain::{Revision, access::Change};
 
     #[test]
     fn whoever_the_policy_drops_is_doomed_once() {

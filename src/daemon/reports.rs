@@ -10,10 +10,8 @@ use super::{
     board::{Board, Report},
     within,
 };
-use crate::{
-    domain::ids::SessionId,
-    runtime::{backoff::Backoff, random},
-};
+use domain::ids::SessionId;
+use runtime::{backoff::Backoff, random};
 
 /// Between two writes of traffic counters.
 const COUNT: Duration = Duration::from_secs(30);
@@ -88,7 +86,7 @@ async fn write_reports(here: &Here) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::samples;
+    use crate::samples;
 
     #[test]
     fn only_counters_that_moved_are_written() {

@@ -13,15 +13,13 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    domain::{
-        ids::{ProfileId, SessionId},
-        presence::Moment,
-        session::{EndReason, Session},
-    },
-    openvpn::management::{Cid, ClientKind, ClientRow, Dialect, Status},
-    services::sessions::SessionRecord,
+use domain::{
+    ids::{ProfileId, SessionId},
+    presence::Moment,
+    session::{EndReason, Session},
 };
+use openvpn::management::{Cid, ClientKind, ClientRow, Dialect, Status};
+use services::sessions::SessionRecord;
 
 /// A client that was let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,7 +323,8 @@ fn ended(client: Client, at: &At, otherwise: EndReason) -> Option<SessionRecord>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{daemon::samples, openvpn::management::UnreadableRow};
+    use crate::samples;
+    use openvpn::management::UnreadableRow;
 
     fn now() -> At {
         At { time: Timestamp::UNIX_EPOCH, moment: samples::moment() }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::{
+use domain::{
     Revision,
     access::{Change, ProfileAccess, Snapshot, UserAccess},
     host::Host,

@@ -18,10 +18,8 @@ use super::{
     enforcement::{self, Enforcer, Walls},
     keeper, trouble,
 };
-use crate::{
-    domain::{ids::ServerId, server::Server},
-    services::attachments::wanted,
-};
+use domain::{ids::ServerId, server::Server};
+use services::attachments::wanted;
 
 struct Kept {
     task: JoinHandle<()>,

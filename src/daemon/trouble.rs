@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::Path};
 
-use crate::openvpn::RuntimeDir;
+use openvpn::RuntimeDir;
 
 /// How much of the log's end is looked at, in bytes.
 const TAIL: usize = 4096;

@@ -10,7 +10,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::Here;
-use crate::domain::{ids::ServerId, problem::ProblemCode};
+use domain::{ids::ServerId, problem::ProblemCode};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -60,7 +60,7 @@ pub(super) async fn watch(here: Arc<Here>, stop: CancellationToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::samples;
+    use crate::samples;
 
     #[test]
     fn a_dialogue_is_stuck_once_it_was_still_for_five_looks() {

@@ -391,7 +391,7 @@ pub fn permits<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
+    use crate::{
         ids::Id,
         server::{Keepalive, Protocol},
     };

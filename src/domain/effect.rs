@@ -319,7 +319,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{
+    use crate::{
         Revision,
         access::{ProfileAccess, UserAccess},
         drain::Drain,

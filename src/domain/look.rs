@@ -97,7 +97,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::{
+    use crate::{
         Revision,
         access::Change,
         host::Host,

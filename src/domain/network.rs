@@ -193,7 +193,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::ids::Id;
+    use crate::ids::Id;
 
     #[test]
     fn networks_with_host_bits_are_refused_with_a_proposal() {

@@ -177,7 +177,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::{ids::Id, server::Keepalive};
+    use crate::{ids::Id, server::Keepalive};
 
     fn id<T: Id>(number: u128) -> T {
         T::from_parts(Timestamp::UNIX_EPOCH, number)

@@ -101,7 +101,7 @@ mod tests {
     use std::{collections::BTreeSet, sync::Arc};
 
     use super::*;
-    use crate::domain::{
+    use crate::{
         Revision,
         access::{Change, UserAccess},
         ids::Id,

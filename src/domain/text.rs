@@ -53,7 +53,7 @@ fn check_plain(text: &str, max: usize) -> Result<(), TextError> {
 
 /// Control characters, Unicode line breaks, and the embeddings, overrides and isolates of UAX #9 that could make a
 /// log line or a page read as something else.
-pub(crate) fn breaks_a_line(c: char) -> bool {
+pub fn breaks_a_line(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -103,7 +103,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::ids::Id;
+    use crate::ids::Id;
 
     fn server(routes: &[&str]) -> Server {
         let routes: Vec<_> = routes.iter().map(|network| json!({ "network": network })).collect();

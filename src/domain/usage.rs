@@ -109,7 +109,7 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Id;
+    use crate::ids::Id;
 
     fn sample(host: u128, at: &str, sessions: u64, bytes: u64) -> UsageSample {
         let host_id = HostId::from_parts(Timestamp::UNIX_EPOCH, host);

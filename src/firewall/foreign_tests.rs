@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::firewall::AllowedRoute;
+use crate::AllowedRoute;
 
 fn server() -> ServerRules {
     let route = AllowedRoute { network: "10.77.0.0/16".parse().unwrap(), nat: true };

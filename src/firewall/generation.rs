@@ -1,6 +1,6 @@
 //! Which policy a connection was judged by last.
 
-use crate::runtime::random;
+use runtime::random;
 
 /// A number in the upper half of the marks of connections (`ct mark`); the lower half is left to others. Each time the
 /// rules are put in place they get another one, so that every open connection is judged again by its next packet.

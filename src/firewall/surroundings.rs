@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, io, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 
 use super::DEVICE_PREFIX;
-use crate::domain::host_network::{HostNetwork, HostNetworkKind};
+use domain::host_network::{HostNetwork, HostNetworkKind};
 
 /// Flags of a route (`RTF_GATEWAY`, `RTF_REJECT`).
 const GATEWAY: u32 = 0x2;

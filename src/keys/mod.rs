@@ -27,7 +27,8 @@ pub mod token;
 
 use std::{io, path::PathBuf};
 
-pub use crate::{domain::secret, runtime::random};
+pub use domain::secret;
+pub use runtime::random;
 
 /// Why a key could not be used, or a sealed value not be opened.
 #[derive(Debug, thiserror::Error)]

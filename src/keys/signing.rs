@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{KeyError, random};
-use crate::domain::chain::{Hex, Signature};
+use domain::chain::{Hex, Signature};
 
 /// What stands before the 32 bytes of a key in its `SubjectPublicKeyInfo` (RFC 8410, section 10.1).
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];

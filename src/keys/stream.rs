@@ -256,7 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::keys::master::MasterKey;
+    use crate::master::MasterKey;
 
     const HEAD: &[u8] = b"{\"cluster\":\"c1\"}";
 

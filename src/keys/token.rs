@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{KeyError, random, secret::Secret};
-use crate::domain::ids::TokenId;
+use domain::ids::TokenId;
 
 const LENGTH: usize = 32;
 const PREFIX: &str = "pst_";
@@ -144,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::ids::Id;
+    use domain::ids::Id;
 
     fn token() -> Token {
         Token::generate(TokenId::from_parts(Timestamp::UNIX_EPOCH, random::u128()))

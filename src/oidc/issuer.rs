@@ -24,7 +24,7 @@ use super::{
     keys::Keys,
     token::GOOGLE,
 };
-use crate::domain::clock::Clock;
+use domain::clock::Clock;
 
 /// After this, what is known is asked for anew. While the provider is away, it stays in use.
 const FRESH: Duration = Duration::from_hours(1);

@@ -50,7 +50,7 @@ use self::{
     http::Http,
     issuer::{Issuer, Known},
 };
-use crate::domain::{
+use domain::{
     clock::Clock,
     secret::Secret,
     text::{Email, Name},

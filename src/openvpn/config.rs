@@ -18,9 +18,9 @@ use std::path::Path;
 use askama::Template;
 
 use super::runtime_dir::RuntimeDir;
-use crate::domain::network::ServerNetwork;
-use crate::domain::server::{Keepalive, Port, Protocol};
-use crate::domain::text::{DnsName, PublicAddress};
+use domain::network::ServerNetwork;
+use domain::server::{Keepalive, Port, Protocol};
+use domain::text::{DnsName, PublicAddress};
 
 /// Why no configuration could be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -14,10 +14,8 @@ use rcgen::{
 use sha2::{Digest, Sha256};
 
 use super::{PkiError, key::PrivateKey, read, request::PublicKey};
-use crate::{
-    domain::{authority::AuthorityKind, ids::ProfileId, secret::Secret},
-    runtime::random,
-};
+use domain::{authority::AuthorityKind, ids::ProfileId, secret::Secret};
+use runtime::random;
 
 /// How long before the wanted moment a certificate begins to be valid, for clocks that are behind: laptops come out of a
 /// drawer, and machines without a battery start a day back.
@@ -248,7 +246,8 @@ mod tests {
     use x509_parser::extensions::ParsedExtension;
 
     use super::*;
-    use crate::{domain::ids::Id as _, pki::request::LeafKey};
+    use crate::request::LeafKey;
+    use domain::ids::Id as _;
 
     fn now() -> Timestamp {
         "2026-11-23T21:20:00.75Z".parse().unwrap()

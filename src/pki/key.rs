@@ -4,7 +4,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm, 
 use zeroize::Zeroize as _;
 
 use super::PkiError;
-use crate::domain::secret::Secret;
+use domain::secret::Secret;
 
 /// The key pair; its bytes are overwritten on drop.
 pub(super) struct PrivateKey(KeyPair);

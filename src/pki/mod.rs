@@ -16,7 +16,7 @@ mod key;
 pub mod read;
 pub mod request;
 
-use crate::domain::authority::AuthorityKind;
+use domain::authority::AuthorityKind;
 
 /// Why a certificate could not be read or made.
 #[derive(Debug, thiserror::Error)]

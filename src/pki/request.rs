@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::{certification_request::X509CertificationRequest, pem::parse_x509_pem, prelude::FromDer as _};
 
 use super::{PkiError, key::PrivateKey};
-use crate::domain::secret::Secret;
+use domain::secret::Secret;
 
 const REQUEST_LABEL: &str = "CERTIFICATE REQUEST";
 

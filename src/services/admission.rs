@@ -15,18 +15,16 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Nudge, ServiceError, Services};
-use crate::{
-    domain::{
-        Revision,
-        access::{Denial, ProfileAccess, Snapshot},
-        ids::{HostId, ServerId},
-        problem::ProblemCode,
-        profile::Fingerprint,
-    },
-    store::{
-        access::DELTA_REACH,
-        bus::{BusMessage, Subscription},
-    },
+use domain::{
+    Revision,
+    access::{Denial, ProfileAccess, Snapshot},
+    ids::{HostId, ServerId},
+    problem::ProblemCode,
+    profile::Fingerprint,
+};
+use store::{
+    access::DELTA_REACH,
+    bus::{BusMessage, Subscription},
 };
 
 /// How often the cluster's revision is looked at without a nudge.

@@ -13,24 +13,22 @@ use super::{
     looks::{Reached, answers},
     servers::check_port,
 };
-use crate::{
-    domain::{
-        access::Snapshot,
-        audit::{Action, Actor},
-        host::{Host, ProcessRole},
-        ids::{HostId, ServerId},
-        role::Permission,
-        server::{Attachment, Credentials, DaemonState, Server},
-    },
-    keys::{
-        host::{HostKey, HostPublicKey, seal_to},
-        seal::Context,
-        secret::Secret,
-        tls_crypt::ServerKey,
-    },
-    pki::request::{LeafKey, PublicKey},
-    store::{hosts::DaemonStatus, server_keys::StoredServerKey, servers::AttachmentKey},
+use domain::{
+    access::Snapshot,
+    audit::{Action, Actor},
+    host::{Host, ProcessRole},
+    ids::{HostId, ServerId},
+    role::Permission,
+    server::{Attachment, Credentials, DaemonState, Server},
 };
+use keys::{
+    host::{HostKey, HostPublicKey, seal_to},
+    seal::Context,
+    secret::Secret,
+    tls_crypt::ServerKey,
+};
+use pki::request::{LeafKey, PublicKey};
+use store::{hosts::DaemonStatus, server_keys::StoredServerKey, servers::AttachmentKey};
 
 /// How long a daemon's certificate is valid.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);

@@ -9,25 +9,23 @@ use tokio::sync::RwLock;
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services};
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        authority::{AuthorityKind, AuthorityState},
-        ids::AuthorityId,
-        role::Permission,
-        text::{DnsName, TextError},
-    },
-    keys::{
-        master::MasterKey,
-        seal::{Context, Sealed},
-        tls_crypt::ServerKey,
-    },
-    pki::{
-        authority::{Authority, ROOT_LIFETIME},
-        read::read_certificate,
-    },
-    store::authorities::StoredAuthority,
+use domain::{
+    audit::{Action, Actor},
+    authority::{AuthorityKind, AuthorityState},
+    ids::AuthorityId,
+    role::Permission,
+    text::{DnsName, TextError},
 };
+use keys::{
+    master::MasterKey,
+    seal::{Context, Sealed},
+    tls_crypt::ServerKey,
+};
+use pki::{
+    authority::{Authority, ROOT_LIFETIME},
+    read::read_certificate,
+};
+use store::authorities::StoredAuthority;
 
 /// What signs and what wraps, ready for use.
 pub(super) struct Authorities {
@@ -100,7 +98,7 @@ impl Services {
     /// the authorities are sealed under. Does nothing without a master key.
     ///
     /// # Errors
-    /// [`ServiceError::Internal`] around a [`crate::keys::KeyError`] that names both keys if this is another cluster's.
+    /// [`ServiceError::Internal`] around a [`keys::KeyError`] that names both keys if this is another cluster's.
     pub async fn ensure_authorities(&self) -> Result<(), ServiceError> {
         if !self.has_master_key() {
             return Ok(());

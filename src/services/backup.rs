@@ -13,18 +13,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Act, ServiceError, Services};
-use crate::{
-    domain::{Revision, audit::Action, ids::HostId, role::Permission},
-    keys::{
-        KeyError,
-        master::MasterKey,
-        stream::{Preface, StreamError},
-    },
-    store::{
-        StoreError,
-        backup::{CopyError, Counts},
-        dump::{Dump, DumpError},
-    },
+use domain::{Revision, audit::Action, ids::HostId, role::Permission};
+use keys::{
+    KeyError,
+    master::MasterKey,
+    stream::{Preface, StreamError},
+};
+use store::{
+    StoreError,
+    backup::{CopyError, Counts},
+    dump::{Dump, DumpError},
 };
 
 /// What holds for a short while, and must not come back to life with an old copy.
@@ -201,7 +199,7 @@ pub fn extract(key: &MasterKey, from: impl Read + Send + 'static, to: &mut impl 
 fn unsealed<R: Read>(
     key: &MasterKey,
     from: R,
-) -> Result<(BackupHead, crate::keys::stream::Opener<std::io::BufReader<R>>), BackupError> {
+) -> Result<(BackupHead, keys::stream::Opener<std::io::BufReader<R>>), BackupError> {
     const NOT_ONE: StreamError = StreamError::Key(KeyError::Malformed("backup of Postern"));
     let mut from = std::io::BufReader::new(from);
     let preface = Preface::read(&mut from).map_err(BackupError::Sealed)?;

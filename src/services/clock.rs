@@ -8,14 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{SOON, ServiceError, Services};
-use crate::{
-    domain::{
-        clock::{SET_CLOCKS, TOLERANCE, apart},
-        presence::{ClockReading, Moment},
-        problem::ProblemCode,
-    },
-    metrics::catalogue::HOST_CLOCK_OFFSET,
+use domain::{
+    clock::{SET_CLOCKS, TOLERANCE, apart},
+    presence::{ClockReading, Moment},
+    problem::ProblemCode,
 };
+use metrics::catalogue::HOST_CLOCK_OFFSET;
 
 /// An answer that took longer says too little about the present.
 const PROMPT: Duration = Duration::from_secs(2);

@@ -15,20 +15,18 @@ use super::{
     Act, AttachmentKey, Nudge, ServiceError, Services,
     hosts::{HostView, WHAT},
 };
-use crate::{
-    domain::{
-        Revised,
-        audit::Action,
-        drain::{Drain, DrainBudget, DrainOutcome, DrainProgress},
-        effect::CutOff,
-        host::{Host, ProcessRole},
-        ids::{HostId, ServerId},
-        profile::WrittenFor,
-        role::Permission,
-        server::{DaemonState, Server},
-    },
-    store::{hosts::HostStatus, moves::CarriedFile, policy::PolicyChange},
+use domain::{
+    Revised,
+    audit::Action,
+    drain::{Drain, DrainBudget, DrainOutcome, DrainProgress},
+    effect::CutOff,
+    host::{Host, ProcessRole},
+    ids::{HostId, ServerId},
+    profile::WrittenFor,
+    role::Permission,
+    server::{DaemonState, Server},
 };
+use store::{hosts::HostStatus, moves::CarriedFile, policy::PolicyChange};
 
 /// How to take a host out of service.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]

@@ -8,19 +8,17 @@ use std::{
 };
 
 use super::{Act, ServiceError, Services, Warnings};
-pub use crate::domain::effect::Effect;
-use crate::{
-    domain::{
-        Revision,
-        access::{Change, Snapshot},
-        effect::{CutOff, Difference, Touched},
-        ids::{HostId, ProfileId, UserId},
-        profile::Profile,
-        text::Name,
-        user::User,
-    },
-    store::policy::PolicyChange,
+pub use domain::effect::Effect;
+use domain::{
+    Revision,
+    access::{Change, Snapshot},
+    effect::{CutOff, Difference, Touched},
+    ids::{HostId, ProfileId, UserId},
+    profile::Profile,
+    text::Name,
+    user::User,
 };
+use store::policy::PolicyChange;
 
 /// What comes to be known by trying an act.
 #[derive(Debug, Clone, Default)]

@@ -1,11 +1,9 @@
 //! Why a service did not do what it was asked: in words for the one who asked, named by what they can do about it.
 
-use crate::{
-    domain::{Revision, host::RemovedHost, limits::Limit},
-    keys::KeyError,
-    pki::PkiError,
-    store::StoreError,
-};
+use domain::{Revision, host::RemovedHost, limits::Limit};
+use keys::KeyError;
+use pki::PkiError;
+use store::StoreError;
 
 /// The refusals and failures of services.
 #[derive(Debug, thiserror::Error)]

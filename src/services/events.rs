@@ -3,12 +3,10 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::{Act, BusMessage, Nudge, SOON, ServiceError, Services, Subscription};
-use crate::{
-    domain::role::Permission,
-    store::replay::{EventId as Id, Replay},
-};
+use domain::role::Permission;
+use store::replay::{EventId as Id, Replay};
 
-pub use crate::store::replay::EventId;
+pub use store::replay::EventId;
 
 /// Something that was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,21 +1,19 @@
-//! Who can reach what, and why: gathers what a question is about and asks [`crate::domain::explain`].
+//! Who can reach what, and why: gathers what a question is about and asks [`domain::explain`].
 
 use jiff::Timestamp;
 
 use super::{Act, ServiceError, Services};
-pub use crate::domain::explain::{ChainLink, Explanation, LinkKind, Target, Way};
-use crate::{
-    domain::{
-        explain::{Scene, explain, route_to},
-        ids::{ProfileId, ServerId, UserId},
-        organization::Organization,
-        profile::Profile,
-        role::Permission,
-        server::Server,
-        user::User,
-    },
-    store::{entity::PageRequest, profiles::ProfileFilter},
+pub use domain::explain::{ChainLink, Explanation, LinkKind, Target, Way};
+use domain::{
+    explain::{Scene, explain, route_to},
+    ids::{ProfileId, ServerId, UserId},
+    organization::Organization,
+    profile::Profile,
+    role::Permission,
+    server::Server,
+    user::User,
 };
+use store::{entity::PageRequest, profiles::ProfileFilter};
 
 /// So many servers, and so many profiles of one user, are looked at.
 const MOST: u32 = 1_000;

@@ -7,18 +7,16 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services, difference, users::check_role};
-use crate::{
-    domain::{
-        audit::Action,
-        group::{Group, GroupId},
-        ids::{ServerId, UserId},
-        role::Permission,
-        server::Server,
-        text::{Email, GroupName},
-        user::User,
-    },
-    store::policy::PolicyChange,
+use domain::{
+    audit::Action,
+    group::{Group, GroupId},
+    ids::{ServerId, UserId},
+    role::Permission,
+    server::Server,
+    text::{Email, GroupName},
+    user::User,
 };
+use store::policy::PolicyChange;
 
 const WHAT: &str = "group";
 

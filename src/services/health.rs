@@ -1,7 +1,7 @@
 //! How the cluster is, for people: numbers, no names and no addresses.
 
 use super::{SOON, Services};
-use crate::store::StoreError;
+use store::StoreError;
 
 /// How the cluster is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

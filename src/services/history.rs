@@ -6,12 +6,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::{Act, SOON, ServiceError, Services};
-use crate::{
-    domain::{audit::AuditEntry, ids::UserId, role::Permission, text::Name, user::User},
-    store::{
-        audit::AuditFilter,
-        entity::{Page, PageRequest},
-    },
+use domain::{audit::AuditEntry, ids::UserId, role::Permission, text::Name, user::User};
+use store::{
+    audit::AuditFilter,
+    entity::{Page, PageRequest},
 };
 
 /// So many changes are shown of one thing.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::{Act, ServiceError, Services};
-use crate::domain::{host_network::HostNetwork, ids::HostId, server::Server};
+use domain::{host_network::HostNetwork, ids::HostId, server::Server};
 
 /// So many hosts are named; the others are counted.
 const NAMED: usize = 5;

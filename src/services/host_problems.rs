@@ -11,18 +11,16 @@ use super::{
     AttachmentKey, ServiceError, Services,
     looks::{Outside, Reached, answers, outside},
 };
-use crate::{
-    domain::{
-        host::Host,
-        ids::{HostId, ServerId},
-        problem::{Problem, ProblemCode},
-        server::DaemonState,
-    },
-    store::{
-        StoreError,
-        conditions::Conditions,
-        hosts::{DaemonStatus, HostStatus, TroubledDaemon},
-    },
+use domain::{
+    host::Host,
+    ids::{HostId, ServerId},
+    problem::{Problem, ProblemCode},
+    server::DaemonState,
+};
+use store::{
+    StoreError,
+    conditions::Conditions,
+    hosts::{DaemonStatus, HostStatus, TroubledDaemon},
 };
 
 /// How a host is.
@@ -161,7 +159,7 @@ fn unreached_by(reached: &Reached) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ids::Id, server::Protocol};
+    use domain::{ids::Id, server::Protocol};
 
     fn id<T: Id>(n: u128) -> T {
         T::from_parts(Timestamp::UNIX_EPOCH, n)

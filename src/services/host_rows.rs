@@ -7,17 +7,15 @@ use super::{
     hosts::{HostView, WHAT},
     looks::{Reached, answers},
 };
-use crate::{
-    domain::{
-        Revised,
-        host::{HostState, ProcessRole},
-        ids::{HostId, ServerId},
-        role::Permission,
-        server::{Attachment, DaemonState, Port, Protocol, Server},
-        text::Name,
-    },
-    store::servers::AttachmentKey,
+use domain::{
+    Revised,
+    host::{HostState, ProcessRole},
+    ids::{HostId, ServerId},
+    role::Permission,
+    server::{Attachment, DaemonState, Port, Protocol, Server},
+    text::Name,
 };
+use store::servers::AttachmentKey;
 
 /// A host and its daemons.
 #[derive(Debug, Clone)]

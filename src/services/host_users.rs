@@ -9,15 +9,13 @@
 //! for an administrator to decide, in the join token.
 
 use super::{ServiceError, Services};
-use crate::{
-    domain::{
-        ids::HostId,
-        join::{DatabaseUser, JoinTicket},
-        secret::Secret,
-    },
-    keys::{host::HostPublicKey, seal::Context},
-    store::host_user::{HostRole, UserMade, UserRights, role_name, uri_of_user},
+use domain::{
+    ids::HostId,
+    join::{DatabaseUser, JoinTicket},
+    secret::Secret,
 };
+use keys::{host::HostPublicKey, seal::Context};
+use store::host_user::{HostRole, UserMade, UserRights, role_name, uri_of_user};
 
 /// Why a host gets no way to the database, and what helps.
 pub(super) const NO_USER_OF_ITS_OWN: &str = "this process may make no database users, so the host would get its own user, which may read and change everything. \

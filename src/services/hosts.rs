@@ -16,23 +16,21 @@ use super::{
     Act, Nudge, ServiceError, Services, check_revision, drain::DrainView, given, host_problems::Condition,
     looks::Reached,
 };
-use crate::{
-    domain::{
-        Revised, Revision,
-        audit::{Action, Actor},
-        drain::Drain,
-        host::{Host, HostState, ProcessRole},
-        host_network::HostNetwork,
-        ids::{HostId, ServerId},
-        problem::{Problem, ProblemCode},
-        role::Permission,
-        text::{HostName, PublicAddress},
-    },
-    store::{
-        StoreError,
-        entity::{Page, PageRequest},
-        heartbeat::{Heard, Heartbeat},
-    },
+use domain::{
+    Revised, Revision,
+    audit::{Action, Actor},
+    drain::Drain,
+    host::{Host, HostState, ProcessRole},
+    host_network::HostNetwork,
+    ids::{HostId, ServerId},
+    problem::{Problem, ProblemCode},
+    role::Permission,
+    text::{HostName, PublicAddress},
+};
+use store::{
+    StoreError,
+    entity::{Page, PageRequest},
+    heartbeat::{Heard, Heartbeat},
 };
 
 pub(super) const WHAT: &str = "host";

@@ -10,18 +10,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services, difference, users::check_role};
-use crate::{
-    domain::{
-        audit::Action,
-        ids::{OrganizationId, UserId},
-        organization::Organization,
-        role::{Permission, Role},
-        text::{Email, Name},
-        user::User,
-        user_list::{self, Asked, CellError, Line, Written},
-    },
-    store::policy::PolicyChange,
+use domain::{
+    audit::Action,
+    ids::{OrganizationId, UserId},
+    organization::Organization,
+    role::{Permission, Role},
+    text::{Email, Name},
+    user::User,
+    user_list::{self, Asked, CellError, Line, Written},
 };
+use store::policy::PolicyChange;
 
 /// A list of users to be made.
 #[derive(Debug, Clone, Deserialize, ToSchema)]

@@ -15,16 +15,14 @@ use std::{
 use serde_json::json;
 
 use super::{Act, Nudge, ServiceError, Services, error::chain, retention::Forgotten};
-use crate::{
-    domain::{
-        audit::Action,
-        ids::InstanceId,
-        job::{Job, JobState, Run, RunResult},
-        role::Permission,
-    },
-    metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_LEADER, JOB_SECONDS},
-    store::lease::Lease,
+use domain::{
+    audit::Action,
+    ids::InstanceId,
+    job::{Job, JobState, Run, RunResult},
+    role::Permission,
 };
+use metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_LEADER, JOB_SECONDS};
+use store::lease::Lease;
 
 /// A process that dies in the middle of a run holds the job up for so long.
 const LEASE: Duration = Duration::from_mins(1);

@@ -24,29 +24,27 @@ pub use super::host_users::HostDatabase;
 use super::{
     Act, Nudge, SOON, ServiceError, Services, host_users::NO_USER_OF_ITS_OWN, limits::Limit, servers::check_port,
 };
-use crate::{
-    domain::{
-        audit::{Action, Actor, AuditEntry},
-        host::{Host, ProcessRole},
-        ids::{HostId, JoinTokenId, RequestId, ServerId},
-        join::{DatabaseUser, JoinLifetime, JoinTicket, MOST_CHECKS, MachineCheck, Redeemed},
-        role::Permission,
-        secret::Secret,
-        server::{Attachment, Port, Protocol, Server},
-        text::{HostName, Name, PublicAddress},
-        ticket::Ticket,
-    },
-    keys::{
-        host::{HostPublicKey, seal_to},
-        join::JoinToken,
-        seal::Context,
-        token::{OneTimeSecret, SecretHash},
-    },
-    store::{
-        entity::{Page, PageRequest},
-        policy::PolicyChange,
-        servers::AttachmentKey,
-    },
+use domain::{
+    audit::{Action, Actor, AuditEntry},
+    host::{Host, ProcessRole},
+    ids::{HostId, JoinTokenId, RequestId, ServerId},
+    join::{DatabaseUser, JoinLifetime, JoinTicket, MOST_CHECKS, MachineCheck, Redeemed},
+    role::Permission,
+    secret::Secret,
+    server::{Attachment, Port, Protocol, Server},
+    text::{HostName, Name, PublicAddress},
+    ticket::Ticket,
+};
+use keys::{
+    host::{HostPublicKey, seal_to},
+    join::JoinToken,
+    seal::Context,
+    token::{OneTimeSecret, SecretHash},
+};
+use store::{
+    entity::{Page, PageRequest},
+    policy::PolicyChange,
+    servers::AttachmentKey,
 };
 
 const WHAT: &str = "join token";
@@ -54,7 +52,7 @@ const WHAT: &str = "join token";
 /// How long what came of a token is remembered after it is over.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
-pub use crate::keys::join::CertificatePin;
+pub use keys::join::CertificatePin;
 
 /// Where a new machine finds the admin listener.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{SOON, ServiceError, Services};
-pub use crate::domain::limits::{Allowance, Limit};
-use crate::domain::{ids::TokenId, limits::Bucket};
+pub use domain::limits::{Allowance, Limit};
+use domain::{ids::TokenId, limits::Bucket};
 
 /// How many buckets a generation holds. A flood from more addresses than this makes room by forgetting the buckets
 /// that were not touched for the longest, which are nearly full again.

@@ -9,18 +9,16 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Act, SOON, ServiceError, Services, sign_in::cleaned, users::check_role};
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        ids::{LoginId, RequestId, UserId},
-        login::{Login, Surface, Who},
-        role::{Permission, Role},
-        secret::Secret,
-        user::{Identity, User},
-    },
-    keys::token::{OneTimeSecret, SecretHash},
-    store::policy::PolicyChange,
+use domain::{
+    audit::{Action, Actor},
+    ids::{LoginId, RequestId, UserId},
+    login::{Login, Surface, Who},
+    role::{Permission, Role},
+    secret::Secret,
+    user::{Identity, User},
 };
+use keys::token::{OneTimeSecret, SecretHash};
+use store::policy::PolicyChange;
 
 pub use super::{
     owner_link::OwnerLink,

@@ -7,15 +7,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Nudge, ServiceError, Services};
-use crate::{
-    domain::{
-        ids::{HostId, ServerId},
-        look::{Door, LOOKED_AT, Look, Seen, latest},
-        server::{DaemonState, Port, Protocol},
-        text::{HostName, PublicAddress},
-    },
-    store::{StoreError, servers::AttachmentKey},
+use domain::{
+    ids::{HostId, ServerId},
+    look::{Door, LOOKED_AT, Look, Seen, latest},
+    server::{DaemonState, Port, Protocol},
+    text::{HostName, PublicAddress},
 };
+use store::{StoreError, servers::AttachmentKey};
 
 /// Whether a daemon was reached from another host, the last time that one tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -3,21 +3,19 @@
 use std::fmt::Display;
 
 use super::{Act, Page, PageRequest, ServiceError, Services, SessionFilter, UserFilter};
-use crate::{
-    domain::{
-        group::GroupId,
-        host::Host,
-        ids::{HostId, OrganizationId, ServerId, UserId},
-        organization::Organization,
-        role::Permission,
-        search::UserSearch,
-        server::Server,
-        session_search::SessionSearch,
-        text::{GroupName, Name},
-        user::User,
-    },
-    store::entity::Entity,
+use domain::{
+    group::GroupId,
+    host::Host,
+    ids::{HostId, OrganizationId, ServerId, UserId},
+    organization::Organization,
+    role::Permission,
+    search::UserSearch,
+    server::Server,
+    session_search::SessionSearch,
+    text::{GroupName, Name},
+    user::User,
 };
+use store::entity::Entity;
 
 /// The sessions of more people than this are not looked for at once.
 const MOST_PEOPLE: u32 = 500;

@@ -5,19 +5,17 @@
 use std::collections::BTreeSet;
 
 use super::{Act, SOON, Services, difference, logins::Browser, sign_in::SignInRefusal};
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        ids::{OrganizationId, UserId},
-        oidc::Oidc,
-        organization::Organization,
-        role::Role,
-        text::{Email, Name},
-        user::{Identity, User},
-    },
-    oidc::VerifiedIdentity,
-    store::policy::PolicyChange,
+use domain::{
+    audit::{Action, Actor},
+    ids::{OrganizationId, UserId},
+    oidc::Oidc,
+    organization::Organization,
+    role::Role,
+    text::{Email, Name},
+    user::{Identity, User},
 };
+use oidc::VerifiedIdentity;
+use store::policy::PolicyChange;
 
 /// The verified e-mail address of an account of the company.
 ///

@@ -18,17 +18,15 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{Services, admission::Admission};
-use crate::{
-    domain::{
-        Revision,
-        access::{Change, Snapshot},
-        ids::{HostId, ProfileId},
-        profile::WrittenFor,
-    },
-    keys::{
-        host::HostKey,
-        seal::{Context, Sealed},
-    },
+use domain::{
+    Revision,
+    access::{Change, Snapshot},
+    ids::{HostId, ProfileId},
+    profile::WrittenFor,
+};
+use keys::{
+    host::HostKey,
+    seal::{Context, Sealed},
 };
 
 /// How often the file is written.
@@ -170,7 +168,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{
+    use domain::{
         access::{ProfileAccess, UserAccess},
         ids::Id,
         profile::{Fingerprint, ProfileState},

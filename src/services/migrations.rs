@@ -5,10 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services};
-use crate::{
-    domain::role::Permission,
-    store::migrate::{self, Known},
-};
+use domain::role::Permission;
+use store::migrate::{self, Known};
 
 /// A migration, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

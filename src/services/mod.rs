@@ -70,8 +70,11 @@ use std::{
     time::Duration,
 };
 
-pub use crate::keys::host::{HostKey, HostPublicKey};
-pub use crate::store::{
+pub use error::ServiceError;
+pub use keys::host::{HostKey, HostPublicKey};
+pub use nudges::Nudge;
+use serde::{Deserialize, Deserializer, Serialize};
+pub use store::{
     Bus, BusMessage, Subscription,
     audit::AuditFilter,
     entity::{COUNTED, Page, PageRequest},
@@ -82,31 +85,26 @@ pub use crate::store::{
     sessions::{EndedSession, SessionFilter},
     users::UserFilter,
 };
-pub use error::ServiceError;
-pub use nudges::Nudge;
-use serde::{Deserialize, Deserializer, Serialize};
 
 use self::{
     effect::Trial,
     limits::{Buckets, Whose},
 };
-use crate::{
-    domain::{
-        Revised, Revision,
-        audit::{Action, Actor, AuditEntry},
-        clock::Clock,
-        command_line::CommandLine,
-        ids::{Id, RequestId},
-        job::Job,
-        login::Surface,
-        role::Permission,
-    },
-    keys::master::MasterKey,
-    metrics::Metrics,
-    oidc::Provider,
-    runtime::{boot::boot_id, random},
-    store::{Store, StoreError, events::Emitter, policy::PolicyChange},
+use domain::{
+    Revised, Revision,
+    audit::{Action, Actor, AuditEntry},
+    clock::Clock,
+    command_line::CommandLine,
+    ids::{Id, RequestId},
+    job::Job,
+    login::Surface,
+    role::Permission,
 };
+use keys::master::MasterKey;
+use metrics::Metrics;
+use oidc::Provider;
+use runtime::{boot::boot_id, random};
+use store::{Store, StoreError, events::Emitter, policy::PolicyChange};
 
 /// Reads that a page waits for are given up after this, so that it can say so while its reader still waits.
 const SOON: Duration = Duration::from_secs(2);

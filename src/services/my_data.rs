@@ -5,10 +5,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{SOON, ServiceError, Services, logins::Person};
-use crate::{
-    domain::{Revised, profile::Profile, retention::DataKind},
-    store::{StoreError, audit::AuditFilter, entity::PageRequest},
-};
+use domain::{Revised, profile::Profile, retention::DataKind};
+use store::{StoreError, audit::AuditFilter, entity::PageRequest};
 
 /// So many records of a kind are shown, the newest.
 const SHOWN: u32 = 1000;

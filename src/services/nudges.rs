@@ -1,13 +1,11 @@
 //! What one process tells the others: where to look, never what is true.
 
-use crate::{
-    domain::{
-        Revision,
-        ids::{HostId, JoinTokenId, SessionId, TokenId},
-        job::Job,
-    },
-    store::{events, servers::AttachmentKey},
+use domain::{
+    Revision,
+    ids::{HostId, JoinTokenId, SessionId, TokenId},
+    job::Job,
 };
+use store::{events, servers::AttachmentKey};
 
 /// A hint to look somewhere. Whoever hears one reads what it names; a lost or forged one does no harm, since
 /// everything is also looked at in periods.
@@ -74,7 +72,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::ids::{Id, ServerId};
+    use domain::ids::{Id, ServerId};
 
     #[test]
     fn nudges_survive_the_bus() {

@@ -11,10 +11,8 @@ use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 
 use super::{SOON, ServiceError, Services};
-use crate::{
-    domain::{ids::TokenId, reply::Reply},
-    store::replies::Claimed,
-};
+use domain::{ids::TokenId, reply::Reply};
+use store::replies::Claimed;
 
 /// How long a reply is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);

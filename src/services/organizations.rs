@@ -6,12 +6,10 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services, check_revision, difference, given};
-use crate::{
-    domain::{
-        Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission, text::Name,
-    },
-    store::entity::{Page, PageRequest},
+use domain::{
+    Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission, text::Name,
 };
+use store::entity::{Page, PageRequest};
 
 const WHAT: &str = "organization";
 

@@ -9,18 +9,16 @@ use super::{
     setup::Setup,
     usage::{Hours, Usage},
 };
-use crate::{
-    domain::{
-        authority::{AuthorityKind, AuthorityState},
-        host::Host,
-        ids::{HostId, ServerId},
-        problem::Problem,
-        role::Permission,
-        server::Server,
-        text::{HostName, Name},
-    },
-    store::entity::PageRequest,
+use domain::{
+    authority::{AuthorityKind, AuthorityState},
+    host::Host,
+    ids::{HostId, ServerId},
+    problem::Problem,
+    role::Permission,
+    server::Server,
+    text::{HostName, Name},
 };
+use store::entity::PageRequest;
 
 /// More hosts and servers than this nobody looks at in one look.
 const MOST: u32 = 500;

@@ -12,16 +12,14 @@ use super::{
     limits::Limit,
     logins::{Browser, NewLogin},
 };
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        login::{Surface, Who},
-        role::Role,
-        secret::Secret,
-        ticket::{LIFETIME, OwnerLinkTicket, Ticket},
-    },
-    keys::token::{OneTimeSecret, SecretHash},
+use domain::{
+    audit::{Action, Actor},
+    login::{Surface, Who},
+    role::Role,
+    secret::Secret,
+    ticket::{LIFETIME, OwnerLinkTicket, Ticket},
 };
+use keys::token::{OneTimeSecret, SecretHash};
 
 const WHAT: &str = "link";
 

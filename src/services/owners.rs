@@ -1,10 +1,8 @@
 //! What keeps a cluster governable: there is always an enabled owner, and nobody changes their own standing.
 
 use super::{Act, ServiceError};
-use crate::{
-    domain::{audit::Actor, ids::UserId, login::Who, role::Role, user::User},
-    store::policy::PolicyChange,
-};
+use domain::{audit::Actor, ids::UserId, login::Who, role::Role, user::User};
+use store::policy::PolicyChange;
 
 fn rules(user: &User) -> bool {
     user.role == Role::Owner && !user.disabled

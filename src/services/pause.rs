@@ -10,12 +10,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Act, AuditFilter, Nudge, PageRequest, ServiceError, Services, history::in_words};
-use crate::{
-    domain::{Revision, audit::Action, ids::HostId, role::Permission, text::HostName},
-    store::{StoreError, policy::PolicyChange},
-};
+use domain::{Revision, audit::Action, ids::HostId, role::Permission, text::HostName};
+use store::{StoreError, policy::PolicyChange};
 
-pub use crate::store::cluster::Pause;
+pub use store::cluster::Pause;
 
 /// How often is looked whether hosts have confirmed.
 const LOOK: Duration = Duration::from_millis(200);

@@ -10,25 +10,23 @@ use super::{
     host_rows::HostRow,
     self_service::{MyProfile, MySession},
 };
-use crate::{
-    domain::{
-        Revised,
-        ids::{HostId, OrganizationId, ServerId, UserId},
-        login::Login,
-        organization::Organization,
-        profile::Profile,
-        role::Permission,
-        server::Server,
-        session::{EndReason, Session},
-        text::{HostName, Name},
-        user::User,
-    },
-    store::{
-        entity::{Page, PageRequest},
-        order::Order,
-        sessions::SessionFilter,
-        users::UserFilter,
-    },
+use domain::{
+    Revised,
+    ids::{HostId, OrganizationId, ServerId, UserId},
+    login::Login,
+    organization::Organization,
+    profile::Profile,
+    role::Permission,
+    server::Server,
+    session::{EndReason, Session},
+    text::{HostName, Name},
+    user::User,
+};
+use store::{
+    entity::{Page, PageRequest},
+    order::Order,
+    sessions::SessionFilter,
+    users::UserFilter,
 };
 
 /// A user in a list.

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::domain::{
+use domain::{
     ids::ServerId,
     problem::{Problem, ProblemCode},
 };
@@ -102,7 +102,7 @@ mod tests {
     fn what_is_not_found_again_is_over() {
         let problems = Problems::default();
         let at = Timestamp::UNIX_EPOCH;
-        let server = |n| Some(crate::domain::ids::Id::from_parts(at, n));
+        let server = |n| Some(domain::ids::Id::from_parts(at, n));
         problems.set(ProblemCode::Clock, None, Some("3 s".into()), at);
         let found = |servers: &[u128]| servers.iter().map(|n| (server(*n), "no answer".to_owned())).collect();
         problems.replace(ProblemCode::DaemonUnreached, found(&[1, 2]), at);

@@ -10,17 +10,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{ServiceError, Services};
-use crate::{
-    domain::{
-        Revised,
-        host::Host,
-        ids::{HostId, ProfileId, ServerId, UserId},
-        profile::{OutdatedReason, Profile, ProfileState},
-        server::Server,
-        text::Name,
-    },
-    store::audit::FileChange,
+use domain::{
+    Revised,
+    host::Host,
+    ids::{HostId, ProfileId, ServerId, UserId},
+    profile::{OutdatedReason, Profile, ProfileState},
+    server::Server,
+    text::Name,
 };
+use store::audit::FileChange;
 
 /// A profile. Its private key is nowhere in it: the key is made at delivery, sent once and forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -6,30 +6,28 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::{Act, SOON, ServiceError, Services, check_revision, difference};
-use crate::{
-    domain::{
-        Revised, Revision,
-        access::permits,
-        audit::Action,
-        ids::{ProfileId, ServerId, UserId},
-        profile::{Fingerprint, Profile, ProfileState, WrittenFor},
-        role::Permission,
-        secret::Secret,
-        server::Server,
-        settings::Settings,
-        text::Name,
-        ticket::ProfileTicket,
-        user::User,
-    },
-    openvpn::config::{ClientProfile, ProfileKeys, Remote},
-    pki::request::LeafKey,
-    store::{
-        entity::{Page, PageRequest},
-        policy::PolicyChange,
-        profiles::ProfileFilter,
-        server_keys::StoredServerKey,
-        settings::SETTINGS_KEY,
-    },
+use domain::{
+    Revised, Revision,
+    access::permits,
+    audit::Action,
+    ids::{ProfileId, ServerId, UserId},
+    profile::{Fingerprint, Profile, ProfileState, WrittenFor},
+    role::Permission,
+    secret::Secret,
+    server::Server,
+    settings::Settings,
+    text::Name,
+    ticket::ProfileTicket,
+    user::User,
+};
+use openvpn::config::{ClientProfile, ProfileKeys, Remote};
+use pki::request::LeafKey;
+use store::{
+    entity::{Page, PageRequest},
+    policy::PolicyChange,
+    profiles::ProfileFilter,
+    server_keys::StoredServerKey,
+    settings::SETTINGS_KEY,
 };
 
 const WHAT: &str = "profile";

@@ -8,13 +8,11 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::{Act, SOON, Services, limits::Limit};
-use crate::{
-    domain::{
-        audit::{Action, Actor, AuditEntry},
-        ids::RequestId,
-    },
-    store::StoreError,
+use domain::{
+    audit::{Action, Actor, AuditEntry},
+    ids::RequestId,
 };
+use store::StoreError;
 
 /// A request that was refused.
 #[derive(Debug)]

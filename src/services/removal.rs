@@ -17,19 +17,17 @@ use super::{
     hosts::{HostView, WHAT},
     server_keys::known_to,
 };
-use crate::{
-    domain::{
-        Revision,
-        audit::Action,
-        effect::{CutOff, ProfileFile},
-        host::{Host, HostState, RemovedHost},
-        ids::{HostId, ServerId},
-        role::Permission,
-        server::{Attachment, Server},
-        text::Name,
-    },
-    store::{policy::PolicyChange, servers::AttachmentKey},
+use domain::{
+    Revision,
+    audit::Action,
+    effect::{CutOff, ProfileFile},
+    host::{Host, HostState, RemovedHost},
+    ids::{HostId, ServerId},
+    role::Permission,
+    server::{Attachment, Server},
+    text::Name,
 };
+use store::{policy::PolicyChange, servers::AttachmentKey};
 
 /// How long a removed host that is alive may take to say farewell.
 const FAREWELL: SignedDuration = SignedDuration::from_secs(30);

@@ -7,14 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{Act, ServiceError, Services};
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        chain::Cut,
-        settings::Retention,
-    },
-    store::StoreError,
+use domain::{
+    audit::{Action, Actor},
+    chain::Cut,
+    settings::Retention,
 };
+use store::StoreError;
 
 /// How much was forgotten.
 pub(super) struct Forgotten {

@@ -11,25 +11,23 @@ use super::{
     logins::Person,
     profiles::{Issue, IssuedProfile, NewProfile},
 };
-pub use crate::domain::profile::Outdated;
-use crate::{
-    domain::{
-        Revised,
-        access::permits,
-        audit::Action,
-        host::Host,
-        ids::{HostId, ProfileId, ServerId, SessionId, UserId},
-        profile::{Profile, ProfileState},
-        server::Server,
-        session::Session,
-        text::{HostName, Name},
-        user::User,
-    },
-    store::{
-        StoreError,
-        entity::PageRequest,
-        sessions::{Ends, SessionFilter},
-    },
+pub use domain::profile::Outdated;
+use domain::{
+    Revised,
+    access::permits,
+    audit::Action,
+    host::Host,
+    ids::{HostId, ProfileId, ServerId, SessionId, UserId},
+    profile::{Profile, ProfileState},
+    server::Server,
+    session::Session,
+    text::{HostName, Name},
+    user::User,
+};
+use store::{
+    StoreError,
+    entity::PageRequest,
+    sessions::{Ends, SessionFilter},
 };
 
 const WHAT: &str = "profile";

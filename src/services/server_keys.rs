@@ -13,22 +13,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services, attachments, authorities::Authorities};
-use crate::{
-    domain::{
-        audit::Action,
-        host::{Host, RemovedHost},
-        ids::ServerId,
-        profile::{Profile, ProfileState},
-        role::Permission,
-        server::{Attachment, Credentials, KeyHolder, Server, ServerKeyFacts},
-    },
-    keys::{
-        host::{HostPublicKey, seal_to},
-        seal::{Context, Sealed},
-        tls_crypt::ServerKey,
-    },
-    store::{policy::PolicyChange, server_keys::StoredServerKey, servers::AttachmentKey},
+use domain::{
+    audit::Action,
+    host::{Host, RemovedHost},
+    ids::ServerId,
+    profile::{Profile, ProfileState},
+    role::Permission,
+    server::{Attachment, Credentials, KeyHolder, Server, ServerKeyFacts},
 };
+use keys::{
+    host::{HostPublicKey, seal_to},
+    seal::{Context, Sealed},
+    tls_crypt::ServerKey,
+};
+use store::{policy::PolicyChange, server_keys::StoredServerKey, servers::AttachmentKey};
 
 const WHAT: &str = "server";
 
@@ -204,7 +202,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::ids::{HostId, Id};
+    use domain::ids::{HostId, Id};
 
     fn server(n: u128) -> ServerId {
         Id::from_parts(Timestamp::UNIX_EPOCH, n)

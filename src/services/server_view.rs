@@ -4,18 +4,16 @@
 use std::collections::HashMap;
 
 use super::{Act, ServiceError, Services};
-use crate::{
-    domain::{
-        Revised,
-        host::{Host, ProcessRole},
-        ids::{HostId, OrganizationId, ServerId},
-        organization::Organization,
-        role::Permission,
-        server::{DaemonState, Server},
-        text::{HostName, Name},
-    },
-    store::entity::{Page, PageRequest},
+use domain::{
+    Revised,
+    host::{Host, ProcessRole},
+    ids::{HostId, OrganizationId, ServerId},
+    organization::Organization,
+    role::Permission,
+    server::{DaemonState, Server},
+    text::{HostName, Name},
 };
+use store::entity::{Page, PageRequest};
 
 /// So many organizations or hosts are offered to choose among.
 const CHOICES: u32 = 500;

@@ -6,23 +6,21 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services, check_revision, difference, given};
-use crate::{
-    domain::{
-        Revised, Revision,
-        audit::Action,
-        ids::{OrganizationId, ServerId},
-        network::{Route, ServerNetwork},
-        organization::Organization,
-        profile::Profile,
-        role::Permission,
-        server::{Keepalive, Port, Protocol, Server},
-        text::{DnsName, GroupName, Name},
-    },
-    store::{
-        entity::{Page, PageRequest},
-        policy::PolicyChange,
-        server_keys::StoredServerKey,
-    },
+use domain::{
+    Revised, Revision,
+    audit::Action,
+    ids::{OrganizationId, ServerId},
+    network::{Route, ServerNetwork},
+    organization::Organization,
+    profile::Profile,
+    role::Permission,
+    server::{Keepalive, Port, Protocol, Server},
+    text::{DnsName, GroupName, Name},
+};
+use store::{
+    entity::{Page, PageRequest},
+    policy::PolicyChange,
+    server_keys::StoredServerKey,
 };
 
 const WHAT: &str = "server";
@@ -296,7 +294,7 @@ async fn check(tx: &PolicyChange, server: &Server) -> Result<(), ServiceError> {
 pub(super) async fn check_port(
     tx: &PolicyChange,
     server: &Server,
-    host: crate::domain::ids::HostId,
+    host: domain::ids::HostId,
 ) -> Result<(), ServiceError> {
     for neighbour in tx.attachments_on(host).await? {
         if neighbour.value.server_id == server.id {

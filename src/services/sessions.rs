@@ -3,21 +3,19 @@
 use jiff::Timestamp;
 
 use super::{Act, Nudge, ServiceError, Services};
-use crate::{
-    domain::{
-        audit::Action,
-        ids::{HostId, ProfileId, SessionId, UserId},
-        presence::{ClockReading, Moment, Outcome, Span, outcome},
-        role::Permission,
-        session::{EndReason, Session},
-        user::User,
-    },
-    store::{
-        StoreError,
-        entity::{Page, PageRequest},
-        policy::PolicyChange,
-        sessions::{EndedSession, Ends, SessionFilter},
-    },
+use domain::{
+    audit::Action,
+    ids::{HostId, ProfileId, SessionId, UserId},
+    presence::{ClockReading, Moment, Outcome, Span, outcome},
+    role::Permission,
+    session::{EndReason, Session},
+    user::User,
+};
+use store::{
+    StoreError,
+    entity::{Page, PageRequest},
+    policy::PolicyChange,
+    sessions::{EndedSession, Ends, SessionFilter},
 };
 
 /// One step in the course of a session, as a host records it. Steps may be repeated; they must stay in order.

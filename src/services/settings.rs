@@ -6,24 +6,22 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Act, Removable, SOON, ServiceError, Services, check_revision, difference, given};
-use crate::{
-    domain::{
-        Revised, Revision,
-        audit::Action,
-        ids::OrganizationId,
-        oidc::{Issuer, Oidc, SealedSecret},
-        organization::Organization,
-        role::Permission,
-        secret::Secret,
-        settings::{
-            AddressDays, AuditDays, DepartedDays, OutageAdmission, ProfileLifetime, ProfileLimit, Retention,
-            SessionDays, Settings,
-        },
-        text::{ClientId, Comment, DnsName, Name},
+use domain::{
+    Revised, Revision,
+    audit::Action,
+    ids::OrganizationId,
+    oidc::{Issuer, Oidc, SealedSecret},
+    organization::Organization,
+    role::Permission,
+    secret::Secret,
+    settings::{
+        AddressDays, AuditDays, DepartedDays, OutageAdmission, ProfileLifetime, ProfileLimit, Retention, SessionDays,
+        Settings,
     },
-    keys::seal::{Context, Sealed},
-    store::settings::SETTINGS_KEY,
+    text::{ClientId, Comment, DnsName, Name},
 };
+use keys::seal::{Context, Sealed};
+use store::settings::SETTINGS_KEY;
 
 /// A change of the settings; what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]

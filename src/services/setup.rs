@@ -2,17 +2,15 @@
 //! that somebody passed it, so it can be taken anywhere: in the console, by the API, by the command line.
 
 use super::{Act, SOON, ServiceError, Services};
-use crate::{
-    domain::{
-        Revised,
-        ids::{OrganizationId, ServerId},
-        login::Surface,
-        role::Permission,
-        server::{DaemonState, Server},
-        text::Name,
-    },
-    store::entity::PageRequest,
+use domain::{
+    Revised,
+    ids::{OrganizationId, ServerId},
+    login::Surface,
+    role::Permission,
+    server::{DaemonState, Server},
+    text::Name,
 };
+use store::entity::PageRequest;
 
 /// What there is of everything that a first connection takes.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]

@@ -17,22 +17,20 @@ use super::{
     membership::check_membership,
     sign_in_test::SignInTest,
 };
-use crate::{
-    domain::{
-        audit::{Action, Actor, AuditEntry},
-        login::{ReturnPath, Surface, Who},
-        oidc::Oidc,
-        role::Role,
-        secret::Secret,
-        text::{Comment, DnsName, Email, Name},
-        ticket::{LIFETIME, SignInTicket, Ticket},
-        user::Identity,
-    },
-    keys::token::{OneTimeSecret, SecretHash},
-    metrics::catalogue::OIDC_LOGINS,
-    oidc::{AuthorizeRequest, OidcError, OidcSettings},
-    store::StoreError,
+use domain::{
+    audit::{Action, Actor, AuditEntry},
+    login::{ReturnPath, Surface, Who},
+    oidc::Oidc,
+    role::Role,
+    secret::Secret,
+    text::{Comment, DnsName, Email, Name},
+    ticket::{LIFETIME, SignInTicket, Ticket},
+    user::Identity,
 };
+use keys::token::{OneTimeSecret, SecretHash};
+use metrics::catalogue::OIDC_LOGINS;
+use oidc::{AuthorizeRequest, OidcError, OidcSettings};
+use store::StoreError;
 
 /// Where the provider sends browsers back to, under the public URL.
 const CALLBACK: &str = "/oauth/callback";

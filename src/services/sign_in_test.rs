@@ -7,18 +7,16 @@ use super::{
     membership::check_membership,
     sign_in::{SignInRefusal, SignInStart},
 };
-use crate::{
-    domain::{
-        login::{ReturnPath, Surface},
-        oidc::Oidc,
-        organization::Organization,
-        role::{Permission, Role},
-        text::{Email, Name},
-        user::{Identity, User},
-    },
-    oidc::VerifiedIdentity,
-    store::{entity::PageRequest, users::UserFilter},
+use domain::{
+    login::{ReturnPath, Surface},
+    oidc::Oidc,
+    organization::Organization,
+    role::{Permission, Role},
+    text::{Email, Name},
+    user::{Identity, User},
 };
+use oidc::VerifiedIdentity;
+use store::{entity::PageRequest, users::UserFilter};
 
 /// What the provider and our rules say of an account.
 #[derive(Debug)]

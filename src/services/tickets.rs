@@ -12,21 +12,19 @@ use super::{
     logins::{Browser, Person},
     profiles::{Issue, IssuedProfile, NewProfile},
 };
-use crate::{
-    domain::{
-        access::permits,
-        audit::{Action, Actor},
-        ids::UserId,
-        login::Surface,
-        role::Permission,
-        secret::Secret,
-        server::Server,
-        text::Name,
-        ticket::{self, LIFETIME, ProfileTicket},
-        user::User,
-    },
-    keys::token::{OneTimeSecret, SecretHash},
+use domain::{
+    access::permits,
+    audit::{Action, Actor},
+    ids::UserId,
+    login::Surface,
+    role::Permission,
+    secret::Secret,
+    server::Server,
+    text::Name,
+    ticket::{self, LIFETIME, ProfileTicket},
+    user::User,
 };
+use keys::token::{OneTimeSecret, SecretHash};
 
 const WHAT: &str = "link";
 

@@ -5,22 +5,20 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Act, Nudge, SOON, ServiceError, Services, history::in_words};
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        ids::TokenId,
-        role::{Permission, Role},
-        text::Name,
-        token::{ApiToken, TokenLifetime},
-    },
-    keys::{
-        secret::Secret,
-        token::{SecretHash, Token},
-    },
-    store::{
-        entity::{Page, PageRequest},
-        tokens::StoredToken,
-    },
+use domain::{
+    audit::{Action, Actor},
+    ids::TokenId,
+    role::{Permission, Role},
+    text::Name,
+    token::{ApiToken, TokenLifetime},
+};
+use keys::{
+    secret::Secret,
+    token::{SecretHash, Token},
+};
+use store::{
+    entity::{Page, PageRequest},
+    tokens::StoredToken,
 };
 
 const WHAT: &str = "API token";

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Act, SOON, ServiceError, Services};
-use crate::domain::role::Permission;
-pub use crate::domain::usage::{Usage, UsageSample};
+use domain::role::Permission;
+pub use domain::usage::{Usage, UsageSample};
 
 /// How far back a report reaches, in hours: as far as samples are kept, a week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]

@@ -9,23 +9,21 @@ use super::{
     Act, Removable, ServiceError, Services, check_revision, difference, given,
     owners::{keep_an_owner, spare_oneself},
 };
-use crate::{
-    domain::{
-        Revised, Revision,
-        audit::Action,
-        ids::{OrganizationId, UserId},
-        organization::Organization,
-        profile::Profile,
-        role::{Permission, Role},
-        search::OrganizationRef,
-        text::{Email, GroupName, Name},
-        user::User,
-    },
-    store::{
-        entity::{Page, PageRequest},
-        policy::PolicyChange,
-        users::UserFilter,
-    },
+use domain::{
+    Revised, Revision,
+    audit::Action,
+    ids::{OrganizationId, UserId},
+    organization::Organization,
+    profile::Profile,
+    role::{Permission, Role},
+    search::OrganizationRef,
+    text::{Email, GroupName, Name},
+    user::User,
+};
+use store::{
+    entity::{Page, PageRequest},
+    policy::PolicyChange,
+    users::UserFilter,
 };
 
 const WHAT: &str = "user";

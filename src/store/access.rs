@@ -24,7 +24,7 @@ use super::{
     profiles::state_from,
     servers::AttachmentKey,
 };
-use crate::domain::{
+use domain::{
     Revision,
     access::{Change, ProfileAccess, UserAccess},
     host::Host,

@@ -15,7 +15,7 @@ use super::{
     entity::{Page, PageRequest, date, timestamp},
     order::Order,
 };
-use crate::domain::{
+use domain::{
     audit::{Action, AuditEntry},
     chain::{Head, Link, link},
     ids::{AuditId, ChainId, Id as _, RequestId},

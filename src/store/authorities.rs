@@ -8,7 +8,7 @@ use super::{
     entity::{Entity, binary, date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     Revised, Revision,
     authority::{AuthorityKind, AuthorityState},
     ids::AuthorityId,

@@ -43,10 +43,8 @@ use super::{
     events::{EVENTS, EmitCounters, Emitter, KINDS, Nudge, SEED, ensure_collection, random},
     replay::EventId,
 };
-use crate::{
-    metrics::catalogue::{BUS_EVENTS, BUS_RESYNCS},
-    runtime::backoff::Backoff,
-};
+use metrics::catalogue::{BUS_EVENTS, BUS_RESYNCS};
+use runtime::backoff::Backoff;
 
 const BEAT: &str = "beat";
 const SCAN_BATCH: u32 = 20_000;

@@ -23,7 +23,7 @@ use super::{
     entity::timestamp,
     error::{Outage, code, message},
 };
-use crate::domain::clock::Clock;
+use domain::clock::Clock;
 
 /// How long the first answer may take before the database counts as away.
 const FIRST_ANSWER: Duration = Duration::from_secs(4);

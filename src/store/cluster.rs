@@ -8,7 +8,7 @@ use super::{
     entity::{date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{Revision, ids::HostId};
+use domain::{Revision, ids::HostId};
 
 /// What the cluster says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

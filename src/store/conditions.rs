@@ -10,7 +10,7 @@ use super::{
     hosts::{HOST_STATUS, HostStatus, TroubledDaemon, read_status, read_troubled, status_fields, troubled},
     looks::{looks, read_looks},
 };
-use crate::domain::{ids::HostId, look::Seen};
+use domain::{ids::HostId, look::Seen};
 
 /// What is known of how some hosts are.
 #[derive(Debug, Default)]

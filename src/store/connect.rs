@@ -31,12 +31,10 @@ use mongodb::{
 use tokio::sync::Semaphore;
 
 use super::error::{Outage, StoreError, message};
-use crate::{
-    domain::chain::Head,
-    metrics::{
-        Metrics,
-        catalogue::{MONGO_ERRORS, MONGO_OP_SECONDS},
-    },
+use domain::chain::Head;
+use metrics::{
+    Metrics,
+    catalogue::{MONGO_ERRORS, MONGO_OP_SECONDS},
 };
 
 /// Deadline of a call that a person or a request waits for.

@@ -17,7 +17,7 @@ use super::{
     Store, StoreError,
     order::{FieldOrder, Order, OrderBy},
 };
-use crate::domain::{Revised, Revision};
+use domain::{Revised, Revision};
 
 /// A noun of the policy and its form in the database.
 pub trait Entity: Sized + Send {

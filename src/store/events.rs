@@ -30,7 +30,7 @@ use super::{
     Store, StoreError,
     error::{DUPLICATE_KEY, code},
 };
-use crate::runtime::backoff::Backoff;
+use runtime::backoff::Backoff;
 
 /// The capped collection.
 pub(super) const EVENTS: &str = "events";

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::{Store, StoreError, entity::Entity, policy::PolicyChange};
-use crate::domain::{Revised, ids::UserId, role::Role, server::Server, text::GroupName, user::User};
+use domain::{Revised, ids::UserId, role::Role, server::Server, text::GroupName, user::User};
 
 fn of(group: &GroupName) -> Document {
     doc! { "groups": group.as_str() }

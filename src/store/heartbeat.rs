@@ -21,7 +21,7 @@ use super::{
     entity::timestamp,
     hosts::{HOST_STATUS, SILENCE_MS},
 };
-use crate::domain::{
+use domain::{
     ids::HostId,
     problem::{MOST_PROBLEMS, Problem},
 };

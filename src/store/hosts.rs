@@ -18,7 +18,7 @@ use super::{
     policy::PolicyChange,
     servers::AttachmentKey,
 };
-use crate::domain::{
+use domain::{
     Revised, Revision,
     drain::{Drain, DrainProgress},
     host::{Host, ProcessRole},

@@ -15,7 +15,7 @@ use super::{
     entity::{date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::job::{Job, Run};
+use domain::job::{Job, Run};
 
 const JOBS: &str = "jobs";
 

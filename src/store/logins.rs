@@ -17,7 +17,7 @@ use super::{
     entity::{Entity, binary, date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     ids::{LoginId, UserId},
     login::{Login, Surface, Who},
     user::{Identity, User},

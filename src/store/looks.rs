@@ -13,7 +13,7 @@ use super::{
     entity::{Entity as _, timestamp},
     hosts::HOST_STATUS,
 };
-use crate::domain::{
+use domain::{
     host::Host,
     ids::{HostId, ServerId},
     look::{Door, GOOD_FOR, Look, MOST_LOOKS, Seen},

@@ -6,7 +6,7 @@ use mongodb::bson::{self, Document, doc};
 use serde::Deserialize;
 
 use super::{Store, StoreError, entity::date};
-use crate::domain::{
+use domain::{
     drain::DrainOutcome,
     ids::{HostId, ProfileId, ServerId, UserId},
     profile::WrittenFor,

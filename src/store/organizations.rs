@@ -10,7 +10,7 @@ use super::{
     entity::{Entity, Page, PageRequest},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     Revised, Revision, ids::OrganizationId, organization::Organization, server::Server, text::Name, user::User,
 };
 

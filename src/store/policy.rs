@@ -7,7 +7,7 @@
 //! the loser starts again.
 //!
 //! # The end of a change
-//! What is recorded is written last, as the next links of this process's chain ([`crate::domain::chain`]), and one
+//! What is recorded is written last, as the next links of this process's chain ([`domain::chain`]), and one
 //! change at a time does so. From there on the change belongs to a task of its own: a caller that goes away in the
 //! middle of a commit does not leave it half done. Where nobody can tell whether a commit happened, the chain ends, and
 //! the next entry begins another one; so no link is ever made behind an entry that may not be there.
@@ -36,17 +36,15 @@ use super::{
     entity::{Entity, date, decode, encode},
     error::Outage,
 };
-use crate::{
-    domain::{
-        Revised, Revision,
-        access::Change,
-        audit::AuditEntry,
-        chain::Head,
-        ids::{ChainId, Id as _},
-    },
-    metrics::catalogue::AUDIT_EVENTS,
-    runtime::random,
+use domain::{
+    Revised, Revision,
+    access::Change,
+    audit::AuditEntry,
+    chain::Head,
+    ids::{ChainId, Id as _},
 };
+use metrics::catalogue::AUDIT_EVENTS;
+use runtime::random;
 
 /// How long a change may try before the database counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use super::{
     entity::{Entity, Page, PageRequest, binary, date, decode_all, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     Revised, Revision,
     effect::ProfileFile,
     ids::{HostId, ProfileId, ServerId, UserId},

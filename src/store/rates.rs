@@ -8,7 +8,7 @@ use mongodb::{
 };
 
 use super::{Store, StoreError};
-use crate::domain::limits::Rate;
+use domain::limits::Rate;
 
 impl Store {
     /// Spends a token of the bucket `key`.

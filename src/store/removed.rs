@@ -14,7 +14,7 @@ use super::{
     entity::{Entity, binary, date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{Revised, Revision, host::RemovedHost, ids::HostId, text::HostName};
+use domain::{Revised, Revision, host::RemovedHost, ids::HostId, text::HostName};
 
 /// The stored form.
 #[derive(Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use super::{
     Store, StoreError,
     entity::{binary, date, timestamp},
 };
-use crate::domain::reply::Reply;
+use domain::reply::Reply;
 
 const COLLECTION: &str = "replies";
 

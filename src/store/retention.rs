@@ -11,15 +11,13 @@ use super::{
     policy::PolicyChange,
     statements::SIGNED,
 };
-use crate::{
-    domain::{
-        audit::AuditEntry,
-        chain::{Cut, NOTHING},
-        ids::{ChainId, Id as _, ProfileId, UserId},
-        retention::shortened,
-    },
-    runtime::random,
+use domain::{
+    audit::AuditEntry,
+    chain::{Cut, NOTHING},
+    ids::{ChainId, Id as _, ProfileId, UserId},
+    retention::shortened,
 };
+use runtime::random;
 
 /// So many rows of a kind are looked at in one round.
 const ROUND: i64 = 1000;

@@ -11,7 +11,7 @@ use super::{
     entity::{Entity, binary, date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     Revised, Revision,
     ids::ServerId,
     server::{KeyHolder, ServerKeyFacts},

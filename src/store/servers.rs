@@ -12,7 +12,7 @@ use super::{
     entity::{Entity, Page, PageRequest, binary, date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     Revised, Revision,
     ids::{HostId, OrganizationId, ServerId},
     network::{Route, ServerNetwork},
@@ -102,7 +102,7 @@ impl std::fmt::Display for AttachmentKey {
 }
 
 impl std::str::FromStr for AttachmentKey {
-    type Err = crate::domain::ids::IdError;
+    type Err = domain::ids::IdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (server, host) = text.split_once(':').unwrap_or((text, ""));

@@ -1,7 +1,7 @@
 //! Sessions, written by the host that carries them; others may only ask for their end.
 //!
 //! `presence` holds one document per profile: its newest session, and within which span of the database's time that
-//! began. Which of two is the newer one is decided in [`crate::domain::presence`]; here it is read with the database's
+//! began. Which of two is the newer one is decided in [`domain::presence`]; here it is read with the database's
 //! time, and replaced only if it is still what was read. A write that the database carries out late, because it was
 //! away, therefore changes nothing that was decided meanwhile.
 
@@ -20,7 +20,7 @@ use super::{
     order::{ENDED_AT, FieldOrder, Order},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     effect::{Carried, Touched},
     ids::{HostId, ProfileId, ServerId, SessionId, UserId},
     presence::{Present, Span},

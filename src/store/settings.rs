@@ -6,7 +6,7 @@ use mongodb::bson::Binary;
 use serde::{Deserialize, Serialize};
 
 use super::entity::{Entity, binary};
-use crate::domain::{
+use domain::{
     Revised, Revision,
     ids::OrganizationId,
     oidc::{Issuer, Oidc, SealedSecret},

@@ -18,7 +18,7 @@ use super::{
     entity::binary,
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     audit::AuditEntry,
     chain::{Head, Signed},
 };

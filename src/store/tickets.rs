@@ -14,7 +14,7 @@ use super::{
     entity::{Page, PageRequest, binary, date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     ids::{HostId, JoinTokenId, UserId},
     join::{JoinTicket, MachineCheck},
     login::Surface,

@@ -13,7 +13,7 @@ use super::{
     entity::{Page, PageRequest, binary, date, timestamp},
     policy::PolicyChange,
 };
-use crate::domain::{ids::TokenId, role::Role, text::Name, token::ApiToken};
+use domain::{ids::TokenId, role::Role, text::Name, token::ApiToken};
 
 const COLLECTION: &str = "tokens";
 

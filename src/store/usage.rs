@@ -12,7 +12,7 @@ use super::{
     Store, StoreError,
     entity::{date, timestamp},
 };
-use crate::domain::{ids::HostId, usage::UsageSample};
+use domain::{ids::HostId, usage::UsageSample};
 
 const COLLECTION: &str = "usage";
 

@@ -15,7 +15,7 @@ use super::{
     entity::{Entity, Page, PageRequest, date},
     policy::PolicyChange,
 };
-use crate::domain::{
+use domain::{
     Revised, Revision,
     ids::{OrganizationId, UserId},
     profile::Profile,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::problem::{Code, Problem, etag};
-use crate::domain::{Revised, Revision};
+use domain::{Revised, Revision};
 
 /// What a handler answers.
 pub(super) type Answer<T> = Result<T, Problem>;

@@ -14,10 +14,8 @@ use super::{
     once::{self, Once},
     problem::{Code, Problem},
 };
-use crate::{
-    domain::{audit::Actor, ids::TokenId, limits::Allowance, role::Permission},
-    services::{Act, Services},
-};
+use domain::{audit::Actor, ids::TokenId, limits::Allowance, role::Permission};
+use services::{Act, Services};
 
 /// Lets only bearers of the right through to the handler, before the body is read. Of an act that is only to be tried, the
 /// answer is what it would do.

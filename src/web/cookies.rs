@@ -8,7 +8,7 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::site::Site;
-use crate::domain::login::Surface;
+use domain::login::Surface;
 
 /// A cookie of the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

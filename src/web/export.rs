@@ -12,10 +12,8 @@ use super::{
     openapi::{Draft, Gives},
     problem::{Code, Problem, chain},
 };
-use crate::{
-    domain::text::harmless,
-    services::{Order, Page, PageRequest, audit::AuditExport},
-};
+use domain::text::harmless;
+use services::{Order, Page, PageRequest, audit::AuditExport};
 
 /// The media type of one JSON value on each line.
 const JSON_LINES: &str = "application/jsonl";

@@ -23,13 +23,11 @@ use super::{
     client::ClientAddress,
     problem::{Code, Problem},
 };
-use crate::{
-    domain::{
-        Revision,
-        ids::{Id, RequestId},
-    },
-    services::{Act, Order, OrderBy, Page, PageRequest, Services, joining::Stranger},
+use domain::{
+    Revision,
+    ids::{Id, RequestId},
 };
+use services::{Act, Order, OrderBy, Page, PageRequest, Services, joining::Stranger};
 
 /// A body that has not arrived by then is given up.
 const BODY_TIME: Duration = Duration::from_secs(8);
@@ -449,7 +447,7 @@ impl<T: Id> Filter for ByName<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::servers::NewServer;
+    use services::servers::NewServer;
 
     fn refused(body: &str) -> String {
         let problem = read_json::<NewServer>(body.as_bytes()).err().unwrap();

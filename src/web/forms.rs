@@ -14,7 +14,7 @@ use super::{
     problem::{Code, Problem},
     site::Site,
 };
-use crate::services::logins::FormToken;
+use services::logins::FormToken;
 
 /// A body that has not arrived by then is given up.
 const BODY_TIME: Duration = Duration::from_secs(8);
@@ -85,7 +85,7 @@ mod tests {
     use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
-    use crate::domain::login::Surface;
+    use domain::login::Surface;
 
     #[test]
     fn only_our_own_pages_send_forms() {

@@ -32,11 +32,9 @@ use super::{
     site::Site,
     trace::TraceId,
 };
-use crate::{
-    domain::ids::RequestId,
-    metrics::catalogue::{HTTP_REQUESTS, HTTP_SECONDS},
-    services::{Act, Services, refusals::Refusal},
-};
+use domain::ids::RequestId;
+use metrics::catalogue::{HTTP_REQUESTS, HTTP_SECONDS};
+use services::{Act, Services, refusals::Refusal};
 
 /// An answer takes no longer than this.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -290,10 +288,8 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::{
-        domain::clock::SystemClock,
-        store::{Emitter, Settings, Store},
-    };
+    use domain::clock::SystemClock;
+    use store::{Emitter, Settings, Store};
 
     /// A frame around handlers that ask nobody, so that no database is needed.
     async fn framed(router: Router) -> Router {

@@ -2,7 +2,7 @@
 //!
 //! *Public* is for employees (role portal), *admin* for the console and the API (role console), *ops* for health and
 //! numbers (always). Signing in and the files of pages are the same on both sites; who is signed in is not.
-//! Handlers here extract, call one service and answer; every rule about who may do what is in [`crate::services`].
+//! Handlers here extract, call one service and answer; every rule about who may do what is in [`services`].
 //!
 //! # Theory of operation
 //! [`start`] reads the TLS files and binds every socket before it answers on any, so a host either starts as configured
@@ -51,10 +51,8 @@ pub use self::{
     portal::samples::PageSample,
     route::{Access, RouteInfo},
 };
-use crate::{
-    domain::{host::ProcessRole, login::Surface},
-    services::{Services, joining::JoinAddress},
-};
+use domain::{host::ProcessRole, login::Surface};
+use services::{Services, joining::JoinAddress};
 
 /// What the listeners are to be.
 #[derive(Debug, Clone)]

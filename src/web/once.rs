@@ -16,12 +16,10 @@ use super::{
     extract::read_body,
     problem::{Code, Problem},
 };
-use crate::{
-    domain::{ids::TokenId, reply::Reply},
-    services::{
-        Services,
-        once::{Claim, Keyed},
-    },
+use domain::{ids::TokenId, reply::Reply};
+use services::{
+    Services,
+    once::{Claim, Keyed},
 };
 
 /// The header that carries the key.

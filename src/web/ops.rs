@@ -12,10 +12,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::route::{Access, Route};
-use crate::{
-    domain::problem::{Problem, ProblemCode},
-    metrics::{MEDIA_TYPE, Metrics, catalogue::CERT_EXPIRY},
-};
+use domain::problem::{Problem, ProblemCode};
+use metrics::{MEDIA_TYPE, Metrics, catalogue::CERT_EXPIRY};
 
 /// Where health and numbers come from.
 pub trait StatusSource: Send + Sync {
@@ -193,7 +191,7 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let problem = |code, since, detail: &str| Problem {
             code,
-            server_id: Some(crate::domain::ids::Id::from_parts(at(0), 7)),
+            server_id: Some(domain::ids::Id::from_parts(at(0), 7)),
             detail: detail.to_owned(),
             since: at(since),
         };

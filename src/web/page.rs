@@ -21,13 +21,11 @@ use super::{
     problem::{Code, Problem},
     site::{Site, origin_of},
 };
-use crate::{
-    domain::{ids::RequestId, login::Surface},
-    runtime::random,
-    services::{
-        Services,
-        logins::{Browser, Person, SignInFacts},
-    },
+use domain::{ids::RequestId, login::Surface};
+use runtime::random;
+use services::{
+    Services,
+    logins::{Browser, Person, SignInFacts},
 };
 
 /// What surrounds every page.

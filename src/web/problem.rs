@@ -18,16 +18,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::bearer::tell;
-use crate::{
-    domain::{
-        Revision,
-        ids::RequestId,
-        limits::{Allowance, Limit},
-    },
-    services::ServiceError,
+use domain::{
+    Revision,
+    ids::RequestId,
+    limits::{Allowance, Limit},
 };
+use services::ServiceError;
 
-pub(super) use crate::services::error::chain;
+pub(super) use services::error::chain;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $status:ident, $retryable:literal;)*) => {

@@ -17,7 +17,8 @@ use super::{
     portal,
     problem::{Code, Problem},
 };
-use crate::{domain::role::Permission, services::Services};
+use domain::role::Permission;
+use services::Services;
 
 /// The largest body that is read, in bytes.
 pub(super) const BODY_LIMIT: usize = 1024 * 1024;

@@ -8,10 +8,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{
-    domain::{command_line::CommandLine, login::Surface},
-    services::{ServiceError, Services, logins::SignInFacts, pause::PauseFacts},
-};
+use domain::{command_line::CommandLine, login::Surface};
+use services::{ServiceError, Services, logins::SignInFacts, pause::PauseFacts};
 
 /// What pages say about the company may be so old.
 const FRESH: SignedDuration = SignedDuration::from_secs(5);

@@ -18,19 +18,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Here, within};
-use crate::{
-    domain::{
-        access::Snapshot,
-        ids::{HostId, ServerId},
-        look::{Door, Look, MOST_LOOKS, doors},
-    },
-    metrics::catalogue::CANARY_SECONDS,
-    openvpn::greeting::Greeting,
-    runtime::random,
-    services::{
-        BusMessage, Nudge, Subscription,
-        attachments::{visiting_key, wanted},
-    },
+use domain::{
+    access::Snapshot,
+    ids::{HostId, ServerId},
+    look::{Door, Look, MOST_LOOKS, doors},
+};
+use metrics::catalogue::CANARY_SECONDS;
+use openvpn::greeting::Greeting;
+use runtime::random;
+use services::{
+    BusMessage, Nudge, Subscription,
+    attachments::{visiting_key, wanted},
 };
 
 /// Between two looks at the same doors. Up to a quarter more, so that hosts which started together do not look together.
@@ -205,7 +203,7 @@ fn greeting(here: &Here, snapshot: &Snapshot, server: ServerId) -> Option<Greeti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::samples::id;
+    use crate::samples::id;
 
     #[test]
     fn what_changed_is_looked_at_soon_and_never_upon_the_heels_of_the_last_round() {

@@ -12,10 +12,8 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    domain::{look::Door, server::Protocol, text::PublicAddress},
-    openvpn::greeting::{Greeting, LONGEST},
-};
+use domain::{look::Door, server::Protocol, text::PublicAddress};
+use openvpn::greeting::{Greeting, LONGEST};
 
 /// How long a look may take.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -129,7 +127,7 @@ mod tests {
     use std::{io::Write as _, net::TcpListener};
 
     use super::*;
-    use crate::daemon::samples;
+    use crate::samples;
 
     fn door(port: u16, protocol: Protocol) -> Door {
         let port = u32::from(port).try_into().unwrap();

@@ -7,13 +7,11 @@ use tokio::time::Instant;
 
 use super::Conversation;
 use crate::{
-    daemon::{
-        Here, gatekeeper,
-        roster::{Client, real_address},
-    },
-    domain::{access::Snapshot, ids::ServerId, session::Session},
-    openvpn::management::{ClientRow, Command, Farewell, Reply, Status, link::AskError},
+    Here, gatekeeper,
+    roster::{Client, real_address},
 };
+use domain::{access::Snapshot, ids::ServerId, session::Session};
+use openvpn::management::{ClientRow, Command, Farewell, Reply, Status, link::AskError};
 
 /// How long questions of clients may be on their way to us after a status that lists them.
 const QUESTION_LAG: Duration = Duration::from_millis(300);

@@ -6,19 +6,17 @@ use tokio::time::Instant;
 
 use super::{Conversation, Order};
 use crate::{
-    daemon::{
-        gatekeeper,
-        moves::{Move, WaysOut},
-        reaper,
-        roster::Client,
-    },
-    domain::{
-        access::{Denial, Snapshot},
-        drain::Drain,
-        session::EndReason,
-    },
-    openvpn::management::{Cid, Command, Farewell, Text, link::AskError},
+    gatekeeper,
+    moves::{Move, WaysOut},
+    reaper,
+    roster::Client,
 };
+use domain::{
+    access::{Denial, Snapshot},
+    drain::Drain,
+    session::EndReason,
+};
+use openvpn::management::{Cid, Command, Farewell, Text, link::AskError};
 
 /// Between the two steps of a kill: time for the message to arrive.
 const KILL_STEP: Duration = Duration::from_millis(100);
@@ -41,7 +39,7 @@ impl Conversation {
     }
 
     /// Holds the sessions against a new snapshot.
-    pub(in crate::daemon) fn policy(&mut self, snapshot: &Snapshot) -> Result<(), AskError> {
+    pub(crate) fn policy(&mut self, snapshot: &Snapshot) -> Result<(), AskError> {
         self.end_refused(snapshot)?;
         let Some(server) = snapshot.server(self.server) else { return Ok(()) };
         let mark = gatekeeper::pushed(snapshot, server);
@@ -106,7 +104,7 @@ impl Conversation {
 
     /// Sends everybody to other hosts, and hears them out until they are gone or `patience` is over. A host that does not
     /// run the server any more sends them in waves that the others can follow, and the patience counts from the last one.
-    pub(in crate::daemon) async fn clear(&mut self, patience: Duration) -> Result<(), AskError> {
+    pub(crate) async fn clear(&mut self, patience: Duration) -> Result<(), AskError> {
         let snapshot = self.here.admission.snapshot();
         let in_waves = !snapshot.runners(self.server).contains(&self.here.host);
         if in_waves {

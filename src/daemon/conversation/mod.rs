@@ -28,23 +28,21 @@ use super::{
     moves::Moves,
     roster::{At, Roster},
 };
-use crate::{
-    domain::{
-        access::Snapshot,
-        ids::{ServerId, SessionId},
-        session::EndReason,
+use domain::{
+    access::Snapshot,
+    ids::{ServerId, SessionId},
+    session::EndReason,
+};
+use metrics::catalogue::VPN_CONNECT_SECONDS;
+use openvpn::{
+    management::{
+        Cid, Command, DaemonState, Event, Farewell, Reply,
+        link::{AskError, LinkHandle},
     },
-    metrics::catalogue::VPN_CONNECT_SECONDS,
-    openvpn::{
-        management::{
-            Cid, Command, DaemonState, Event, Farewell, Reply,
-            link::{AskError, LinkHandle},
-        },
-        process::Running,
-    },
-    services::sessions::{Beginning, SessionRecord},
+    process::Running,
 };
 use questions::{Look, Question};
+use services::sessions::{Beginning, SessionRecord};
 
 /// How often live sessions are held against the policy without a change of it.
 const PERIOD: Duration = Duration::from_secs(30);

@@ -6,19 +6,17 @@ use jiff::Timestamp;
 
 use super::Conversation;
 use crate::{
-    daemon::{
-        gatekeeper::{self, Scene},
-        lateness::has_waited,
-        roster::Client,
-    },
-    domain::{
-        access::{Denial, ProfileAccess},
-        profile::Fingerprint,
-        session::{EndReason, Session},
-        tunnel::outside,
-    },
-    openvpn::management::{Cid, Kid, Peer, link::AskError},
+    gatekeeper::{self, Scene},
+    lateness::has_waited,
+    roster::Client,
 };
+use domain::{
+    access::{Denial, ProfileAccess},
+    profile::Fingerprint,
+    session::{EndReason, Session},
+    tunnel::outside,
+};
+use openvpn::management::{Cid, Kid, Peer, link::AskError};
 
 /// How long a look at the policy may take for a client that is not known.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);

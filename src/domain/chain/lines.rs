@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Signed;
-use crate::domain::audit::AuditEntry;
+use crate::audit::AuditEntry;
 
 /// The format of this release.
 pub const FORMAT: u32 = 1;

@@ -220,7 +220,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::ids::{AuditId, Id};
+    use crate::ids::{AuditId, Id};
 
     fn entry() -> AuditEntry {
         AuditEntry {

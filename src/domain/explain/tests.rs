@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{
+use crate::{
     drain::Drain,
     ids::{Id, OrganizationId},
     profile::{Fingerprint, WrittenFor},

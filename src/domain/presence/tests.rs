@@ -2,7 +2,7 @@ use jiff::ToSpan as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::ids::Id as _;
+use crate::ids::Id as _;
 
 const BEGAN: i64 = 1_796_000_000;
 

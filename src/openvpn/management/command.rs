@@ -178,7 +178,7 @@ impl Command {
     }
 
     /// How many answers it gets.
-    pub(in crate::openvpn) fn answers(&self) -> u8 {
+    pub(crate) fn answers(&self) -> u8 {
         match self.shape() {
             Shape::Lines(lines) => lines,
             Shape::Block => 1,
@@ -198,7 +198,7 @@ impl Command {
     }
 
     /// The bytes, to be written in one piece.
-    pub(in crate::openvpn) fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::HoldRelease => "hold release\n".to_owned(),
             Self::Pid => "pid\n".to_owned(),

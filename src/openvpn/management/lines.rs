@@ -7,13 +7,13 @@ pub(super) const MAX_LINE: usize = 8 * 1024;
 
 /// Splits a byte stream at line feeds. Carriage returns before them are dropped.
 #[derive(Debug, Default)]
-pub(in crate::openvpn) struct Lines {
+pub(crate) struct Lines {
     partial: Vec<u8>,
 }
 
 impl Lines {
     /// Takes bytes and hands each finished line, without its end, to `each`.
-    pub(in crate::openvpn) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(&[u8])) {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             let (head, tail) = bytes.split_at(end);
             self.keep(head);

@@ -417,10 +417,8 @@ mod tests {
     fn either_half_of_an_admission_can_fail() {
         for answers in ["ERROR: bad\nSUCCESS: ok\n", "SUCCESS: ok\nERROR: bad\n"] {
             let mut machine = Machine::new();
-            let config = crate::openvpn::management::ClientConfig::new(
-                "10.0.0.2".parse().unwrap(),
-                "10.0.0.0/24".parse().unwrap(),
-            );
+            let config =
+                crate::management::ClientConfig::new("10.0.0.2".parse().unwrap(), "10.0.0.0/24".parse().unwrap());
             machine.send(&Command::Admit { cid: Cid(0), kid: Kid(1), config });
             machine.receive(answers.as_bytes());
             assert_eq!(drain(&mut machine), [Output::Reply(Reply::Error("bad".into()))]);

@@ -23,8 +23,8 @@ mod push;
 mod status;
 mod text;
 
-pub(in crate::openvpn) use lines::Lines;
-pub(in crate::openvpn) use peer::Env;
+pub(crate) use lines::Lines;
+pub(crate) use peer::Env;
 
 pub use command::{Cid, Command, Farewell, Kid, Refusal};
 pub use kind::{ClientKind, Platform, Program};

@@ -102,7 +102,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openvpn::management::{Cid, Farewell};
+    use crate::management::{Cid, Farewell};
 
     fn request(command: Command) -> Request {
         Request { command, reply: None }

@@ -119,13 +119,13 @@ const MAX_RAW: usize = 256;
 
 /// The wanted variables of one client block.
 #[derive(Debug, Default)]
-pub(in crate::openvpn) struct Env(BTreeMap<&'static str, Option<String>>);
+pub(crate) struct Env(BTreeMap<&'static str, Option<String>>);
 
 impl Env {
     /// Takes the part of a line after `>CLIENT:ENV,`.
     ///
     /// A variable that comes twice with different values is a trick: it counts as absent.
-    pub(in crate::openvpn) fn add(&mut self, line: &[u8]) {
+    pub(crate) fn add(&mut self, line: &[u8]) {
         let Some(equals) = line.iter().position(|&byte| byte == b'=') else { return };
         let (name, value) = line.split_at(equals);
         let Some(name) = WANTED.into_iter().find(|wanted| wanted.as_bytes() == name) else { return };
@@ -154,7 +154,7 @@ impl Env {
         Duration::from_secs(self.number(name))
     }
 
-    pub(in crate::openvpn) fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         Peer {
             fingerprint: self.get("tls_digest_sha256_0").and_then(fingerprint),
             common_name: cleaned(self.get("common_name"), |c| !c.is_control() && c != char::REPLACEMENT_CHARACTER),

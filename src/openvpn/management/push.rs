@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Peer;
-use crate::domain::network::ServerNetwork;
-use crate::domain::server::Server;
-use crate::domain::text::DnsName;
-use crate::domain::tunnel::blocked_except;
+use domain::network::ServerNetwork;
+use domain::server::Server;
+use domain::text::DnsName;
+use domain::tunnel::blocked_except;
 
 /// The longest line that OpenVPN does not cut, in bytes.
 const MAX_LINE: usize = 255;
@@ -127,7 +127,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::ids::{Id, ServerId};
+    use domain::ids::{Id, ServerId};
 
     fn config() -> ClientConfig {
         ClientConfig::new("10.8.0.7".parse().unwrap(), "10.8.0.0/24".parse().unwrap())

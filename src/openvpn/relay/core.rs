@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::PATIENCE;
-use crate::openvpn::management::{Cid, Command, Dialect, Env, Kid, Lines, Refusal, Text};
+use crate::management::{Cid, Command, Dialect, Env, Kid, Lines, Refusal, Text};
 
 /// The longest client block that is kept, in bytes. OpenVPN's are some 3 kB.
 const MAX_BLOCK: usize = 64 * 1024;

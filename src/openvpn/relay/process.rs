@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::RelayError;
-use crate::openvpn::{RuntimeDir, RuntimeDirError, process::start_time};
+use crate::{RuntimeDir, RuntimeDirError, process::start_time};
 
 /// How long a relay may wait for the one before it, whose daemon has just ended.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{RelayError, core::Core, process::Lock};
-use crate::openvpn::{RuntimeDir, RuntimeDirError};
+use crate::{RuntimeDir, RuntimeDirError};
 
 /// How long a daemon may take to open its management socket.
 const SOCKET_LIMIT: Duration = Duration::from_secs(10);

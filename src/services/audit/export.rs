@@ -6,14 +6,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{Act, ServiceError, Services, statements::ON_THE_WAY};
-use crate::{
-    domain::{
-        audit::Action,
-        chain::lines::{Beginning, Ending, FORMAT, Line},
-        role::Permission,
-    },
-    store::{StoreError, audit::AuditFilter, statements::TrailItem},
+use domain::{
+    audit::Action,
+    chain::lines::{Beginning, Ending, FORMAT, Line},
+    role::Permission,
 };
+use store::{StoreError, audit::AuditFilter, statements::TrailItem};
 
 /// An export that is being read.
 pub struct AuditExport {

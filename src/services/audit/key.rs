@@ -5,19 +5,17 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError, Services};
-use crate::{
-    domain::{
-        audit::{Action, Actor},
-        role::Permission,
-    },
-    keys::{
-        seal::{Context, Sealed},
-        signing::{SigningKey, VerifyingKey},
-    },
-    store::{
-        StoreError,
-        statements::{AUDIT_KEY, StoredAuditKey},
-    },
+use domain::{
+    audit::{Action, Actor},
+    role::Permission,
+};
+use keys::{
+    seal::{Context, Sealed},
+    signing::{SigningKey, VerifyingKey},
+};
+use store::{
+    StoreError,
+    statements::{AUDIT_KEY, StoredAuditKey},
 };
 
 /// The public half of the audit key.
@@ -43,7 +41,7 @@ impl Services {
     }
 
     /// Makes the audit key if the cluster has none. Does nothing without a master key.
-    pub(in crate::services) async fn ensure_audit_key(&self) -> Result<(), ServiceError> {
+    pub(crate) async fn ensure_audit_key(&self) -> Result<(), ServiceError> {
         if !self.has_master_key() || self.store().audit_key().await?.is_some() {
             return Ok(());
         }
@@ -72,7 +70,7 @@ impl Services {
     }
 
     /// The key, opened.
-    pub(in crate::services) async fn signing_key(&self) -> Result<SigningKey, ServiceError> {
+    pub(crate) async fn signing_key(&self) -> Result<SigningKey, ServiceError> {
         self.ensure_audit_key().await?;
         let stored = self.store().audit_key().await?.ok_or(ServiceError::NoMasterKey)?;
         let private = self.master_key()?.open(&PLACE, &Sealed::from(stored.sealed))?;

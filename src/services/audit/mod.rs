@@ -7,12 +7,10 @@ mod statements;
 pub(super) use self::statements::tell;
 pub use self::{export::AuditExport, key::AuditKey};
 use super::{Act, ServiceError, Services};
-use crate::{
-    domain::{audit::AuditEntry, role::Permission},
-    store::{
-        audit::AuditFilter,
-        entity::{Page, PageRequest},
-    },
+use domain::{audit::AuditEntry, role::Permission};
+use store::{
+    audit::AuditFilter,
+    entity::{Page, PageRequest},
 };
 
 impl Services {

@@ -6,17 +6,15 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::{ServiceError, Services};
-use crate::{
-    domain::{
-        chain::{
-            Cut, Head, NOTHING, Signature, Signed, Statement,
-            verify::{Report, Verifier},
-        },
-        ids::ChainId,
+use domain::{
+    chain::{
+        Cut, Head, NOTHING, Signature, Signed, Statement,
+        verify::{Report, Verifier},
     },
-    keys::signing::SigningKey,
-    store::{StoreError, statements::TrailItem},
+    ids::ChainId,
 };
+use keys::signing::SigningKey;
+use store::{StoreError, statements::TrailItem};
 
 /// How much of the trail is in memory on its way.
 pub(super) const ON_THE_WAY: usize = 256;
@@ -55,13 +53,7 @@ impl Services {
     }
 
     /// The next statement.
-    pub(in crate::services) fn state(
-        &self,
-        key: &SigningKey,
-        last: Option<&Signed>,
-        heads: Vec<Head>,
-        cuts: Vec<Cut>,
-    ) -> Signed {
+    pub(crate) fn state(&self, key: &SigningKey, last: Option<&Signed>, heads: Vec<Head>, cuts: Vec<Cut>) -> Signed {
         let statement = Statement {
             seq: last.map_or(0, |last| last.statement.seq) + 1,
             at: whole_milliseconds(self.now()),
@@ -124,7 +116,7 @@ impl Services {
 }
 
 /// The copy outside of the database: one line that holds the statement as an export has it.
-pub(in crate::services) fn tell(signed: &Signed) {
+pub(crate) fn tell(signed: &Signed) {
     let statement = serde_json::to_string(signed).unwrap_or_default();
     tracing::info!(target: "audit", event = "audit.checkpoint", seq = signed.statement.seq, statement, "checkpoint");
 }

@@ -31,8 +31,8 @@ use super::{
     StoreError,
     events::{random, random_hex},
 };
-use crate::runtime::backoff::Backoff;
 use process::ServerProcess;
+use runtime::backoff::Backoff;
 
 /// Name of the one user.
 const USER: &str = "postern";

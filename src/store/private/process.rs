@@ -13,7 +13,7 @@ use mongodb::{Client, Database, bson::doc, options::ClientOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Access, Place, SET, USER};
-use crate::store::{StoreError, error::code};
+use crate::{StoreError, error::code};
 
 /// It takes half a second; a recovery after a crash on a slow disk may take long.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -9,11 +9,9 @@ use super::{
     links::Link,
     preview::{self, Question, touches_people},
 };
-use crate::{
-    domain::ids::{HostId, ServerId},
-    services::{Act, ServiceError, Services},
-    web::page::Flash,
-};
+use crate::page::Flash;
+use domain::ids::{HostId, ServerId};
+use services::{Act, ServiceError, Services};
 
 /// What is wanted of a host and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,20 +9,18 @@ use utoipa::ToSchema;
 
 use super::{columns::Columns, desk::Desk, history::done, live::Topic};
 use crate::{
-    domain::{
-        ids::AuditId,
-        job::{Job, JobState, RunResult},
-    },
-    services::{AuditFilter, Order, OrderBy, Page, Services, history::NamedEntry, meaning::Meant},
-    web::{
-        answer::Answer,
-        export::JsonLines,
-        extract::{Filter, Parameters, Query, Sort},
-        page::go,
-        portal::parts::{Chip, Icon, Tone, When},
-        problem::Problem,
-    },
+    answer::Answer,
+    export::JsonLines,
+    extract::{Filter, Parameters, Query, Sort},
+    page::go,
+    portal::parts::{Chip, Icon, Tone, When},
+    problem::Problem,
 };
+use domain::{
+    ids::AuditId,
+    job::{Job, JobState, RunResult},
+};
+use services::{AuditFilter, Order, OrderBy, Page, Services, history::NamedEntry, meaning::Meant};
 
 /// What is looked for, as the form of the page sends it: what is empty does not count.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]

@@ -6,14 +6,12 @@ use jiff::SignedDuration;
 
 use super::{desk::Desk, live::Topic};
 use crate::{
-    domain::authority::{AuthorityKind, AuthorityState},
-    services::{Services, authorities::AuthorityView},
-    web::{
-        extract::NoQuery,
-        portal::parts::{Chip, Icon, Tone, When},
-        problem::Problem,
-    },
+    extract::NoQuery,
+    portal::parts::{Chip, Icon, Tone, When},
+    problem::Problem,
 };
+use domain::authority::{AuthorityKind, AuthorityState};
+use services::{Services, authorities::AuthorityView};
 
 /// The page.
 #[derive(Template)]

@@ -6,10 +6,8 @@ use std::fmt::{self, Display, Formatter, Write as _};
 use askama::{Template, filters::HtmlSafe};
 use jiff::Timestamp;
 
-use crate::{
-    domain::usage::{Usage, UsageStep},
-    web::portal::parts::{When, bytes},
-};
+use crate::portal::parts::{When, bytes};
+use domain::usage::{Usage, UsageStep};
 
 /// The width and the height of the picture's own grid.
 const WIDTH: u64 = 1000;
@@ -90,15 +88,15 @@ struct TrafficRow {
 
 impl TrafficChart {
     /// A chart; none where nothing is known. `name` tells what a host is called; those that are gone have none.
-    pub(super) fn new(usage: &Usage, name: impl Fn(crate::domain::ids::HostId) -> Option<String>) -> Option<Self> {
+    pub(super) fn new(usage: &Usage, name: impl Fn(domain::ids::HostId) -> Option<String>) -> Option<Self> {
         let all = usage.hosts.iter().filter_map(|host| Some((name(host.host_id)?, host)));
         let mut all: Vec<_> = all.collect();
-        let total = |host: &crate::domain::usage::HostTraffic| host.bytes_received.saturating_add(host.bytes_sent);
+        let total = |host: &domain::usage::HostTraffic| host.bytes_received.saturating_add(host.bytes_sent);
         all.sort_by(|(a, first), (b, second)| total(second).cmp(&total(first)).then_with(|| a.cmp(b)));
         let most = all.iter().map(|(_, host)| total(host)).max()?.max(1);
         let share =
             |count: u64| u64::try_from(u128::from(count) * u128::from(WIDTH) / u128::from(most)).unwrap_or(WIDTH);
-        let row = |(name, host): (String, &crate::domain::usage::HostTraffic)| TrafficRow {
+        let row = |(name, host): (String, &domain::usage::HostTraffic)| TrafficRow {
             name,
             received: share(host.bytes_received),
             sent: share(host.bytes_sent),
@@ -156,7 +154,7 @@ fn paths(steps: &[UsageStep], top: u64) -> (String, String) {
 
 /// A report for samples and tests: a day with a quiet night and a gap.
 pub(super) fn sample(now: Timestamp) -> Usage {
-    use crate::domain::{
+    use domain::{
         ids::{HostId, Id as _},
         usage::{SLOT, UsageSample, slot_of},
     };

@@ -6,12 +6,10 @@ use std::fmt::{self, Display, Formatter};
 use askama::filters::HtmlSafe;
 
 use crate::{
-    services::Order,
-    web::{
-        extract::{Filter, Query},
-        portal::parts::Icon,
-    },
+    extract::{Filter, Query},
+    portal::parts::Icon,
 };
+use services::Order;
 
 /// How a list is ordered, and where it is in another order.
 #[derive(Debug, Clone)]

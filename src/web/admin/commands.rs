@@ -6,7 +6,7 @@ use std::fmt::Display;
 use serde_json::Value;
 
 use super::desk::Desk;
-use crate::domain::{
+use domain::{
     group::GroupId,
     ids::{HostId, OrganizationId, ServerId, UserId},
     search::quoted,

@@ -1,9 +1,7 @@
 //! Two people edit the same thing: both versions side by side, and nothing overwritten unseen (UX-24).
 
-use crate::{
-    services::{Services, history::Change},
-    web::{portal::parts::When, problem::Problem},
-};
+use crate::{portal::parts::When, problem::Problem};
+use services::{Services, history::Change};
 
 use super::desk::Desk;
 

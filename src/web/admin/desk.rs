@@ -12,20 +12,18 @@ use jiff::Timestamp;
 
 use super::{links::Link, live::Topic};
 use crate::{
-    domain::{login::Surface, role::Permission},
-    services::{
-        Act, Services,
-        health::{ClusterHealth, HostCount},
-        logins::Admin,
-        pause::PauseFacts,
-    },
-    web::{
-        cookies::Cookie,
-        page::{Account, Chrome, Flash, go, set_cookie, show, site_of},
-        portal::parts::{Chip, Icon, Tone, When},
-        problem::{Code, Problem},
-        site::Site,
-    },
+    cookies::Cookie,
+    page::{Account, Chrome, Flash, go, set_cookie, show, site_of},
+    portal::parts::{Chip, Icon, Tone, When},
+    problem::{Code, Problem},
+    site::Site,
+};
+use domain::{login::Surface, role::Permission};
+use services::{
+    Act, Services,
+    health::{ClusterHealth, HostCount},
+    logins::Admin,
+    pause::PauseFacts,
 };
 
 /// One entry of the navigation.
@@ -75,13 +73,13 @@ pub(super) struct NavGroup {
 
 /// Who was let in, on a refusal or failure further in, so that it can be shown inside of the frame.
 #[derive(Debug, Clone)]
-pub(in crate::web) struct Inside {
+pub(crate) struct Inside {
     pub(super) admin: Admin,
     pub(super) path: String,
 }
 
 /// What surrounds a page of the console, and who looks at it.
-pub(in crate::web) struct Desk {
+pub(crate) struct Desk {
     /// Who acts.
     pub(super) act: Act,
     /// Who is signed in.
@@ -223,7 +221,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::domain::login::ReturnPath;
+    use domain::login::ReturnPath;
 
     #[test]
     fn every_entry_of_the_navigation_has_a_group_and_can_be_returned_to() {

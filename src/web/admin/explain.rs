@@ -11,24 +11,22 @@ use super::{
     samples::Book,
 };
 use crate::{
-    domain::{
-        ids::{ProfileId, ServerId, UserId},
-        search::quoted,
-        text::Email,
+    extract::Parameters,
+    portal::{
+        parts::{Chip, Icon, Tone},
+        samples::{id, now, text},
+        sentence,
     },
-    services::{
-        PageRequest, ServiceError, Services, UserFilter,
-        explain::{ChainLink, Explanation, LinkKind, Target, Traveller, Way},
-    },
-    web::{
-        extract::Parameters,
-        portal::{
-            parts::{Chip, Icon, Tone},
-            samples::{id, now, text},
-            sentence,
-        },
-        problem::Problem,
-    },
+    problem::Problem,
+};
+use domain::{
+    ids::{ProfileId, ServerId, UserId},
+    search::quoted,
+    text::Email,
+};
+use services::{
+    PageRequest, ServiceError, Services, UserFilter,
+    explain::{ChainLink, Explanation, LinkKind, Target, Traveller, Way},
 };
 
 /// The question, as it was typed.

@@ -8,14 +8,12 @@ use axum::{
 };
 
 use crate::{
-    domain::Revision,
-    services::ServiceError,
-    web::{
-        forms::Form,
-        portal::sentence,
-        problem::{Code, Problem},
-    },
+    forms::Form,
+    portal::sentence,
+    problem::{Code, Problem},
 };
+use domain::Revision;
+use services::ServiceError;
 
 /// What is wrong with a form, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,7 +170,7 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::text::Name;
+    use domain::text::Name;
 
     fn fields(values: &[(&str, &str)]) -> Fields {
         let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

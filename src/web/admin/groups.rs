@@ -18,24 +18,22 @@ use super::{
     samples::Book,
 };
 use crate::{
-    domain::{
-        Revised, Revision,
-        group::{Group, GroupId},
-        ids::{OrganizationId, ServerId, UserId},
-        role::{Permission, Role},
-        search::{UserSearch, fold, quoted},
-        text::{Email, GroupName},
-        user::User,
-    },
-    services::{Page, PageRequest, ServiceError, Services, UserFilter, groups::Membership, people::UserRow},
-    web::{
-        export::{FileKind, Sheet},
-        extract::{At, Parameters},
-        page::Flash,
-        portal::samples::{id, text},
-        problem::Problem,
-    },
+    export::{FileKind, Sheet},
+    extract::{At, Parameters},
+    page::Flash,
+    portal::samples::{id, text},
+    problem::Problem,
 };
+use domain::{
+    Revised, Revision,
+    group::{Group, GroupId},
+    ids::{OrganizationId, ServerId, UserId},
+    role::{Permission, Role},
+    search::{UserSearch, fold, quoted},
+    text::{Email, GroupName},
+    user::User,
+};
+use services::{Page, PageRequest, ServiceError, Services, UserFilter, groups::Membership, people::UserRow};
 
 /// So many people of a group are shown on its page; the list of users shows all.
 const SHOWN: u32 = 50;

@@ -12,28 +12,26 @@ use axum::{
 
 use super::desk::{Desk, Inside};
 use crate::{
-    domain::{ids::RequestId, role::Permission},
-    services::{
-        Services,
-        logins::{Admin, Use},
-    },
-    web::{
-        bearer::name_refused,
-        cookies::Cookie,
-        download::accepts,
-        forms::Form,
-        page::{Chrome, Flash, go, set_cookie, show, site_of},
-        portal::sign_in::Empty,
-        problem::{Code, Problem},
-        site::Site,
-    },
+    bearer::name_refused,
+    cookies::Cookie,
+    download::accepts,
+    forms::Form,
+    page::{Chrome, Flash, go, set_cookie, show, site_of},
+    portal::sign_in::Empty,
+    problem::{Code, Problem},
+    site::Site,
+};
+use domain::{ids::RequestId, role::Permission};
+use services::{
+    Services,
+    logins::{Admin, Use},
 };
 
 /// Sent by the script when a page asks by itself, so that an open page keeps no login alive.
 const BY_PAGE: &str = "x-postern-by-page";
 
 /// Lets only people through to the handler who are signed in to the console with a role that holds the right.
-pub(in crate::web) async fn guard(
+pub(crate) async fn guard(
     State((services, permission)): State<(Services, Permission)>,
     request: Request,
     next: Next,
@@ -100,7 +98,7 @@ pub(super) struct Hop<'a> {
 
 /// Leads a browser that comes from another site on to one of our paths. It sends a `Strict` cookie only where one of our
 /// own pages leads to, so the first page is one that does nothing else.
-pub(in crate::web) fn hop(chrome: &Chrome, path: &str) -> Response {
+pub(crate) fn hop(chrome: &Chrome, path: &str) -> Response {
     show(chrome, StatusCode::OK, &Hop { chrome, path })
 }
 

@@ -1,11 +1,9 @@
 //! What happened to one thing, at the foot of its page.
 
 use super::desk::Desk;
-use crate::{
-    domain::role::Permission,
-    services::{Services, history::Change},
-    web::{portal::parts::When, problem::Problem},
-};
+use crate::{portal::parts::When, problem::Problem};
+use domain::role::Permission;
+use services::{Services, history::Change};
 
 /// One change.
 #[derive(Debug, Clone)]

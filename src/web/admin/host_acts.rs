@@ -11,14 +11,12 @@ use super::{
     links::Link,
     preview::{self, Question, touches_people},
 };
-use crate::{
-    domain::{
-        drain::DrainBudget,
-        ids::{HostId, ServerId},
-    },
-    services::{ServiceError, Services, drain::DrainOrder, removal::Removal},
-    web::{extract::At, page::Flash, problem::Problem},
+use crate::{extract::At, page::Flash, problem::Problem};
+use domain::{
+    drain::DrainBudget,
+    ids::{HostId, ServerId},
 };
+use services::{ServiceError, Services, drain::DrainOrder, removal::Removal};
 
 pub(super) async fn drain(
     State(services): State<Services>,

@@ -17,31 +17,29 @@ use super::{
     sessions::{Chosen, Row as SessionLine},
 };
 use crate::{
-    domain::{
-        Revision,
-        host::HostState,
-        ids::{HostId, ServerId},
-        problem::{Problem as HostProblem, ProblemCode},
-        role::Permission,
-        server::DaemonState,
-    },
-    services::{
-        Page, PageRequest, ServiceError, Services,
-        drain::{DrainState, DrainView},
-        host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
-        hosts::HostPatch,
-        joining::JoinTokenView,
-        looks::Reached,
-        people::SessionRow,
-        removal::RemovalView,
-    },
-    web::{
-        export::{AllRows, FileKind, Sheet},
-        extract::{At, ByName, Query, USUAL},
-        page::Flash,
-        portal::parts::{Chip, Icon, Tone, When, span},
-        problem::Problem,
-    },
+    export::{AllRows, FileKind, Sheet},
+    extract::{At, ByName, Query, USUAL},
+    page::Flash,
+    portal::parts::{Chip, Icon, Tone, When, span},
+    problem::Problem,
+};
+use domain::{
+    Revision,
+    host::HostState,
+    ids::{HostId, ServerId},
+    problem::{Problem as HostProblem, ProblemCode},
+    role::Permission,
+    server::DaemonState,
+};
+use services::{
+    Page, PageRequest, ServiceError, Services,
+    drain::{DrainState, DrainView},
+    host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
+    hosts::HostPatch,
+    joining::JoinTokenView,
+    looks::Reached,
+    people::SessionRow,
+    removal::RemovalView,
 };
 
 /// What the pages of hosts depend on.

@@ -13,23 +13,21 @@ use super::{
     live::Topic,
 };
 use crate::{
-    domain::{
-        ids::{HostId, JoinTokenId, ServerId},
-        join::{DatabaseUser, JoinLifetime, MachineCheck},
-        role::Permission,
-        server::DaemonState,
-    },
-    services::{
-        ServiceError, Services,
-        host_rows::{HostDaemon, HostRow, ServerChoice},
-        joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken},
-    },
-    web::{
-        extract::At,
-        page::Flash,
-        portal::parts::{Chip, Icon, Tone, When},
-        problem::Problem,
-    },
+    extract::At,
+    page::Flash,
+    portal::parts::{Chip, Icon, Tone, When},
+    problem::Problem,
+};
+use domain::{
+    ids::{HostId, JoinTokenId, ServerId},
+    join::{DatabaseUser, JoinLifetime, MachineCheck},
+    role::Permission,
+    server::DaemonState,
+};
+use services::{
+    ServiceError, Services,
+    host_rows::{HostDaemon, HostRow, ServerChoice},
+    joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken},
 };
 
 /// What an invitation's page depends on.
@@ -136,7 +134,7 @@ impl Step {
         } else {
             Chip::new(Tone::Bad, Icon::Cross, "Not in order")
         };
-        let text = |comment: &crate::domain::text::Comment| comment.to_string();
+        let text = |comment: &domain::text::Comment| comment.to_string();
         Self {
             what: check.name.to_string(),
             chip,
@@ -290,7 +288,7 @@ pub(super) async fn withdraw(
     match services.withdraw_join_token(&desk.act, id).await {
         Ok(()) => Ok(desk.go(&Link::list::<HostId>(), Flash::JoinTokenWithdrawn)),
         // It was used a moment ago: its page says by which machine.
-        Err(ServiceError::Conflict(_)) => Ok(crate::web::page::go(&desk.site, Link::to(&id).as_str(), None)),
+        Err(ServiceError::Conflict(_)) => Ok(crate::page::go(&desk.site, Link::to(&id).as_str(), None)),
         Err(error) => Err(error.into()),
     }
 }

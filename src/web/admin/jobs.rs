@@ -6,22 +6,20 @@ use jiff::Timestamp;
 
 use super::{desk::Desk, links::Link, live::Topic};
 use crate::{
-    domain::{
-        job::{Job, JobState, RunResult},
-        role::Permission,
+    extract::{At, NoQuery},
+    forms::Form,
+    page::Flash,
+    portal::{
+        parts::{Chip, Icon, Tone, When, span},
+        sign_in::Empty,
     },
-    services::Services,
-    web::{
-        extract::{At, NoQuery},
-        forms::Form,
-        page::Flash,
-        portal::{
-            parts::{Chip, Icon, Tone, When, span},
-            sign_in::Empty,
-        },
-        problem::Problem,
-    },
+    problem::Problem,
 };
+use domain::{
+    job::{Job, JobState, RunResult},
+    role::Permission,
+};
+use services::Services;
 
 /// The page.
 #[derive(Template)]

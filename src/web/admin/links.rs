@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use askama::filters::HtmlSafe;
 
-use crate::domain::{
+use domain::{
     group::GroupId,
     ids::{HostId, JoinTokenId, OrganizationId, ServerId, SessionId, TokenId, UserId},
 };

@@ -21,12 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::desk::Desk;
 use crate::{
-    services::{BusMessage, Nudge, Services, Subscription, logins::Use},
-    web::{
-        cookies::Cookie,
-        problem::{Code, Problem},
-    },
+    cookies::Cookie,
+    problem::{Code, Problem},
 };
+use services::{BusMessage, Nudge, Services, Subscription, logins::Use};
 
 /// So many pages of a process may listen at once.
 const STREAMS: usize = 256;

@@ -5,15 +5,13 @@ use axum::{extract::State, response::Response};
 
 use super::desk::Desk;
 use crate::{
-    services::{
-        Services,
-        migrations::{MigrationState, MigrationView},
-    },
-    web::{
-        extract::NoQuery,
-        portal::parts::{Chip, Icon, Tone, When},
-        problem::Problem,
-    },
+    extract::NoQuery,
+    portal::parts::{Chip, Icon, Tone, When},
+    problem::Problem,
+};
+use services::{
+    Services,
+    migrations::{MigrationState, MigrationView},
 };
 
 /// The page.

@@ -3,7 +3,7 @@
 //! # How to add a page
 //! A noun has one file here (`organizations.rs` is the pattern) and its templates in `templates/admin`.
 //!
-//! 1. **Service.** A page says nothing that the API could not say: ask a verb of [`crate::services`], with `&desk.act`.
+//! 1. **Service.** A page says nothing that the API could not say: ask a verb of [`services`], with `&desk.act`.
 //!    A list costs a number of queries that does not depend on its rows.
 //! 2. **Page.** A struct with its template. It borrows the [`desk::Desk`] (`desk: &'a Desk`), which is what surrounds it, and
 //!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`]. The template extends
@@ -83,7 +83,8 @@ use super::{
     portal::{assets, sign_in},
     route::{Access, Route},
 };
-use crate::{domain::role::Permission, services::Services};
+use domain::role::Permission;
+use services::Services;
 
 /// The routes of the console.
 pub(super) fn routes() -> Vec<Route<Services>> {

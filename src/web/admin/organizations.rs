@@ -14,16 +14,14 @@ use super::{
     live::Topic,
 };
 use crate::{
-    domain::{Revised, Revision, ids::OrganizationId, role::Permission},
-    services::{
-        Page, ServiceError, Services,
-        organizations::{NewOrganization, OrganizationPatch, OrganizationRow},
-    },
-    web::{
-        extract::{At, ByName, Query},
-        page::Flash,
-        problem::Problem,
-    },
+    extract::{At, ByName, Query},
+    page::Flash,
+    problem::Problem,
+};
+use domain::{Revised, Revision, ids::OrganizationId, role::Permission};
+use services::{
+    Page, ServiceError, Services,
+    organizations::{NewOrganization, OrganizationPatch, OrganizationRow},
 };
 
 /// The list.

@@ -13,22 +13,20 @@ use super::{
     problems::ProblemLine,
 };
 use crate::{
-    domain::{
-        authority::AuthorityKind,
-        ids::{HostId, ServerId},
-        role::Permission,
-        text::{HostName, Name},
-    },
-    services::{
-        Services,
-        overview::{Expiring, Expiry, IllHost, Overview},
-        setup::Step,
-    },
-    web::{
-        extract::NoQuery,
-        portal::parts::{Chip, Icon, Tone, When},
-        problem::Problem,
-    },
+    extract::NoQuery,
+    portal::parts::{Chip, Icon, Tone, When},
+    problem::Problem,
+};
+use domain::{
+    authority::AuthorityKind,
+    ids::{HostId, ServerId},
+    role::Permission,
+    text::{HostName, Name},
+};
+use services::{
+    Services,
+    overview::{Expiring, Expiry, IllHost, Overview},
+    setup::Step,
 };
 
 /// Something that ends within so many seconds is worth a look.

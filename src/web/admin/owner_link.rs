@@ -8,19 +8,17 @@ use axum::{
 };
 
 use crate::{
-    domain::{command_line::CommandLine, secret::Secret},
-    services::{ServiceError, Services, logins::Use},
-    web::{
-        cookies::Cookie,
-        forms::Form,
-        page::{Chrome, Visit, set_cookie},
-        portal::{
-            parts::{Icon, When},
-            sign_in::Empty,
-        },
-        problem::Problem,
+    cookies::Cookie,
+    forms::Form,
+    page::{Chrome, Visit, set_cookie},
+    portal::{
+        parts::{Icon, When},
+        sign_in::Empty,
     },
+    problem::Problem,
 };
+use domain::{command_line::CommandLine, secret::Secret};
+use services::{ServiceError, Services, logins::Use};
 
 /// The page.
 #[derive(Template)]

@@ -10,11 +10,9 @@ use super::{
     fields::{CONFIRMED, Fields},
     links::Link,
 };
-use crate::{
-    domain::{effect::CutOff, text::Name},
-    services::effect::Effect,
-    web::portal::parts::{Chip, Icon, Tone},
-};
+use crate::portal::parts::{Chip, Icon, Tone};
+use domain::{effect::CutOff, text::Name};
+use services::effect::Effect;
 
 /// The page.
 #[derive(Template)]

@@ -2,13 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::{
-    domain::{
-        ids::ServerId,
-        problem::{Problem, ProblemCode},
-        text::Name,
-    },
-    web::portal::parts::{Chip, Icon, Tone, When},
+use crate::portal::parts::{Chip, Icon, Tone, When};
+use domain::{
+    ids::ServerId,
+    problem::{Problem, ProblemCode},
+    text::Name,
 };
 
 /// One thing that is wrong.

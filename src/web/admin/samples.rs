@@ -18,34 +18,32 @@ use super::{
     users,
 };
 use crate::{
-    domain::{
-        Revised, Revision,
-        command_line::CommandLine,
-        ids::{LoginId, OrganizationId, UserId},
-        login::Surface,
-        organization::Organization,
-        role::Role,
-        user::User,
+    page::{Chrome, Flash},
+    portal::{
+        parts::When,
+        refused::Refused,
+        samples::{HOSTILE, PageSample, ago, facts, id, now, request_id, text},
+        sign_in::{SignInPage, SignInState},
+        trouble::Words,
     },
-    services::{
-        Page,
-        health::{ClusterHealth, HostCount},
-        history::Change,
-        logins::{Admin, FormToken, SignInRefusal},
-        organizations::OrganizationRow,
-    },
-    web::{
-        page::{Chrome, Flash},
-        portal::{
-            parts::When,
-            refused::Refused,
-            samples::{HOSTILE, PageSample, ago, facts, id, now, request_id, text},
-            sign_in::{SignInPage, SignInState},
-            trouble::Words,
-        },
-        problem::{Code, Problem},
-        site::Site,
-    },
+    problem::{Code, Problem},
+    site::Site,
+};
+use domain::{
+    Revised, Revision,
+    command_line::CommandLine,
+    ids::{LoginId, OrganizationId, UserId},
+    login::Surface,
+    organization::Organization,
+    role::Role,
+    user::User,
+};
+use services::{
+    Page,
+    health::{ClusterHealth, HostCount},
+    history::Change,
+    logins::{Admin, FormToken, SignInRefusal},
+    organizations::OrganizationRow,
 };
 
 /// The samples of one set of names.
@@ -192,7 +190,7 @@ impl Book {
 }
 
 /// Every page of the console in every state, with decent names and with hostile ones.
-pub(in crate::web) fn page_samples() -> Vec<PageSample> {
+pub(crate) fn page_samples() -> Vec<PageSample> {
     let mut pages = Vec::new();
     for (company, name, prefix) in [("Example", "Bo Lind", ""), (HOSTILE, HOSTILE, "hostile-")] {
         let mut book = Book { name, company, prefix, pages: Vec::new() };

@@ -10,17 +10,15 @@ use super::{
     live::Topic,
     samples::Book,
 };
-use crate::{
-    domain::{
-        audit::AuditEntry,
-        chain::{Link, NOTHING},
-        ids::{AuditId, ChainId, RequestId, UserId},
-        job::{Job, JobState, Run, RunResult},
-        role::Role,
-    },
-    services::{Page, history::NamedEntry},
-    web::portal::samples::{ago, id, now},
+use crate::portal::samples::{ago, id, now};
+use domain::{
+    audit::AuditEntry,
+    chain::{Link, NOTHING},
+    ids::{AuditId, ChainId, RequestId, UserId},
+    job::{Job, JobState, Run, RunResult},
+    role::Role,
 };
+use services::{Page, history::NamedEntry};
 
 impl Book {
     fn entry(&self, hours: i64, action: &str, object: &str, outcome: &str, changes: Value) -> NamedEntry {

@@ -13,29 +13,27 @@ use super::{
     samples::Book,
     sessions::samples::row as carried,
 };
-use crate::{
-    domain::{
-        Revised, Revision,
-        effect::CutOff,
-        host::{HostState, ProcessRole},
-        ids::{HostId, JoinTokenId, ProfileId, ServerId, UserId},
-        join::{DatabaseUser, MachineCheck},
-        problem::{Problem, ProblemCode},
-        role::Role,
-        server::{DaemonState, Protocol},
-        text::HostName,
-    },
-    services::{
-        Page,
-        drain::{DrainState, DrainView},
-        effect::Effect,
-        host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
-        hosts::HostView,
-        joining::{JoinTokenState, JoinTokenView},
-        looks::Reached,
-        removal::{RemovalView, SharedKey},
-    },
-    web::portal::samples::{ago, id, now, text},
+use crate::portal::samples::{ago, id, now, text};
+use domain::{
+    Revised, Revision,
+    effect::CutOff,
+    host::{HostState, ProcessRole},
+    ids::{HostId, JoinTokenId, ProfileId, ServerId, UserId},
+    join::{DatabaseUser, MachineCheck},
+    problem::{Problem, ProblemCode},
+    role::Role,
+    server::{DaemonState, Protocol},
+    text::HostName,
+};
+use services::{
+    Page,
+    drain::{DrainState, DrainView},
+    effect::Effect,
+    host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
+    hosts::HostView,
+    joining::{JoinTokenState, JoinTokenView},
+    looks::Reached,
+    removal::{RemovalView, SharedKey},
 };
 
 const TOPICS: &[Topic] = &[Topic::Hosts];

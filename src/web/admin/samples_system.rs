@@ -8,23 +8,21 @@ use super::{
     tokens::{TokenForm, TokenMade, Tokens},
 };
 use crate::{
-    domain::{
-        authority::{AuthorityKind, AuthorityState},
-        ids::{AuthorityId, TokenId},
-        role::Role,
-        secret::Secret,
-        token::ApiToken,
-    },
-    services::{
-        Page,
-        authorities::AuthorityView,
-        migrations::{MigrationState, MigrationView},
-        tokens::IssuedToken,
-    },
-    web::{
-        page::Flash,
-        portal::samples::{ago, id, text},
-    },
+    page::Flash,
+    portal::samples::{ago, id, text},
+};
+use domain::{
+    authority::{AuthorityKind, AuthorityState},
+    ids::{AuthorityId, TokenId},
+    role::Role,
+    secret::Secret,
+    token::ApiToken,
+};
+use services::{
+    Page,
+    authorities::AuthorityView,
+    migrations::{MigrationState, MigrationView},
+    tokens::IssuedToken,
 };
 
 fn token(name: &str, number: u128, role: Role, hours_left: i64, used: Option<i64>) -> ApiToken {

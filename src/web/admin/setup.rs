@@ -12,26 +12,24 @@ use super::{
     servers::first_server,
 };
 use crate::{
-    domain::{
-        ids::{HostId, UserId},
-        role::Role,
-        search::quoted,
-        text::{HostName, Name},
-    },
-    services::{
-        Removable, ServiceError, Services, UserFilter,
-        organizations::NewOrganization,
-        profiles::NewProfile,
-        settings::SettingsPatch,
-        setup::{Setup, Step},
-        users::NewUser,
-    },
-    web::{
-        extract::NoQuery,
-        page::Flash,
-        portal::parts::{Chip, Icon, Tone, When},
-        problem::Problem,
-    },
+    extract::NoQuery,
+    page::Flash,
+    portal::parts::{Chip, Icon, Tone, When},
+    problem::Problem,
+};
+use domain::{
+    ids::{HostId, UserId},
+    role::Role,
+    search::quoted,
+    text::{HostName, Name},
+};
+use services::{
+    Removable, ServiceError, Services, UserFilter,
+    organizations::NewOrganization,
+    profiles::NewProfile,
+    settings::SettingsPatch,
+    setup::{Setup, Step},
+    users::NewUser,
 };
 
 /// The page.
@@ -204,7 +202,7 @@ async fn make_link(services: &Services, desk: &Desk, form: &mut Fields) -> Outco
     };
     let search = quoted(person.as_str()).parse().unwrap_or_default();
     let filter = UserFilter { organization_id: Some(organization), search, email: None };
-    let all = crate::services::PageRequest::first(200);
+    let all = services::PageRequest::first(200);
     let known = services.users(&desk.act, &filter, &all).await?.items.into_iter();
     let known: Option<UserId> = known.map(|found| found.value).find(|user| user.name == person).map(|user| user.id);
     let user = if let Some(user) = known {

@@ -11,22 +11,20 @@ use super::{
     samples_hosts::problem,
     setup::SetupPage,
 };
-use crate::{
-    domain::{
-        authority::AuthorityKind,
-        ids::{HostId, Id as _, OrganizationId, ServerId},
-        problem::{Problem, ProblemCode},
-        role::Role,
-        usage::Usage,
-    },
-    services::{
-        overview::{Expiring, Expiry, IllHost, Overview},
-        setup::Setup,
-    },
-    web::portal::{
-        parts::When,
-        samples::{ago, id, now, text},
-    },
+use crate::portal::{
+    parts::When,
+    samples::{ago, id, now, text},
+};
+use domain::{
+    authority::AuthorityKind,
+    ids::{HostId, Id as _, OrganizationId, ServerId},
+    problem::{Problem, ProblemCode},
+    role::Role,
+    usage::Usage,
+};
+use services::{
+    overview::{Expiring, Expiry, IllHost, Overview},
+    setup::Setup,
 };
 
 impl Book {

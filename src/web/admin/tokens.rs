@@ -12,22 +12,20 @@ use super::{
     live::Topic,
 };
 use crate::{
-    domain::{
-        ids::TokenId,
-        role::{Permission, Role},
-        text::Name,
-        token::{ApiToken, TokenLifetime},
-    },
-    services::{
-        Page, ServiceError, Services,
-        tokens::{IssuedToken, NewToken},
-    },
-    web::{
-        extract::{All, At, Query},
-        page::Flash,
-        portal::parts::{Chip, Icon, Tone, When},
-        problem::Problem,
-    },
+    extract::{All, At, Query},
+    page::Flash,
+    portal::parts::{Chip, Icon, Tone, When},
+    problem::Problem,
+};
+use domain::{
+    ids::TokenId,
+    role::{Permission, Role},
+    text::Name,
+    token::{ApiToken, TokenLifetime},
+};
+use services::{
+    Page, ServiceError, Services,
+    tokens::{IssuedToken, NewToken},
 };
 
 /// The list.

@@ -8,14 +8,12 @@ use jiff::Timestamp;
 
 use super::desk::{Desk, Inside, account};
 use crate::{
-    domain::{ids::RequestId, login::Surface},
-    web::{
-        page::{Chrome, show},
-        portal::trouble::Words,
-        problem::Problem,
-        site::Site,
-    },
+    page::{Chrome, show},
+    portal::trouble::Words,
+    problem::Problem,
+    site::Site,
 };
+use domain::{ids::RequestId, login::Surface};
 
 /// A problem for people who are signed in.
 #[derive(Template)]
@@ -27,13 +25,7 @@ pub(super) struct TroublePage<'a> {
 }
 
 /// A problem as a page. It asks nobody, since the database may be what is wrong.
-pub(in crate::web) fn page(
-    site: &Arc<Site>,
-    inside: Inside,
-    problem: &Problem,
-    id: RequestId,
-    now: Timestamp,
-) -> Response {
+pub(crate) fn page(site: &Arc<Site>, inside: Inside, problem: &Problem, id: RequestId, now: Timestamp) -> Response {
     let chrome = Chrome::on(Surface::Console, &site.known(), Some(account(&inside.admin)), None);
     let desk = &Desk::new(Arc::clone(site), inside.admin, chrome, &inside.path, now);
     let page = TroublePage { desk, words: Words::of(problem), request_id: id.to_string() };

@@ -6,19 +6,17 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{audit::AuditEntry, ids::AuditId},
-    services::{AuditFilter, Order, OrderBy, Services, audit::AuditKey},
-    web::{
-        answer::{Answer, List, Plain},
-        export::JsonLines,
-        extract::{Caller, Filter, NoQuery, Parameters, Query, Sort},
-    },
+    answer::{Answer, List, Plain},
+    export::JsonLines,
+    extract::{Caller, Filter, NoQuery, Parameters, Query, Sort},
 };
+use domain::{audit::AuditEntry, ids::AuditId};
+use services::{AuditFilter, Order, OrderBy, Services, audit::AuditKey};
 
 /// Which entries.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::web) struct AuditQuery {
+pub(crate) struct AuditQuery {
     actor: Option<String>,
     object: Option<String>,
     action: Option<String>,

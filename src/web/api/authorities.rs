@@ -3,12 +3,10 @@
 use axum::extract::State;
 
 use crate::{
-    services::{Services, authorities::AuthorityView},
-    web::{
-        answer::{Answer, List},
-        extract::{Caller, NoQuery},
-    },
+    answer::{Answer, List},
+    extract::{Caller, NoQuery},
 };
+use services::{Services, authorities::AuthorityView};
 
 /// All of them; they are few, so there is one page.
 pub(super) async fn list(

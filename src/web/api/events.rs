@@ -23,17 +23,15 @@ use tokio::time::{Interval, MissedTickBehavior};
 use utoipa::openapi::{ObjectBuilder, Type, path::ParameterIn};
 
 use crate::{
-    domain::{audit::Actor, ids::TokenId, role::Permission},
-    services::{
-        Nudge, ServiceError, Services,
-        events::{Event, EventId, Following, Happening},
-    },
-    web::{
-        answer::Answer,
-        extract::{Caller, NoQuery, authenticate},
-        openapi::{Draft, Gives, Takes},
-        problem::{Code, Problem},
-    },
+    answer::Answer,
+    extract::{Caller, NoQuery, authenticate},
+    openapi::{Draft, Gives, Takes},
+    problem::{Code, Problem},
+};
+use domain::{audit::Actor, ids::TokenId, role::Permission};
+use services::{
+    Nudge, ServiceError, Services,
+    events::{Event, EventId, Following, Happening},
 };
 
 /// A stream that has nothing to say says so this often, and looks at its token.

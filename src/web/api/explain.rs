@@ -6,16 +6,14 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::ids::{ProfileId, UserId},
-    services::{
-        ServiceError, Services,
-        explain::{Explanation, Target, Traveller},
-    },
-    web::{
-        answer::{Answer, Plain},
-        extract::{Caller, Parameters},
-        problem::Problem,
-    },
+    answer::{Answer, Plain},
+    extract::{Caller, Parameters},
+    problem::Problem,
+};
+use domain::ids::{ProfileId, UserId};
+use services::{
+    ServiceError, Services,
+    explain::{Explanation, Target, Traveller},
 };
 
 /// Who wants to get where.

@@ -3,15 +3,13 @@
 use axum::extract::State;
 
 use crate::{
-    domain::group::{Group, GroupId},
-    services::{
-        Services,
-        groups::{GroupPatch, Membership},
-    },
-    web::{
-        answer::{Answer, List, NoContent, Plain},
-        extract::{At, Caller, Json, NoQuery},
-    },
+    answer::{Answer, List, NoContent, Plain},
+    extract::{At, Caller, Json, NoQuery},
+};
+use domain::group::{Group, GroupId};
+use services::{
+    Services,
+    groups::{GroupPatch, Membership},
 };
 
 /// All groups in one page: they are as many as a company has departments.

@@ -3,17 +3,15 @@
 use axum::extract::State;
 
 use crate::{
-    domain::ids::HostId,
-    services::{
-        Services,
-        drain::DrainOrder,
-        hosts::{HostPatch, HostView},
-        removal::{Removal, RemovalView},
-    },
-    web::{
-        answer::{Answer, List, Moving, NoContent, Ordered, Plain, Single},
-        extract::{At, AtWith, Caller, IfMatch, Json, Named, Query},
-    },
+    answer::{Answer, List, Moving, NoContent, Ordered, Plain, Single},
+    extract::{At, AtWith, Caller, IfMatch, Json, Named, Query},
+};
+use domain::ids::HostId;
+use services::{
+    Services,
+    drain::DrainOrder,
+    hosts::{HostPatch, HostView},
+    removal::{Removal, RemovalView},
 };
 
 pub(super) async fn list(

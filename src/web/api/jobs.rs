@@ -3,13 +3,11 @@
 use axum::extract::State;
 
 use crate::{
-    domain::job::{Job, JobState},
-    services::Services,
-    web::{
-        answer::{Accepted, Answer, List},
-        extract::{At, Caller, NoQuery},
-    },
+    answer::{Accepted, Answer, List},
+    extract::{At, Caller, NoQuery},
 };
+use domain::job::{Job, JobState};
+use services::Services;
 
 pub(super) async fn list(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<List<JobState>> {
     // So few that one page holds them all.

@@ -6,16 +6,14 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{join::MachineCheck, secret::Secret, text::PublicAddress},
-    services::{
-        HostPublicKey, Services,
-        joining::{JoinPlan, JoinRequest, Joined, Shown},
-    },
-    web::{
-        answer::{Answer, Plain},
-        extract::{From, Json},
-        problem::Problem,
-    },
+    answer::{Answer, Plain},
+    extract::{From, Json},
+    problem::Problem,
+};
+use domain::{join::MachineCheck, secret::Secret, text::PublicAddress};
+use services::{
+    HostPublicKey, Services,
+    joining::{JoinPlan, JoinRequest, Joined, Shown},
 };
 
 /// How many addresses a host may have.

@@ -5,15 +5,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::ids::JoinTokenId,
-    services::{
-        Services,
-        joining::{JoinTokenView, NewJoinToken},
-    },
-    web::{
-        answer::{Answer, List, NoContent, Placed, Plain},
-        extract::{All, At, Caller, Json, Query},
-    },
+    answer::{Answer, List, NoContent, Placed, Plain},
+    extract::{All, At, Caller, Json, Query},
+};
+use domain::ids::JoinTokenId;
+use services::{
+    Services,
+    joining::{JoinTokenView, NewJoinToken},
 };
 
 /// A join token that was just made. What it is shown with is in this answer only.

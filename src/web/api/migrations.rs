@@ -3,12 +3,10 @@
 use axum::extract::State;
 
 use crate::{
-    services::{Services, migrations::MigrationView},
-    web::{
-        answer::{Answer, List},
-        extract::{Caller, NoQuery},
-    },
+    answer::{Answer, List},
+    extract::{Caller, NoQuery},
 };
+use services::{Services, migrations::MigrationView};
 
 /// All of them, the first one first; they are few, so there is one page.
 pub(super) async fn list(

@@ -5,7 +5,7 @@
 //! it takes and one sentence for the API's document. The rest of the document comes from the handler's signature: types
 //! in bodies need `derive(ToSchema)`, a new extractor [`Takes`](openapi::Takes), a new form of answer
 //! [`Gives`](openapi::Gives); it does not compile without. A write whose verb can be tried
-//! ([`Act::tried`](crate::services::Act::tried)) takes `dry_run=true` by `.tried()` behind its line. Then renew the committed copy with `make openapi`, give
+//! ([`Act::tried`](services::Act::tried)) takes `dry_run=true` by `.tried()` behind its line. Then renew the committed copy with `make openapi`, give
 //! `tests/it/api_access.rs` a sound body for the route, and say what changed in `CHANGELOG.md`.
 
 mod audit;
@@ -34,7 +34,8 @@ use super::{
     openapi::{self, Described, Documented},
     route::{Access, Route},
 };
-use crate::{domain::role::Permission, services::Services};
+use domain::role::Permission;
+use services::Services;
 
 macro_rules! methods {
     ($($method:ident),*) => {$(

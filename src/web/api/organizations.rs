@@ -3,15 +3,13 @@
 use axum::extract::State;
 
 use crate::{
-    domain::{ids::OrganizationId, organization::Organization},
-    services::{
-        Services,
-        organizations::{NewOrganization, OrganizationPatch},
-    },
-    web::{
-        answer::{Answer, Created, List, NoContent, Single},
-        extract::{At, Caller, IfMatch, Json, Named, Query},
-    },
+    answer::{Answer, Created, List, NoContent, Single},
+    extract::{At, Caller, IfMatch, Json, Named, Query},
+};
+use domain::{ids::OrganizationId, organization::Organization};
+use services::{
+    Services,
+    organizations::{NewOrganization, OrganizationPatch},
 };
 
 pub(super) async fn list(

@@ -6,14 +6,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{ids::UserId, login::Surface},
-    services::{Services, profiles::NewProfile},
-    web::{
-        answer::{Answer, Made},
-        extract::{At, Caller, Json},
-        problem::{Code, Problem},
-    },
+    answer::{Answer, Made},
+    extract::{At, Caller, Json},
+    problem::{Code, Problem},
 };
+use domain::{ids::UserId, login::Surface};
+use services::{Services, profiles::NewProfile};
 
 /// A link that was just made. It is in this answer only.
 #[derive(Serialize, ToSchema)]

@@ -9,21 +9,19 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{
-        Revised,
-        ids::{ProfileId, ServerId, UserId},
-    },
-    services::{
-        Page, ProfileFilter, Services,
-        profile_view::ProfileView,
-        profiles::{IssuedProfile, NewProfile},
-    },
-    web::{
-        answer::{Answer, Created, List, Moving, Single, created, json},
-        download::{PROFILE, accepts_profile, download},
-        extract::{At, Caller, Filter, IfMatch, Json, Query},
-        openapi::{Draft, Gives},
-    },
+    answer::{Answer, Created, List, Moving, Single, created, json},
+    download::{PROFILE, accepts_profile, download},
+    extract::{At, Caller, Filter, IfMatch, Json, Query},
+    openapi::{Draft, Gives},
+};
+use domain::{
+    Revised,
+    ids::{ProfileId, ServerId, UserId},
+};
+use services::{
+    Page, ProfileFilter, Services,
+    profile_view::ProfileView,
+    profiles::{IssuedProfile, NewProfile},
 };
 
 /// A new profile with its file.

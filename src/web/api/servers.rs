@@ -3,20 +3,18 @@
 use axum::extract::State;
 
 use crate::{
-    domain::{
-        ids::{HostId, ServerId},
-        server::Server,
-    },
-    services::{
-        Services,
-        attachments::AttachedHost,
-        server_keys::{KeyRotation, ServerKeyView},
-        servers::{NewServer, ServerPatch},
-    },
-    web::{
-        answer::{Answer, Created, List, NoContent, Plain, Single},
-        extract::{At, Caller, IfMatch, Json, Named, Query},
-    },
+    answer::{Answer, Created, List, NoContent, Plain, Single},
+    extract::{At, Caller, IfMatch, Json, Named, Query},
+};
+use domain::{
+    ids::{HostId, ServerId},
+    server::Server,
+};
+use services::{
+    Services,
+    attachments::AttachedHost,
+    server_keys::{KeyRotation, ServerKeyView},
+    servers::{NewServer, ServerPatch},
 };
 
 pub(super) async fn list(

@@ -6,17 +6,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{
-        ids::{HostId, ServerId, SessionId, UserId},
-        session::{EndReason, Session, SessionState},
-        session_search::SessionSearch,
-    },
-    services::{Page, Services, SessionFilter},
-    web::{
-        answer::{Accepted, Answer, List},
-        extract::{At, Caller, Filter, Query},
-    },
+    answer::{Accepted, Answer, List},
+    extract::{At, Caller, Filter, Query},
 };
+use domain::{
+    ids::{HostId, ServerId, SessionId, UserId},
+    session::{EndReason, Session, SessionState},
+    session_search::SessionSearch,
+};
+use services::{Page, Services, SessionFilter};
 
 /// Which sessions.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -3,13 +3,11 @@
 use axum::extract::State;
 
 use crate::{
-    domain::settings::Settings,
-    services::{Services, settings::SettingsPatch},
-    web::{
-        answer::{Answer, Single},
-        extract::{Caller, IfMatch, Json, NoQuery},
-    },
+    answer::{Answer, Single},
+    extract::{Caller, IfMatch, Json, NoQuery},
 };
+use domain::settings::Settings;
+use services::{Services, settings::SettingsPatch};
 
 pub(super) async fn show(
     State(services): State<Services>,

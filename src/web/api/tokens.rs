@@ -5,13 +5,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{ids::TokenId, token::ApiToken},
-    services::{Services, tokens::NewToken},
-    web::{
-        answer::{Answer, List, NoContent, Placed, Plain},
-        extract::{All, At, Caller, Json, Query},
-    },
+    answer::{Answer, List, NoContent, Placed, Plain},
+    extract::{All, At, Caller, Json, Query},
 };
+use domain::{ids::TokenId, token::ApiToken};
+use services::{Services, tokens::NewToken};
 
 /// An API token that was just made. What it is shown with is in this answer only.
 #[derive(Serialize, ToSchema)]

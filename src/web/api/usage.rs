@@ -5,14 +5,12 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    services::{
-        Services,
-        usage::{Hours, Usage},
-    },
-    web::{
-        answer::{Answer, Plain},
-        extract::{Caller, Parameters},
-    },
+    answer::{Answer, Plain},
+    extract::{Caller, Parameters},
+};
+use services::{
+    Services,
+    usage::{Hours, Usage},
 };
 
 /// Which time.

@@ -5,21 +5,19 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{
-        ids::{OrganizationId, UserId},
-        search::UserSearch,
-        text::Email,
-        user::User,
-    },
-    services::{
-        OrderBy, Services, UserFilter,
-        import::{Imported, NewUsers},
-        users::{NewUser, UserPatch},
-    },
-    web::{
-        answer::{Accepted, Answer, Created, List, NoContent, Plain, Single},
-        extract::{At, Caller, Filter, IfMatch, Json, Query, Sort},
-    },
+    answer::{Accepted, Answer, Created, List, NoContent, Plain, Single},
+    extract::{At, Caller, Filter, IfMatch, Json, Query, Sort},
+};
+use domain::{
+    ids::{OrganizationId, UserId},
+    search::UserSearch,
+    text::Email,
+    user::User,
+};
+use services::{
+    OrderBy, Services, UserFilter,
+    import::{Imported, NewUsers},
+    users::{NewUser, UserPatch},
 };
 
 /// Which users.

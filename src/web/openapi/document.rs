@@ -21,20 +21,18 @@ use utoipa::{
 
 use super::{Described, Draft, Gives, header};
 use crate::{
-    domain::role::{Permission, Role},
-    services::described,
-    web::{
-        answer::Answer,
-        extract::NoQuery,
-        once,
-        problem::Document,
-        route::{Access, Route, RouteInfo},
-    },
+    answer::Answer,
+    extract::NoQuery,
+    once,
+    problem::Document,
+    route::{Access, Route, RouteInfo},
 };
+use domain::role::{Permission, Role};
+use services::described;
 
 /// How a route of the API presents itself.
 #[derive(Clone, Copy)]
-pub(in crate::web) struct Documented {
+pub(crate) struct Documented {
     /// What it does, one short sentence without a full stop.
     summary: &'static str,
     /// The path of the handler, which is the operation's name.
@@ -44,7 +42,7 @@ pub(in crate::web) struct Documented {
 
 impl Documented {
     /// The presentation of a handler.
-    pub(in crate::web) fn new<H, T, S>(_: &H, summary: &'static str) -> Self
+    pub(crate) fn new<H, T, S>(_: &H, summary: &'static str) -> Self
     where
         H: Handler<T, S> + Described<T>,
     {
@@ -63,7 +61,7 @@ is not done, and the answer tells what it would do. Refusals and failures are RF
 stable `code`. New fields and new values of enumerations may appear at any time.";
 
 /// The document. `routes` is the table of the admin listener; what is no part of the API has no presentation there.
-pub(in crate::web) fn document<S: Clone + Send + Sync + 'static>(routes: &[Route<S>]) -> Value {
+pub(crate) fn document<S: Clone + Send + Sync + 'static>(routes: &[Route<S>]) -> Value {
     let mut paths = Paths::new();
     let mut schemas = Vec::new();
     let mut draft = Draft::default();
@@ -257,13 +255,13 @@ fn example(schema: &Value, schemas: &Value) -> Value {
 }
 
 /// `/openapi.json`: the document, written once.
-pub(in crate::web) async fn show(_: NoQuery) -> Answer<DocumentAnswer> {
-    static WRITTEN: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document(&crate::web::api::routes()).to_string()));
+pub(crate) async fn show(_: NoQuery) -> Answer<DocumentAnswer> {
+    static WRITTEN: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(document(&crate::api::routes()).to_string()));
     Ok(DocumentAnswer(WRITTEN.clone()))
 }
 
 /// The document as an answer.
-pub(in crate::web) struct DocumentAnswer(Bytes);
+pub(crate) struct DocumentAnswer(Bytes);
 
 impl IntoResponse for DocumentAnswer {
     fn into_response(self) -> Response {

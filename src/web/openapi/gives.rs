@@ -7,13 +7,11 @@ use utoipa::{
 };
 
 use super::{Draft, header};
-use crate::{
-    services::COUNTED,
-    web::answer::{Accepted, Created, List, Made, Moving, NoContent, Ordered, Placed, Plain, Single},
-};
+use crate::answer::{Accepted, Created, List, Made, Moving, NoContent, Ordered, Placed, Plain, Single};
+use services::COUNTED;
 
 /// A good answer that says what it is.
-pub(in crate::web) trait Gives {
+pub(crate) trait Gives {
     /// Says it.
     fn give(draft: &mut Draft);
 }
@@ -34,7 +32,7 @@ impl Draft {
     }
 
     /// A further form of a good answer, for who asks for it by its type.
-    pub(in crate::web) fn also(&mut self, status: StatusCode, media_type: &str, about: &str) {
+    pub(crate) fn also(&mut self, status: StatusCode, media_type: &str, about: &str) {
         let schema = ObjectBuilder::new().schema_type(Type::String).description(Some(about));
         let content = utoipa::openapi::Content::new(Some(schema));
         let response = self.answers.entry(status.as_u16()).or_default();

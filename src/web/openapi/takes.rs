@@ -12,13 +12,15 @@ use utoipa::{
 };
 
 use super::Draft;
-use crate::{
-    domain::{group::GroupId, ids::Id, job::Job},
-    web::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL, sorts},
+use crate::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL, sorts};
+use domain::{
+    group::GroupId,
+    ids::{HostId, JoinTokenId, LoginId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
+    job::Job,
 };
 
 /// An extractor that says what it takes.
-pub(in crate::web) trait Takes {
+pub(crate) trait Takes {
     /// Says it.
     fn take(draft: &mut Draft);
 }
@@ -60,31 +62,23 @@ impl Takes for IfMatch {
 }
 
 /// What can stand in a path: one id, or several in their order.
-pub(in crate::web) trait InPath {
+pub(crate) trait InPath {
     /// Adds their shapes.
     fn add(draft: &mut Draft);
 }
 
-impl<T: Id + ToSchema> InPath for T {
-    fn add(draft: &mut Draft) {
-        let schema = draft.schema::<T>();
-        draft.path_ids.push(schema);
-    }
+macro_rules! in_path {
+    ($($name:ty),+ $(,)?) => {$(
+        impl InPath for $name {
+            fn add(draft: &mut Draft) {
+                let schema = draft.schema::<Self>();
+                draft.path_ids.push(schema);
+            }
+        }
+    )+};
 }
 
-impl InPath for Job {
-    fn add(draft: &mut Draft) {
-        let schema = draft.schema::<Self>();
-        draft.path_ids.push(schema);
-    }
-}
-
-impl InPath for GroupId {
-    fn add(draft: &mut Draft) {
-        let schema = draft.schema::<Self>();
-        draft.path_ids.push(schema);
-    }
-}
+in_path!(GroupId, HostId, Job, JoinTokenId, LoginId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId,);
 
 impl<A: InPath, B: InPath> InPath for (A, B) {
     fn add(draft: &mut Draft) {

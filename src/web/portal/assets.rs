@@ -12,7 +12,7 @@ use axum::{
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-use crate::web::problem::{Code, Problem};
+use crate::problem::{Code, Problem};
 
 struct Asset {
     file: &'static str,
@@ -41,26 +41,26 @@ static MARK: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("mark.svg", "image/svg+xml", include_str!("../../../assets/mark.svg")));
 
 /// The path of the stylesheet.
-pub(in crate::web) fn stylesheet() -> &'static str {
+pub(crate) fn stylesheet() -> &'static str {
     &STYLESHEET.path
 }
 
 /// The path of what the console adds to it.
-pub(in crate::web) fn console_stylesheet() -> &'static str {
+pub(crate) fn console_stylesheet() -> &'static str {
     &CONSOLE.path
 }
 
 /// The path of the script.
-pub(in crate::web) fn script() -> &'static str {
+pub(crate) fn script() -> &'static str {
     &SCRIPT.path
 }
 
 /// The path of the mark.
-pub(in crate::web) fn mark() -> &'static str {
+pub(crate) fn mark() -> &'static str {
     &MARK.path
 }
 
-pub(in crate::web) async fn asset(Path((hash, file)): Path<(String, String)>) -> Response {
+pub(crate) async fn asset(Path((hash, file)): Path<(String, String)>) -> Response {
     let all = [&*STYLESHEET, &*CONSOLE, &*SCRIPT, &*MARK];
     let Some(asset) = all.into_iter().find(|asset| asset.file == file) else {
         return Problem::new(Code::NoSuchPath, "there is no such file").into_response();

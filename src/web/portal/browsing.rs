@@ -7,10 +7,10 @@ use super::help::System;
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::web) struct Browsing {
+pub(crate) struct Browsing {
     label: String,
     /// The operating system, if it can be guessed.
-    pub(in crate::web) system: Option<System>,
+    pub(crate) system: Option<System>,
 }
 
 /// Families by the mark that is theirs alone, the imitators before the imitated.
@@ -30,7 +30,7 @@ const FAMILIES: &[(&str, &str)] = &[
 
 impl Browsing {
     /// Reads the headers.
-    pub(in crate::web) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let agent = text(header::USER_AGENT.as_str());
         let hint = text("sec-ch-ua-platform").trim_matches('"');
@@ -38,7 +38,7 @@ impl Browsing {
     }
 
     /// Family and major version: "Firefox 140".
-    pub(in crate::web) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         self.label.clone()
     }
 }

@@ -4,14 +4,14 @@ use askama::Template;
 use axum::{extract::Path, response::Response};
 
 use super::parts::Icon;
-use crate::web::{
+use crate::{
     page::{Chrome, Visit},
     problem::{Code, Problem},
 };
 
 /// An operating system, or a way to connect on one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::web) enum System {
+pub(crate) enum System {
     /// Microsoft Windows.
     Windows,
     /// Apple macOS.
@@ -30,7 +30,7 @@ pub(in crate::web) enum System {
 
 /// How to connect with a system.
 #[derive(Debug)]
-pub(in crate::web) struct Guide {
+pub(crate) struct Guide {
     /// Which one.
     pub(super) system: System,
     /// In paths and forms.

@@ -12,15 +12,13 @@ use serde::Serialize;
 
 use super::parts::{Icon, When};
 use crate::{
-    services::{
-        Services,
-        self_service::{MyProfile, MyProfileStatus},
-    },
-    web::{
-        download::accepts,
-        page::{Chrome, Employee},
-        problem::{Code, Problem},
-    },
+    download::accepts,
+    page::{Chrome, Employee},
+    problem::{Code, Problem},
+};
+use services::{
+    Services,
+    self_service::{MyProfile, MyProfileStatus},
 };
 
 /// The line.

@@ -44,7 +44,7 @@ use super::{
     problem::Problem,
     route::{Access, Route},
 };
-use crate::services::Services;
+use services::Services;
 
 /// The routes of the public listener.
 pub(super) fn routes() -> Vec<Route<Services>> {

@@ -9,14 +9,12 @@ use axum::{
 
 use super::parts::Icon;
 use crate::{
-    services::{
-        Services,
-        my_data::{MyData, MyDataKind},
-    },
-    web::{
-        page::{Chrome, Employee},
-        problem::{Code, Problem},
-    },
+    page::{Chrome, Employee},
+    problem::{Code, Problem},
+};
+use services::{
+    Services,
+    my_data::{MyData, MyDataKind},
 };
 
 /// So many records of a kind are shown; the JSON has all.

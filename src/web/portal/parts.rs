@@ -110,7 +110,7 @@ pub(crate) struct When {
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
-pub(in crate::web) const DAY: i64 = 24 * HOUR;
+pub(crate) const DAY: i64 = 24 * HOUR;
 
 impl When {
     /// "2 hours ago", "in 9 days", and beyond a week the date.
@@ -139,7 +139,7 @@ impl When {
 }
 
 /// "1 minute", "3 hours", "9 days".
-pub(in crate::web) fn span(seconds: i64) -> String {
+pub(crate) fn span(seconds: i64) -> String {
     let (number, unit) = match seconds {
         ..HOUR => ((seconds / MINUTE).max(1), "minute"),
         HOUR..DAY => (seconds / HOUR, "hour"),
@@ -149,7 +149,7 @@ pub(in crate::web) fn span(seconds: i64) -> String {
 }
 
 /// The day, with the year where it is not this one.
-pub(in crate::web) fn date(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn date(at: Timestamp, now: Timestamp) -> String {
     let year = |at: Timestamp| at.strftime("%Y").to_string();
     at.strftime(if year(at) == year(now) { "%-d %B" } else { "%-d %B %Y" }).to_string()
 }

@@ -12,18 +12,16 @@ use super::{
     sign_in::{Empty, SignInPage},
 };
 use crate::{
-    domain::{ids::ProfileId, login::ReturnPath, profile::Profile, text::Name},
-    services::{
-        ServiceError, Services,
-        self_service::{MyProfile, MyProfileStatus, Outdated},
-    },
-    web::{
-        download::download,
-        extract::At,
-        forms::Form,
-        page::{Chrome, Employee, Flash, Visit},
-        problem::Problem,
-    },
+    download::download,
+    extract::At,
+    forms::Form,
+    page::{Chrome, Employee, Flash, Visit},
+    problem::Problem,
+};
+use domain::{ids::ProfileId, login::ReturnPath, profile::Profile, text::Name};
+use services::{
+    ServiceError, Services,
+    self_service::{MyProfile, MyProfileStatus, Outdated},
 };
 
 /// From here on a page says that a profile ends, in days.
@@ -91,7 +89,7 @@ fn has_news(mine: &MyProfile, now: Timestamp) -> bool {
 }
 
 /// The state: what is over comes first, then what is to be done, unless the device is connected this very moment.
-pub(in crate::web) fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
+pub(crate) fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
     let left = seconds_left(&mine.profile.value, now);
     match &mine.status {
         MyProfileStatus::Revoked { .. } => Chip::new(Tone::Bad, Icon::Cross, "Revoked"),
@@ -109,7 +107,7 @@ pub(in crate::web) fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
 
 /// Why a new file would be better.
 fn why(note: &Outdated) -> String {
-    let name = |hosts: &[crate::domain::text::HostName]| {
+    let name = |hosts: &[domain::text::HostName]| {
         let names: Vec<_> = hosts.iter().map(ToString::to_string).collect();
         names.join(", ")
     };

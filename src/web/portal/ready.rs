@@ -12,15 +12,13 @@ use super::{
     sentence,
 };
 use crate::{
-    domain::{ids::ServerId, secret::Secret, text::Name},
-    services::{ServiceError, Services, logins::Person, profiles::NewProfile},
-    web::{
-        download::download,
-        forms::Form,
-        page::{Chrome, Employee, Visit},
-        problem::Problem,
-    },
+    download::download,
+    forms::Form,
+    page::{Chrome, Employee, Visit},
+    problem::Problem,
 };
+use domain::{ids::ServerId, secret::Secret, text::Name};
+use services::{ServiceError, Services, logins::Person, profiles::NewProfile};
 
 /// The form for a new device.
 #[derive(Template)]
@@ -80,8 +78,7 @@ impl NewDevice {
 
 async fn choices(services: &Services, person: &Person) -> Result<Vec<Choice>, ServiceError> {
     let servers = services.servers_for(person).await?;
-    let choice =
-        |server: crate::domain::server::Server| Choice { id: server.id.to_string(), name: server.name.to_string() };
+    let choice = |server: domain::server::Server| Choice { id: server.id.to_string(), name: server.name.to_string() };
     Ok(servers.into_iter().map(choice).collect())
 }
 

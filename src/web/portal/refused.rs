@@ -5,17 +5,15 @@ use axum::{http::StatusCode, response::Response};
 
 use super::parts::Icon;
 use crate::{
-    services::logins::SignInRefusal,
-    web::{
-        page::{Chrome, Visit},
-        problem::Problem,
-    },
+    page::{Chrome, Visit},
+    problem::Problem,
 };
+use services::logins::SignInRefusal;
 
 /// A refusal.
 #[derive(Template)]
 #[template(path = "portal/refused.html")]
-pub(in crate::web) struct Refused {
+pub(crate) struct Refused {
     pub(super) chrome: Chrome,
     pub(super) title: &'static str,
     pub(super) reason: String,
@@ -28,7 +26,7 @@ pub(in crate::web) struct Refused {
 }
 
 /// The page of a refusal; refusals that are no page of their own are problems like any other.
-pub(in crate::web) fn answer(visit: &Visit, refusal: SignInRefusal) -> Result<Response, Problem> {
+pub(crate) fn answer(visit: &Visit, refusal: SignInRefusal) -> Result<Response, Problem> {
     let status = match &refusal {
         SignInRefusal::ProviderAway { .. } | SignInRefusal::NotConfigured => StatusCode::SERVICE_UNAVAILABLE,
         SignInRefusal::Expired | SignInRefusal::Cancelled => StatusCode::BAD_REQUEST,
@@ -51,7 +49,7 @@ pub(super) fn provider_name(is_google: bool) -> &'static str {
 impl Refused {
     /// The words for a refusal.
     #[expect(clippy::too_many_lines, reason = "one table of words, each row short")]
-    pub(in crate::web) fn new(
+    pub(crate) fn new(
         chrome: Chrome,
         provider: &str,
         refusal: SignInRefusal,

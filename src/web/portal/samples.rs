@@ -25,30 +25,28 @@ use super::{
     trouble::{MET, Trouble, Words},
 };
 use crate::{
-    domain::{
-        Revised, Revision,
-        command_line::CommandLine,
-        ids::{HostId, Id, LoginId, OrganizationId, ProfileId, RequestId, ServerId, SessionId, UserId},
-        profile::{Fingerprint, Profile, ProfileState},
-        retention::DataKind,
-        role::Role,
-        secret::Secret,
-        session::Session,
-        settings::Retention,
-        text::{HostName, Name},
-        user::User,
-    },
-    services::{
-        health::{ClusterHealth, HostCount},
-        logins::{FormToken, LoginView, Person, SignInFacts, SignInRefusal},
-        my_data::{MyData, MyDataKind},
-        self_service::{MyProfile, MyProfileStatus, MySession, Outdated},
-        tickets::TicketView,
-    },
-    web::{
-        page::{Chrome, Flash},
-        problem::Problem,
-    },
+    page::{Chrome, Flash},
+    problem::Problem,
+};
+use domain::{
+    Revised, Revision,
+    command_line::CommandLine,
+    ids::{HostId, Id, LoginId, OrganizationId, ProfileId, RequestId, ServerId, SessionId, UserId},
+    profile::{Fingerprint, Profile, ProfileState},
+    retention::DataKind,
+    role::Role,
+    secret::Secret,
+    session::Session,
+    settings::Retention,
+    text::{HostName, Name},
+    user::User,
+};
+use services::{
+    health::{ClusterHealth, HostCount},
+    logins::{FormToken, LoginView, Person, SignInFacts, SignInRefusal},
+    my_data::{MyData, MyDataKind},
+    self_service::{MyProfile, MyProfileStatus, MySession, Outdated},
+    tickets::TicketView,
 };
 
 /// A page in a state.
@@ -64,22 +62,22 @@ pub struct PageSample {
 const NOW: i64 = 1_795_442_520;
 
 /// A name that wants out of wherever it is put.
-pub(in crate::web) const HOSTILE: &str = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;";
+pub(crate) const HOSTILE: &str = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;";
 
-pub(in crate::web) fn ago(hours: i64) -> Timestamp {
+pub(crate) fn ago(hours: i64) -> Timestamp {
     now() - SignedDuration::from_hours(hours)
 }
 
-pub(in crate::web) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(NOW).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 #[expect(clippy::expect_used, reason = "the texts are constants of this file, and a test renders them all")]
-pub(in crate::web) fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+pub(crate) fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("a sample is well formed")
 }
 
-pub(in crate::web) fn id<T: Id>(number: u128) -> T {
+pub(crate) fn id<T: Id>(number: u128) -> T {
     T::from_parts(now(), number)
 }
 
@@ -102,7 +100,7 @@ fn person(name: &str) -> Person {
 }
 
 /// Facts about a company with a name.
-pub(in crate::web) fn facts(company: &str) -> SignInFacts {
+pub(crate) fn facts(company: &str) -> SignInFacts {
     SignInFacts {
         company_name: Some(text(company)),
         contact: Some(text("the IT desk, it@example.com")),
@@ -385,12 +383,12 @@ impl Book {
     }
 }
 
-pub(in crate::web) fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     id::<RequestId>(1).to_string()
 }
 
 /// Every page of the portal in every state, with decent names and with hostile ones.
-pub(in crate::web) fn page_samples() -> Vec<PageSample> {
+pub(crate) fn page_samples() -> Vec<PageSample> {
     let decent = ("Example", "Ana Horvat", "Ana's MacBook", "");
     let hostile = (HOSTILE, HOSTILE, HOSTILE, "hostile-");
     let mut pages = Vec::new();

@@ -9,15 +9,13 @@ use super::{
     sign_in::Empty,
 };
 use crate::{
-    domain::ids::{LoginId, SessionId},
-    services::{Services, logins::LoginView, self_service::MySession},
-    web::{
-        extract::At,
-        forms::Form,
-        page::{Chrome, Employee, Flash},
-        problem::Problem,
-    },
+    extract::At,
+    forms::Form,
+    page::{Chrome, Employee, Flash},
+    problem::Problem,
 };
+use domain::ids::{LoginId, SessionId};
+use services::{Services, logins::LoginView, self_service::MySession};
 
 /// Both lists.
 #[derive(Template)]

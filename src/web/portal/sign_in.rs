@@ -13,39 +13,37 @@ use super::{
     refused::{self, provider_name},
 };
 use crate::{
-    domain::{
-        command_line::CommandLine,
-        login::{ReturnPath, Surface},
-    },
-    services::{
-        Services,
-        logins::{CallbackAnswer, CameBack},
-    },
-    web::{
-        admin::{self, hop},
-        cookies::Cookie,
-        forms::Form,
-        page::{Chrome, Employee, Flash, Visit, set_cookie},
-        problem::Problem,
-    },
+    admin::{self, hop},
+    cookies::Cookie,
+    forms::Form,
+    page::{Chrome, Employee, Flash, Visit, set_cookie},
+    problem::Problem,
+};
+use domain::{
+    command_line::CommandLine,
+    login::{ReturnPath, Surface},
+};
+use services::{
+    Services,
+    logins::{CallbackAnswer, CameBack},
 };
 
 /// The sign-in page.
 #[derive(Template)]
 #[template(path = "portal/sign_in.html")]
-pub(in crate::web) struct SignInPage {
-    pub(in crate::web) chrome: Chrome,
-    pub(in crate::web) state: SignInState,
-    pub(in crate::web) provider: &'static str,
-    pub(in crate::web) is_google: bool,
-    pub(in crate::web) return_to: String,
+pub(crate) struct SignInPage {
+    pub(crate) chrome: Chrome,
+    pub(crate) state: SignInState,
+    pub(crate) provider: &'static str,
+    pub(crate) is_google: bool,
+    pub(crate) return_to: String,
     /// How commands are called on this machine.
-    pub(in crate::web) command_line: CommandLine,
+    pub(crate) command_line: CommandLine,
 }
 
 /// Whether people can sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::web) enum SignInState {
+pub(crate) enum SignInState {
     /// They can; or could, if the provider were not away since then.
     Open(Option<When>),
     /// Nobody has set it up.
@@ -91,7 +89,7 @@ fn parameter(uri: &Uri, wanted: &str) -> Option<String> {
     values.next().filter(|_| values.next().is_none())
 }
 
-pub(in crate::web) async fn page(visit: Visit, uri: Uri) -> Response {
+pub(crate) async fn page(visit: Visit, uri: Uri) -> Response {
     let return_to: ReturnPath = parameter(&uri, "return_to").and_then(|path| path.parse().ok()).unwrap_or_default();
     if let Ok(Some(_)) = visit.person() {
         return visit.go(return_to.as_str(), None);
@@ -102,12 +100,12 @@ pub(in crate::web) async fn page(visit: Visit, uri: Uri) -> Response {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::web) struct StartForm {
+pub(crate) struct StartForm {
     #[serde(default)]
     return_to: String,
 }
 
-pub(in crate::web) async fn start(
+pub(crate) async fn start(
     State(services): State<Services>,
     visit: Visit,
     Form(form): Form<StartForm>,
@@ -123,7 +121,7 @@ pub(in crate::web) async fn start(
     }
 }
 
-pub(in crate::web) async fn callback(
+pub(crate) async fn callback(
     State(services): State<Services>,
     visit: Visit,
     uri: Uri,
@@ -178,7 +176,7 @@ async fn end_replaced(services: &Services, visit: &Visit, headers: &HeaderMap) {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::web) struct Empty {}
+pub(crate) struct Empty {}
 
 pub(super) async fn sign_out(
     State(services): State<Services>,

@@ -4,12 +4,10 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 
 use super::parts::{Chip, Icon, Tone, When};
-use crate::{
-    services::{
-        Services,
-        health::{ClusterHealth, HostCount},
-    },
-    web::page::{Chrome, Visit},
+use crate::page::{Chrome, Visit};
+use services::{
+    Services,
+    health::{ClusterHealth, HostCount},
 };
 
 /// The page.

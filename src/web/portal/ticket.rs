@@ -18,15 +18,13 @@ use super::{
     sign_in::Empty,
 };
 use crate::{
-    domain::secret::Secret,
-    services::{ServiceError, Services, tickets::TicketView},
-    web::{
-        download::{accepts, accepts_profile, download},
-        forms::Form,
-        page::{Chrome, Visit},
-        problem::Problem,
-    },
+    download::{accepts, accepts_profile, download},
+    forms::Form,
+    page::{Chrome, Visit},
+    problem::Problem,
 };
+use domain::secret::Secret;
+use services::{ServiceError, Services, tickets::TicketView};
 
 /// What names itself in the `User-Agent` of an app that imports profiles: OpenVPN's own word, and the HTTP libraries
 /// that OpenVPN Connect is built on, which is what some of its releases send.

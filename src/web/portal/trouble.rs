@@ -8,13 +8,11 @@ use super::{
     sentence,
 };
 use crate::{
-    domain::ids::RequestId,
-    web::{
-        page::{Chrome, show},
-        problem::{Code, Problem},
-        site::Site,
-    },
+    page::{Chrome, show},
+    problem::{Code, Problem},
+    site::Site,
 };
+use domain::ids::RequestId;
 
 /// A problem for people.
 #[derive(Template)]
@@ -27,27 +25,27 @@ pub(super) struct Trouble {
 
 /// What is said about a problem.
 #[derive(Debug, Clone)]
-pub(in crate::web) struct Words {
+pub(crate) struct Words {
     /// What happened.
-    pub(in crate::web) title: &'static str,
+    pub(crate) title: &'static str,
     /// What it means.
-    pub(in crate::web) what: String,
+    pub(crate) what: String,
     /// What to do next.
-    pub(in crate::web) next: String,
+    pub(crate) next: String,
     /// What to quote.
-    pub(in crate::web) code: &'static str,
+    pub(crate) code: &'static str,
 }
 
 impl Words {
     /// The words for a problem.
-    pub(in crate::web) fn of(problem: &Problem) -> Self {
+    pub(crate) fn of(problem: &Problem) -> Self {
         let (title, what, next) = words(problem);
         Self { title, what, next, code: problem.code().as_str() }
     }
 }
 
 /// A problem as a page. It asks nobody, since the database may be what is wrong.
-pub(in crate::web) fn page(site: &Site, problem: &Problem, id: RequestId) -> Response {
+pub(crate) fn page(site: &Site, problem: &Problem, id: RequestId) -> Response {
     let chrome = Chrome::on(site.surface(), &site.known(), None, None);
     let page = Trouble { chrome, words: Words::of(problem), request_id: id.to_string() };
     show(&page.chrome, problem.code().status(), &page)

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Cut, Hash, NOTHING, Signature, Signed, hash};
-use crate::domain::{audit::AuditEntry, ids::ChainId};
+use crate::{audit::AuditEntry, ids::ChainId};
 
 /// So many findings are kept; the rest is counted.
 const KEPT: usize = 100;

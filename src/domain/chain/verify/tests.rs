@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::domain::{
+use crate::{
     chain::{Head, Hex, Link, Statement, link, sha256},
     ids::{AuditId, Id},
 };

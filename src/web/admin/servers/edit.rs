@@ -8,32 +8,30 @@ use super::{
     found,
 };
 use crate::{
-    domain::{
-        Revised, Revision,
-        ids::{OrganizationId, ServerId},
-        role::Permission,
-        server::{Protocol, Server},
-        text::Name,
+    admin::{
+        conflict::{Conflict, Shown, THEIRS, changed_by, choice_of},
+        desk::Desk,
+        fields::{FieldError, Fields, error_of},
+        links::Link,
+        preview::{self, Question, touches_people},
     },
-    services::{ServiceError, Services},
-    web::{
-        admin::{
-            conflict::{Conflict, Shown, THEIRS, changed_by, choice_of},
-            desk::Desk,
-            fields::{FieldError, Fields, error_of},
-            links::Link,
-            preview::{self, Question, touches_people},
-        },
-        extract::At,
-        page::Flash,
-        problem::Problem,
-    },
+    extract::At,
+    page::Flash,
+    problem::Problem,
 };
+use domain::{
+    Revised, Revision,
+    ids::{OrganizationId, ServerId},
+    role::Permission,
+    server::{Protocol, Server},
+    text::Name,
+};
+use services::{ServiceError, Services};
 
 /// The form, for a new server or one that is there.
 #[derive(Template)]
 #[template(path = "admin/server_form.html")]
-pub(in crate::web::admin) struct ServerFormPage<'a> {
+pub(in crate::admin) struct ServerFormPage<'a> {
     pub(super) desk: &'a Desk,
     /// The one that is there, and what its form was filled from.
     pub(super) found: Option<Filled>,
@@ -85,14 +83,14 @@ impl ServerFormPage<'_> {
     }
 }
 
-pub(in crate::web::admin) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+pub(in crate::admin) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
     let organizations = services.organization_choices(&desk.act).await?;
     let form = ServerForm::empty(&organizations);
     let page = ServerFormPage { desk: &desk, found: None, form, organizations, errors: Vec::new(), conflict: None };
     Ok(desk.show(&page))
 }
 
-pub(in crate::web::admin) async fn create(
+pub(in crate::admin) async fn create(
     State(services): State<Services>,
     desk: Desk,
     mut form: Fields,
@@ -115,7 +113,7 @@ async fn make(
     services: &Services,
     desk: &Desk,
     form: &Fields,
-    new: crate::services::servers::NewServer,
+    new: services::servers::NewServer,
 ) -> Result<Response, ServiceError> {
     if !form.is_confirmed() {
         let (act, trial) = desk.act.tried();
@@ -139,7 +137,7 @@ async fn make(
     Ok(desk.go(&Link::to(&made.value.id), Flash::ServerCreated))
 }
 
-pub(in crate::web::admin) async fn edit(
+pub(in crate::admin) async fn edit(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<ServerId>,
@@ -152,7 +150,7 @@ pub(in crate::web::admin) async fn edit(
     Ok(desk.show(&page))
 }
 
-pub(in crate::web::admin) async fn update(
+pub(in crate::admin) async fn update(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<ServerId>,
@@ -204,7 +202,7 @@ async fn save(
     desk: &Desk,
     form: &Fields,
     now: &Server,
-    (new, revision): (crate::services::servers::NewServer, Revision),
+    (new, revision): (services::servers::NewServer, Revision),
 ) -> Result<Response, ServiceError> {
     let (id, link, patch) = (now.id, Link::to(&now.id), form::patch(new));
     if !form.is_confirmed() {
@@ -231,7 +229,7 @@ async fn save(
     Ok(desk.go(&link, Flash::ServerSaved))
 }
 
-pub(in crate::web::admin) async fn delete(
+pub(in crate::admin) async fn delete(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<ServerId>,

@@ -6,19 +6,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::listed;
-use crate::{
-    domain::{
-        ids::OrganizationId,
-        network::Route,
-        server::{Keepalive, Protocol, Server},
-        text::Name,
-    },
-    services::servers::{NewServer, ServerPatch},
-    web::admin::{
-        conflict::Shown,
-        fields::{Fields, Typed},
-    },
+use crate::admin::{
+    conflict::Shown,
+    fields::{Fields, Typed},
 };
+use domain::{
+    ids::OrganizationId,
+    network::Route,
+    server::{Keepalive, Protocol, Server},
+    text::Name,
+};
+use services::servers::{NewServer, ServerPatch};
 
 /// The form, field by field. It travels through pages as JSON to say what a form was filled from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,7 +194,7 @@ pub(super) fn read(fields: &mut Fields) -> Option<NewServer> {
 }
 
 /// The first server, of which only the most important is asked; the rest is as in a fresh form.
-pub(in crate::web::admin) fn first(fields: &mut Fields, organizations: &[(OrganizationId, Name)]) -> Option<NewServer> {
+pub(in crate::admin) fn first(fields: &mut Fields, organizations: &[(OrganizationId, Name)]) -> Option<NewServer> {
     let fresh = ServerForm::empty(organizations);
     let asked = ["name", "network", "port", "routes"];
     for shown in fresh.shown(organizations).iter().filter(|shown| !asked.contains(&shown.field)) {
@@ -280,7 +278,7 @@ pub(super) fn patch(new: NewServer) -> ServerPatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::{Id as _, ServerId};
+    use domain::ids::{Id as _, ServerId};
 
     fn server() -> Server {
         Server {

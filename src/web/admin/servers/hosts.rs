@@ -4,21 +4,19 @@ use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::found;
 use crate::{
-    domain::ids::{HostId, ServerId},
-    services::Services,
-    web::{
-        admin::{
-            attaching::{Whence, Wish, ask_or_do},
-            desk::Desk,
-            fields::{FieldError, Fields},
-            links::Link,
-        },
-        extract::At,
-        problem::Problem,
+    admin::{
+        attaching::{Whence, Wish, ask_or_do},
+        desk::Desk,
+        fields::{FieldError, Fields},
+        links::Link,
     },
+    extract::At,
+    problem::Problem,
 };
+use domain::ids::{HostId, ServerId};
+use services::Services;
 
-pub(in crate::web::admin) async fn attach(
+pub(in crate::admin) async fn attach(
     State(services): State<Services>,
     desk: Desk,
     At(server): At<ServerId>,
@@ -32,7 +30,7 @@ pub(in crate::web::admin) async fn attach(
     answer(&services, &desk, (server, host), (Wish::Attach, action), form).await
 }
 
-pub(in crate::web::admin) async fn detach(
+pub(in crate::admin) async fn detach(
     State(services): State<Services>,
     desk: Desk,
     At(place): At<(ServerId, HostId)>,

@@ -24,22 +24,20 @@ use super::{
     live::Topic,
 };
 use crate::{
-    domain::{
-        Revision,
-        ids::ServerId,
-        role::Permission,
-        server::{DaemonState, Server},
-    },
-    services::{
-        Page, Services,
-        server_view::{ServerHost, ServerRow, ServerView},
-    },
-    web::{
-        export::{AllRows, FileKind, Sheet},
-        extract::{At, ByName, Query},
-        portal::parts::{Chip, Icon, Tone},
-        problem::Problem,
-    },
+    export::{AllRows, FileKind, Sheet},
+    extract::{At, ByName, Query},
+    portal::parts::{Chip, Icon, Tone},
+    problem::Problem,
+};
+use domain::{
+    Revision,
+    ids::ServerId,
+    role::Permission,
+    server::{DaemonState, Server},
+};
+use services::{
+    Page, Services,
+    server_view::{ServerHost, ServerRow, ServerView},
 };
 
 /// The list.
@@ -199,7 +197,7 @@ impl<'a> ServerPage<'a> {
             detail: detail_of(&host),
             name: host.name.to_string(),
         };
-        let route = |route: &crate::domain::network::Route| RouteRow {
+        let route = |route: &domain::network::Route| RouteRow {
             network: route.network.net().to_string(),
             comment: route.comment.as_ref().map(ToString::to_string).unwrap_or_default(),
             nat: route.nat,
@@ -284,7 +282,7 @@ fn host_state(host: &ServerHost) -> Chip {
 }
 
 fn detail_of(host: &ServerHost) -> String {
-    host.detail.as_deref().map(crate::web::portal::sentence).unwrap_or_default()
+    host.detail.as_deref().map(crate::portal::sentence).unwrap_or_default()
 }
 
 /// The page of a server that is there, as it is now.

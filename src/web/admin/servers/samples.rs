@@ -6,28 +6,26 @@ use super::{
     form::ServerForm,
 };
 use crate::{
-    domain::{
-        Revised, Revision,
-        ids::{HostId, OrganizationId, ServerId},
-        role::Role,
-        server::{DaemonState, Keepalive, Port, Protocol},
-        text::Name,
+    admin::{
+        conflict::Conflict,
+        desk::Desk,
+        fields::{FieldError, Fields},
+        history,
+        links::Link,
+        live::Topic,
+        preview::{Preview, Question},
+        samples::Book,
     },
-    services::{Page, effect::Effect, server_view::ServerHost},
-    web::{
-        admin::{
-            conflict::Conflict,
-            desk::Desk,
-            fields::{FieldError, Fields},
-            history,
-            links::Link,
-            live::Topic,
-            preview::{Preview, Question},
-            samples::Book,
-        },
-        portal::samples::{id, text},
-    },
+    portal::samples::{id, text},
 };
+use domain::{
+    Revised, Revision,
+    ids::{HostId, OrganizationId, ServerId},
+    role::Role,
+    server::{DaemonState, Keepalive, Port, Protocol},
+    text::Name,
+};
+use services::{Page, effect::Effect, server_view::ServerHost};
 
 #[expect(clippy::expect_used, reason = "the numbers are constants of this file, and a test renders them all")]
 fn port(number: u32) -> Port {
@@ -56,7 +54,7 @@ fn row(server: Server, attached: usize, running: usize, sessions: u64) -> Server
 }
 
 fn routed(name: &str) -> Server {
-    let route = |network: &str, comment: Option<&str>, nat| crate::domain::network::Route {
+    let route = |network: &str, comment: Option<&str>, nat| domain::network::Route {
         network: text(network),
         comment: comment.map(text),
         nat,
@@ -98,12 +96,12 @@ fn organizations(name: &str) -> Vec<(OrganizationId, Name)> {
 
 impl Book {
     /// A server of this name.
-    pub(in crate::web::admin) fn sample_server(&self) -> Revised<Server> {
+    pub(in crate::admin) fn sample_server(&self) -> Revised<Server> {
         Revised { rev: Revision(7), value: routed(self.name) }
     }
 
     /// The list, one server, and the preview of what a change does.
-    pub(in crate::web::admin) fn servers(&mut self) {
+    pub(in crate::admin) fn servers(&mut self) {
         let name = self.name;
         let mut desk = self.desk("/servers");
         desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];

@@ -6,22 +6,20 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{
-        ids::{HostId, ServerId, SessionId, UserId},
-        session::SessionState,
-    },
-    services::{OrderBy, SessionFilter},
-    web::{
-        admin::{fields::Fields, links::Link},
-        extract::{Filter, Sort},
-        problem::Problem,
-    },
+    admin::{fields::Fields, links::Link},
+    extract::{Filter, Sort},
+    problem::Problem,
 };
+use domain::{
+    ids::{HostId, ServerId, SessionId, UserId},
+    session::SessionState,
+};
+use services::{OrderBy, SessionFilter};
 
 /// Which sessions, as the form of the page sends it: what is not chosen is empty.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(in crate::web::admin) struct Chosen {
+pub(in crate::admin) struct Chosen {
     pub(super) user_id: String,
     pub(super) server_id: String,
     pub(super) host_id: String,
@@ -42,12 +40,12 @@ fn parsed<T: FromStr<Err: Display>>(name: &str, text: &str) -> Result<Option<T>,
 
 impl Chosen {
     /// Those of one host.
-    pub(in crate::web::admin) fn of_host(host: HostId) -> Self {
+    pub(in crate::admin) fn of_host(host: HostId) -> Self {
         Self { host_id: host.to_string(), ..Self::default() }
     }
 
     /// Those of one user that are over.
-    pub(in crate::web::admin) fn ended_of(user: UserId) -> Self {
+    pub(in crate::admin) fn ended_of(user: UserId) -> Self {
         Self { user_id: user.to_string(), state: SessionState::Ended, ..Self::default() }
     }
 
@@ -87,7 +85,7 @@ impl Chosen {
     }
 
     /// The address of the page.
-    pub(in crate::web::admin) fn address(&self) -> String {
+    pub(in crate::admin) fn address(&self) -> String {
         self.under(Link::list::<SessionId>().as_str())
     }
 

@@ -5,19 +5,17 @@ use serde_json::{Value, json};
 
 use super::{Wanted, chosen::Chosen, wanted};
 use crate::{
-    services::{Services, people::SessionRow},
-    web::{
-        admin::desk::Desk,
-        export::{AllRows, FileKind, Sheet},
-        extract::Query,
-        problem::Problem,
-    },
+    admin::desk::Desk,
+    export::{AllRows, FileKind, Sheet},
+    extract::Query,
+    problem::Problem,
 };
+use services::{Services, people::SessionRow};
 
 const COLUMNS: [&str; 9] =
     ["user", "profile", "server", "host", "address", "from", "since", "bytes_received", "bytes_sent"];
 
-pub(in crate::web::admin) async fn export<K: FileKind>(
+pub(in crate::admin) async fn export<K: FileKind>(
     State(services): State<Services>,
     desk: Desk,
     query: Query<Chosen>,

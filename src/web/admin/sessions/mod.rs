@@ -12,17 +12,15 @@ use self::row::EndedRow;
 pub(super) use self::{chosen::Chosen, export::export, row::Row};
 use super::{columns::Columns, desk::Desk, fields::Fields, links::Link, live::Topic};
 use crate::{
-    domain::{ids::SessionId, role::Permission, session::SessionState, session_search::SessionSearch},
-    services::{
-        Order, Page, PageRequest, ServiceError, Services, SessionFilter,
-        people::{EndedSessionRow, SessionRow, SessionSurroundings},
-    },
-    web::{
-        extract::{At, Query},
-        page::{Flash, go},
-        portal::sentence,
-        problem::Problem,
-    },
+    extract::{At, Query},
+    page::{Flash, go},
+    portal::sentence,
+    problem::Problem,
+};
+use domain::{ids::SessionId, role::Permission, session::SessionState, session_search::SessionSearch};
+use services::{
+    Order, Page, PageRequest, ServiceError, Services, SessionFilter,
+    people::{EndedSessionRow, SessionRow, SessionSurroundings},
 };
 
 /// So many servers and hosts can be chosen from.

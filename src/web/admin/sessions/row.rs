@@ -1,26 +1,24 @@
 //! One session in a table.
 
 use crate::{
-    domain::{ids::SessionId, session::EndReason},
-    services::people::{EndedSessionRow, SessionRow},
-    web::{
-        admin::{desk::Desk, links::Link},
-        portal::parts::{When, bytes},
-    },
+    admin::{desk::Desk, links::Link},
+    portal::parts::{When, bytes},
 };
+use domain::{ids::SessionId, session::EndReason};
+use services::people::{EndedSessionRow, SessionRow};
 
 /// A session that goes on.
-pub(in crate::web::admin) struct Row {
-    pub(in crate::web::admin) id: SessionId,
-    pub(in crate::web::admin) user: (Link, String),
-    pub(in crate::web::admin) device: String,
-    pub(in crate::web::admin) server: (Link, String),
-    pub(in crate::web::admin) host: (Link, String),
-    pub(in crate::web::admin) address: String,
-    pub(in crate::web::admin) from: String,
-    pub(in crate::web::admin) since: When,
-    pub(in crate::web::admin) received: String,
-    pub(in crate::web::admin) sent: String,
+pub(in crate::admin) struct Row {
+    pub(in crate::admin) id: SessionId,
+    pub(in crate::admin) user: (Link, String),
+    pub(in crate::admin) device: String,
+    pub(in crate::admin) server: (Link, String),
+    pub(in crate::admin) host: (Link, String),
+    pub(in crate::admin) address: String,
+    pub(in crate::admin) from: String,
+    pub(in crate::admin) since: When,
+    pub(in crate::admin) received: String,
+    pub(in crate::admin) sent: String,
 }
 
 /// A session that is over.
@@ -31,7 +29,7 @@ pub(super) struct EndedRow {
 }
 
 impl Row {
-    pub(in crate::web::admin) fn new(row: SessionRow, desk: &Desk) -> Self {
+    pub(in crate::admin) fn new(row: SessionRow, desk: &Desk) -> Self {
         let SessionRow { session, user, profile, server, host } = row;
         // What was deleted a moment ago has no name any more.
         let named = |name: Option<String>| name.unwrap_or_else(|| "Deleted".to_owned());

@@ -4,24 +4,22 @@ use std::net::Ipv4Addr;
 
 use super::{Chosen, Sessions};
 use crate::{
-    domain::{
-        ids::{HostId, ProfileId, ServerId, SessionId, UserId},
-        role::Role,
-        session::{EndReason, Session, SessionState},
-    },
-    services::{
-        Page,
-        people::{EndedSessionRow, SessionRow, SessionSurroundings},
-    },
-    web::{
-        admin::{live::Topic, samples::Book},
-        page::Flash,
-        portal::samples::{ago, id, text},
-    },
+    admin::{live::Topic, samples::Book},
+    page::Flash,
+    portal::samples::{ago, id, text},
+};
+use domain::{
+    ids::{HostId, ProfileId, ServerId, SessionId, UserId},
+    role::Role,
+    session::{EndReason, Session, SessionState},
+};
+use services::{
+    Page,
+    people::{EndedSessionRow, SessionRow, SessionSurroundings},
 };
 
 /// A session of somebody with a device; of things that are gone, where they have no names.
-pub(in crate::web::admin) fn row(book: &Book, number: u128, device: &str, is_named: bool) -> SessionRow {
+pub(in crate::admin) fn row(book: &Book, number: u128, device: &str, is_named: bool) -> SessionRow {
     let named = |name: &str| is_named.then(|| text(name));
     SessionRow {
         session: Session {
@@ -50,7 +48,7 @@ fn ended(row: SessionRow, hours: i64, reason: Option<EndReason>) -> EndedSession
 }
 
 /// Adds the samples to a book.
-pub(in crate::web::admin) fn add(book: &mut Book) {
+pub(in crate::admin) fn add(book: &mut Book) {
     let name = book.name;
     let around = |user: bool| SessionSurroundings {
         user: user.then(|| (id::<UserId>(1), text(name))),

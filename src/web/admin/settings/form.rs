@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{
-    domain::{ids::OrganizationId, settings::Settings, text::Name},
-    services::{
-        Removable,
-        settings::{OidcPatch, RetentionPatch, SettingsPatch},
-    },
-    web::admin::{
-        conflict::Shown,
-        fields::{Fields, Typed},
-    },
+use crate::admin::{
+    conflict::Shown,
+    fields::{Fields, Typed},
+};
+use domain::{ids::OrganizationId, settings::Settings, text::Name};
+use services::{
+    Removable,
+    settings::{OidcPatch, RetentionPatch, SettingsPatch},
 };
 
 /// The fields, in their order, as the form names them.

@@ -8,7 +8,7 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 
 use self::form::SettingsForm;
-pub(in crate::web) use self::test::answer as answer_test;
+pub(crate) use self::test::answer as answer_test;
 pub(super) use self::test::start as start_test;
 use super::{
     conflict::{Conflict, THEIRS, changed_by, choice_of},
@@ -17,11 +17,9 @@ use super::{
     history::{HistoryRow, history},
     links::Link,
 };
-use crate::{
-    domain::{Revised, Revision, ids::OrganizationId, login::Surface, settings::Settings, text::Name},
-    services::{ServiceError, Services},
-    web::{page::Flash, problem::Problem, site::origin_of},
-};
+use crate::{page::Flash, problem::Problem, site::origin_of};
+use domain::{Revised, Revision, ids::OrganizationId, login::Surface, settings::Settings, text::Name};
+use services::{ServiceError, Services};
 
 /// The page.
 #[derive(Template)]

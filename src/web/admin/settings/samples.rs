@@ -4,20 +4,18 @@ use std::collections::BTreeSet;
 
 use super::{Around, SettingsPage, form::SettingsForm, test::TestPage};
 use crate::{
-    domain::{
-        Revised, Revision,
-        ids::OrganizationId,
-        oidc::{Oidc, SealedSecret},
-        role::Role,
-        settings::Settings,
-        text::Name,
-    },
-    services::logins::{SignInRefusal, SignInTest, Welcome},
-    web::{
-        admin::{conflict::Conflict, desk::Desk, fields::FieldError, history, samples::Book},
-        portal::samples::{id, text},
-    },
+    admin::{conflict::Conflict, desk::Desk, fields::FieldError, history, samples::Book},
+    portal::samples::{id, text},
 };
+use domain::{
+    Revised, Revision,
+    ids::OrganizationId,
+    oidc::{Oidc, SealedSecret},
+    role::Role,
+    settings::Settings,
+    text::Name,
+};
+use services::logins::{SignInRefusal, SignInTest, Welcome};
 
 fn settings(name: &str) -> Revised<Settings> {
     let oidc = Oidc {
@@ -53,7 +51,7 @@ impl Book {
     }
 
     /// The page, and what a test of sign-in says.
-    pub(in crate::web::admin) fn settings(&mut self) {
+    pub(in crate::admin) fn settings(&mut self) {
         let desk = self.desk("/settings");
         let there = settings(self.name);
         self.add("settings", &self.settings_page(&desk, &there, true));

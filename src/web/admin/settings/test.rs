@@ -5,25 +5,23 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 
 use crate::{
-    services::{
-        Services,
-        logins::{SignInRefusal, SignInTest, Welcome},
+    admin::desk::Desk,
+    cookies::Cookie,
+    forms::Form,
+    page::{Chrome, Visit, set_cookie},
+    portal::{
+        parts::{Chip, Icon, Tone},
+        refused,
+        sign_in::Empty,
     },
-    web::{
-        admin::desk::Desk,
-        cookies::Cookie,
-        forms::Form,
-        page::{Chrome, Visit, set_cookie},
-        portal::{
-            parts::{Chip, Icon, Tone},
-            refused,
-            sign_in::Empty,
-        },
-        problem::Problem,
-    },
+    problem::Problem,
+};
+use services::{
+    Services,
+    logins::{SignInRefusal, SignInTest, Welcome},
 };
 
-pub(in crate::web::admin) async fn start(
+pub(in crate::admin) async fn start(
     State(services): State<Services>,
     desk: Desk,
     visit: Visit,
@@ -42,7 +40,7 @@ pub(in crate::web::admin) async fn start(
 /// What came of it.
 #[derive(Template)]
 #[template(path = "admin/sign_in_test.html")]
-pub(in crate::web::admin) struct TestPage {
+pub(in crate::admin) struct TestPage {
     chrome: Chrome,
     account: String,
     portal: Outcome,
@@ -76,12 +74,12 @@ fn outcome(result: Result<Welcome, SignInRefusal>) -> Outcome {
         },
         Err(refusal) => Outcome {
             chip: Chip::new(Tone::Warn, Icon::Alert, "Turned away"),
-            words: crate::web::portal::sentence(&refusal.to_string()),
+            words: crate::portal::sentence(&refusal.to_string()),
         },
     }
 }
 
 /// The answer to a browser that comes back from the provider.
-pub(in crate::web) fn answer(visit: &Visit, test: SignInTest) -> Response {
+pub(crate) fn answer(visit: &Visit, test: SignInTest) -> Response {
     visit.show_as(StatusCode::OK, &TestPage::new(visit.chrome.clone(), test))
 }

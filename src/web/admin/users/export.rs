@@ -5,17 +5,15 @@ use serde_json::{Value, json};
 
 use super::list::Searched;
 use crate::{
-    domain::search::UserSearch,
-    services::{Services, UserFilter, people::UserRow},
-    web::{
-        admin::desk::Desk,
-        export::{AllRows, FileKind, Sheet},
-        extract::Query,
-        problem::Problem,
-    },
+    admin::desk::Desk,
+    export::{AllRows, FileKind, Sheet},
+    extract::Query,
+    problem::Problem,
 };
+use domain::search::UserSearch;
+use services::{Services, UserFilter, people::UserRow};
 
-pub(in crate::web::admin) async fn export<K: FileKind>(
+pub(in crate::admin) async fn export<K: FileKind>(
     State(services): State<Services>,
     desk: Desk,
     query: Query<Searched>,

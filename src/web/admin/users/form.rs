@@ -3,21 +3,19 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::{
-        ids::OrganizationId,
-        organization::Organization,
-        role::Role,
-        text::{Email, GroupName, Name},
-        user::User,
-    },
-    services::{
-        PageRequest, Removable, Services,
-        users::{NewUser, UserPatch},
-    },
-    web::{
-        admin::{desk::Desk, fields::Fields},
-        problem::Problem,
-    },
+    admin::{desk::Desk, fields::Fields},
+    problem::Problem,
+};
+use domain::{
+    ids::OrganizationId,
+    organization::Organization,
+    role::Role,
+    text::{Email, GroupName, Name},
+    user::User,
+};
+use services::{
+    PageRequest, Removable, Services,
+    users::{NewUser, UserPatch},
 };
 
 /// So many organizations can be chosen from.

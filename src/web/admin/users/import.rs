@@ -5,23 +5,21 @@ use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::form::{Choice, organizations};
 use crate::{
-    domain::{
-        ids::{OrganizationId, UserId},
-        organization::Organization,
-        user_list::MOST,
+    admin::{
+        desk::Desk,
+        fields::{FieldError, Fields, error_of},
+        links::Link,
     },
-    services::{
-        Services,
-        import::{Imported, ImportedLine, NewUsers, Outcome},
-    },
-    web::{
-        admin::{
-            desk::Desk,
-            fields::{FieldError, Fields, error_of},
-            links::Link,
-        },
-        problem::Problem,
-    },
+    problem::Problem,
+};
+use domain::{
+    ids::{OrganizationId, UserId},
+    organization::Organization,
+    user_list::MOST,
+};
+use services::{
+    Services,
+    import::{Imported, ImportedLine, NewUsers, Outcome},
 };
 
 /// So many lines of a kind are shown; mistakes are shown all.
@@ -134,7 +132,7 @@ impl Row {
     fn new(line: ImportedLine) -> Self {
         let ImportedLine { written, outcome, user_id, errors } = line;
         let error =
-            |error: crate::domain::user_list::CellError| format!("{} {}", error.column, error.detail).trim().to_owned();
+            |error: domain::user_list::CellError| format!("{} {}", error.column, error.detail).trim().to_owned();
         Self {
             line: written.line,
             name: written.name,
@@ -148,12 +146,12 @@ impl Row {
     }
 }
 
-pub(in crate::web::admin) async fn form(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+pub(in crate::admin) async fn form(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
     Ok(desk.show(&ImportPage::new(&desk, organizations(&services, &desk).await?, &Fields::default())))
 }
 
 /// Looks at a list, or does what was looked at.
-pub(in crate::web::admin) async fn run(
+pub(in crate::admin) async fn run(
     State(services): State<Services>,
     desk: Desk,
     mut form: Fields,

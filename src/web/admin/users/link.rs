@@ -5,19 +5,17 @@ use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::sheet::page_of;
 use crate::{
-    domain::{ids::UserId, login::Surface},
-    services::{Services, profiles::NewProfile, tickets::Ticket},
-    web::{
-        admin::{
-            desk::Desk,
-            fields::{FieldError, Fields},
-            links::Link,
-        },
-        extract::At,
-        portal::parts::{Qr, When},
-        problem::Problem,
+    admin::{
+        desk::Desk,
+        fields::{FieldError, Fields},
+        links::Link,
     },
+    extract::At,
+    portal::parts::{Qr, When},
+    problem::Problem,
 };
+use domain::{ids::UserId, login::Surface};
+use services::{Services, profiles::NewProfile, tickets::Ticket};
 
 const NO_URL: &str = "public.url is not set in the configuration of this host, so it cannot tell where a link leads.";
 
@@ -36,7 +34,7 @@ pub(super) struct LinkPage<'a> {
     pub(super) until: When,
 }
 
-pub(in crate::web::admin) async fn link(
+pub(in crate::admin) async fn link(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<UserId>,

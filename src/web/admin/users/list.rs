@@ -6,27 +6,25 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::{
-        ids::UserId,
-        role::{Permission, Role},
-        search::UserSearch,
+    admin::{columns::Columns, desk::Desk, links::Link, live::Topic},
+    extract::{Filter, Query, Sort},
+    portal::{
+        parts::{Chip, Icon, Tone},
+        sentence,
     },
-    services::{Order, OrderBy, Page, Services, UserFilter, people::UserRow},
-    web::{
-        admin::{columns::Columns, desk::Desk, links::Link, live::Topic},
-        extract::{Filter, Query, Sort},
-        portal::{
-            parts::{Chip, Icon, Tone},
-            sentence,
-        },
-        problem::Problem,
-    },
+    problem::Problem,
 };
+use domain::{
+    ids::UserId,
+    role::{Permission, Role},
+    search::UserSearch,
+};
+use services::{Order, OrderBy, Page, Services, UserFilter, people::UserRow};
 
 /// What was searched for, as it was typed: a mistake in it is shown on the page.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::web::admin) struct Searched {
+pub(in crate::admin) struct Searched {
     #[serde(default)]
     q: String,
 }
@@ -109,7 +107,7 @@ impl Row {
     fn new(row: UserRow) -> Self {
         let UserRow { user, organization, sessions } = row;
         let user = user.value;
-        let groups: Vec<&str> = user.groups.iter().map(crate::domain::text::GroupName::as_str).collect();
+        let groups: Vec<&str> = user.groups.iter().map(domain::text::GroupName::as_str).collect();
         Self {
             link: Link::to(&user.id),
             name: user.name.to_string(),
@@ -131,7 +129,7 @@ pub(super) fn state(is_disabled: bool, is_connected: bool) -> Chip {
     }
 }
 
-pub(in crate::web::admin) async fn list(
+pub(in crate::admin) async fn list(
     State(services): State<Services>,
     mut desk: Desk,
     query: Query<Searched>,

@@ -10,44 +10,42 @@ use super::{
     sheet::{NewUserPage, UserPage},
 };
 use crate::{
-    domain::{
-        Revised, Revision,
-        ids::{HostId, LoginId, OrganizationId, ProfileId, ServerId, SessionId, UserId},
-        login::{Login, Surface, Who},
-        organization::Organization,
-        profile::{Fingerprint, Profile, ProfileState},
-        role::Role,
-        session::Session,
-        user::{Identity, User},
-        user_list::{CellError, Written},
+    admin::{
+        conflict::Conflict,
+        desk::Desk,
+        fields::{FieldError, Fields},
+        history,
+        links::Link,
+        live::Topic,
+        samples::Book,
     },
-    services::{
-        Page,
-        history::Change,
-        import::{Imported, ImportedLine, Outcome},
-        people::{UserRow, UserSheet},
-        self_service::{MyProfile, MyProfileStatus, MySession},
+    page::Flash,
+    portal::{
+        parts::{Qr, When},
+        samples::{ago, id, now, text},
     },
-    web::{
-        admin::{
-            conflict::Conflict,
-            desk::Desk,
-            fields::{FieldError, Fields},
-            history,
-            links::Link,
-            live::Topic,
-            samples::Book,
-        },
-        page::Flash,
-        portal::{
-            parts::{Qr, When},
-            samples::{ago, id, now, text},
-        },
-    },
+};
+use domain::{
+    Revised, Revision,
+    ids::{HostId, LoginId, OrganizationId, ProfileId, ServerId, SessionId, UserId},
+    login::{Login, Surface, Who},
+    organization::Organization,
+    profile::{Fingerprint, Profile, ProfileState},
+    role::Role,
+    session::Session,
+    user::{Identity, User},
+    user_list::{CellError, Written},
+};
+use services::{
+    Page,
+    history::Change,
+    import::{Imported, ImportedLine, Outcome},
+    people::{UserRow, UserSheet},
+    self_service::{MyProfile, MyProfileStatus, MySession},
 };
 
 /// Adds the samples to a book.
-pub(in crate::web::admin) fn add(book: &mut Book) {
+pub(in crate::admin) fn add(book: &mut Book) {
     lists(book);
     forms(book);
     imports(book);

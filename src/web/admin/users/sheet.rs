@@ -8,38 +8,36 @@ use super::{
     list::state,
 };
 use crate::{
-    domain::{
-        Revision,
-        group::GroupId,
-        ids::{ProfileId, SessionId, UserId},
-        login::{Login, Surface},
-        role::{Permission, Role},
+    admin::{
+        commands::{Recipe, Recipes},
+        conflict::{Conflict, changed_by},
+        desk::Desk,
+        fields::{FieldError, Fields, error_of},
+        history::{HistoryRow, history},
+        links::Link,
+        live::Topic,
+        sessions::Chosen,
     },
-    services::{
-        ServiceError, Services,
-        people::UserSheet,
-        self_service::{MyProfile, MyProfileStatus, MySession},
-        users::UserPatch,
+    extract::At,
+    page::Flash,
+    portal::{
+        parts::{Chip, When, bytes},
+        profiles::chip,
     },
-    web::{
-        admin::{
-            commands::{Recipe, Recipes},
-            conflict::{Conflict, changed_by},
-            desk::Desk,
-            fields::{FieldError, Fields, error_of},
-            history::{HistoryRow, history},
-            links::Link,
-            live::Topic,
-            sessions::Chosen,
-        },
-        extract::At,
-        page::Flash,
-        portal::{
-            parts::{Chip, When, bytes},
-            profiles::chip,
-        },
-        problem::Problem,
-    },
+    problem::Problem,
+};
+use domain::{
+    Revision,
+    group::GroupId,
+    ids::{ProfileId, SessionId, UserId},
+    login::{Login, Surface},
+    role::{Permission, Role},
+};
+use services::{
+    ServiceError, Services,
+    people::UserSheet,
+    self_service::{MyProfile, MyProfileStatus, MySession},
+    users::UserPatch,
 };
 
 /// The page of a new user.
@@ -245,12 +243,12 @@ pub(super) async fn page_of<'a>(services: &Services, desk: &'a Desk, id: UserId)
     Ok(UserPage::of(desk, sheet, form, history(services, desk, &id).await?))
 }
 
-pub(in crate::web::admin) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+pub(in crate::admin) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
     let form = UserForm::empty(&desk, form::organizations(&services, &desk).await?, Role::User);
     Ok(desk.show(&NewUserPage { desk: &desk, form, errors: Vec::new() }))
 }
 
-pub(in crate::web::admin) async fn create(
+pub(in crate::admin) async fn create(
     State(services): State<Services>,
     desk: Desk,
     mut form: Fields,
@@ -267,7 +265,7 @@ pub(in crate::web::admin) async fn create(
     Ok(desk.show_as(status, &page))
 }
 
-pub(in crate::web::admin) async fn show(
+pub(in crate::admin) async fn show(
     State(services): State<Services>,
     mut desk: Desk,
     At(id): At<UserId>,
@@ -276,7 +274,7 @@ pub(in crate::web::admin) async fn show(
     Ok(desk.show(&page_of(&services, &desk, id).await?))
 }
 
-pub(in crate::web::admin) async fn update(
+pub(in crate::admin) async fn update(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<UserId>,
@@ -305,7 +303,7 @@ pub(in crate::web::admin) async fn update(
     Ok(desk.show_as(status, &page))
 }
 
-pub(in crate::web::admin) async fn disable(
+pub(in crate::admin) async fn disable(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<UserId>,
@@ -314,7 +312,7 @@ pub(in crate::web::admin) async fn disable(
     switched(&services, &desk, id, form, true).await
 }
 
-pub(in crate::web::admin) async fn enable(
+pub(in crate::admin) async fn enable(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<UserId>,
@@ -341,7 +339,7 @@ async fn switched(
     }
 }
 
-pub(in crate::web::admin) async fn delete(
+pub(in crate::admin) async fn delete(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<UserId>,
@@ -361,7 +359,7 @@ pub(in crate::web::admin) async fn delete(
     Ok(desk.show_as(status, &page))
 }
 
-pub(in crate::web::admin) async fn revoke(
+pub(in crate::admin) async fn revoke(
     State(services): State<Services>,
     desk: Desk,
     At((user, profile)): At<(UserId, ProfileId)>,
@@ -371,7 +369,7 @@ pub(in crate::web::admin) async fn revoke(
     Ok(desk.go(&Link::to(&user), Flash::ProfileRevoked))
 }
 
-pub(in crate::web::admin) async fn end_session(
+pub(in crate::admin) async fn end_session(
     State(services): State<Services>,
     desk: Desk,
     At((user, session)): At<(UserId, SessionId)>,
@@ -384,7 +382,7 @@ pub(in crate::web::admin) async fn end_session(
     }
 }
 
-pub(in crate::web::admin) async fn end_sessions(
+pub(in crate::admin) async fn end_sessions(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<UserId>,
@@ -394,7 +392,7 @@ pub(in crate::web::admin) async fn end_sessions(
     Ok(desk.go(&Link::to(&id), Flash::SessionsEnded))
 }
 
-pub(in crate::web::admin) async fn end_logins(
+pub(in crate::admin) async fn end_logins(
     State(services): State<Services>,
     desk: Desk,
     At(id): At<UserId>,
