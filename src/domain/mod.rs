@@ -2,7 +2,7 @@
 //! (both are passed in).
 //!
 //! A noun's `serde` form *is* its form in the API, so that the two cannot part ways; how it is stored is the
-//! business of [`store`]. Values parse into types that cannot hold a bad one (a name without control
+//! business of `store`. Values parse into types that cannot hold a bad one (a name without control
 //! characters, a network without host bits), so a rule about a value stands in one place: its type.
 
 pub mod access;

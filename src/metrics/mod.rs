@@ -1,6 +1,6 @@
 //! Numbers about this process for Prometheus: the [`catalogue`] says which there are, [`Metrics`] holds what was recorded.
 //!
-//! One handle per process is made with its [`Store`](store::Store) and passed up from there. What happens is
+//! One handle per process is made with its `Store` and passed up from there. What happens is
 //! counted where it happens; what merely *is* (an age, a number of sessions) is not kept here but measured when somebody
 //! asks, into a handle of its own (see [`Metrics::exposition`]), so that no series outlives what it tells of.
 
