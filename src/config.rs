@@ -24,7 +24,7 @@ use crate::{
         secret::Secret,
         text::{HostName, PublicAddress},
     },
-    services::joining::HostDatabase,
+    services::hosts::joining::HostDatabase,
 };
 
 /// Where the file is looked for when the command line names none.

@@ -24,7 +24,7 @@ use crate::{
     keys::master::MasterKey,
     services::{
         Act,
-        backup::{Backup, BackupReport, extract},
+        cluster::backup::{Backup, BackupReport, extract},
     },
     store::{backup::Counts, dump::Dump},
 };
@@ -96,7 +96,7 @@ async fn create(machine: &Machine, path: &Path, as_json: bool) -> anyhow::Result
     let draft = Draft::beside(path);
     let file = draft.create().with_context(|| format!("{} cannot be written", draft.0.display()))?;
     let act = Act::of(Actor::Shell("backup create"));
-    let (file, report) = services.create_backup(&act, BufWriter::new(Measured::writing(file))).await?;
+    let (file, report) = services.cluster().create_backup(&act, BufWriter::new(Measured::writing(file))).await?;
     database.close().await;
     draft.keep(&file, path).with_context(|| format!("{} cannot be written", path.display()))?;
     show(&report, as_json);
@@ -130,13 +130,13 @@ async fn restore(machine: &Machine, path: &Path, replace: bool, as_json: bool) -
     let database = Database::open(machine).await?;
     let services = database.services(Some(key)).await;
     let counts = if let Some(backup) = backup {
-        services.restore_backup(&act, backup, replace).await?
+        services.cluster().restore_backup(&act, backup, replace).await?
     } else {
         let dump = Dump::open(path).with_context(|| path.display().to_string())?;
-        services.restore_dump(&act, dump, replace).await?
+        services.cluster().restore_dump(&act, dump, replace).await?
     };
-    let proven = services.prove_master_key().await;
-    let paused = services.paused().await?.is_some();
+    let proven = services.network().prove_master_key().await;
+    let paused = services.cluster().paused().await?.is_some();
     database.close().await;
     if as_json {
         print(json!({ "documents": counts, "paused": paused }));

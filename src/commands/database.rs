@@ -15,7 +15,7 @@ use crate::{
     config::{self, Config},
     domain::clock::ClusterClock,
     keys::master::MasterKey,
-    services::Services,
+    services::{Services, hosts::database_users::HostDatabase},
     store::{Emitter, Settings, Store, StoreError, migrate, private::PrivateDatabase},
 };
 
@@ -26,6 +26,7 @@ const NUDGE_LIMIT: Duration = Duration::from_secs(8);
 pub(super) struct Database {
     /// The way in.
     pub store: Store,
+    for_hosts: Option<HostDatabase>,
     private: Option<PrivateDatabase>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -49,7 +50,13 @@ impl Database {
         let uri = config.database.uri.clone().or_else(|| private.as_ref().map(|private| private.uri().to_owned()));
         let settings = Settings { uri: uri.unwrap_or_default(), database: config.database.name.clone() };
         let store = Store::connect(&settings).await?;
-        Ok(Self { store, private, tasks: TaskTracker::new(), stop: CancellationToken::new() })
+        Ok(Self {
+            store,
+            for_hosts: config.host_database(),
+            private,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
     }
 
     /// Whether it is this machine's own, so that nobody else migrates it.
@@ -79,9 +86,12 @@ impl Database {
     /// The rules over this database, by its clock: what a command stores, hosts compare with the time.
     pub(super) async fn services(&self, master_key: Option<MasterKey>) -> Services {
         let clock = Arc::new(ClusterClock::default());
-        let services = Services::new(self.store.clone(), self.emitter(), clock, master_key);
+        let services = Services::builder(self.store.clone(), self.emitter(), clock)
+            .master_key(master_key)
+            .host_database(self.for_hosts.clone())
+            .build();
         // A database that does not answer says so at the next question.
-        drop(services.measure_clock().await);
+        drop(services.cluster().measure_clock().await);
         services
     }
 

@@ -63,7 +63,7 @@ async fn on(database: &Database, verb: &Verb) -> anyhow::Result<ExitCode> {
     let services = database.services(key).await;
     match verb {
         Verb::List { json, .. } => {
-            let jobs = services.jobs(&Act::of(Actor::Shell("jobs list"))).await?;
+            let jobs = services.cluster().jobs(&Act::of(Actor::Shell("jobs list"))).await?;
             if *json {
                 print(json!({ "items": jobs }));
             } else {
@@ -77,10 +77,10 @@ async fn on(database: &Database, verb: &Verb) -> anyhow::Result<ExitCode> {
             let mut runs = Vec::new();
             if let Some(name) = name {
                 let job: Job = name.parse().map_err(anyhow::Error::msg)?;
-                runs.push((job, services.run_job(&Act::of(Actor::Shell("jobs run")), job).await?));
+                runs.push((job, services.cluster().run_job(&Act::of(Actor::Shell("jobs run")), job).await?));
             } else {
                 for job in Job::ALL {
-                    runs.extend(services.run_due_job(*job).await?.map(|run| (*job, run)));
+                    runs.extend(services.cluster().run_due_job(*job).await?.map(|run| (*job, run)));
                 }
             }
             show(&runs, *json);

@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     config::DEFAULT_PATH,
     domain::command_line::CommandLine,
-    services::{ServiceError, backup::BackupError},
+    services::{ServiceError, cluster::backup::BackupError},
     store::{StoreError, backup::CopyError},
     telemetry::{Logs, Output},
 };

@@ -10,7 +10,7 @@ pub(super) async fn run(machine: Machine) -> anyhow::Result<ExitCode> {
     let database = Database::of(&config).await?;
     database.require_current().await?;
     let services = database.services(None).await;
-    let link = services.make_owner_link(&Act::of(Actor::Shell("owner-link"))).await?;
+    let link = services.identity().make_owner_link(&Act::of(Actor::Shell("owner-link"))).await?;
     print(format_args!("{}/owner-link/{}", base(&config), link.secret.expose()));
     tracing::info!(event = "owner_link.made", until = %link.expires_at,
         "this link opens the console as owner, once; do not pass it on");

@@ -23,8 +23,8 @@ pub(super) async fn pause(machine: Machine, as_json: bool) -> anyhow::Result<Exi
     let database = Database::open(&machine).await?;
     database.require_current().await?;
     let services = services(&machine, &database).await?;
-    let pause = services.pause(&Act::of(Actor::Shell("pause"))).await?;
-    let missing = services.await_hosts(pause, PATIENCE).await?;
+    let pause = services.cluster().pause(&Act::of(Actor::Shell("pause"))).await?;
+    let missing = services.cluster().await_hosts(pause, PATIENCE).await?;
     database.close().await;
     if as_json {
         print(json!({ "paused_since": pause.since, "unconfirmed_hosts": missing }));
@@ -50,7 +50,7 @@ pub(super) async fn pause(machine: Machine, as_json: bool) -> anyhow::Result<Exi
 pub(super) async fn resume(machine: Machine, as_json: bool) -> anyhow::Result<ExitCode> {
     let database = Database::open(&machine).await?;
     database.require_current().await?;
-    let resumed = services(&machine, &database).await?.resume(&Act::of(Actor::Shell("resume"))).await?;
+    let resumed = services(&machine, &database).await?.cluster().resume(&Act::of(Actor::Shell("resume"))).await?;
     database.close().await;
     if as_json {
         print(json!({ "resumed": resumed }));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{audit::Actor, role::Role, text::Name, token::TokenLifetime},
-    services::{Act, tokens::NewToken},
+    services::{Act, identity::tokens::NewToken},
 };
 
 #[derive(Debug, Subcommand)]
@@ -67,7 +67,7 @@ async fn create(
     database.require_current().await?;
     let services = database.services(None).await;
     let act = Act::of(Actor::Shell("token create"));
-    let issued = services.create_token(&act, NewToken { name, role, expires_in_seconds }).await?;
+    let issued = services.identity().create_token(&act, NewToken { name, role, expires_in_seconds }).await?;
     print(issued.text.expose());
     database.close().await;
     Ok(ExitCode::SUCCESS)

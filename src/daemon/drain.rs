@@ -21,7 +21,7 @@ use domain::{
     reach::WayOut,
 };
 use metrics::catalogue::DRAIN_SESSIONS;
-use services::attachments::wanted;
+use services::network::attachments::wanted;
 
 /// Between two looks at this host.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ impl Teller {
     async fn look(&mut self, here: &Here, drain: &Drain) {
         if self.asked.is_none_or(|asked| asked.elapsed() >= OTHERS) {
             self.asked = Some(Instant::now());
-            match within(LIMIT, here.services.takers(here.host)).await {
+            match within(LIMIT, here.services.hosts().takers(here.host)).await {
                 Ok(takers) => here.board.know_takers(takers),
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "no look at the other hosts");
@@ -91,7 +91,7 @@ impl Teller {
         if let Some(progress) = self.progress(here, drain).await
             && self.told != Some(progress)
         {
-            match within(LIMIT, here.services.report_drain(here.host, &progress)).await {
+            match within(LIMIT, here.services.hosts().report_drain(here.host, &progress)).await {
                 Ok(true) => self.told = Some(progress),
                 Ok(false) => {}
                 Err(error) => {
@@ -104,7 +104,7 @@ impl Teller {
     /// Counts what became of the sessions so far.
     async fn measure(&self, here: &Here) {
         let Some(told) = self.told else { return };
-        match within(LIMIT, here.services.drain_outcome(here.host, told.order)).await {
+        match within(LIMIT, here.services.hosts().drain_outcome(here.host, told.order)).await {
             Ok(DrainOutcome { moved, cut_off }) => {
                 let waiting = here.board.session_count() as u64;
                 for (state, count) in [("moved", moved), ("waiting", waiting), ("cut_off", cut_off)] {
@@ -122,7 +122,7 @@ impl Teller {
     /// How far it has come; `None` before it is known what was told earlier.
     async fn progress(&mut self, here: &Here, drain: &Drain) -> Option<DrainProgress> {
         if !self.read {
-            let told = within(LIMIT, here.services.drain_progress(here.host)).await.ok()?;
+            let told = within(LIMIT, here.services.hosts().drain_progress(here.host)).await.ok()?;
             self.before = told.filter(|before| before.order == self.order);
             self.read = true;
         }

@@ -155,7 +155,7 @@ impl Enforcer {
         if self.database.1.is_some_and(|next| Instant::now() < next) {
             return;
         }
-        let names = self.here.services.database_machines();
+        let names = self.here.services.hosts().database_machines();
         let lookups = names.iter().map(|name| tokio::net::lookup_host((name.as_str(), 0)));
         let all = futures_util::future::join_all(lookups.map(|lookup| tokio::time::timeout(LOOKUP.1, lookup)));
         let found: BTreeSet<Ipv4Addr> = all

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Here, Unanswered, within};
 use domain::ids::SessionId;
 use runtime::{backoff::Backoff, random};
-use services::{ServiceError, sessions::SessionRecord};
+use services::{ServiceError, access::sessions::SessionRecord};
 
 /// The most steps that are kept, in memory and in the file.
 const CAPACITY: usize = 50_000;
@@ -218,7 +218,8 @@ impl Writer {
 
     async fn tidy(&self) -> bool {
         let carried: Vec<SessionId> = self.here.board.sessions().into_iter().map(|(id, _)| id).collect();
-        let closed = within(WRITE_LIMIT, self.here.services.close_other_sessions(self.here.host, &carried)).await;
+        let closed =
+            within(WRITE_LIMIT, self.here.services.access().close_other_sessions(self.here.host, &carried)).await;
         if closed.is_ok() {
             self.journal.0.untidy.store(false, Ordering::Release);
         }
@@ -242,7 +243,7 @@ impl Writer {
         if self.here.admission.paused().is_some() {
             return false;
         }
-        match within(WRITE_LIMIT, self.here.services.record_session(record)).await {
+        match within(WRITE_LIMIT, self.here.services.access().record_session(record)).await {
             Ok(()) => true,
             Err(Unanswered::Late | Unanswered::Refused(ServiceError::Unavailable(_))) => false,
             Err(error) => {

@@ -13,7 +13,7 @@ use metrics::{
         VPN_SESSIONS,
     },
 };
-use services::attachments::wanted;
+use services::network::attachments::wanted;
 
 impl DaemonsHandle {
     /// Measures into `now`.

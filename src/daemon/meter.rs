@@ -24,7 +24,7 @@ pub(super) async fn measure(here: Arc<Here>, stop: CancellationToken) {
     while stop.run_until_cancelled(period.tick()).await.is_some() {
         let carried = here.board.sessions().into_iter().map(|(id, carried)| (id, (carried.received, carried.sent)));
         let sample = meter.look(here.host, here.services.now(), carried.collect());
-        let written = within(LIMIT, here.services.record_usage(&sample)).await;
+        let written = within(LIMIT, here.services.access().record_usage(&sample)).await;
         if let Err(error) = written {
             tracing::debug!(error = &error as &dyn std::error::Error, "a usage sample was not written down");
         }

@@ -63,7 +63,7 @@ pub use plan::device;
 pub use preflight::preflight;
 
 use domain::ids::HostId;
-use services::{Bus, DaemonStatus, HostKey, ServiceError, Services, admission::Admission};
+use services::{Bus, DaemonStatus, HostKey, ServiceError, Services, access::admission::Admission};
 
 /// Between two looks at what waits to be written.
 const GLANCE: Duration = Duration::from_millis(50);

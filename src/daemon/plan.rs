@@ -17,7 +17,7 @@ use openvpn::{
 };
 use services::{
     ServiceError,
-    attachments::{CredentialState, DaemonSecrets, credentials_for, is_daemon_key, new_daemon_key, wanted},
+    network::attachments::{CredentialState, DaemonSecrets, credentials_for, is_daemon_key, new_daemon_key, wanted},
 };
 
 /// The most clients of one daemon: more than its one core serves well.

@@ -75,7 +75,7 @@ async fn end_asked(here: &Here) {
     if here.board.session_count() == 0 {
         return;
     }
-    match within(LIMIT, here.services.ends_asked_of(here.host)).await {
+    match within(LIMIT, here.services.access().ends_asked_of(here.host)).await {
         Ok(asked) => {
             for (session, reason) in asked {
                 here.board.order(session, Order { session, reason });
@@ -90,7 +90,7 @@ async fn end_superseded(here: &Here) {
     if carried.is_empty() {
         return;
     }
-    match within(LIMIT, here.services.superseded(&carried)).await {
+    match within(LIMIT, here.services.access().superseded(&carried)).await {
         // One that is not written down yet is not among them, whatever is recorded of others.
         Ok(older) => {
             for session in older {

@@ -27,7 +27,7 @@ pub(super) async fn count(here: Arc<Here>, stop: CancellationToken) {
     let mut written = HashMap::new();
     while stop.run_until_cancelled(period.tick()).await.is_some() {
         let (changed, now) = changed(&here.board, &written);
-        let counted = changed.is_empty() || within(LIMIT, here.services.count_traffic(&changed)).await.is_ok();
+        let counted = changed.is_empty() || within(LIMIT, here.services.access().count_traffic(&changed)).await.is_ok();
         if counted {
             written = now;
         }
@@ -61,7 +61,7 @@ pub(super) async fn report(here: Arc<Here>, stop: CancellationToken) {
 async fn write_reports(here: &Here) -> bool {
     let mut all = true;
     if let Some(networks) = here.board.untold_networks() {
-        match within(LIMIT, here.services.report_networks(here.host, &networks)).await {
+        match within(LIMIT, here.services.hosts().report_networks(here.host, &networks)).await {
             Ok(true) => here.board.told_networks(&networks),
             // Before the first heartbeat there is no place for it.
             Ok(false) | Err(_) => all = false,
@@ -69,8 +69,8 @@ async fn write_reports(here: &Here) -> bool {
     }
     for report in here.board.unwritten() {
         let written = match &report {
-            Report::Status(status) => within(LIMIT, here.services.report_daemon(status)).await,
-            Report::Gone(key) => within(LIMIT, here.services.forget_daemon(*key)).await,
+            Report::Status(status) => within(LIMIT, here.services.network().report_daemon(status)).await,
+            Report::Gone(key) => within(LIMIT, here.services.network().forget_daemon(*key)).await,
         };
         match written {
             Ok(()) => here.board.written(&report),

@@ -19,7 +19,7 @@ use domain::{
     session::{EndReason, Session},
 };
 use openvpn::management::{Cid, ClientKind, ClientRow, Dialect, Status};
-use services::sessions::SessionRecord;
+use services::access::sessions::SessionRecord;
 
 /// A client that was let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

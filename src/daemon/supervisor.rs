@@ -19,7 +19,7 @@ use super::{
     keeper, trouble,
 };
 use domain::{ids::ServerId, server::Server};
-use services::attachments::wanted;
+use services::network::attachments::wanted;
 
 struct Kept {
     task: JoinHandle<()>,

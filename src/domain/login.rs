@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::{LoginId, UserId};
 
 /// Which pages a login is for. What was made for one surface opens nothing on the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Surface {
     /// The public pages, for employees.

@@ -63,10 +63,10 @@ pub async fn heartbeat(
         }
         told = kinds();
         let beat = async {
-            if let Err(error) = services.notice_unreached(host).await {
+            if let Err(error) = services.hosts().notice_unreached(host).await {
                 tracing::debug!(%error, "it is not known whether others reach this host");
             }
-            services.beat(host, sessions()).await
+            services.hosts().beat(host, sessions()).await
         };
         match stop.run_until_cancelled(tokio::time::timeout(BEAT_LIMIT, beat)).await {
             None => break,
@@ -79,7 +79,7 @@ pub async fn heartbeat(
                 }
                 trouble = Trouble::None;
                 if news {
-                    services.tell_of_host(host);
+                    services.hosts().tell_of_host(host);
                 }
             }
             Some(Ok(Err(ServiceError::Cloned(why)))) => {
@@ -98,8 +98,9 @@ pub async fn heartbeat(
         }
     }
     // Unsaid, it is found out by silence.
-    let last =
-        async { if sessions() == 0 { services.beat_last(host).await } else { services.release_host(host).await } };
+    let last = async {
+        if sessions() == 0 { services.hosts().beat_last(host).await } else { services.hosts().release_host(host).await }
+    };
     drop(tokio::time::timeout(Duration::from_secs(1), last).await);
 }
 
@@ -140,7 +141,7 @@ pub async fn confirm_pauses(
 
 async fn confirm_pause(services: &Services, host: HostId, pause: Revision, quiet: &impl Fn() -> bool) -> bool {
     let confirmed = quiet() && {
-        let confirming = tokio::time::timeout(BEAT_LIMIT, services.confirm_pause(host, pause));
+        let confirming = tokio::time::timeout(BEAT_LIMIT, services.cluster().confirm_pause(host, pause));
         matches!(confirming.await, Ok(Ok(())))
     };
     if confirmed {
@@ -166,7 +167,7 @@ pub async fn run_by_period(services: Services, job: Job, mut bus: Subscription, 
                 None => return,
             },
         }
-        match stop.run_until_cancelled(services.run_due_job(job)).await {
+        match stop.run_until_cancelled(services.cluster().run_due_job(job)).await {
             None => return,
             // A run tells of itself; who pauses the cluster wants it to be still.
             Some(Ok(_) | Err(ServiceError::Paused)) => {}
@@ -189,7 +190,7 @@ fn wants(message: &BusMessage, job: Job) -> bool {
 pub async fn clear_removed(services: Services, stop: CancellationToken) {
     let mut told = false;
     while stop.run_until_cancelled(tokio::time::sleep(CLEAR)).await.is_some() {
-        match tokio::time::timeout(LIMIT, services.clear_removed_hosts()).await {
+        match tokio::time::timeout(LIMIT, services.hosts().clear_removed_hosts()).await {
             Ok(Ok(cleared)) => {
                 told = false;
                 if cleared > 0 {
@@ -225,7 +226,7 @@ pub async fn certify(services: Services, mut bus: Subscription, stop: Cancellati
                 None => return,
             },
         }
-        match tokio::time::timeout(LIMIT, services.certify()).await {
+        match tokio::time::timeout(LIMIT, services.network().certify()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(answered)) => tracing::info!(event = "job.certify", answered, "signed certificates of daemons"),
             Ok(Err(error)) => tracing::warn!(event = "job.certify_failed", %error, "certificate requests wait"),

@@ -27,7 +27,7 @@ pub(super) async fn guard(
     let id = request.extensions().get().copied();
     let act = authenticate(&services, request.headers(), id).await?;
     let Actor::Token { id: token, .. } = act.actor else { return Err(no_token()) };
-    let allowance = services.limit_token(token)?;
+    let allowance = services.cluster().limit_token(token)?;
     let door = Door { services, tasks, token, permission, can_be_tried };
     let mut response = door.let_in(act.clone(), request, next).await.unwrap_or_else(Problem::into_response);
     for warning in act.warnings() {

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use services::profiles::IssuedProfile;
+use services::access::profiles::IssuedProfile;
 
 /// The media type of a profile, as OpenVPN's clients register it.
 pub(super) const PROFILE: &str = "application/x-openvpn-profile";

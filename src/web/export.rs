@@ -13,7 +13,7 @@ use super::{
     problem::{Code, Problem, chain},
 };
 use domain::text::harmless;
-use services::{Order, Page, PageRequest, audit::AuditExport};
+use services::{Order, Page, PageRequest, evidence::audit::AuditExport};
 
 /// The media type of one JSON value on each line.
 const JSON_LINES: &str = "application/jsonl";

@@ -27,7 +27,7 @@ use domain::{
     Revision,
     ids::{Id, RequestId},
 };
-use services::{Act, Order, OrderBy, Page, PageRequest, Services, joining::Stranger};
+use services::{Act, Order, OrderBy, Page, PageRequest, Services, hosts::joining::Stranger};
 
 /// A body that has not arrived by then is given up.
 const BODY_TIME: Duration = Duration::from_secs(8);
@@ -61,7 +61,7 @@ pub(super) async fn authenticate(
     let Some((_, token)) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
         return Err(no_token());
     };
-    Ok(Act::by(services.authenticate(token).await?, request_id))
+    Ok(Act::by(services.identity().authenticate(token).await?, request_id))
 }
 
 /// Where a request comes from whose sender has not shown who it is.
@@ -447,7 +447,7 @@ impl<T: Id> Filter for ByName<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use services::servers::NewServer;
+    use services::network::servers::NewServer;
 
     fn refused(body: &str) -> String {
         let problem = read_json::<NewServer>(body.as_bytes()).err().unwrap();

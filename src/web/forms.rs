@@ -14,7 +14,7 @@ use super::{
     problem::{Code, Problem},
     site::Site,
 };
-use services::logins::FormToken;
+use services::identity::logins::FormToken;
 
 /// A body that has not arrived by then is given up.
 const BODY_TIME: Duration = Duration::from_secs(8);

@@ -34,7 +34,7 @@ use super::{
 };
 use domain::ids::RequestId;
 use metrics::catalogue::{HTTP_REQUESTS, HTTP_SECONDS};
-use services::{Act, Services, refusals::Refusal};
+use services::{Act, Services, evidence::refusals::Refusal};
 
 /// An answer takes no longer than this.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -193,7 +193,7 @@ pub(super) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
             let (method, reason) = (method.as_str(), problem.code().as_str());
             // A path may hold a one-time secret; what matched it does not.
             let refusal = Refusal { act: act.as_ref(), method, path: &route, reason, address, request_id: id };
-            frame.services.record_refusal(&refusal).await;
+            frame.services.evidence().record_refusal(&refusal).await;
         }
         problem.set_headers(response.headers_mut());
         let inside = response.extensions_mut().remove::<Inside>();
@@ -296,7 +296,7 @@ mod tests {
         let nowhere = Settings { uri: "mongodb://127.0.0.1:1/?replicaSet=none".into(), database: "postern".into() };
         let store = Store::connect(&nowhere).await.unwrap();
         let emitter = Emitter::start(&store, Duration::from_secs(1), &TaskTracker::new(), &CancellationToken::new());
-        let services = Services::new(store, emitter, Arc::new(SystemClock), None);
+        let services = Services::builder(store, emitter, Arc::new(SystemClock)).build();
         let frame = Arc::new(Frame::new(services, Arc::default(), None, false, None));
         router.layer(middleware::from_fn_with_state(frame, super::frame))
     }

@@ -5,7 +5,7 @@
 //! Handlers here extract, call one service and answer; every rule about who may do what is in [`services`].
 //!
 //! # Theory of operation
-//! [`start`] reads the TLS files and binds every socket before it answers on any, so a host either starts as configured
+//! [`Listeners::open`] reads the TLS files and binds every socket before it answers on any, so a host either starts as configured
 //! or says why not. Each listener's routes stand in one table (`route`) with the right that each takes; a guard that
 //! the table puts before the handler authenticates and refuses before a body is read. Around every router is a
 //! `frame`: request id, `Host` check, bounds, deadline, log line, headers. Whatever goes wrong is a `problem` with
@@ -52,7 +52,7 @@ pub use self::{
     route::{Access, RouteInfo},
 };
 use domain::{host::ProcessRole, login::Surface};
-use services::{Services, joining::JoinAddress};
+use services::{Builder, Services, hosts::joining::JoinAddress};
 
 /// What the listeners are to be.
 #[derive(Debug, Clone)]
@@ -180,102 +180,116 @@ pub fn page_samples() -> Vec<PageSample> {
     pages
 }
 
-/// Opens the listeners of this process's roles and answers on them, in tasks of `tracker`, until `stop`. Then nothing
-/// new is accepted, and requests at hand have two seconds to finish.
-///
-/// # Errors
-/// [`WebError`]; nothing listens then.
-pub async fn start(
-    settings: Settings,
-    services: Services,
-    status: Arc<dyn StatusSource>,
-    tracker: &TaskTracker,
-    stop: CancellationToken,
-) -> Result<BoundAddresses, WebError> {
-    let Settings { public, admin, ops, trusted_proxies, roles } = settings;
-    let opening = Opening { services: &services, trusted_proxies: Arc::from(trusted_proxies) };
-    let mut open = Vec::new();
-    if roles.contains(&ProcessRole::Portal) {
-        let router = route::router(portal::routes(), &services, tracker, services.clone());
-        open.push(opening.open(PUBLIC, public, router).await?);
-    }
-    if roles.contains(&ProcessRole::Console) {
-        let router = route::router(admin_routes(), &services, tracker, services.clone());
-        open.push(opening.open(ADMIN, admin, router).await?);
-    }
-    let plain = Listener { tls: None, ..ops };
-    let certificates_end = open.iter().filter_map(|opened| opened.certificate_end).min();
-    let state = Ops { source: status, metrics: services.metrics().clone(), certificates_end };
-    let ops = opening.open("ops", plain, route::router(ops::routes(), &services, tracker, state)).await?;
-
-    let address_of = |name| open.iter().find(|opened| opened.name == name).map(|opened| opened.address);
-    let bound = BoundAddresses { public: address_of(PUBLIC), admin: address_of(ADMIN), ops: ops.address };
-    for Opened { socket, tls, router, .. } in open.into_iter().chain([ops]) {
-        listen::serve(socket, tls, router, tracker, stop.clone());
-    }
-    Ok(bound)
+/// The listeners of this process's roles: open, so that what they are called is known, and not yet answering.
+pub struct Listeners {
+    public: Option<Opened>,
+    admin: Option<Opened>,
+    ops: Opened,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
-/// The names of the listeners that have pages.
-const PUBLIC: &str = "public";
-const ADMIN: &str = "admin";
+impl Listeners {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// [`WebError`]; nothing listens then.
+    pub async fn open(settings: Settings) -> Result<Self, WebError> {
+        let Settings { public, admin, ops, trusted_proxies, roles } = settings;
+        let is = |role| roles.contains(&role);
+        let public = if is(ProcessRole::Portal) { Some(Opened::open("public", public).await?) } else { None };
+        let admin = if is(ProcessRole::Console) { Some(Opened::open("admin", admin).await?) } else { None };
+        let ops = Opened::open("ops", Listener { tls: None, ..ops }).await?;
+        Ok(Self { public, admin, ops, trusted_proxies: Arc::from(trusted_proxies) })
+    }
 
-/// What all listeners are opened with.
-struct Opening<'a> {
-    services: &'a Services,
-    trusted_proxies: Arc<[IpNet]>,
+    /// Where they listen.
+    pub fn addresses(&self) -> BoundAddresses {
+        let address = |opened: &Option<Opened>| opened.as_ref().map(|opened| opened.address);
+        BoundAddresses { public: address(&self.public), admin: address(&self.admin), ops: self.ops.address }
+    }
+
+    /// Tells the services how browsers and new machines reach them.
+    #[must_use]
+    pub fn describe(&self, mut services: Builder, now: Timestamp) -> Builder {
+        for (surface, opened) in [(Surface::Portal, &self.public), (Surface::Console, &self.admin)] {
+            if let Some(url) = opened.as_ref().and_then(|opened| opened.listener.url.as_deref()) {
+                services = services.url(surface, url);
+            }
+        }
+        match &self.admin {
+            Some(admin) => services.join_address(admin.join_address(now)),
+            None => services,
+        }
+    }
+
+    /// Answers on them, in tasks of `tracker`, until `stop`. Then nothing new is accepted, and requests at hand have two
+    /// seconds to finish.
+    pub fn serve(
+        self,
+        services: &Services,
+        status: Arc<dyn StatusSource>,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let Self { public, admin, ops, trusted_proxies } = self;
+        let certificates_end = [&public, &admin].into_iter().flatten().filter_map(|open| open.certificate_end).min();
+        let answer = |opened: Opened, surface: Option<Surface>, router: Router| {
+            let frame = opened.frame(services.clone(), Arc::clone(&trusted_proxies), surface);
+            let router = router.layer(middleware::from_fn_with_state(Arc::new(frame), frame::frame));
+            listen::serve(opened.socket, opened.tls, router, tracker, stop.clone());
+        };
+        if let Some(opened) = public {
+            let router = route::router(portal::routes(), services, tracker, services.clone());
+            answer(opened, Some(Surface::Portal), router);
+        }
+        if let Some(opened) = admin {
+            let router = route::router(admin_routes(), services, tracker, services.clone());
+            answer(opened, Some(Surface::Console), router);
+        }
+        let state = Ops { source: status, metrics: services.metrics().clone(), certificates_end };
+        answer(ops, None, route::router(ops::routes(), services, tracker, state));
+    }
 }
 
 /// A listener that is ready to answer.
 struct Opened {
-    name: &'static str,
+    listener: Listener,
+    url: Option<Uri>,
     address: SocketAddr,
     socket: tokio::net::TcpListener,
     tls: Option<tokio_rustls::TlsAcceptor>,
     certificate_end: Option<Timestamp>,
-    router: Router,
 }
 
-impl Opening<'_> {
-    async fn open(&self, name: &'static str, listener: Listener, router: Router) -> Result<Opened, WebError> {
+impl Opened {
+    async fn open(name: &'static str, listener: Listener) -> Result<Self, WebError> {
         let certificate_end = listener.tls.as_ref().and_then(listen::certificate_end);
         let tls = listener.tls.as_ref().map(listen::tls).transpose()?;
         let url = listener.url.as_deref().map(|url| parse_url(name, url)).transpose()?;
         let socket = listen::bind(name, listener.listen).await?;
         let local = socket.local_addr();
         let address = local.map_err(|source| WebError::Bind { name, address: listener.listen, source })?;
-        let https = tls.is_some() || url.as_ref().is_some_and(|url| url.scheme_str() == Some("https"));
-        let hosts = url.as_ref().and_then(|url| Hosts::new(url, address));
-        let surface = match name {
-            PUBLIC => Some(Surface::Portal),
-            ADMIN => Some(Surface::Console),
-            _ => None,
-        };
-        let url = listener.url.as_deref();
-        let command_line = self.services.command_line();
-        let site = surface.map(|surface| Site::new(surface, url, address, tls.is_some()));
-        let site = site.map(|site| Arc::new(site.with_command_line(command_line.clone())));
-        if let (Some(surface), Some(url)) = (surface, url) {
-            self.services.set_url(surface, url);
-        }
-        if name == ADMIN {
-            self.tell_new_machines(&listener, address);
-        }
-        let trusted_proxies = Arc::clone(&self.trusted_proxies);
-        let frame = Arc::new(Frame::new(self.services.clone(), trusted_proxies, hosts, https, site));
-        let router = router.layer(middleware::from_fn_with_state(frame, frame::frame));
-        Ok(Opened { name, address, socket, tls, certificate_end, router })
+        Ok(Self { listener, url, address, socket, tls, certificate_end })
     }
-}
 
-impl Opening<'_> {
+    fn frame(&self, services: Services, trusted_proxies: Arc<[IpNet]>, surface: Option<Surface>) -> Frame {
+        let https = self.tls.is_some() || self.url.as_ref().is_some_and(|url| url.scheme_str() == Some("https"));
+        let hosts = self.url.as_ref().and_then(|url| Hosts::new(url, self.address));
+        let site = surface.map(|surface| {
+            let site = Site::new(surface, self.listener.url.as_deref(), self.address, self.tls.is_some());
+            Arc::new(site.with_command_line(services.command_line().clone()))
+        });
+        Frame::new(services, trusted_proxies, hosts, https, site)
+    }
+
     /// Where join tokens lead: the configured URL, or else the address that we listen on.
-    fn tell_new_machines(&self, admin: &Listener, address: SocketAddr) {
-        let scheme = if admin.tls.is_some() { "https" } else { "http" };
-        let url = admin.url.as_deref().map_or_else(|| format!("{scheme}://{address}"), site::origin_of);
+    fn join_address(&self, now: Timestamp) -> JoinAddress {
+        let Listener { url, tls, .. } = &self.listener;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = url.as_deref().map_or_else(|| format!("{scheme}://{}", self.address), site::origin_of);
         let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(ToOwned::to_owned)).unwrap_or_default();
-        let pin = admin.tls.as_ref().and_then(|files| pin::pin(files, &host, self.services.now()));
-        self.services.set_join_address(JoinAddress { url, pin });
+        let pin = tls.as_ref().and_then(|files| pin::pin(files, &host, now));
+        JoinAddress { url, pin }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 use domain::{ids::TokenId, reply::Reply};
 use services::{
     Services,
-    once::{Claim, Keyed},
+    cluster::idempotency::{Claim, Keyed},
 };
 
 /// The header that carries the key.
@@ -67,7 +67,7 @@ impl Once {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let body = read_body(Request::from_parts(parts.clone(), body), &()).await?;
         let keyed = Keyed::new(token, &key, &[parts.method.as_str().as_bytes(), path.as_bytes(), &body]);
-        let claim = match services.claim(&keyed).await? {
+        let claim = match services.cluster().claim(&keyed).await? {
             Claim::Mine(claim) => claim,
             other => return answered(other),
         };
@@ -75,8 +75,8 @@ impl Once {
         let task = tasks.spawn(async move {
             let (response, outcome) = read(next.run(request).await).await;
             match outcome {
-                Outcome::Done(reply) => services.keep_reply(&keyed, &reply).await,
-                Outcome::Refused => services.release(&keyed, &claim).await,
+                Outcome::Done(reply) => services.cluster().keep_reply(&keyed, &reply).await,
+                Outcome::Refused => services.cluster().release(&keyed, &claim).await,
                 Outcome::Unknown => {}
             }
             response

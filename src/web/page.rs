@@ -25,7 +25,7 @@ use domain::{ids::RequestId, login::Surface};
 use runtime::random;
 use services::{
     Services,
-    logins::{Browser, Person, SignInFacts},
+    identity::logins::{Browser, Person, SignInFacts},
 };
 
 /// What surrounds every page.
@@ -296,7 +296,7 @@ pub(super) async fn find_person(services: &Services, site: &Site, parts: &Parts)
         return Ok(None);
     }
     let Some(cookie) = Cookie::Login.read(site, &parts.headers) else { return Ok(None) };
-    let mut person = services.person(&cookie).await?;
+    let mut person = services.identity().person(&cookie).await?;
     if let Some(person) = &mut person {
         person.request_id = parts.extensions.get().copied();
     }

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::TlsFiles;
-use services::joining::CertificatePin;
+use services::hosts::joining::CertificatePin;
 
 /// The SHA-256 of the certificate in `files`, unless it leads to a root of the web and is for `host`.
 pub(super) fn pin(files: &TlsFiles, host: &str, now: Timestamp) -> Option<CertificatePin> {

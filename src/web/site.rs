@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use domain::{command_line::CommandLine, login::Surface};
-use services::{ServiceError, Services, logins::SignInFacts, pause::PauseFacts};
+use services::{ServiceError, Services, cluster::pause::PauseFacts, identity::logins::SignInFacts};
 
 /// What pages say about the company may be so old.
 const FRESH: SignedDuration = SignedDuration::from_secs(5);
@@ -109,14 +109,14 @@ impl Site {
     /// What is known about the company, and whether anything is: at most some seconds old, older while the database is
     /// away.
     pub(super) async fn facts(&self, services: &Services) -> (SignInFacts, bool) {
-        let found = self.facts.fresh(services.now(), services.sign_in_facts(self.surface)).await;
+        let found = self.facts.fresh(services.now(), services.identity().sign_in_facts(self.surface)).await;
         let is_known = found.is_some();
         (found.unwrap_or_else(nothing), is_known)
     }
 
     /// The pause that the cluster is in, as old as that.
     pub(super) async fn pause(&self, services: &Services) -> Option<PauseFacts> {
-        self.pause.fresh(services.now(), services.pause_facts()).await.flatten()
+        self.pause.fresh(services.now(), services.cluster().pause_facts()).await.flatten()
     }
 }
 

@@ -5,10 +5,10 @@ use std::{hint::black_box, time::Instant};
 use postern::{
     domain::{
         access::Change,
-        clock::{Clock as _, SystemClock},
+        clock::{Clock, SystemClock},
         ids::{HostId, ServerId},
     },
-    services::{Services, admission::Admission},
+    services::{Services, access::admission::Admission},
     store::Emitter,
 };
 use std::{sync::Arc, time::Duration};
@@ -45,7 +45,7 @@ pub(crate) fn measure() -> Vec<Row> {
 
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let emitter = Emitter::start(&store, Duration::from_secs(8), &tasks, &stop);
-        let admission = Admission::new(Services::new(store, emitter, Arc::new(SystemClock), None));
+        let admission = Admission::new(Services::builder(store, emitter, Arc::new(SystemClock)).build());
         admission.refresh().await.unwrap();
         let now = SystemClock.now();
         let mut times = Vec::with_capacity(prints.len() * ROUNDS);

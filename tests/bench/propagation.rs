@@ -7,7 +7,7 @@ use std::{
 
 use postern::{
     domain::clock::SystemClock,
-    services::{Services, admission::Admission},
+    services::{Services, access::admission::Admission},
     store::{Bus, BusSettings, Store},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -97,7 +97,7 @@ async fn follower(uri: &str, stop: &CancellationToken) -> Admission {
     let store = Store::connect(&settings(uri)).await.unwrap();
     let tasks = TaskTracker::new();
     let bus = Bus::start(&store, &BusSettings::default(), &tasks, stop);
-    let services = Services::new(store, bus.emitter(), Arc::new(SystemClock), None);
+    let services = Services::builder(store, bus.emitter(), Arc::new(SystemClock)).build();
     let admission = Admission::new(services);
     tasks.spawn(admission.clone().follow(bus.subscribe(), stop.clone()));
     admission

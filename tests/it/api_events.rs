@@ -11,12 +11,11 @@ use postern::{
     domain::{clock::SystemClock, role::Role},
     services::Services,
     store::{Bus, BusSettings},
-    web,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    api_rig::{Caller, Rig, Well, settings},
+    api_rig::{Caller, Rig, listening, settings},
     store::connect,
 };
 
@@ -88,9 +87,8 @@ impl Stream {
 async fn elsewhere(rig: &Rig) -> SocketAddr {
     let store = connect(&rig.database).await;
     let bus = Bus::start(&store, &BusSettings::default(), &rig.tasks, &rig.stop);
-    let services = Services::new(store, bus.emitter(), Arc::new(SystemClock), None);
-    services.set_bus(bus);
-    let addresses = web::start(settings(), services, Arc::new(Well), &rig.tasks, rig.stop.clone()).await.unwrap();
+    let services = Services::builder(store, bus.emitter(), Arc::new(SystemClock)).bus(bus).build();
+    let addresses = listening(settings(), &services, &rig.tasks, &rig.stop).await;
     addresses.admin.unwrap()
 }
 

@@ -7,12 +7,11 @@ use postern::{
     keys::master::MasterKey,
     services::Services,
     store::Emitter,
-    web,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    api_rig::{Answer, Caller, Rig, Well, settings},
+    api_rig::{Answer, Caller, Rig, listening, settings},
     store::connect,
 };
 
@@ -22,11 +21,13 @@ fn post(caller: &Caller, path: &str, key: &str, body: &Value) -> Answer {
 }
 
 /// Another process over the same database.
-async fn elsewhere(rig: &Rig, role: Role) -> Caller {
+pub(crate) async fn elsewhere(rig: &Rig, role: Role) -> Caller {
     let store = connect(&rig.database).await;
     let emitter = Emitter::start(&store, std::time::Duration::from_secs(8), &rig.tasks, &rig.stop);
-    let services = Services::new(store, emitter, Arc::new(SystemClock), Some(MasterKey::from_bytes(&[7; 32])));
-    let addresses = web::start(settings(), services, Arc::new(Well), &rig.tasks, rig.stop.clone()).await.unwrap();
+    let services = Services::builder(store, emitter, Arc::new(SystemClock))
+        .master_key(Some(MasterKey::from_bytes(&[7; 32])))
+        .build();
+    let addresses = listening(settings(), &services, &rig.tasks, &rig.stop).await;
     Caller::new(addresses.admin.unwrap(), Some(&rig.tokens[role.as_str()]))
 }
 

@@ -49,7 +49,7 @@ async fn what_moves_without_a_revision_has_another_etag_that_still_guards_change
     let host = rig.host().await;
     let path = format!("/api/v1/hosts/{host}");
     let first = owner.send("GET", &path, &[], None).header("etag").to_owned();
-    rig.services.beat(host, 7).await.unwrap();
+    rig.services.hosts().beat(host, 7).await.unwrap();
     let again = owner.send("GET", &path, &[("if-none-match", &first)], None);
     assert_eq!((again.checked(), &again.json()["sessions"]), (200, &json!(7)));
     assert_ne!(again.header("etag"), first);
@@ -118,12 +118,12 @@ async fn limits_are_told_before_and_when_they_act() {
     assert!(left(&owner.ask("GET", "/users", None)) <= before + 10);
 
     let token: Token = rig.tokens["owner"].parse().unwrap();
-    while rig.services.limit_token(token.id).is_ok() {}
+    while rig.services.cluster().limit_token(token.id).is_ok() {}
     // The limit fills again while the request is on its way; whatever comes in is taken at once.
     let refused = std::thread::scope(|scope| {
         let asked = scope.spawn(|| owner.ask("GET", "/users", None));
         while !asked.is_finished() {
-            drop(rig.services.limit_token(token.id));
+            drop(rig.services.cluster().limit_token(token.id));
         }
         asked.join().unwrap()
     });

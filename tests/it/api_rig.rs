@@ -17,9 +17,13 @@ use postern::{
     keys::{master::MasterKey, token::Token},
     metrics::{Metrics, catalogue::BUILD_INFO},
     runtime::random,
-    services::{Act, Services, hosts::HostFacts, tokens::NewToken},
+    services::{
+        Act, Services,
+        hosts::{database_users::HostDatabase, registry::HostFacts},
+        identity::tokens::NewToken,
+    },
     store::{Emitter, Store, migrate, tokens::StoredToken},
-    web::{self, BoundAddresses, Check, CheckState, Listener, StatusSource},
+    web::{self, BoundAddresses, Check, CheckState, Listener, Listeners, StatusSource},
 };
 use serde_json::Value;
 use tokio_util::{
@@ -32,6 +36,19 @@ use crate::{
     store::connect,
     support::mongod::{TestDatabase, random_hex, shared},
 };
+
+/// The listeners of another process over the same database.
+pub(crate) async fn listening(
+    settings: web::Settings,
+    services: &Services,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> BoundAddresses {
+    let listeners = Listeners::open(settings).await.unwrap();
+    let addresses = listeners.addresses();
+    listeners.serve(services, Arc::new(Well), tasks, stop);
+    addresses
+}
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -223,21 +240,39 @@ impl Rig {
 
     /// One whose services take the time from `clock`.
     pub(crate) async fn timed(database: TestDatabase, settings: web::Settings, clock: Arc<dyn Clock>) -> Self {
+        Self::build(database, settings, clock, None).await
+    }
+
+    /// A cluster whose hosts come to the database in this way.
+    pub(crate) async fn for_hosts(database: TestDatabase, settings: web::Settings, hosts: HostDatabase) -> Self {
+        Self::build(database, settings, Arc::new(SystemClock), Some(hosts)).await
+    }
+
+    pub(crate) async fn build(
+        database: TestDatabase,
+        settings: web::Settings,
+        clock: Arc<dyn Clock>,
+        hosts: Option<HostDatabase>,
+    ) -> Self {
         let store = connect(&database).await;
         migrate::apply(&store).await.unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let emitter = Emitter::start(&store, Duration::from_secs(8), &tasks, &stop);
         let key = MasterKey::from_bytes(&[7; 32]);
-        let services = Services::new(store.clone(), emitter, clock, Some(key));
-        services.ensure_authorities().await.unwrap();
+        let listeners = Listeners::open(settings).await.unwrap();
+        let builder =
+            Services::builder(store.clone(), emitter, Arc::clone(&clock)).master_key(Some(key)).host_database(hosts);
+        let services = listeners.describe(builder, clock.now()).build();
+        services.network().ensure_authorities().await.unwrap();
         let mut tokens = BTreeMap::new();
         for role in Role::ALL {
             let act = Act::of(Actor::Shell("test"));
             let new = NewToken { name: name("test"), role, expires_in_seconds: 3600.try_into().unwrap() };
-            let issued = services.create_token(&act, new).await.unwrap();
+            let issued = services.identity().create_token(&act, new).await.unwrap();
             tokens.insert(role.as_str(), issued.text.expose().clone());
         }
-        let addresses = web::start(settings, services.clone(), Arc::new(Well), &tasks, stop.clone()).await.unwrap();
+        let addresses = listeners.addresses();
+        listeners.serve(&services, Arc::new(Well), &tasks, &stop);
         let guard = stop.clone().drop_guard();
         Self { database, store, services, addresses, tokens, tasks, stop, _guard: guard }
     }
@@ -284,8 +319,8 @@ impl Rig {
             roles: [ProcessRole::Vpn].into(),
             public_key: random::bytes(),
         };
-        let id = self.services.register_host(&facts).await.unwrap();
-        self.services.beat(id, 0).await.unwrap();
+        let id = self.services.hosts().register_host(&facts).await.unwrap();
+        self.services.hosts().beat(id, 0).await.unwrap();
         id
     }
 

@@ -7,7 +7,7 @@ use mongodb::bson::{Document, doc};
 use postern::{
     domain::{audit::Actor, chain::verify::Break, clock::SystemClock, role::Role},
     keys::master::MasterKey,
-    services::{Act, Services, organizations::NewOrganization},
+    services::{Act, Services, people::organizations::NewOrganization},
     store::Emitter,
 };
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ async fn process(rig: &Rig) -> Services {
     let store = connect(&rig.database).await;
     let emitter = Emitter::start(&store, std::time::Duration::from_secs(8), &rig.tasks, &rig.stop);
     let key = MasterKey::from_bytes(&[7; 32]);
-    Services::new(store, emitter, std::sync::Arc::new(SystemClock), Some(key))
+    Services::builder(store, emitter, std::sync::Arc::new(SystemClock)).master_key(Some(key)).build()
 }
 
 async fn trail(rig: &Rig) -> mongodb::Collection<Document> {
@@ -84,8 +84,8 @@ async fn an_export_of_what_two_processes_did_is_sound_and_names_every_kind_of_ta
     };
     trail(&rig).await.insert_one(before).await.unwrap();
     for n in 0..4 {
-        rig.services.create_organization(&owner(), organization(&format!("a{n}"))).await.unwrap();
-        other.create_organization(&owner(), organization(&format!("b{n}"))).await.unwrap();
+        rig.services.people().create_organization(&owner(), organization(&format!("a{n}"))).await.unwrap();
+        other.people().create_organization(&owner(), organization(&format!("b{n}"))).await.unwrap();
     }
     let desk = Desk::new(&rig);
     let text = desk.export();
@@ -149,13 +149,13 @@ async fn an_export_of_what_two_processes_did_is_sound_and_names_every_kind_of_ta
 #[tokio::test(flavor = "multi_thread")]
 async fn tampering_with_the_database_is_found_there_and_by_checkpoints_kept_elsewhere() {
     let rig = Rig::new().await;
-    rig.services.create_organization(&owner(), organization("one")).await.unwrap();
-    let first = rig.services.checkpoint().await.unwrap().unwrap();
-    assert!(rig.services.checkpoint().await.unwrap().is_none(), "nothing was recorded since");
-    let made = rig.services.create_organization(&owner(), organization("two")).await.unwrap();
-    let last = rig.services.checkpoint().await.unwrap().unwrap();
+    rig.services.people().create_organization(&owner(), organization("one")).await.unwrap();
+    let first = rig.services.evidence().checkpoint().await.unwrap().unwrap();
+    assert!(rig.services.evidence().checkpoint().await.unwrap().is_none(), "nothing was recorded since");
+    let made = rig.services.people().create_organization(&owner(), organization("two")).await.unwrap();
+    let last = rig.services.evidence().checkpoint().await.unwrap().unwrap();
     assert_eq!((first.statement.seq, last.statement.seq, last.statement.prev), (1, 2, first.statement.hash()));
-    assert!(rig.services.verify_audit().await.unwrap().is_sound());
+    assert!(rig.services.evidence().verify_audit().await.unwrap().is_sound());
 
     let desk = Desk::new(&rig);
     let kept = desk.file("kept.log");
@@ -180,7 +180,7 @@ async fn tampering_with_the_database_is_found_there_and_by_checkpoints_kept_else
     assert!(ran.out.contains("checkpoint 2 of the copy"), "{ran:?}");
 
     trail(&rig).await.update_one(doc! { "link.seq": 1 }, doc! { "$set": { "actor": "somebody" } }).await.unwrap();
-    let report = rig.services.verify_audit().await.unwrap();
+    let report = rig.services.evidence().verify_audit().await.unwrap();
     assert!(report.findings.iter().any(|finding| finding.kind == Break::Changed), "{report:?}");
 }
 
@@ -192,7 +192,7 @@ async fn a_caller_that_goes_away_leaves_no_doubt_about_the_chain() {
         let services = if n % 3 == 0 { other.clone() } else { rig.services.clone() };
         #[expect(clippy::disallowed_methods, reason = "it is ended on its way")]
         let task = tokio::spawn(async move {
-            services.create_organization(&owner(), organization(&format!("gone {n}"))).await.map(drop)
+            services.people().create_organization(&owner(), organization(&format!("gone {n}"))).await.map(drop)
         });
         // Somewhere on its way: the database's answers come from outside, so every turn lets it come further.
         for _ in 0..n * 20 {
@@ -200,10 +200,10 @@ async fn a_caller_that_goes_away_leaves_no_doubt_about_the_chain() {
         }
         task.abort();
         drop(task.await);
-        rig.services.create_organization(&owner(), organization(&format!("stays {n}"))).await.unwrap();
+        rig.services.people().create_organization(&owner(), organization(&format!("stays {n}"))).await.unwrap();
     }
-    rig.services.checkpoint().await.unwrap();
-    let report = rig.services.verify_audit().await.unwrap();
+    rig.services.evidence().checkpoint().await.unwrap();
+    let report = rig.services.evidence().verify_audit().await.unwrap();
     assert!(report.is_sound(), "{report:?}");
     let made = trail(&rig).await.count_documents(doc! { "action": "organization.create" }).await.unwrap();
     let there = rig.database.open().await.collection::<Document>("organizations");
@@ -219,13 +219,13 @@ async fn many_at_once_share_one_chain() {
         let services = rig.services.clone();
         tasks.spawn(async move {
             let new = json!({ "name": format!("t{n}"), "role": "auditor" });
-            services.create_token(&owner(), serde_json::from_value(new).unwrap()).await.unwrap();
-            services.create_organization(&owner(), organization(&format!("o{n}"))).await.unwrap();
+            services.identity().create_token(&owner(), serde_json::from_value(new).unwrap()).await.unwrap();
+            services.people().create_organization(&owner(), organization(&format!("o{n}"))).await.unwrap();
         });
     }
     tasks.join_all().await;
-    rig.services.checkpoint().await.unwrap();
-    let report = rig.services.verify_audit().await.unwrap();
+    rig.services.evidence().checkpoint().await.unwrap();
+    let report = rig.services.evidence().verify_audit().await.unwrap();
     assert!(report.is_sound(), "{report:?}");
     assert_eq!(report.chains, 1);
     assert_eq!(report.entries, trail(&rig).await.count_documents(doc! {}).await.unwrap());

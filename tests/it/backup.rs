@@ -15,7 +15,7 @@ use mongodb::bson::{Document, RawDocumentBuf, doc};
 use postern::{
     domain::{audit::Actor, clock::SystemClock, organization::Organization, user::User},
     keys::master::MasterKey,
-    services::{Act, ServiceError, Services, admission::Admission, backup::Backup},
+    services::{Act, ServiceError, Services, access::admission::Admission, cluster::backup::Backup},
     store::{Emitter, Store},
 };
 use serde_json::{Value, json};
@@ -45,19 +45,19 @@ impl Cluster {
         let store = connect(&database).await;
         let emitter = Emitter::start(&store, PATIENCE, &TaskTracker::new(), &CancellationToken::new());
         let key = MasterKey::load(&machine.folder().join("master.key")).unwrap();
-        let services = Services::new(store.clone(), emitter, Arc::new(SystemClock), Some(key));
-        services.ensure_authorities().await.unwrap();
+        let services = Services::builder(store.clone(), emitter, Arc::new(SystemClock)).master_key(Some(key)).build();
+        services.network().ensure_authorities().await.unwrap();
         Self { machine, database, store, services }
     }
 
     async fn organization(&self) -> Organization {
         let new = serde_json::from_value(json!({ "name": "Example" })).unwrap();
-        self.services.create_organization(&act(), new).await.unwrap().value
+        self.services.people().create_organization(&act(), new).await.unwrap().value
     }
 
     async fn user(&self, organization: &Organization, name: &str) -> User {
         let new = json!({ "organization_id": organization.id, "name": name, "groups": ["ops"] });
-        self.services.create_user(&act(), serde_json::from_value(new).unwrap()).await.unwrap().value
+        self.services.people().create_user(&act(), serde_json::from_value(new).unwrap()).await.unwrap().value
     }
 
     fn backup(&self, name: &str) -> PathBuf {
@@ -257,9 +257,9 @@ async fn a_host_that_knew_a_later_policy_reads_all_of_it_anew() {
     let [early, late] = [cluster.user(&organization, "Anna").await, cluster.user(&organization, "Bert").await];
     let file = cluster.backup("early.backup");
     // After the backup: one is gone, one is disabled, one is new.
-    cluster.services.delete_user(&act(), late.id, None).await.unwrap();
+    cluster.services.people().delete_user(&act(), late.id, None).await.unwrap();
     let disabled = serde_json::from_value(json!({ "disabled": true })).unwrap();
-    cluster.services.update_user(&act(), early.id, disabled, None).await.unwrap();
+    cluster.services.people().update_user(&act(), early.id, disabled, None).await.unwrap();
     cluster.user(&organization, "Carl").await;
     let lived_through_it = Admission::new(cluster.services.clone());
     lived_through_it.refresh().await.unwrap();
@@ -390,9 +390,9 @@ async fn nothing_changes_while_the_cluster_is_paused() {
     cluster.machine.must(&["pause"]);
 
     let new = serde_json::from_value(json!({ "name": "Other" })).unwrap();
-    let refused = cluster.services.create_organization(&act(), new).await;
+    let refused = cluster.services.people().create_organization(&act(), new).await;
     assert!(matches!(refused, Err(ServiceError::Paused)), "{refused:?}");
-    let refused = cluster.services.delete_user(&act(), user.id, None).await;
+    let refused = cluster.services.people().delete_user(&act(), user.id, None).await;
     assert!(matches!(refused, Err(ServiceError::Paused)), "{refused:?}");
     let ran = cluster.machine.run(&["token", "create", "--name", "t", "--role", "owner"]);
     assert_eq!(ran.code, Some(4), "{ran:?}");
@@ -402,7 +402,7 @@ async fn nothing_changes_while_the_cluster_is_paused() {
 
     assert!(cluster.machine.must(&["resume"]).contains("can be changed again"));
     assert!(cluster.machine.must(&["resume"]).contains("was not paused"));
-    cluster.services.delete_user(&act(), user.id, None).await.unwrap();
+    cluster.services.people().delete_user(&act(), user.id, None).await.unwrap();
     let trail = ["cluster.pause", "cluster.resume"];
     assert_eq!(count(&cluster.database, "audit", doc! { "action": { "$in": trail.to_vec() } }).await, 2);
 }

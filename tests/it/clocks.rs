@@ -17,7 +17,10 @@ use postern::{
     },
     keys::master::MasterKey,
     runtime::{boot::boot_id, random},
-    services::{Act, AuditFilter, PageRequest, Services, organizations::NewOrganization, sessions::SessionRecord},
+    services::{
+        Act, AuditFilter, PageRequest, Services, access::sessions::SessionRecord,
+        people::organizations::NewOrganization,
+    },
     store::{Emitter, Settings, Store, migrate},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -54,18 +57,18 @@ impl World {
         migrate::apply(&store).await.unwrap();
         let off = |minutes| process(&store, Wrong(SignedDuration::from_mins(minutes)));
         let (right, wrong) = (off(0), [off(10), off(-10)]);
-        right.ensure_authorities().await.unwrap();
+        right.network().ensure_authorities().await.unwrap();
         Self { database, store, right, wrong }
     }
 
     /// What a process records: that a session began so many seconds ago.
     async fn began(&self, services: &Services, session: &Session, seconds: u64) {
         let record = SessionRecord::began(session.clone(), Some(ago(seconds)));
-        services.record_session(&record).await.unwrap();
+        services.access().record_session(&record).await.unwrap();
     }
 
     async fn asked(&self, host: HostId) -> Vec<SessionId> {
-        let asked = self.right.ends_asked_of(host).await.unwrap();
+        let asked = self.right.access().ends_asked_of(host).await.unwrap();
         assert!(asked.iter().all(|(_, reason)| *reason == EndReason::Superseded));
         asked.into_iter().map(|(session, _)| session).collect()
     }
@@ -100,7 +103,7 @@ fn date(at: Timestamp) -> DateTime {
 fn process(store: &Store, machine: impl Clock + 'static) -> Services {
     let emitter = Emitter::start(store, Duration::from_secs(8), &TaskTracker::new(), &CancellationToken::new());
     let clock = Arc::new(ClusterClock::over(Arc::new(machine)));
-    Services::new(store.clone(), emitter, clock, Some(MasterKey::from_bytes(&[7; 32])))
+    Services::builder(store.clone(), emitter, clock).master_key(Some(MasterKey::from_bytes(&[7; 32]))).build()
 }
 
 fn ago(seconds: u64) -> Moment {
@@ -142,7 +145,7 @@ async fn of_many_sessions_of_a_profile_exactly_the_newest_is_not_asked_to_end() 
         let (services, session) = (world.wrong[number % 2].clone(), session.clone());
         let moment = ago(100 - 10 * number as u64);
         let record = SessionRecord::began(session, Some(moment));
-        tasks.spawn(async move { services.record_session(&record).await.unwrap() });
+        tasks.spawn(async move { services.access().record_session(&record).await.unwrap() });
     }
     tasks.join_all().await;
     let newest = sessions.last().unwrap();
@@ -150,15 +153,15 @@ async fn of_many_sessions_of_a_profile_exactly_the_newest_is_not_asked_to_end() 
     let older: HashSet<SessionId> = sessions.iter().map(|session| session.id).filter(|id| *id != newest.id).collect();
     assert_eq!(world.asked(host).await.into_iter().collect::<HashSet<_>>(), older);
     let carried: Vec<(ProfileId, SessionId)> = sessions.iter().map(|session| (profile, session.id)).collect();
-    let superseded: HashSet<SessionId> = world.right.superseded(&carried).await.unwrap().into_iter().collect();
+    let superseded: HashSet<SessionId> = world.right.access().superseded(&carried).await.unwrap().into_iter().collect();
     assert_eq!(superseded, older);
 
     // The record of an end is kept once, whoever repeats it.
     let (at, reason) = (SystemClock.now(), EndReason::Disconnected);
     let ended = SessionRecord::Ended { session: sessions[0].clone(), at, reason, moment: None };
-    world.right.record_session(&ended).await.unwrap();
+    world.right.access().record_session(&ended).await.unwrap();
     world.began(&world.right, &sessions[0], 100).await;
-    world.right.close_other_sessions(host, &[]).await.unwrap();
+    world.right.access().close_other_sessions(host, &[]).await.unwrap();
     assert!(world.asked(host).await.is_empty());
 }
 
@@ -173,10 +176,10 @@ async fn sessions_of_which_none_is_surely_newer_all_go_on() {
     let before = Moment { boot: "another run".to_owned(), ..ago(0) };
     let records = [Some(before), None].into_iter().zip(&sessions[2..]);
     for (moment, session) in records {
-        world.right.record_session(&SessionRecord::began(session.clone(), moment)).await.unwrap();
+        world.right.access().record_session(&SessionRecord::began(session.clone(), moment)).await.unwrap();
     }
     let carried: Vec<(ProfileId, SessionId)> = sessions.iter().map(|session| (profile, session.id)).collect();
-    assert!(world.right.superseded(&carried).await.unwrap().is_empty());
+    assert!(world.right.access().superseded(&carried).await.unwrap().is_empty());
     assert!(world.asked(host).await.is_empty());
 }
 
@@ -223,7 +226,7 @@ async fn hosts_of_the_previous_release_throw_nobody_out() {
         world.began(&world.right, &ours, 30).await;
         world.began_on_previous_release(&theirs).await;
         assert!(world.asked(host).await.is_empty(), "{minutes}");
-        assert!(world.right.superseded(&[(profile, ours.id)]).await.unwrap().is_empty(), "{minutes}");
+        assert!(world.right.access().superseded(&[(profile, ours.id)]).await.unwrap().is_empty(), "{minutes}");
 
         // Theirs is there; ours comes a moment later, or was written down long ago.
         for (age, newest_is_ours) in [(0, true), (300, false)] {
@@ -236,7 +239,7 @@ async fn hosts_of_the_previous_release_throw_nobody_out() {
             if newest_is_ours {
                 assert_eq!(world.newest(profile).await, ours.id);
             } else {
-                assert!(world.right.superseded(&[(profile, ours.id)]).await.unwrap().is_empty());
+                assert!(world.right.access().superseded(&[(profile, ours.id)]).await.unwrap().is_empty());
             }
         }
     }
@@ -277,9 +280,9 @@ async fn what_a_host_with_a_wrong_clock_records_bears_the_databases_time() {
     let world = World::new().await;
     let act = Act::of(Actor::Token { id: new_id(), role: Role::Owner });
     for (number, services) in world.wrong.iter().enumerate() {
-        services.measure_clock().await.unwrap();
+        services.cluster().measure_clock().await.unwrap();
         let name = format!("organization {number}").parse().unwrap();
-        services.create_organization(&act, NewOrganization { name }).await.unwrap();
+        services.people().create_organization(&act, NewOrganization { name }).await.unwrap();
         let problems = services.problems().list();
         let [problem] = problems.as_slice() else { panic!("{problems:?}") };
         assert_eq!(problem.code, ProblemCode::Clock);
@@ -288,13 +291,13 @@ async fn what_a_host_with_a_wrong_clock_records_bears_the_databases_time() {
         assert!(problem.since.duration_since(SystemClock.now()).abs() < SignedDuration::from_mins(1));
     }
     let page = PageRequest::first(100);
-    let trail = world.right.audit_trail(&act, &AuditFilter::default(), &page).await.unwrap();
+    let trail = world.right.evidence().audit_trail(&act, &AuditFilter::default(), &page).await.unwrap();
     assert!(trail.items.len() > 2);
     for entry in trail.items {
         let off = entry.at.duration_since(SystemClock.now()).abs();
         assert!(off < SignedDuration::from_mins(1), "{entry:?}");
     }
-    world.right.measure_clock().await.unwrap();
+    world.right.cluster().measure_clock().await.unwrap();
     assert!(world.right.problems().list().is_empty(), "the clock of this machine is right");
 }
 
@@ -307,12 +310,12 @@ async fn a_trail_is_sound_though_the_clock_was_set_back() {
     let services = process(&world.store, ahead);
     for number in 0..4 {
         if number == 2 {
-            services.measure_clock().await.unwrap();
+            services.cluster().measure_clock().await.unwrap();
         }
         let name = format!("organization {number}").parse().unwrap();
-        services.create_organization(&act, NewOrganization { name }).await.unwrap();
+        services.people().create_organization(&act, NewOrganization { name }).await.unwrap();
     }
-    services.checkpoint().await.unwrap();
-    let Report { findings, entries, .. } = services.verify_audit().await.unwrap();
+    services.evidence().checkpoint().await.unwrap();
+    let Report { findings, entries, .. } = services.evidence().verify_audit().await.unwrap();
     assert!(findings.is_empty() && entries >= 4, "{findings:?}");
 }

@@ -9,7 +9,7 @@ use postern::{
         role::Role,
         text::GroupName,
     },
-    services::sessions::SessionRecord,
+    services::access::sessions::SessionRecord,
     web::{self, Access, RouteInfo},
 };
 use serde_json::json;
@@ -239,7 +239,7 @@ async fn belongings(console: &Console, ana: &mut Visitor) -> BTreeMap<&'static s
         "bytes_received": 0, "bytes_sent": 0, "client_version": null, "client_protocol": null,
     });
     let began = SessionRecord::began(serde_json::from_value(began).unwrap(), None);
-    rig.services.record_session(&began).await.unwrap();
+    rig.services.access().record_session(&began).await.unwrap();
     let logins = rig.dump().await.remove("logins").unwrap();
     let of_ana = |row: &&mongodb::bson::RawDocumentBuf| row.get_str("user_id").ok() == profile["user_id"].as_str();
     let login = logins.iter().find(of_ana).unwrap().get_str("_id").unwrap().to_owned();

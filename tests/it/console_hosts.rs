@@ -11,7 +11,7 @@ use postern::{
         server::{DaemonState, Protocol},
     },
     keys::host::HostKey,
-    services::{AttachmentKey, DaemonStatus, joining::HostDatabase},
+    services::{AttachmentKey, DaemonStatus, hosts::joining::HostDatabase},
 };
 use serde_json::{Value, json};
 
@@ -37,9 +37,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let console = Console::new().await;
         let uri = postern::domain::secret::Secret::new("mongodb://db.internal/?replicaSet=t".to_owned());
-        console.rig.services.set_host_database(HostDatabase { uri, name: "postern".to_owned(), for_hosts: true });
+        let console = Console::for_hosts(HostDatabase { uri, name: "postern".to_owned(), for_hosts: true }).await;
         let body = json!({
             "name": "office", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp",
             "organization_ids": [console.organization],
@@ -59,7 +58,7 @@ impl World {
     async fn says(&self, host: HostId, state: DaemonState) {
         let key = AttachmentKey { server_id: self.server, host_id: host };
         let status = DaemonStatus { key, state, detail: None, request: None };
-        self.console.rig.services.report_daemon(&status).await.unwrap();
+        self.console.rig.services.network().report_daemon(&status).await.unwrap();
     }
 
     /// What `by` sees of the server on `host`: an answer, or this instead of one.
@@ -72,7 +71,7 @@ impl World {
             protocol: Protocol::Udp,
         };
         let look = Look { door, ok: detail.is_none(), detail: detail.map(str::to_owned) };
-        assert!(self.console.rig.services.report_looks(by, &[look], &[host].into()).await.unwrap());
+        assert!(self.console.rig.services.network().report_looks(by, &[look], &[host].into()).await.unwrap());
     }
 
     /// What the API says of a host of the server.
@@ -99,7 +98,7 @@ impl World {
 async fn a_host_is_drained_watched_taken_back_and_removed() {
     let mut world = World::new().await;
     let [leaves, stays] = world.hosts;
-    world.console.rig.services.beat(leaves, 3).await.unwrap();
+    world.console.rig.services.hosts().beat(leaves, 3).await.unwrap();
     let path = format!("/hosts/{leaves}");
     let list = world.owner.get("/hosts");
     shows(&list, 200, &format!("<a href=\"{path}\">"));
@@ -123,7 +122,7 @@ async fn a_host_is_drained_watched_taken_back_and_removed() {
     let order: Timestamp = order.parse().unwrap();
     let progress = DrainProgress { order, taken_up_at: order, remaining: 2, refused: 5, held: false, drained_at: None };
     let services = &world.console.rig.services;
-    assert!(services.report_drain(leaves, &progress).await.unwrap());
+    assert!(services.hosts().report_drain(leaves, &progress).await.unwrap());
     let page = world.owner.get(&path);
     shows(&page, 200, "0 moved, 2 still here, 0 gone and not seen on another host.");
     shows(&page, 200, "Cancel drain</button>");
@@ -198,14 +197,14 @@ async fn a_host_looks_at_the_next_two_that_are_there_and_serve() {
     };
     let doors: Vec<Door> = hosts.iter().map(door).collect();
     let tried = async || -> Vec<HostId> {
-        services.doors_to_try(doors.clone()).await.unwrap().into_iter().map(|door| door.host_id).collect()
+        services.network().doors_to_try(doors.clone()).await.unwrap().into_iter().map(|door| door.host_id).collect()
     };
     assert_eq!(tried().await, [hosts[0], hosts[1]]);
-    services.beat_last(hosts[0]).await.unwrap();
+    services.hosts().beat_last(hosts[0]).await.unwrap();
     world.says(hosts[1], DaemonState::Failed).await;
     world.says(hosts[2], DaemonState::Draining).await;
     assert_eq!(tried().await, [hosts[2], hosts[3]]);
-    assert!(services.doors_to_try(Vec::new()).await.unwrap().is_empty());
+    assert!(services.network().doors_to_try(Vec::new()).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,7 +282,7 @@ async fn a_machine_joins_while_somebody_watches() {
     body = json!({ "token": token, "public_key": key.public().to_string(), "public_addresses": ["203.0.113.9"] });
     let host: HostId = machine.expect(200, "POST", "/join", Some(&body))["host_id"].as_str().unwrap().parse().unwrap();
     shows(&world.owner.get(&path), 200, "It runs server office");
-    world.console.rig.services.beat(host, 0).await.unwrap();
+    world.console.rig.services.hosts().beat(host, 0).await.unwrap();
     world.says(host, DaemonState::Running).await;
     shows(&world.owner.get(&path), 200, "Not looked at yet");
     for other in world.hosts {

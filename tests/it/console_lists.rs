@@ -7,11 +7,11 @@ use mongodb::bson::{Document, doc};
 use postern::{
     domain::{
         audit::Actor,
-        clock::{Clock as _, ManualClock, SystemClock},
+        clock::{Clock, ManualClock, SystemClock},
         role::Role,
         session::EndReason,
     },
-    services::{Act, sessions::SessionRecord},
+    services::{Act, access::sessions::SessionRecord},
 };
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ async fn a_user_that_the_release_before_wrote_takes_its_place_in_the_order() {
     let mut auditor = console.signed_in(Role::Auditor);
     let mut expected = vec!["operator", "admin", "auditor", "helpdesk", "owner", "user"];
     assert_eq!(walked(&mut auditor, "/users?limit=1"), expected, "nobody is lost");
-    assert_eq!(console.rig.services.index_users().await.unwrap(), 1);
+    assert_eq!(console.rig.services.people().index_users().await.unwrap(), 1);
     expected.sort_unstable();
     assert_eq!(walked(&mut auditor, "/users?limit=1"), expected);
 }
@@ -210,7 +210,11 @@ async fn sessions_that_ended_are_shown_and_whoever_looks_is_recorded() {
         let session = rig.store.find_session(session).await.unwrap().unwrap();
         let at = started + SignedDuration::from_secs(number);
         let reason = if number == 2 { EndReason::Superseded } else { EndReason::Disconnected };
-        rig.services.record_session(&SessionRecord::Ended { session, at, reason, moment: None }).await.unwrap();
+        rig.services
+            .access()
+            .record_session(&SessionRecord::Ended { session, at, reason, moment: None })
+            .await
+            .unwrap();
     }
     connected(rig, &console.people["helpdesk"], host).await;
     let read = || -> Vec<Value> { owner.get("/audit?action=session.read")["items"].as_array().unwrap().clone() };
@@ -283,14 +287,14 @@ async fn every_page_says_that_the_cluster_is_paused() {
     let console = Console::timed(shared().database(), clock.clone()).await;
     let mut auditor = console.signed_in(Role::Auditor);
     assert!(!auditor.get("/hosts").body.contains("The cluster is paused"));
-    console.rig.services.pause(&Act::of(Actor::Shell("pause"))).await.unwrap();
+    console.rig.services.cluster().pause(&Act::of(Actor::Shell("pause"))).await.unwrap();
     clock.advance(Duration::from_secs(6));
     for page in ["/", "/users", "/sessions", "/authorities"] {
         let answer = auditor.get(page);
         assert!(answer.body.contains("<strong>The cluster is paused</strong>"), "{page}: {answer:?}");
         assert!(answer.body.contains(", by postern pause. Nothing can be changed"), "{page}: {answer:?}");
     }
-    console.rig.services.resume(&Act::of(Actor::Shell("resume"))).await.unwrap();
+    console.rig.services.cluster().resume(&Act::of(Actor::Shell("resume"))).await.unwrap();
     clock.advance(Duration::from_secs(6));
     assert!(!auditor.get("/hosts").body.contains("The cluster is paused"));
 }

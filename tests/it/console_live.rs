@@ -11,13 +11,12 @@ use postern::{
     domain::{clock::SystemClock, role::Role},
     services::Services,
     store::{Bus, BusSettings},
-    web,
 };
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api_rig::Well,
+    api_rig::listening,
     console_rig::{Console, Visitor, sites},
     store::connect,
 };
@@ -69,9 +68,8 @@ async fn a_change_on_one_host_is_heard_on_another_until_the_login_ends() {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let _ended = stop.clone().drop_guard();
     let bus = Bus::start(&store, &BusSettings::default(), &tasks, &stop);
-    let services = Services::new(store, bus.emitter(), Arc::new(SystemClock), None);
-    services.set_bus(bus);
-    let elsewhere = web::start(sites(), services, Arc::new(Well), &tasks, stop).await.unwrap();
+    let services = Services::builder(store, bus.emitter(), Arc::new(SystemClock)).bus(bus).build();
+    let elsewhere = listening(sites(), &services, &tasks, &stop).await;
 
     let admin = console.signed_in(Role::Admin);
     let mut stream = Stream::open(&admin, elsewhere.admin.unwrap());

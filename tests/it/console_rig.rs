@@ -9,6 +9,7 @@ use postern::{
         role::Role,
     },
     runtime::random,
+    services::hosts::database_users::HostDatabase,
     web,
 };
 use serde_json::{Value, json};
@@ -134,7 +135,15 @@ impl Console {
 
     /// One whose services take the time from `clock`.
     pub(crate) async fn timed(database: TestDatabase, clock: Arc<dyn Clock>) -> Self {
-        let rig = Rig::timed(database, sites(), clock).await;
+        Self::with(Rig::timed(database, sites(), clock).await).await
+    }
+
+    /// One whose hosts come to the database in this way.
+    pub(crate) async fn for_hosts(hosts: HostDatabase) -> Self {
+        Self::with(Rig::for_hosts(shared().database(), sites(), hosts).await).await
+    }
+
+    async fn with(rig: Rig) -> Self {
         let issuer = Issuer::start().await;
         let owner = rig.owner();
         let made = owner.post("/organizations", &json!({ "name": "Acme" }));

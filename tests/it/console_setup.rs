@@ -143,7 +143,7 @@ async fn each_step_of_the_set_up_is_judged_by_what_is_there() {
     shows(&owner.get("/setup"), 200, "Attached, not running yet");
     let key = AttachmentKey { server_id: servers["items"][0]["id"].as_str().unwrap().parse().unwrap(), host_id: host };
     let running = DaemonStatus { key, state: DaemonState::Running, detail: None, request: None };
-    console.rig.services.report_daemon(&running).await.unwrap();
+    console.rig.services.network().report_daemon(&running).await.unwrap();
     assert!(!owner.get("/setup").body.contains("not running yet"));
 
     let link = step(&mut owner, "profile", &[("name", "Ana Ng"), ("device", "Laptop")]);
@@ -167,7 +167,7 @@ async fn the_overview_names_the_ill_and_what_ends_and_offers_what_the_role_may()
     let mut owner = console.signed_in(Role::Owner);
     shows(&owner.get("/"), 200, "All are well");
     shows(&owner.get("/"), 200, "The API token test");
-    console.rig.services.beat_last(host).await.unwrap();
+    console.rig.services.hosts().beat_last(host).await.unwrap();
     shows(&owner.get("/"), 200, "was stopped");
     let mut auditor = console.signed_in(Role::Auditor);
     shows(&auditor.get("/"), 200, "An owner or admin has to go on with it.");

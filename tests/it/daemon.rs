@@ -23,7 +23,10 @@ use postern::{
     jobs,
     keys::{host::HostKey, master::MasterKey},
     metrics::Metrics,
-    services::{Act, DaemonStatus, PageRequest, Services, SessionFilter, admission::Admission, hosts::HostFacts},
+    services::{
+        Act, DaemonStatus, PageRequest, Services, SessionFilter, access::admission::Admission,
+        hosts::registry::HostFacts,
+    },
     store::{Bus, BusSettings, Settings as StoreSettings, Store, migrate},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -116,8 +119,8 @@ impl World {
         migrate::apply(&store).await.unwrap();
         let bus = Bus::start(&store, &BusSettings::default(), &tracker, &never);
         let master = Some(MasterKey::from_bytes(&[7; 32]));
-        let services = Services::new(store, bus.emitter(), Arc::new(SystemClock), master);
-        services.ensure_authorities().await.unwrap();
+        let services = Services::builder(store, bus.emitter(), Arc::new(SystemClock)).master_key(master).build();
+        services.network().ensure_authorities().await.unwrap();
         let key = Arc::new(HostKey::from_bytes(&[3; 32]));
         let facts = HostFacts {
             name: "vpn-1".parse().unwrap(),
@@ -125,19 +128,19 @@ impl World {
             roles: [ProcessRole::Vpn].into(),
             public_key: *key.public().as_bytes(),
         };
-        let host = services.register_host(&facts).await.unwrap();
-        services.beat(host, 0).await.unwrap();
+        let host = services.hosts().register_host(&facts).await.unwrap();
+        services.hosts().beat(host, 0).await.unwrap();
         let act = &owner();
         let organization = from_json(json!({ "name": "one" }));
-        let organization = services.create_organization(act, organization).await.unwrap().value.id;
+        let organization = services.people().create_organization(act, organization).await.unwrap().value.id;
         let user = from_json(json!({ "organization_id": organization, "name": "Ana" }));
-        let user = services.create_user(act, user).await.unwrap().value.id;
+        let user = services.people().create_user(act, user).await.unwrap().value.id;
         let server = from_json(json!({
             "name": "main", "network": "10.200.0.0/16", "port": 1194, "protocol": "udp",
             "organization_ids": [organization], "routes": [{ "network": "10.77.0.0/16" }],
         }));
-        let server = services.create_server(act, server).await.unwrap().value.id;
-        services.attach(act, server, host).await.unwrap();
+        let server = services.network().create_server(act, server).await.unwrap().value.id;
+        services.network().attach(act, server, host).await.unwrap();
 
         let admission = Admission::new(services.clone());
         tracker.spawn(admission.clone().follow(bus.subscribe(), never.clone()));
@@ -173,17 +176,17 @@ impl World {
 
     pub(crate) async fn profile(&self) -> (ProfileId, String) {
         let new = from_json(json!({ "server_id": self.server, "name": "laptop" }));
-        let issued = self.services.issue_profile(&owner(), self.user, new).await.unwrap();
+        let issued = self.services.access().issue_profile(&owner(), self.user, new).await.unwrap();
         (issued.profile.value.id, issued.config.expose().clone())
     }
 
     async fn update_server(&self, patch: serde_json::Value) {
-        self.services.update_server(&owner(), self.server, from_json(patch), None).await.unwrap();
+        self.services.network().update_server(&owner(), self.server, from_json(patch), None).await.unwrap();
     }
 
     pub(crate) async fn sessions(&self) -> Vec<Session> {
         let page = PageRequest::first(100);
-        self.services.sessions(&owner(), &SessionFilter::default(), &page).await.unwrap().items
+        self.services.access().sessions(&owner(), &SessionFilter::default(), &page).await.unwrap().items
     }
 
     /// The folder of the server's daemon.
@@ -284,7 +287,7 @@ fn a_revoked_client_reads_why_and_loses_its_session() {
         assert_eq!(session.client_version.as_deref(), Some("2.6.14"));
         assert_eq!(postern.handle.session_count(), 1);
 
-        world.services.revoke_profile(&owner(), profile, None).await.unwrap();
+        world.services.access().revoke_profile(&owner(), profile, None).await.unwrap();
         client.ends().await;
         assert!(client.log().contains("this profile was revoked"), "{}", client.log());
         world.no_session().await;
@@ -324,7 +327,7 @@ fn daemons_and_sessions_outlive_a_restart_of_postern() {
         let postern = world.start(true);
         let adopted = world.session(Some(&session)).await;
         assert_eq!((adopted.profile_id, adopted.user_id), (profile, world.user));
-        world.services.end_session(&owner(), adopted.id).await.unwrap();
+        world.services.access().end_session(&owner(), adopted.id).await.unwrap();
         client.ends().await;
         assert!(client.log().contains("an administrator ended this session"), "{}", client.log());
         world.no_session().await;
@@ -374,7 +377,7 @@ fn new_routes_move_clients_and_a_new_port_restarts_the_daemon() {
         let (_, file) = world.profile().await;
         world.client(&file, "two").is_connected().await;
 
-        world.services.detach(&owner(), world.server, world.host).await.unwrap();
+        world.services.network().detach(&owner(), world.server, world.host).await.unwrap();
         until("nothing to be left", async || postern.handle.statuses().is_empty().then_some(())).await;
         let directory = world.data_dir.join("daemons").join(world.server.to_string());
         until("no files and no rules", async || (!directory.exists() && !nft().contains("postern")).then_some(()))

@@ -13,7 +13,7 @@ use std::{
 
 use postern::{
     domain::{host::ProcessRole, ids::ProfileId, server::DaemonState},
-    services::{AttachmentKey, DaemonStatus, hosts::HostFacts},
+    services::{AttachmentKey, DaemonStatus, hosts::registry::HostFacts},
 };
 use serde_json::json;
 use tokio::{net::UnixListener, sync::mpsc};
@@ -152,12 +152,12 @@ async fn another_host(world: &World) {
         roles: [ProcessRole::Vpn].into(),
         public_key: [9; 32],
     };
-    let host = world.services.register_host(&facts).await.unwrap();
-    world.services.beat(host, 0).await.unwrap();
-    world.services.attach(&owner(), world.server, host).await.unwrap();
+    let host = world.services.hosts().register_host(&facts).await.unwrap();
+    world.services.hosts().beat(host, 0).await.unwrap();
+    world.services.network().attach(&owner(), world.server, host).await.unwrap();
     let key = AttachmentKey { server_id: world.server, host_id: host };
     let running = DaemonStatus { key, state: DaemonState::Running, detail: None, request: None };
-    world.services.report_daemon(&running).await.unwrap();
+    world.services.network().report_daemon(&running).await.unwrap();
 }
 
 #[test]
@@ -181,7 +181,12 @@ fn a_drain_says_to_each_engine_what_brings_it_to_another_host_soonest() {
             assert!(numbers(&postern.handle).contains(&told), "{told}: {}", numbers(&postern.handle));
         }
 
-        world.services.drain_host(&owner(), world.host, from_json(json!({ "budget_seconds": 0 }))).await.unwrap();
+        world
+            .services
+            .hosts()
+            .drain_host(&owner(), world.host, from_json(json!({ "budget_seconds": 0 })))
+            .await
+            .unwrap();
         let mut said = Vec::new();
         for _ in clients {
             said.push(daemon.hears("client-kill ").await);

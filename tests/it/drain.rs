@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use postern::{
     domain::{
-        clock::{Clock as _, SystemClock},
+        clock::{Clock, SystemClock},
         drain::DrainProgress,
-        ids::{HostId, Id as _, ServerId, SessionId},
+        ids::{HostId, Id, ServerId, SessionId},
         server::DaemonState,
         session::{EndReason, Session},
     },
     runtime::random,
-    services::{AttachmentKey, DaemonStatus, sessions::SessionRecord},
+    services::{AttachmentKey, DaemonStatus, access::sessions::SessionRecord},
 };
 use serde_json::{Value, json};
 
@@ -80,19 +80,19 @@ impl World {
             client_version: None,
             client_protocol: None,
         };
-        self.rig.services.record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
+        self.rig.services.access().record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
         session
     }
 
     async fn ends(&self, session: &Session, reason: EndReason) {
         let ended = SessionRecord::Ended { session: session.clone(), at: SystemClock.now(), reason, moment: None };
-        self.rig.services.record_session(&ended).await.unwrap();
+        self.rig.services.access().record_session(&ended).await.unwrap();
     }
 
     async fn says(&self, host: HostId, state: DaemonState) {
         let key = AttachmentKey { server_id: self.server, host_id: host };
         let status = DaemonStatus { key, state, detail: None, request: None };
-        self.rig.services.report_daemon(&status).await.unwrap();
+        self.rig.services.network().report_daemon(&status).await.unwrap();
     }
 
     #[track_caller]
@@ -114,7 +114,7 @@ impl World {
     }
 
     async fn tells(&self, progress: &DrainProgress) {
-        assert!(self.rig.services.report_drain(self.leaves, progress).await.unwrap());
+        assert!(self.rig.services.hosts().report_drain(self.leaves, progress).await.unwrap());
     }
 }
 
@@ -174,10 +174,10 @@ async fn the_last_host_of_a_server_is_drained_by_force_only() {
     world.drain(409, world.stays, &body);
     world.drain(202, world.stays, &json!({ "budget_seconds": 60, "force": true }));
     world.resume(world.leaves);
-    assert_eq!(world.rig.services.takers(world.stays).await.unwrap()[&world.server], [world.leaves].into());
+    assert_eq!(world.rig.services.hosts().takers(world.stays).await.unwrap()[&world.server], [world.leaves].into());
     // A host that is silent takes nobody over, whatever it said last.
-    world.rig.services.beat_last(world.leaves).await.unwrap();
-    assert_eq!(world.rig.services.takers(world.stays).await.unwrap()[&world.server], [].into());
+    world.rig.services.hosts().beat_last(world.leaves).await.unwrap();
+    assert_eq!(world.rig.services.hosts().takers(world.stays).await.unwrap()[&world.server], [].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

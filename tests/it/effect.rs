@@ -2,14 +2,14 @@
 
 use postern::{
     domain::{
-        clock::{Clock as _, SystemClock},
+        clock::{Clock, SystemClock},
         host_network::{HostNetwork, HostNetworkKind},
-        ids::{HostId, Id as _, ServerId, SessionId},
+        ids::{HostId, Id, ServerId, SessionId},
         role::Role,
         session::Session,
     },
     runtime::random,
-    services::sessions::SessionRecord,
+    services::access::sessions::SessionRecord,
     web,
 };
 use serde_json::{Value, json};
@@ -48,6 +48,7 @@ impl World {
             let path = format!("/users/{}/profiles", user["id"].as_str().unwrap());
             let issued = owner.post(&path, &json!({ "server_id": server, "name": "laptop" }));
             rig.services
+                .access()
                 .record_session(&SessionRecord::began(session(&issued["profile"], hosts[0]), None))
                 .await
                 .unwrap();
@@ -201,8 +202,8 @@ async fn a_network_that_a_host_needs_is_warned_of_and_not_refused() {
     let needed =
         |kind, network: &str| HostNetwork { kind, network: network.parse().unwrap(), device: Some("lan".to_owned()) };
     let networks = [needed(HostNetworkKind::Link, "10.92.0.0/24"), needed(HostNetworkKind::Route, "10.0.0.0/8")];
-    assert!(world.rig.services.report_networks(first, &networks).await.unwrap());
-    assert!(!world.rig.services.report_networks(crate::api_rig::nobody(), &networks).await.unwrap());
+    assert!(world.rig.services.hosts().report_networks(first, &networks).await.unwrap());
+    assert!(!world.rig.services.hosts().report_networks(crate::api_rig::nobody(), &networks).await.unwrap());
     let server = |network: &str| json!({ "name": network.replace('/', "-"), "network": network, "port": 1200, "protocol": "udp" });
     let sentence = "the server's network 10.92.0.0/16 holds the machine's own network 10.92.0.0/24 (lan)";
     let warned = |effect: &Value| effect["warnings"].as_array().cloned().unwrap_or_default();

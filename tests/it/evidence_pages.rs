@@ -43,8 +43,8 @@ async fn a_job_is_asked_for_and_shows_what_came_of_it() {
     let asked = owner.post("/jobs", "/jobs/audit-checkpoint/run", &[]);
     assert_eq!((asked.status, asked.header("location")), (303, "/jobs"), "{asked:?}");
     assert!(owner.get("/jobs").body.contains("Asked for"));
-    console.rig.services.run_due_job(Job::AuditCheckpoint).await.unwrap().unwrap();
-    console.rig.services.run_due_job(Job::AuditVerify).await.unwrap().unwrap();
+    console.rig.services.cluster().run_due_job(Job::AuditCheckpoint).await.unwrap().unwrap();
+    console.rig.services.cluster().run_due_job(Job::AuditVerify).await.unwrap().unwrap();
     let page = owner.get("/jobs");
     assert!(page.body.contains("Checkpoint 1 was signed.") && !page.body.contains("Asked for"), "{page:?}");
     assert!(owner.get("/audit").body.contains("The chain is sound"));

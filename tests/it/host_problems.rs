@@ -7,16 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use postern::{
     domain::{
-        clock::{Clock as _, ManualClock, SystemClock},
+        clock::{Clock, ManualClock, SystemClock},
         host::ProcessRole,
-        ids::{HostId, Id as _, ServerId},
+        ids::{HostId, Id, ServerId},
         look::{Door, Look},
         problem::{LONGEST_DETAIL, MOST_PROBLEMS, ProblemCode},
         role::Role,
         server::{DaemonState, Protocol},
     },
     keys::master::MasterKey,
-    services::{AttachmentKey, DaemonStatus, ServiceError, Services, hosts::HostFacts},
+    services::{AttachmentKey, DaemonStatus, ServiceError, Services, hosts::registry::HostFacts},
     store::Emitter,
 };
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ impl World {
     async fn says(&self, host: HostId, state: DaemonState, detail: Option<&str>) {
         let key = AttachmentKey { server_id: self.server, host_id: host };
         let status = DaemonStatus { key, state, detail: detail.map(str::to_owned), request: None };
-        self.console.rig.services.report_daemon(&status).await.unwrap();
+        self.console.rig.services.network().report_daemon(&status).await.unwrap();
     }
 
     fn public_status(&self) -> Answer {
@@ -103,7 +103,7 @@ async fn api_console_and_status_page_agree_about_a_host() {
     // What a part of the host finds, the next heartbeat carries.
     let why = "table inet postern is missing: look for what flushes the firewall";
     services.problems().set(ProblemCode::Firewall, None, Some(why.to_owned()), services.now());
-    services.beat(host, 0).await.unwrap();
+    services.hosts().beat(host, 0).await.unwrap();
     services.problems().set(ProblemCode::Firewall, None, None, services.now());
     assert_eq!(codes(&world.console.rig, host), ["firewall"]);
     let overview = world.owner.get("/");
@@ -122,7 +122,7 @@ async fn api_console_and_status_page_agree_about_a_host() {
     assert!(codes(&world.console.rig, other).is_empty());
 
     // A daemon that failed is told once, in the words of its host; of one that names no problems too.
-    services.beat(host, 0).await.unwrap();
+    services.hosts().beat(host, 0).await.unwrap();
     world.says(host, DaemonState::Failed, Some("port 1194/udp is taken")).await;
     assert_eq!(codes(&world.console.rig, host), ["daemon_failed"]);
     let problem = world.console.rig.owner().get(&path)["problems"][0].clone();
@@ -147,10 +147,10 @@ async fn api_console_and_status_page_agree_about_a_host() {
 
     // Of one that is silent, nothing else is known.
     services.problems().set(ProblemCode::Clock, None, Some("8 s ahead".to_owned()), services.now());
-    services.beat(host, 0).await.unwrap();
+    services.hosts().beat(host, 0).await.unwrap();
     services.problems().set(ProblemCode::Clock, None, None, services.now());
     assert_eq!(codes(&world.console.rig, host), ["clock"]);
-    services.beat_last(host).await.unwrap();
+    services.hosts().beat_last(host).await.unwrap();
     assert_eq!(codes(&world.console.rig, host), ["offline"]);
     shows(&world.owner.get("/"), "was stopped");
     hides(&world.owner.get(&path), "8 s ahead");
@@ -170,18 +170,18 @@ async fn a_host_comes_to_know_that_nobody_reaches_it() {
         protocol: Protocol::Udp,
     };
     let look = |ok: bool| Look { door: door.clone(), ok, detail: (!ok).then(|| "no answer within 3 s".to_owned()) };
-    assert!(services.report_looks(other, &[look(false)], &[host].into()).await.unwrap());
-    services.notice_unreached(host).await.unwrap();
+    assert!(services.network().report_looks(other, &[look(false)], &[host].into()).await.unwrap());
+    services.hosts().notice_unreached(host).await.unwrap();
     let known = services.problems().list();
     let named: Vec<_> = known.iter().map(|problem| (problem.code, problem.server_id)).collect();
     assert_eq!(named, [(ProblemCode::DaemonUnreached, Some(world.server))]);
     assert!(known[0].detail.contains("no answer within 3 s at 203.0.113.10, udp port 1194"), "{known:?}");
     // It does not report it: whoever reads finds it, and would find it twice.
-    services.beat(host, 0).await.unwrap();
+    services.hosts().beat(host, 0).await.unwrap();
     assert_eq!(codes(&world.console.rig, host), ["daemon_unreached"]);
 
-    assert!(services.report_looks(other, &[look(true)], &[host].into()).await.unwrap());
-    services.notice_unreached(host).await.unwrap();
+    assert!(services.network().report_looks(other, &[look(true)], &[host].into()).await.unwrap());
+    services.hosts().notice_unreached(host).await.unwrap();
     assert!(services.problems().list().is_empty());
     assert!(codes(&world.console.rig, host).is_empty());
 }
@@ -200,7 +200,7 @@ async fn a_report_is_bounded_keeps_its_times_and_is_dated_by_the_database() {
         problems.set(ProblemCode::DaemonFailed, Some(server), Some("taken".to_owned()), rig.services.now());
     }
     let told = async || {
-        rig.services.beat(host, 0).await.unwrap();
+        rig.services.hosts().beat(host, 0).await.unwrap();
         rig.owner().get(&format!("/hosts/{host}"))["problems"].as_array().unwrap().clone()
     };
     let first = told().await;
@@ -243,7 +243,7 @@ async fn what_cannot_be_read_of_one_host_hides_no_other() {
         assert_eq!(world.owner.get("/").status, 200);
         assert_eq!(world.owner.get("/servers").status, 200);
         // Its next heartbeat mends what it writes.
-        world.console.rig.services.beat(host, 0).await.unwrap();
+        world.console.rig.services.hosts().beat(host, 0).await.unwrap();
         let unset = doc! { "$unset": { "drain": "", "looks": "", "stopped_at": "" } };
         status.update_one(doc! { "_id": host.to_string() }, unset).await.unwrap();
         assert!(codes(&world.console.rig, host).is_empty(), "{junk}");
@@ -272,20 +272,20 @@ async fn a_host_of_the_previous_release_says_nothing_of_problems_and_names_no_ma
 
     // Its last heartbeat holds nobody up who comes with an instance: that is what an upgrade looks like.
     let upgraded = machine(&rig, "upgraded");
-    upgraded.beat(host, 0).await.unwrap();
+    upgraded.hosts().beat(host, 0).await.unwrap();
     // It is downgraded, and upgraded on a machine that was started anew meanwhile.
     let beat = vec![doc! { "$set": { "last_seen_at": { "$add": ["$$NOW", 1] } } }];
     status.update_one(mine, beat).await.unwrap();
-    machine(&rig, "upgraded again").beat(host, 0).await.unwrap();
+    machine(&rig, "upgraded again").hosts().beat(host, 0).await.unwrap();
 }
 
 /// A process of the rig's cluster on a machine of its own.
 fn machine(rig: &Rig, instance: &str) -> Services {
     let emitter = Emitter::start(&rig.store, Duration::from_secs(8), &rig.tasks, &rig.stop);
-    let services =
-        Services::new(rig.store.clone(), emitter, Arc::new(SystemClock), Some(MasterKey::from_bytes(&[7; 32])));
-    services.set_instance(instance);
-    services
+    Services::builder(rig.store.clone(), emitter, Arc::new(SystemClock))
+        .master_key(Some(MasterKey::from_bytes(&[7; 32])))
+        .instance(instance.to_owned())
+        .build()
 }
 
 fn facts(name: &str, address: &str) -> HostFacts {
@@ -306,14 +306,14 @@ async fn of_two_machines_with_one_key_the_later_one_waits_and_changes_nothing() 
     let rig = Rig::new().await;
     let (original, copy) = (machine(&rig, "original"), machine(&rig, "copy"));
     let here = facts("vpn-1", "203.0.113.10");
-    let host = original.register_host(&here).await.unwrap();
-    original.beat(host, 5).await.unwrap();
+    let host = original.hosts().register_host(&here).await.unwrap();
+    original.hosts().beat(host, 5).await.unwrap();
 
     let elsewhere = facts("vpn-1", "198.51.100.99");
     let before = rig.dump().await;
-    let Err(ServiceError::Cloned(why)) = copy.register_host(&elsewhere).await else { panic!("it is a copy") };
+    let Err(ServiceError::Cloned(why)) = copy.hosts().register_host(&elsewhere).await else { panic!("it is a copy") };
     assert!(why.contains("another machine with this host's key") && why.contains("join with a new token"), "{why}");
-    assert!(cloned(&copy) && copy.is_displaced());
+    assert!(cloned(&copy) && copy.hosts().is_displaced());
     let after = rig.dump().await;
     let changed: Vec<_> = before.keys().filter(|name| before[*name] != after[*name]).collect();
     assert_eq!(changed, ["host_status"], "nothing but that it was tried");
@@ -322,50 +322,50 @@ async fn of_two_machines_with_one_key_the_later_one_waits_and_changes_nothing() 
 
     // The original hears of it, and goes on.
     assert!(!cloned(&original));
-    original.beat(host, 5).await.unwrap();
-    assert!(cloned(&original) && !original.is_displaced());
-    original.beat(host, 5).await.unwrap();
+    original.hosts().beat(host, 5).await.unwrap();
+    assert!(cloned(&original) && !original.hosts().is_displaced());
+    original.hosts().beat(host, 5).await.unwrap();
     assert_eq!(codes(&rig, host), ["cloned_host"]);
 
     // A restart on the same machine, however it ended, waits for nothing.
-    machine(&rig, "original").register_host(&here).await.unwrap();
-    assert!(matches!(copy.beat(host, 0).await, Err(ServiceError::Cloned(_))));
+    machine(&rig, "original").hosts().register_host(&here).await.unwrap();
+    assert!(matches!(copy.hosts().beat(host, 0).await, Err(ServiceError::Cloned(_))));
     // Nor does what a copy says when it ends concern the host.
-    copy.beat_last(host).await.unwrap();
-    copy.release_host(host).await.unwrap();
+    copy.hosts().beat_last(host).await.unwrap();
+    copy.hosts().release_host(host).await.unwrap();
     assert_eq!(rig.owner().get(&format!("/hosts/{host}"))["state"], "online");
 
     // A process that ends and leaves its daemons running lets the next start in, on whatever machine: one that was
     // started anew is another.
-    original.release_host(host).await.unwrap();
-    copy.register_host(&elsewhere).await.unwrap();
-    assert!(!cloned(&copy) && !copy.is_displaced());
+    original.hosts().release_host(host).await.unwrap();
+    copy.hosts().register_host(&elsewhere).await.unwrap();
+    assert!(!cloned(&copy) && !copy.hosts().is_displaced());
     assert_eq!(rig.owner().get(&format!("/hosts/{host}"))["public_address"], "198.51.100.99");
     // Now the original is the later one.
-    assert!(matches!(original.register_host(&here).await, Err(ServiceError::Cloned(_))));
+    assert!(matches!(original.hosts().register_host(&here).await, Err(ServiceError::Cloned(_))));
     assert_eq!(rig.owner().get(&format!("/hosts/{host}"))["public_address"], "198.51.100.99");
     // Once the other is silent, its place is free, whether it said farewell or not.
     let (status, mine) = status_of(&rig, host).await;
     let silent = DateTime::from_millis((SystemClock.now() - SignedDuration::from_secs(31)).as_millisecond());
     status.update_one(mine, doc! { "$set": { "last_seen_at": silent, "instance.at": silent } }).await.unwrap();
-    original.register_host(&here).await.unwrap();
+    original.hosts().register_host(&here).await.unwrap();
     assert_eq!(rig.owner().get(&format!("/hosts/{host}"))["public_address"], "203.0.113.10");
-    assert!(matches!(copy.beat(host, 0).await, Err(ServiceError::Cloned(_))));
-    assert!(copy.is_displaced());
+    assert!(matches!(copy.hosts().beat(host, 0).await, Err(ServiceError::Cloned(_))));
+    assert!(copy.hosts().is_displaced());
     // What still runs on the machine that lost its place closes nobody's records.
-    assert!(matches!(copy.close_other_sessions(host, &[]).await, Err(ServiceError::Cloned(_))));
-    original.close_other_sessions(host, &[]).await.unwrap();
+    assert!(matches!(copy.access().close_other_sessions(host, &[]).await, Err(ServiceError::Cloned(_))));
+    original.access().close_other_sessions(host, &[]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_machines_that_come_at_once_one_is_the_host() {
     let rig = Rig::new().await;
-    let host = machine(&rig, "first").register_host(&facts("vpn-1", "203.0.113.10")).await.unwrap();
+    let host = machine(&rig, "first").hosts().register_host(&facts("vpn-1", "203.0.113.10")).await.unwrap();
     for round in 0..20 {
         let (status, mine) = status_of(&rig, host).await;
         status.update_one(mine, doc! { "$set": { "last_seen_at": DateTime::from_millis(0) } }).await.unwrap();
         let machines = [format!("a{round}"), format!("b{round}")].map(|name| machine(&rig, &name));
-        let (a, b) = tokio::join!(machines[0].beat(host, 0), machines[1].beat(host, 0));
+        let (a, b) = tokio::join!(machines[0].hosts().beat(host, 0), machines[1].hosts().beat(host, 0));
         assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
     }
 }
@@ -374,14 +374,14 @@ async fn of_two_machines_that_come_at_once_one_is_the_host() {
 async fn a_copy_under_another_name_is_no_second_host_with_the_same_key() {
     let rig = Rig::new().await;
     let (original, copy) = (machine(&rig, "original"), machine(&rig, "copy"));
-    let host = original.register_host(&facts("vpn-1", "203.0.113.10")).await.unwrap();
-    original.beat(host, 0).await.unwrap();
-    let Err(ServiceError::Conflict(why)) = copy.register_host(&facts("vpn-2", "198.51.100.99")).await else {
+    let host = original.hosts().register_host(&facts("vpn-1", "203.0.113.10")).await.unwrap();
+    original.hosts().beat(host, 0).await.unwrap();
+    let Err(ServiceError::Conflict(why)) = copy.hosts().register_host(&facts("vpn-2", "198.51.100.99")).await else {
         panic!("one key, one host")
     };
     assert!(why.contains("is that of host vpn-1") && why.contains("delete host.key"), "{why}");
     assert_eq!(rig.owner().get("/hosts")["items"].as_array().unwrap().len(), 1);
-    original.beat(host, 0).await.unwrap();
+    original.hosts().beat(host, 0).await.unwrap();
     assert!(cloned(&original));
     let (status, mine) = status_of(&rig, host).await;
     let stored = status.find_one(mine).await.unwrap().unwrap();

@@ -12,7 +12,7 @@ use postern::{
     keys::host::HostKey,
     services::{
         Act, ServiceError,
-        joining::{HostDatabase, IssuedJoinToken, JoinRequest, Joined, Shown, Stranger, database_place},
+        hosts::joining::{HostDatabase, IssuedJoinToken, JoinRequest, Joined, Shown, Stranger, database_place},
     },
     store::host_user::HostRole,
 };
@@ -62,25 +62,23 @@ type Attempt = Result<(Joined, String), ServiceError>;
 
 impl Cluster {
     async fn new() -> Self {
-        let cluster = Self::with(|administrator, name| uri_of(administrator, "web", WEB_PASSWORD, name)).await;
-        cluster.give_hosts(&cluster.rig.database.uri, false);
-        cluster
+        Self::with(|administrator, name| uri_of(administrator, "web", WEB_PASSWORD, name), None).await
     }
 
-    /// One whose process connects as `uri` says, and that has not been told how hosts do.
-    async fn with(uri: impl FnOnce(&str, &str) -> String) -> Self {
+    /// One whose process connects as `uri` says, and its hosts as `for_hosts` says or else likewise.
+    async fn with(uri: impl FnOnce(&str, &str) -> String, for_hosts: Option<fn(&str, &str) -> String>) -> Self {
         let set = Mongod::start(Options { auth: true, ..Options::default() });
         let mut database = set.database();
         let administrator = std::mem::take(&mut database.uri);
         apply(Command::new(program()), &administrator, &database.name);
         make_lesser_users(&open(&administrator, &database.name).await).await;
         database.uri = uri(&administrator, &database.name);
-        Self { rig: Rig::over(database, settings()).await, _set: set, administrator }
-    }
-
-    fn give_hosts(&self, uri: &str, for_hosts: bool) {
-        let (uri, name) = (Secret::new(uri.to_owned()), self.rig.database.name.clone());
-        self.rig.services.set_host_database(HostDatabase { uri, name, for_hosts });
+        let hosts = HostDatabase {
+            uri: Secret::new(for_hosts.map_or_else(|| database.uri.clone(), |uri| uri(&administrator, &database.name))),
+            name: database.name.clone(),
+            for_hosts: for_hosts.is_some(),
+        };
+        Self { rig: Rig::for_hosts(database, settings(), hosts).await, _set: set, administrator }
     }
 
     /// The database, as its administrator.
@@ -95,7 +93,7 @@ impl Cluster {
     /// A token, made as the API makes it.
     async fn token(&self, body: Value) -> Result<IssuedJoinToken, ServiceError> {
         let act = Act::of(Actor::Shell("test"));
-        self.rig.services.create_join_token(&act, serde_json::from_value(body).unwrap()).await
+        self.rig.services.hosts().create_join_token(&act, serde_json::from_value(body).unwrap()).await
     }
 
     /// What a machine with this key gets for a token: who it is, and its way to the database.
@@ -103,7 +101,7 @@ impl Cluster {
         let shown = Shown { token: Secret::new(token.token.expose().clone()), public_key: key.public() };
         let request = JoinRequest { shown, public_addresses: vec!["203.0.113.7".parse().unwrap()] };
         let stranger = Stranger { address: "127.0.0.1".parse().unwrap(), request_id: None };
-        let joined = self.rig.services.redeem_join_token(&request, &stranger).await?;
+        let joined = self.rig.services.hosts().redeem_join_token(&request, &stranger).await?;
         let sealed = data_encoding::BASE64.decode(joined.sealed_database_uri.as_bytes()).unwrap();
         let uri = key.open(&database_place(&joined.host_id.to_string()), &sealed).unwrap();
         Ok((joined, String::from_utf8(uri.to_vec()).unwrap()))
@@ -336,8 +334,7 @@ async fn what_the_role_of_an_earlier_release_lacks_is_granted_and_more_is_left_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_fails_for_want_of_the_role_says_what_to_run_and_spends_nothing() {
     // Its user may make users, and no roles.
-    let cluster = Cluster::with(|administrator, name| uri_of(administrator, "thin", "thin", name)).await;
-    cluster.give_hosts(&cluster.rig.database.uri, false);
+    let cluster = Cluster::with(|administrator, name| uri_of(administrator, "thin", "thin", name), None).await;
     cluster.as_administrator().await.run_command(doc! { "dropRole": "posternHost" }).await.unwrap();
     let owner = cluster.rig.owner();
     let server = json!({ "name": "office", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp" });
@@ -362,8 +359,7 @@ async fn a_join_that_fails_for_want_of_the_role_says_what_to_run_and_spends_noth
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_gets_the_web_processs_user_only_if_the_token_says_so_in_words() {
-    let cluster = Cluster::with(|administrator, name| uri_of(administrator, "poor", "poor", name)).await;
-    cluster.give_hosts(&cluster.rig.database.uri, false);
+    let cluster = Cluster::with(|administrator, name| uri_of(administrator, "poor", "poor", name), None).await;
     assert!(!cluster.rig.store.drop_host_user("hst_1").await.unwrap());
     let owner = cluster.rig.owner();
     let answer = owner.ask("POST", "/join-tokens", Some(&json!({ "host_name": "vpn-3" })));
@@ -408,10 +404,11 @@ async fn a_right_that_is_lost_between_token_and_join_refuses_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_users_can_be_made_hosts_share_the_one_that_is_configured_for_them() {
-    let cluster = Cluster::with(|administrator, name| uri_of(administrator, "poor", "poor", name)).await;
+    let uri_for_hosts = |administrator: &str, name: &str| uri_of(administrator, "host", HOST_PASSWORD, name);
+    let uri = |administrator: &str, name: &str| uri_of(administrator, "poor", "poor", name);
+    let cluster = Cluster::with(uri, Some(uri_for_hosts)).await;
     let name = &cluster.rig.database.name;
-    let for_hosts = uri_of(&cluster.administrator, "host", HOST_PASSWORD, name);
-    cluster.give_hosts(&for_hosts, true);
+    let for_hosts = uri_for_hosts(&cluster.administrator, name);
     let (joined, uri) = cluster.join("vpn-3", &HostKey::from_bytes(&[1; 32])).await;
     assert_eq!((joined.database_user, &uri), (DatabaseUser::SharedByHosts, &for_hosts));
     let mine = open(&uri, name).await;

@@ -13,7 +13,7 @@ use postern::{
     jobs,
     keys::master::MasterKey,
     metrics::Metrics,
-    services::{Act, ServiceError, Services, organizations::NewOrganization},
+    services::{Act, ServiceError, Services, people::organizations::NewOrganization},
     store::{Bus, BusSettings, Emitter},
 };
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn owner() -> Act {
 async fn process(rig: &Rig) -> Services {
     let store = connect(&rig.database).await;
     let emitter = Emitter::start(&store, Duration::from_secs(8), &rig.tasks, &rig.stop);
-    Services::new(store, emitter, Arc::new(SystemClock), Some(MasterKey::from_bytes(&[7; 32])))
+    Services::builder(store, emitter, Arc::new(SystemClock)).master_key(Some(MasterKey::from_bytes(&[7; 32]))).build()
 }
 
 fn run(detail: &str) -> Run {
@@ -48,12 +48,12 @@ async fn of_many_processes_exactly_one_runs_a_job_that_is_due() {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..6 {
             let services = process(&rig).await;
-            tasks.spawn(async move { services.run_due_job(*job).await.unwrap() });
+            tasks.spawn(async move { services.cluster().run_due_job(*job).await.unwrap() });
         }
         let runs: Vec<Run> = tasks.join_all().await.into_iter().flatten().collect();
         assert_eq!(runs.len(), 1, "{job}: {runs:?}");
         assert_eq!(runs[0].result, RunResult::Done, "{job}: {runs:?}");
-        assert_eq!(rig.services.job(*job).await.unwrap().last_run.as_ref(), runs.first());
+        assert_eq!(rig.services.cluster().job(*job).await.unwrap().last_run.as_ref(), runs.first());
     }
 }
 
@@ -66,11 +66,11 @@ async fn whoever_made_the_last_run_says_so() {
         let told = text.lines().find_map(|line| line.strip_prefix("postern_job_leader{job=\"address-sweep\"} "));
         told.unwrap_or_else(|| panic!("{text}")).to_owned()
     };
-    assert!(one.run_due_job(Job::AddressSweep).await.unwrap().is_some());
-    assert!(other.run_due_job(Job::AddressSweep).await.unwrap().is_none());
+    assert!(one.cluster().run_due_job(Job::AddressSweep).await.unwrap().is_some());
+    assert!(other.cluster().run_due_job(Job::AddressSweep).await.unwrap().is_none());
     assert_eq!([&one, &other].map(leads), ["1.0", "0.0"]);
-    other.run_job(&owner(), Job::AddressSweep).await.unwrap();
-    assert!(one.run_due_job(Job::AddressSweep).await.unwrap().is_none());
+    other.cluster().run_job(&owner(), Job::AddressSweep).await.unwrap();
+    assert!(one.cluster().run_due_job(Job::AddressSweep).await.unwrap().is_none());
     assert_eq!([&one, &other].map(leads), ["0.0", "1.0"]);
 }
 
@@ -79,9 +79,9 @@ async fn a_job_that_another_process_runs_is_not_run_and_a_late_result_is_not_wri
     let rig = Rig::new().await;
     let ttl = Duration::from_mins(1);
     let old = rig.store.take_lease("job.audit-verify", "sleeper", ttl).await.unwrap().unwrap();
-    let busy = rig.services.run_job(&owner(), Job::AuditVerify).await.unwrap_err();
+    let busy = rig.services.cluster().run_job(&owner(), Job::AuditVerify).await.unwrap_err();
     assert!(matches!(busy, ServiceError::Conflict(_)), "{busy}");
-    assert_eq!(rig.services.run_due_job(Job::AuditVerify).await.unwrap(), None);
+    assert_eq!(rig.services.cluster().run_due_job(Job::AuditVerify).await.unwrap(), None);
 
     rig.store.release_lease("job.audit-verify", "sleeper").await.unwrap();
     let new = rig.store.take_lease("job.audit-verify", "successor", ttl).await.unwrap().unwrap();
@@ -95,11 +95,11 @@ async fn a_job_that_another_process_runs_is_not_run_and_a_late_result_is_not_wri
 async fn a_wish_is_obeyed_by_a_process_with_the_role_jobs_at_once_and_recorded() {
     let rig = Rig::new().await;
     let services = process(&rig).await;
-    assert!(services.run_due_job(Job::AddressSweep).await.unwrap().is_some(), "not due again for an hour");
+    assert!(services.cluster().run_due_job(Job::AddressSweep).await.unwrap().is_some(), "not due again for an hour");
     let store = connect(&rig.database).await;
     let bus = Bus::start(&store, &BusSettings::default(), &rig.tasks, &rig.stop);
     rig.tasks.spawn(jobs::run_by_period(services.clone(), Job::AddressSweep, bus.subscribe(), rig.stop.clone()));
-    let before = services.job(Job::AddressSweep).await.unwrap().last_run.unwrap();
+    let before = services.cluster().job(Job::AddressSweep).await.unwrap().last_run.unwrap();
 
     rig.as_role(Role::Operator).expect(403, "POST", "/jobs/address-sweep/run", None);
     rig.owner().expect(404, "POST", "/jobs/backup/run", None);
@@ -124,8 +124,8 @@ async fn a_wish_is_obeyed_by_a_process_with_the_role_jobs_at_once_and_recorded()
 async fn a_trail_is_verified_once_somebody_has_signed_for_it() {
     let rig = Rig::new().await;
     let services = process(&rig).await;
-    assert_eq!(services.run_due_job(Job::AuditVerify).await.unwrap(), None, "nothing is signed for yet");
-    let asked = services.run_job(&owner(), Job::AuditVerify).await.unwrap();
+    assert_eq!(services.cluster().run_due_job(Job::AuditVerify).await.unwrap(), None, "nothing is signed for yet");
+    let asked = services.cluster().run_job(&owner(), Job::AuditVerify).await.unwrap();
     assert_eq!((asked.result, asked.counts["breaks"], asked.counts["checkpoints"]), (RunResult::Done, 0, 0));
     assert!(asked.detail.contains("None is signed for yet"), "{asked:?}");
     rig.database.open().await.collection::<Document>("jobs").delete_many(doc! {}).await.unwrap();
@@ -145,7 +145,7 @@ async fn a_trail_is_verified_once_somebody_has_signed_for_it() {
 async fn finished(services: &Services, before: Option<jiff::Timestamp>) -> Run {
     let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
     loop {
-        let last = services.job(Job::AuditVerify).await.unwrap().last_run;
+        let last = services.cluster().job(Job::AuditVerify).await.unwrap().last_run;
         if let Some(run) = last.filter(|run| before.is_none_or(|before| run.started_at > before)) {
             return run;
         }
@@ -158,16 +158,16 @@ async fn finished(services: &Services, before: Option<jiff::Timestamp>) -> Run {
 async fn a_broken_trail_is_what_the_job_says_it_found_until_it_is_whole_again() {
     let rig = Rig::new().await;
     let organization = NewOrganization { name: name("one") };
-    rig.services.create_organization(&owner(), organization).await.unwrap();
-    rig.services.run_job(&owner(), Job::AuditCheckpoint).await.unwrap();
-    assert_eq!(rig.services.run_job(&owner(), Job::AuditVerify).await.unwrap().result, RunResult::Done);
+    rig.services.people().create_organization(&owner(), organization).await.unwrap();
+    rig.services.cluster().run_job(&owner(), Job::AuditCheckpoint).await.unwrap();
+    assert_eq!(rig.services.cluster().run_job(&owner(), Job::AuditVerify).await.unwrap().result, RunResult::Done);
     let trail = rig.database.open().await.collection::<Document>("audit");
     let entry = trail.find_one(doc! { "link.seq": 2 }).await.unwrap().unwrap();
     trail.update_one(doc! { "link.seq": 2 }, doc! { "$set": { "actor": "somebody" } }).await.unwrap();
-    let found = rig.services.run_job(&owner(), Job::AuditVerify).await.unwrap();
+    let found = rig.services.cluster().run_job(&owner(), Job::AuditVerify).await.unwrap();
     assert_eq!((found.result, found.counts["breaks"]), (RunResult::Found, 1), "{found:?}");
     assert!(found.detail.contains("entry 2 "), "{found:?}");
-    let next = rig.services.job(Job::AuditVerify).await.unwrap().next_run_at;
+    let next = rig.services.cluster().job(Job::AuditVerify).await.unwrap().next_run_at;
     assert!(next < found.started_at + jiff::SignedDuration::from_hours(1), "it is looked at again within the hour");
     let broken = || {
         let text = rig.services.metrics().exposition(&Metrics::default());
@@ -193,11 +193,11 @@ async fn a_broken_trail_is_what_the_job_says_it_found_until_it_is_whole_again() 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_runs_while_the_cluster_is_paused() {
     let rig = Rig::new().await;
-    rig.services.pause(&owner()).await.unwrap();
-    let refused = rig.services.run_due_job(Job::AuditCheckpoint).await.unwrap_err();
+    rig.services.cluster().pause(&owner()).await.unwrap();
+    let refused = rig.services.cluster().run_due_job(Job::AuditCheckpoint).await.unwrap_err();
     assert!(matches!(refused, ServiceError::Paused), "{refused}");
-    rig.services.resume(&owner()).await.unwrap();
-    assert!(rig.services.run_due_job(Job::AuditCheckpoint).await.unwrap().is_some());
+    rig.services.cluster().resume(&owner()).await.unwrap();
+    assert!(rig.services.cluster().run_due_job(Job::AuditCheckpoint).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,12 +5,15 @@ use std::{path::Path, process::Command};
 use postern::{
     domain::secret::Secret,
     keys::join::{CertificatePin, JoinToken},
-    services::joining::HostDatabase,
+    services::hosts::joining::HostDatabase,
     web::TlsFiles,
 };
 use serde_json::{Value, json};
 
-use crate::api_rig::{Rig, settings};
+use crate::{
+    api_rig::{Rig, settings},
+    support::mongod::shared,
+};
 
 /// A cluster with a certificate that nobody knows, and where its files are.
 async fn rig() -> (Rig, tempfile::TempDir) {
@@ -23,9 +26,9 @@ async fn rig() -> (Rig, tempfile::TempDir) {
     let mut settings = settings();
     // What is asked with a token goes the encrypted way, what a test asks as an administrator the other.
     settings.admin.tls = Some(tls);
-    let rig = Rig::with(settings).await;
     let uri = Secret::new("mongodb://127.0.0.1:1/?replicaSet=none".to_owned());
-    rig.services.set_host_database(HostDatabase { uri, name: "postern".to_owned(), for_hosts: true });
+    let hosts = HostDatabase { uri, name: "postern".to_owned(), for_hosts: true };
+    let rig = Rig::for_hosts(shared().database(), settings, hosts).await;
     (rig, folder)
 }
 
@@ -33,7 +36,7 @@ async fn rig() -> (Rig, tempfile::TempDir) {
 async fn token(rig: &Rig, body: Value) -> JoinToken {
     let owner = postern::domain::audit::Actor::Shell("test");
     let new = serde_json::from_value(body).unwrap();
-    let issued = rig.services.create_join_token(&postern::services::Act::of(owner), new).await.unwrap();
+    let issued = rig.services.hosts().create_join_token(&postern::services::Act::of(owner), new).await.unwrap();
     issued.token.expose().parse().unwrap()
 }
 

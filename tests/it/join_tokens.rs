@@ -7,20 +7,21 @@ use mongodb::bson::doc;
 use postern::{
     domain::{role::Role, secret::Secret},
     keys::host::HostKey,
-    services::joining::{HostDatabase, database_place},
+    services::hosts::joining::{HostDatabase, database_place},
 };
 use serde_json::{Value, json};
 
-use crate::api_rig::{Answer, Caller, Rig, settings};
+use crate::{
+    api_rig::{Answer, Caller, Rig, settings},
+    support::mongod::shared,
+};
 
 const URI: &str = "mongodb://db.internal/?replicaSet=t";
 
 /// A cluster whose database other machines can reach.
 async fn rig() -> Rig {
-    let rig = Rig::with(settings()).await;
     let database = HostDatabase { uri: Secret::new(URI.to_owned()), name: "postern".to_owned(), for_hosts: true };
-    rig.services.set_host_database(database);
-    rig
+    Rig::for_hosts(shared().database(), settings(), database).await
 }
 
 fn server(owner: &Caller, name: &str, network: &str, port: u16) -> String {
@@ -164,7 +165,7 @@ async fn a_name_is_not_taken_from_a_living_host() {
     let early = issue(&owner, "vpn-3", &[]);
     let late = issue(&owner, "vpn-3", &[]);
     let id = redeem(&rig, token_of(&early), &key(1)).json()["host_id"].as_str().unwrap().to_owned();
-    rig.services.beat(id.parse().unwrap(), 0).await.unwrap();
+    rig.services.hosts().beat(id.parse().unwrap(), 0).await.unwrap();
 
     let refused = redeem(&rig, token_of(&late), &key(2));
     assert_eq!(refused.checked(), 409);
@@ -175,7 +176,7 @@ async fn a_name_is_not_taken_from_a_living_host() {
     assert!(refused.json()["detail"].as_str().unwrap().contains("running already"), "{refused:?}");
 
     // Once it is silent, a machine that was set up anew is the same host.
-    rig.services.beat_last(id.parse().unwrap()).await.unwrap();
+    rig.services.hosts().beat_last(id.parse().unwrap()).await.unwrap();
     assert_eq!(redeem(&rig, token_of(&late), &key(2)).json()["host_id"], id);
 }
 

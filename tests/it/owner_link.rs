@@ -7,7 +7,7 @@ use postern::{
     domain::{audit::Actor, clock::ManualClock, role::Role},
     services::{
         Act, AuditFilter, PageRequest, ServiceError,
-        logins::{Browser, Use},
+        identity::logins::{Browser, Use},
     },
 };
 
@@ -24,7 +24,7 @@ fn shell() -> Act {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_opens_the_console_of_an_empty_cluster_once() {
     let rig = Sites::with(sites()).await;
-    let link = rig.services.make_owner_link(&shell()).await.unwrap();
+    let link = rig.services.identity().make_owner_link(&shell()).await.unwrap();
     let path = format!("/owner-link/{}", link.secret.expose());
     let mut visitor = Visitor::new(rig.addresses.admin.unwrap());
     // Looking ahead spends nothing.
@@ -62,20 +62,20 @@ async fn it_opens_the_console_of_an_empty_cluster_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_who_try_at_once_on_two_hosts_one_gets_in() {
     let rig = &Rig::new().await;
-    let link = &rig.here().make_owner_link(&shell()).await.unwrap();
-    let attempts =
-        (0..20).map(|n| async move { rig.hosts[n % 2].redeem_owner_link(link.secret.expose(), &browser()).await });
+    let link = &rig.here().identity().make_owner_link(&shell()).await.unwrap();
+    let attempts = (0..20)
+        .map(|n| async move { rig.hosts[n % 2].identity().redeem_owner_link(link.secret.expose(), &browser()).await });
     let (in_, out): (Vec<_>, Vec<_>) = join_all(attempts).await.into_iter().partition(Result::is_ok);
     assert_eq!(in_.len(), 1);
     assert!(out.iter().all(|refused| matches!(refused, Err(ServiceError::NotFound(_)))), "{out:?}");
-    let admin = rig.here().admin(in_[0].as_ref().unwrap().expose(), Use::Page).await.unwrap().unwrap();
+    let admin = rig.here().identity().admin(in_[0].as_ref().unwrap().expose(), Use::Page).await.unwrap().unwrap();
     assert_eq!((admin.user.is_none(), admin.role), (true, Role::Owner));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_without_a_shell_makes_one() {
     let rig = Rig::new().await;
-    let refused = rig.here().make_owner_link(&owner()).await;
+    let refused = rig.here().identity().make_owner_link(&owner()).await;
     assert!(matches!(refused, Err(ServiceError::Forbidden(_))), "{refused:?}");
 }
 
@@ -86,18 +86,18 @@ async fn links_and_logins_of_the_console_end_in_time() {
     let rig = Rig::at(Arc::clone(&clock) as _).await;
     let pass = |minutes| clock.advance(Duration::from_mins(minutes));
     let browser: Browser = browser();
-    let late = rig.here().make_owner_link(&shell()).await.unwrap();
+    let late = rig.here().identity().make_owner_link(&shell()).await.unwrap();
     pass(11);
-    let refused = rig.here().redeem_owner_link(late.secret.expose(), &browser).await;
+    let refused = rig.here().identity().redeem_owner_link(late.secret.expose(), &browser).await;
     assert!(matches!(refused, Err(ServiceError::NotFound(_))), "{refused:?}");
 
     let enter = || async {
-        let link = rig.here().make_owner_link(&shell()).await.unwrap();
-        rig.here().redeem_owner_link(link.secret.expose(), &browser).await.unwrap()
+        let link = rig.here().identity().make_owner_link(&shell()).await.unwrap();
+        rig.here().identity().redeem_owner_link(link.secret.expose(), &browser).await.unwrap()
     };
     let is_in = |cookie: String, by| {
         let services = rig.hosts[1].clone();
-        async move { services.admin(&cookie, by).await.unwrap().is_some() }
+        async move { services.identity().admin(&cookie, by).await.unwrap().is_some() }
     };
     let idle = enter().await.expose().clone();
     pass(14);
@@ -114,6 +114,6 @@ async fn links_and_logins_of_the_console_end_in_time() {
     assert!(!is_in(busy, Use::Person).await, "eight hours are the most");
 
     let filter = AuditFilter { action: Some("owner_link.create".to_owned()), ..AuditFilter::default() };
-    let trail = rig.here().audit_trail(&owner(), &filter, &PageRequest::first(10)).await.unwrap();
+    let trail = rig.here().evidence().audit_trail(&owner(), &filter, &PageRequest::first(10)).await.unwrap();
     assert_eq!(trail.items.len(), 3);
 }

@@ -7,7 +7,7 @@ use postern::{
         login::Who,
         role::Role,
     },
-    services::{Act, ServiceError, users::UserPatch},
+    services::{Act, ServiceError, people::users::UserPatch},
 };
 use serde_json::{Value, json};
 
@@ -44,8 +44,8 @@ async fn the_last_enabled_owner_stays_whoever_asks() {
     let id: UserId = last.strip_prefix("/users/").unwrap().parse().unwrap();
     let demoted = UserPatch { role: Some(Role::Admin), ..UserPatch::default() };
     for refused in [
-        rig.services.update_user(&shell, id, demoted, None).await.map(drop),
-        rig.services.delete_user(&shell, id, None).await,
+        rig.services.people().update_user(&shell, id, demoted, None).await.map(drop),
+        rig.services.people().delete_user(&shell, id, None).await,
     ] {
         assert!(matches!(refused, Err(ServiceError::Conflict(_))), "{refused:?}");
     }
@@ -91,12 +91,12 @@ async fn nobody_changes_their_own_standing() {
     let act = Act::of(Actor::Admin { who: Who::User(id), login, role: Role::Owner });
     let patch = |body: Value| serde_json::from_value::<UserPatch>(body).unwrap();
     for body in [json!({ "role": "admin" }), json!({ "disabled": true })] {
-        let refused = rig.services.update_user(&act, id, patch(body.clone()), None).await;
+        let refused = rig.services.people().update_user(&act, id, patch(body.clone()), None).await;
         assert!(
             matches!(&refused, Err(ServiceError::Conflict(text)) if text.contains("your own")),
             "{body}: {refused:?}"
         );
     }
-    assert!(matches!(rig.services.delete_user(&act, id, None).await, Err(ServiceError::Conflict(_))));
-    rig.services.update_user(&act, id, patch(json!({ "name": "Ana Ng" })), None).await.unwrap();
+    assert!(matches!(rig.services.people().delete_user(&act, id, None).await, Err(ServiceError::Conflict(_))));
+    rig.services.people().update_user(&act, id, patch(json!({ "name": "Ana Ng" })), None).await.unwrap();
 }

@@ -17,9 +17,11 @@ use postern::{
     runtime::random,
     services::{
         Act, ServiceError, Services,
-        organizations::NewOrganization,
-        servers::NewServer,
-        users::{NewUser, UserPatch},
+        network::servers::NewServer,
+        people::{
+            organizations::NewOrganization,
+            users::{NewUser, UserPatch},
+        },
     },
     store::{Emitter, Settings, Store, migrate, policy::PolicyChange},
 };
@@ -39,7 +41,7 @@ impl Cluster {
         let store = Self::store(&database).await;
         migrate::apply(&store).await.unwrap();
         let services = Self::process(&store);
-        services.ensure_authorities().await.unwrap();
+        services.network().ensure_authorities().await.unwrap();
         Self { database, store, services }
     }
 
@@ -49,7 +51,9 @@ impl Cluster {
 
     fn process(store: &Store) -> Services {
         let emitter = Emitter::start(store, Duration::from_secs(8), &TaskTracker::new(), &CancellationToken::new());
-        Services::new(store.clone(), emitter, Arc::new(SystemClock), Some(MasterKey::from_bytes(&[7; 32])))
+        Services::builder(store.clone(), emitter, Arc::new(SystemClock))
+            .master_key(Some(MasterKey::from_bytes(&[7; 32])))
+            .build()
     }
 
     async fn snapshot(&self) -> Snapshot {
@@ -76,7 +80,7 @@ fn from_json<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
 
 async fn organization(services: &Services, name: &str) -> OrganizationId {
     let new = NewOrganization { name: name.parse().unwrap() };
-    services.create_organization(&owner(), new).await.unwrap().value.id
+    services.people().create_organization(&owner(), new).await.unwrap().value.id
 }
 
 fn user(organization: OrganizationId, name: &str) -> NewUser {
@@ -88,18 +92,18 @@ async fn a_delta_brings_a_snapshot_to_what_a_full_read_gives() {
     let cluster = Cluster::new().await;
     let (services, act) = (&cluster.services, &owner());
     let organization = organization(services, "one").await;
-    let ana = services.create_user(act, user(organization, "Ana")).await.unwrap();
+    let ana = services.people().create_user(act, user(organization, "Ana")).await.unwrap();
     let before = cluster.snapshot().await;
     assert_eq!(before.revision, ana.rev);
 
     let patch = UserPatch { disabled: Some(true), ..UserPatch::default() };
-    services.update_user(act, ana.value.id, patch, None).await.unwrap();
-    let bo = services.create_user(act, user(organization, "Bo")).await.unwrap();
-    services.delete_user(act, bo.value.id, None).await.unwrap();
+    services.people().update_user(act, ana.value.id, patch, None).await.unwrap();
+    let bo = services.people().create_user(act, user(organization, "Bo")).await.unwrap();
+    services.people().delete_user(act, bo.value.id, None).await.unwrap();
     let server: NewServer = from_json(serde_json::json!({
         "name": "main", "network": "10.9.0.0/24", "port": 1194, "protocol": "udp", "organization_ids": [organization],
     }));
-    let server = services.create_server(act, server).await.unwrap();
+    let server = services.network().create_server(act, server).await.unwrap();
 
     let delta = cluster.store.changes_since(before.revision).await.unwrap();
     assert_eq!(delta.changes.len(), 3, "Ana, the server, and that Bo is gone: {:?}", delta.changes);
@@ -107,7 +111,7 @@ async fn a_delta_brings_a_snapshot_to_what_a_full_read_gives() {
     assert_eq!(after.revision, server.rev);
     assert!(after.server(server.value.id).is_some());
 
-    services.delete_server(act, server.value.id, None).await.unwrap();
+    services.network().delete_server(act, server.value.id, None).await.unwrap();
     let gone = follow(&cluster.store, after).await;
     assert!(gone.server(server.value.id).is_none());
     assert_eq!(gone.revision, cluster.snapshot().await.revision);
@@ -123,7 +127,12 @@ async fn commit_order_is_revision_order_between_processes() {
         for n in 0..20 {
             let services = services.clone();
             writers.spawn(async move {
-                services.create_user(&owner(), user(organization, &format!("{process}-{n}"))).await.unwrap().rev
+                services
+                    .people()
+                    .create_user(&owner(), user(organization, &format!("{process}-{n}")))
+                    .await
+                    .unwrap()
+                    .rev
             });
         }
     }
@@ -159,10 +168,13 @@ async fn what_is_refused_leaves_no_trace() {
         .await;
     assert!(matches!(refused, Err(ServiceError::Conflict(_))));
     let same_name =
-        cluster.services.create_organization(&owner(), NewOrganization { name: "one".parse().unwrap() }).await;
+        cluster.services.people().create_organization(&owner(), NewOrganization { name: "one".parse().unwrap() }).await;
     assert!(matches!(same_name, Err(ServiceError::Conflict(_))));
-    let nothing_new =
-        cluster.services.update_organization(&owner(), organization, from_json(serde_json::json!({})), None).await;
+    let nothing_new = cluster
+        .services
+        .people()
+        .update_organization(&owner(), organization, from_json(serde_json::json!({})), None)
+        .await;
     assert_eq!(nothing_new.unwrap().value.id, organization);
     assert_eq!(cluster.store.revision().await.unwrap(), before);
     let database = cluster.database.open().await;
@@ -224,8 +236,9 @@ async fn another_clusters_master_key_is_refused_by_name() {
         Emitter::start(&cluster.store, Duration::from_secs(8), &TaskTracker::new(), &CancellationToken::new());
     let other = MasterKey::from_bytes(&[8; 32]);
     let wanted = MasterKey::from_bytes(&[7; 32]).fingerprint().to_string();
-    let services = Services::new(cluster.store.clone(), emitter, Arc::new(SystemClock), Some(other));
-    let ServiceError::Internal(cause) = services.ensure_authorities().await.unwrap_err() else {
+    let services =
+        Services::builder(cluster.store.clone(), emitter, Arc::new(SystemClock)).master_key(Some(other)).build();
+    let ServiceError::Internal(cause) = services.network().ensure_authorities().await.unwrap_err() else {
         panic!("a wrong key is no reason to wait");
     };
     assert!(cause.to_string().contains(&wanted), "{cause}");

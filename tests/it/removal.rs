@@ -12,8 +12,8 @@ use postern::{
     pki::request::LeafKey,
     services::{
         AttachmentKey, DaemonStatus, ServiceError,
-        attachments::{CredentialState, credentials_for},
-        hosts::HostFacts,
+        hosts::registry::HostFacts,
+        network::attachments::{CredentialState, credentials_for},
     },
 };
 use serde_json::{Value, json};
@@ -61,8 +61,8 @@ impl World {
 
     async fn host(&self, number: u8) -> Played {
         let (name, key) = (format!("vpn-{number}"), HostKey::from_bytes(&[number; 32]));
-        let id = self.rig.services.register_host(&Self::facts(&name, &key)).await.unwrap();
-        self.rig.services.beat(id, 0).await.unwrap();
+        let id = self.rig.services.hosts().register_host(&Self::facts(&name, &key)).await.unwrap();
+        self.rig.services.hosts().beat(id, 0).await.unwrap();
         let daemon_key = LeafKey::generate().unwrap().pem().expose().clone();
         Played { id, name, key, daemon_key }
     }
@@ -77,8 +77,8 @@ impl World {
             detail: None,
             request: Some(request),
         };
-        self.rig.services.report_daemon(&status).await.unwrap();
-        assert_eq!(self.rig.services.certify().await.unwrap(), 1);
+        self.rig.services.network().report_daemon(&status).await.unwrap();
+        assert_eq!(self.rig.services.network().certify().await.unwrap(), 1);
     }
 
     /// The key of a server as a host finds it, opened.
@@ -120,7 +120,7 @@ async fn a_host_in_service_is_removed_by_force_only() {
     world.attach(&server, &leaves).await;
     world.attach(&server, &stays).await;
     world.profile(&world.user(), &server);
-    world.rig.services.beat(leaves.id, 3).await.unwrap();
+    world.rig.services.hosts().beat(leaves.id, 3).await.unwrap();
 
     let refused = text(&world.remove(409, &leaves, "")["detail"]);
     assert!(refused.contains("host vpn-1 is in service"), "{refused}");
@@ -138,7 +138,7 @@ async fn a_host_in_service_is_removed_by_force_only() {
     let order: Timestamp = text(&order["drain"]["started_at"]).parse().unwrap();
     let drained_at = Some(world.rig.services.now());
     let done = DrainProgress { order, taken_up_at: order, remaining: 0, refused: 0, held: false, drained_at };
-    assert!(world.rig.services.report_drain(leaves.id, &done).await.unwrap());
+    assert!(world.rig.services.hosts().report_drain(leaves.id, &done).await.unwrap());
     assert_eq!(world.owner.get(&format!("/hosts/{}/removal", leaves.id))["needs_force"], false);
     world.remove(204, &leaves, "");
     world.remove(404, &leaves, "");
@@ -161,10 +161,10 @@ async fn nothing_of_a_removed_host_is_left_and_its_key_makes_no_host_again() {
 
     // Alive when it was removed, it may still say farewell; then its reports go.
     let services = &world.rig.services;
-    assert_eq!(services.clear_removed_hosts().await.unwrap(), 0);
-    services.beat_last(host.id).await.unwrap();
-    assert_eq!(services.clear_removed_hosts().await.unwrap(), 1);
-    assert_eq!(services.clear_removed_hosts().await.unwrap(), 0);
+    assert_eq!(services.hosts().clear_removed_hosts().await.unwrap(), 0);
+    services.hosts().beat_last(host.id).await.unwrap();
+    assert_eq!(services.hosts().clear_removed_hosts().await.unwrap(), 1);
+    assert_eq!(services.hosts().clear_removed_hosts().await.unwrap(), 0);
     let needle = host.id.to_string();
     for (collection, rows) in world.rig.dump().await {
         let names =
@@ -176,13 +176,13 @@ async fn nothing_of_a_removed_host_is_left_and_its_key_makes_no_host_again() {
     assert_eq!(world.owner.get(&format!("/profiles/{}", text(&profile)))["state"], "active");
 
     for name in [host.name.as_str(), "another-name"] {
-        let refused = services.register_host(&World::facts(name, &host.key)).await.unwrap_err();
+        let refused = services.hosts().register_host(&World::facts(name, &host.key)).await.unwrap_err();
         assert!(matches!(&refused, ServiceError::Removed(removed) if removed.id == host.id), "{refused:?}");
         assert!(refused.to_string().contains("was host vpn-1 and has been removed"), "{refused}");
     }
     // Its name is free, for a machine with another key.
     let other = HostKey::from_bytes(&[77; 32]);
-    let id = services.register_host(&World::facts(&host.name, &other)).await.unwrap();
+    let id = services.hosts().register_host(&World::facts(&host.name, &other)).await.unwrap();
     assert_ne!(id, host.id);
 }
 

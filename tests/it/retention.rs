@@ -7,14 +7,14 @@ use mongodb::bson::{Document, doc};
 use postern::{
     domain::{
         audit::Actor,
-        clock::{Clock as _, ManualClock, SystemClock},
+        clock::{Clock, ManualClock, SystemClock},
         ids::{Id, ProfileId, UserId},
         job::{Job, Run},
         session::{EndReason, Session},
     },
     keys::master::MasterKey,
     runtime::random,
-    services::{Act, Services, organizations::NewOrganization, sessions::SessionRecord},
+    services::{Act, Services, access::sessions::SessionRecord, people::organizations::NewOrganization},
     store::Emitter,
 };
 use serde_json::json;
@@ -33,11 +33,11 @@ async fn ahead(rig: &Rig, days: i64) -> Services {
     let clock = ManualClock::new(SystemClock.now() + SignedDuration::from_hours(24 * days));
     let store = connect(&rig.database).await;
     let emitter = Emitter::start(&store, Duration::from_secs(8), &rig.tasks, &rig.stop);
-    Services::new(store, emitter, Arc::new(clock), Some(MasterKey::from_bytes(&[7; 32])))
+    Services::builder(store, emitter, Arc::new(clock)).master_key(Some(MasterKey::from_bytes(&[7; 32]))).build()
 }
 
 async fn forget(rig: &Rig, days: i64) -> Run {
-    ahead(rig, days).await.run_job(&shell(), Job::Retention).await.unwrap()
+    ahead(rig, days).await.cluster().run_job(&shell(), Job::Retention).await.unwrap()
 }
 
 /// A session of somebody that ended just now.
@@ -56,9 +56,10 @@ async fn ended(rig: &Rig, user: UserId, profile: ProfileId) -> Session {
         client_version: None,
         client_protocol: None,
     };
-    rig.services.record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
+    rig.services.access().record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
     let (at, reason) = (SystemClock.now(), EndReason::Disconnected);
     rig.services
+        .access()
         .record_session(&SessionRecord::Ended { session: session.clone(), at, reason, moment: None })
         .await
         .unwrap();
@@ -114,10 +115,10 @@ async fn the_trail_is_cut_at_its_age_and_what_is_left_can_be_verified() {
     trail.insert_one(before).await.unwrap();
     for n in 0..5 {
         let new = NewOrganization { name: name(&format!("o{n}")) };
-        rig.services.create_organization(&shell(), new).await.unwrap();
+        rig.services.people().create_organization(&shell(), new).await.unwrap();
     }
     let later = ahead(&rig, 200).await;
-    later.create_organization(&shell(), NewOrganization { name: name("later") }).await.unwrap();
+    later.people().create_organization(&shell(), NewOrganization { name: name("later") }).await.unwrap();
     let old = trail.count_documents(doc! { "actor": { "$ne": "shell:test" } }).await.unwrap();
     assert!(old > 0);
     let all = trail.count_documents(doc! {}).await.unwrap();
@@ -127,17 +128,17 @@ async fn the_trail_is_cut_at_its_age_and_what_is_left_can_be_verified() {
     let run = forget(&rig, 401).await;
     assert_eq!(run.counts["audit"], all - 2, "all but the later one: {run:?}");
     assert_eq!(trail.count_documents(doc! { "object": { "$regex": "^org_" } }).await.unwrap(), 1);
-    let report = rig.services.verify_audit().await.unwrap();
+    let report = rig.services.evidence().verify_audit().await.unwrap();
     assert!(report.is_sound(), "{report:?}");
     assert_eq!(report.deleted, all - 1);
 
     // The process of the old chain goes on in it.
-    rig.services.create_organization(&shell(), NewOrganization { name: name("again") }).await.unwrap();
-    rig.services.checkpoint().await.unwrap();
-    let report = rig.services.verify_audit().await.unwrap();
+    rig.services.people().create_organization(&shell(), NewOrganization { name: name("again") }).await.unwrap();
+    rig.services.evidence().checkpoint().await.unwrap();
+    let report = rig.services.evidence().verify_audit().await.unwrap();
     assert!(report.is_sound(), "{report:?}");
 
     // What nobody signed for is no cut.
     trail.delete_one(doc! { "action": "audit.expire" }).await.unwrap();
-    assert!(!rig.services.verify_audit().await.unwrap().is_sound());
+    assert!(!rig.services.evidence().verify_audit().await.unwrap().is_sound());
 }

@@ -20,10 +20,10 @@ use postern::{
     keys::master::MasterKey,
     services::{
         Act, Services,
-        hosts::HostFacts,
-        logins::{Browser, CallbackAnswer, CameBack, Person, SignInRefusal, SignedIn},
-        organizations::NewOrganization,
-        servers::NewServer,
+        hosts::registry::HostFacts,
+        identity::logins::{Browser, CallbackAnswer, CameBack, Person, SignInRefusal, SignedIn},
+        network::servers::NewServer,
+        people::organizations::NewOrganization,
     },
     store::{Emitter, Store, migrate},
 };
@@ -153,25 +153,27 @@ impl Rig {
         let stop = CancellationToken::new();
         let process = |store: &Store, clock| {
             let emitter = Emitter::start(store, Duration::from_secs(8), &TaskTracker::new(), &stop);
-            let services = Services::new(store.clone(), emitter, clock, Some(MasterKey::from_bytes(&[7; 32])));
-            services.set_url(Surface::Portal, "https://vpn.example.com/");
-            services
+            let builder = Services::builder(store.clone(), emitter, clock);
+            builder
+                .master_key(Some(MasterKey::from_bytes(&[7; 32])))
+                .url(Surface::Portal, "https://vpn.example.com/")
+                .build()
         };
         let hosts = [process(&store, Arc::clone(&clock)), process(&connect(&database).await, clock)];
-        hosts[0].ensure_authorities().await.unwrap();
+        hosts[0].network().ensure_authorities().await.unwrap();
         let issuer = Issuer::start().await;
         let new = NewOrganization { name: "Acme".parse().unwrap() };
-        let organization = hosts[0].create_organization(&owner(), new).await.unwrap().value.id;
+        let organization = hosts[0].people().create_organization(&owner(), new).await.unwrap().value.id;
         let new: NewServer = from_json(json!({
             "name": "main", "network": "10.9.0.0/16", "port": 1194, "protocol": "udp", "organization_ids": [organization],
         }));
-        let server = hosts[0].create_server(&owner(), new).await.unwrap().value.id;
+        let server = hosts[0].network().create_server(&owner(), new).await.unwrap().value.id;
         let oidc = json!({
             "issuer": issuer.url, "client_id": "postern", "client_secret": SECRET, "allowed_domains": ["example.com"],
             "default_organization_id": organization,
         });
         let patch = from_json(json!({ "oidc": oidc, "contact": "Ask Bo, room 7." }));
-        hosts[0].update_settings(&owner(), patch, None).await.unwrap();
+        hosts[0].cluster().update_settings(&owner(), patch, None).await.unwrap();
         let mut rig = Self {
             database,
             store,
@@ -198,18 +200,19 @@ impl Rig {
             roles: [postern::domain::host::ProcessRole::Vpn].into(),
             public_key: postern::runtime::random::bytes(),
         };
-        let id = self.here().register_host(&facts).await.unwrap();
-        self.here().beat(id, 0).await.unwrap();
-        self.here().attach(&owner(), self.server, id).await.unwrap();
+        let id = self.here().hosts().register_host(&facts).await.unwrap();
+        self.here().hosts().beat(id, 0).await.unwrap();
+        self.here().network().attach(&owner(), self.server, id).await.unwrap();
         id
     }
 
     /// Begins a sign-in on one host and finishes it on another.
     pub(crate) async fn sign_in(&self, account: &Value) -> Result<SignedIn, SignInRefusal> {
-        let start = self.hosts[0].start_sign_in(Surface::Portal, "/profiles".parse().unwrap(), &browser()).await?;
+        let start =
+            self.hosts[0].identity().start_sign_in(Surface::Portal, "/profiles".parse().unwrap(), &browser()).await?;
         let answer = self.issuer.code(&start.redirect, account);
         let cookie = Some(start.cookie.expose().as_str());
-        match self.hosts[1].complete_sign_in(Surface::Portal, &answer, cookie, &browser()).await? {
+        match self.hosts[1].identity().complete_sign_in(Surface::Portal, &answer, cookie, &browser()).await? {
             CameBack::SignedIn(signed_in) => Ok(signed_in),
             CameBack::Tested(test) => panic!("nobody asked for a test: {test:?}"),
         }
@@ -218,7 +221,7 @@ impl Rig {
     /// Somebody who is signed in.
     pub(crate) async fn person(&self, name: &str) -> Person {
         let signed_in = self.sign_in(&account(name)).await.unwrap();
-        self.here().person(signed_in.cookie.expose()).await.unwrap().unwrap()
+        self.here().identity().person(signed_in.cookie.expose()).await.unwrap().unwrap()
     }
 }
 

@@ -16,7 +16,7 @@ use postern::{
     },
     services::{
         AuditFilter, PageRequest, UserFilter,
-        logins::{CallbackAnswer, SignInRefusal},
+        identity::logins::{CallbackAnswer, SignInRefusal},
     },
 };
 use serde_json::{Value, json};
@@ -29,23 +29,23 @@ fn page() -> PageRequest {
 
 impl Rig {
     async fn users(&self) -> Vec<postern::domain::user::User> {
-        let found = self.here().users(&owner(), &UserFilter::default(), &page()).await.unwrap();
+        let found = self.here().people().users(&owner(), &UserFilter::default(), &page()).await.unwrap();
         found.items.into_iter().map(|user| user.value).collect()
     }
 
     pub(crate) async fn trail(&self, action: &str) -> Vec<AuditEntry> {
         let filter = AuditFilter { action: Some(action.to_owned()), ..AuditFilter::default() };
-        self.here().audit_trail(&owner(), &filter, &page()).await.unwrap().items
+        self.here().evidence().audit_trail(&owner(), &filter, &page()).await.unwrap().items
     }
 
     async fn prepare(&self, name: &str) -> UserId {
         let email = format!("{}@example.com", name.to_lowercase());
         let new = from_json(json!({ "organization_id": self.organization, "name": name, "email": email }));
-        self.here().create_user(&owner(), new).await.unwrap().value.id
+        self.here().people().create_user(&owner(), new).await.unwrap().value.id
     }
 
     async fn patch_user(&self, id: UserId, patch: Value) {
-        self.here().update_user(&owner(), id, from_json(patch), None).await.unwrap();
+        self.here().people().update_user(&owner(), id, from_json(patch), None).await.unwrap();
     }
 }
 
@@ -59,16 +59,16 @@ async fn a_sign_in_begins_on_one_host_ends_on_another_and_counts_on_both() {
     let signed_in = rig.sign_in(&account("ana")).await.unwrap();
     assert_eq!(signed_in.return_to.as_str(), "/profiles");
     for host in &rig.hosts {
-        let person = host.person(signed_in.cookie.expose()).await.unwrap().unwrap();
+        let person = host.identity().person(signed_in.cookie.expose()).await.unwrap().unwrap();
         assert_eq!(person.user.email.unwrap().as_str(), "ana@example.com");
         assert_eq!(person.user.organization_id, rig.organization);
     }
     assert_eq!(rig.trail("user.create").await.len(), 1);
     let started = rig.trail("login.start").await;
     assert_eq!((started.len(), started[0].outcome.as_str()), (1, "success"));
-    assert!(rig.here().person("").await.unwrap().is_none());
-    assert!(rig.here().person(&"0".repeat(64)).await.unwrap().is_none());
-    let facts = rig.here().sign_in_facts(Surface::Portal).await.unwrap();
+    assert!(rig.here().identity().person("").await.unwrap().is_none());
+    assert!(rig.here().identity().person(&"0".repeat(64)).await.unwrap().is_none());
+    let facts = rig.here().identity().sign_in_facts(Surface::Portal).await.unwrap();
     assert_eq!(facts.contact.unwrap().as_str(), "Ask Bo, room 7.");
     assert_eq!(facts.issuer, Some(rig.issuer.url.clone()));
 }
@@ -79,7 +79,7 @@ async fn twenty_first_sign_ins_at_once_claim_the_prepared_user_once() {
     let prepared = rig.prepare("Ana").await;
     let first = join_all((0..20).map(|_| async { rig.sign_in(&account("ana")).await })).await;
     for signed_in in first {
-        let person = rig.here().person(signed_in.unwrap().cookie.expose()).await.unwrap().unwrap();
+        let person = rig.here().identity().person(signed_in.unwrap().cookie.expose()).await.unwrap().unwrap();
         assert_eq!(person.user.id, prepared);
     }
     assert_eq!(rig.users().await.len(), 1);
@@ -119,7 +119,7 @@ async fn an_address_that_passed_to_another_account_opens_nothing() {
     // An administrator unlinks on purpose; the logins of the account before end with it.
     let login = rig.sign_in(&account("ana")).await.unwrap();
     rig.patch_user(user.id, json!({ "identity": null })).await;
-    assert!(rig.hosts[1].person(login.cookie.expose()).await.unwrap().is_none());
+    assert!(rig.hosts[1].identity().person(login.cookie.expose()).await.unwrap().is_none());
     rig.sign_in(&other).await.unwrap();
     assert_eq!(word(rig.sign_in(&account("ana")).await), "other_person");
     assert_eq!(rig.users().await.len(), 1);
@@ -153,7 +153,7 @@ async fn who_does_not_belong_is_refused_with_the_reason_and_leaves_an_entry() {
     assert_eq!(rig.users().await.len(), 1, "nobody was made");
 
     let patch = from_json(json!({ "oidc": { "default_organization_id": null } }));
-    rig.here().update_settings(&owner(), patch, None).await.unwrap();
+    rig.here().cluster().update_settings(&owner(), patch, None).await.unwrap();
     assert_eq!(word(rig.sign_in(&account("new")).await), "not_invited");
     let invited = rig.prepare("Invited").await;
     assert_eq!(rig.person("invited").await.user.id, invited);
@@ -163,24 +163,30 @@ async fn who_does_not_belong_is_refused_with_the_reason_and_leaves_an_entry() {
 async fn a_state_counts_once_and_only_with_the_cookie_of_its_browser() {
     let rig = Rig::new().await;
     let [mine, theirs] =
-        [rig.hosts[0].start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap(), {
-            rig.hosts[1].start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap()
+        [rig.hosts[0].identity().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap(), {
+            rig.hosts[1].identity().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap()
         }];
     let answer = rig.issuer.code(&mine.redirect, &account("ana"));
     for cookie in [None, Some(theirs.cookie.expose().as_str()), Some("x"), Some(answer.state.as_ref().unwrap())] {
-        assert_eq!(word(rig.here().complete_sign_in(Surface::Portal, &answer, cookie, &browser()).await), "expired");
+        assert_eq!(
+            word(rig.here().identity().complete_sign_in(Surface::Portal, &answer, cookie, &browser()).await),
+            "expired"
+        );
     }
     // None of these spoiled it.
     let cookie = Some(mine.cookie.expose().as_str());
-    let both = join_all(
-        rig.hosts
-            .iter()
-            .map(|host| async { word(host.complete_sign_in(Surface::Portal, &answer, cookie, &browser()).await) }),
-    );
+    let both = join_all(rig.hosts.iter().map(|host| async {
+        word(host.identity().complete_sign_in(Surface::Portal, &answer, cookie, &browser()).await)
+    }));
     let words: HashSet<_> = both.await.into_iter().collect();
     assert_eq!(words, HashSet::from(["signed in", "expired"]));
     assert_eq!(
-        word(rig.here().complete_sign_in(Surface::Portal, &CallbackAnswer::default(), cookie, &browser()).await),
+        word(
+            rig.here()
+                .identity()
+                .complete_sign_in(Surface::Portal, &CallbackAnswer::default(), cookie, &browser())
+                .await
+        ),
         "expired"
     );
 }
@@ -189,17 +195,23 @@ async fn a_state_counts_once_and_only_with_the_cookie_of_its_browser() {
 async fn a_sign_in_that_was_left_lying_or_cancelled_leads_nowhere() {
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let rig = Rig::at(Arc::clone(&clock) as Arc<dyn Clock>).await;
-    let start = rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap();
+    let start = rig.here().identity().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap();
     let answer = rig.issuer.code(&start.redirect, &account("ana"));
     clock.advance(Duration::from_secs(601));
-    let outcome = rig.here().complete_sign_in(Surface::Portal, &answer, Some(start.cookie.expose()), &browser()).await;
+    let outcome =
+        rig.here().identity().complete_sign_in(Surface::Portal, &answer, Some(start.cookie.expose()), &browser()).await;
     assert_eq!(word(outcome), "expired");
 
-    let start = rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap();
+    let start = rig.here().identity().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await.unwrap();
     let state = rig.issuer.code(&start.redirect, &account("ana")).state;
     let answer = CallbackAnswer { state, error: Some("access_denied".to_owned()), ..CallbackAnswer::default() };
     assert_eq!(
-        word(rig.here().complete_sign_in(Surface::Portal, &answer, Some(start.cookie.expose()), &browser()).await),
+        word(
+            rig.here()
+                .identity()
+                .complete_sign_in(Surface::Portal, &answer, Some(start.cookie.expose()), &browser())
+                .await
+        ),
         "cancelled"
     );
 }
@@ -209,7 +221,7 @@ async fn a_login_ends_after_an_hour_unused_and_after_twelve_in_any_case() {
     let clock = Arc::new(ManualClock::new(SystemClock.now()));
     let rig = Rig::at(Arc::clone(&clock) as Arc<dyn Clock>).await;
     let cookie = rig.sign_in(&account("ana")).await.unwrap().cookie;
-    let is_in = async |host: usize| rig.hosts[host].person(cookie.expose()).await.unwrap().is_some();
+    let is_in = async |host: usize| rig.hosts[host].identity().person(cookie.expose()).await.unwrap().is_some();
     for turn in 0..14 {
         clock.advance(Duration::from_mins(50));
         assert!(is_in(turn % 2).await, "after {} minutes", 50 * (turn + 1));
@@ -222,7 +234,7 @@ async fn a_login_ends_after_an_hour_unused_and_after_twelve_in_any_case() {
     let rig = Rig::at(Arc::clone(&clock) as Arc<dyn Clock>).await;
     let cookie = rig.sign_in(&account("ana")).await.unwrap().cookie;
     clock.advance(Duration::from_mins(61));
-    assert!(rig.here().person(cookie.expose()).await.unwrap().is_none());
+    assert!(rig.here().identity().person(cookie.expose()).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,16 +245,16 @@ async fn an_ended_login_and_a_disabled_user_are_out_on_every_host_at_once() {
     for () in [a, b, c] {
         cookies.push(rig.sign_in(&account("ana")).await.unwrap().cookie);
     }
-    let other_host = async |n: usize| rig.hosts[1].person(cookies[n].expose()).await.unwrap();
-    let me = rig.here().person(cookies[0].expose()).await.unwrap().unwrap();
-    let logins = rig.here().logins_of(&me).await.unwrap();
+    let other_host = async |n: usize| rig.hosts[1].identity().person(cookies[n].expose()).await.unwrap();
+    let me = rig.here().identity().person(cookies[0].expose()).await.unwrap().unwrap();
+    let logins = rig.here().identity().logins_of(&me).await.unwrap();
     assert_eq!(logins.iter().filter(|login| login.current).count(), 1);
     assert_eq!((logins.len(), logins[0].label.as_str()), (3, "Firefox 140"));
 
     let second = other_host(1).await.unwrap();
-    rig.here().end_login(&me, second.login).await.unwrap();
+    rig.here().identity().end_login(&me, second.login).await.unwrap();
     assert!(other_host(1).await.is_none() && other_host(2).await.is_some());
-    assert_eq!(rig.here().end_other_logins(&me).await.unwrap(), 1);
+    assert_eq!(rig.here().identity().end_other_logins(&me).await.unwrap(), 1);
     assert!(other_host(2).await.is_none() && other_host(0).await.is_some());
     assert_eq!(rig.trail("login.end").await.len(), 2);
 
@@ -252,9 +264,9 @@ async fn an_ended_login_and_a_disabled_user_are_out_on_every_host_at_once() {
     assert!(other_host(0).await.is_none(), "enabling somebody brings no login back");
 
     let again = rig.person("ana").await;
-    rig.hosts[1].sign_out(&again).await.unwrap();
-    rig.hosts[0].sign_out(&again).await.unwrap();
-    assert!(rig.here().logins_of(&again).await.unwrap().is_empty());
+    rig.hosts[1].identity().sign_out(&again).await.unwrap();
+    rig.hosts[0].identity().sign_out(&again).await.unwrap();
+    assert!(rig.here().identity().logins_of(&again).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,25 +274,25 @@ async fn a_provider_that_is_away_is_said_and_so_is_a_missing_set_up() {
     let rig = Rig::new().await;
     let patch = |patch: Value| {
         let services = rig.here();
-        async move { services.update_settings(&owner(), from_json(patch), None).await }
+        async move { services.cluster().update_settings(&owner(), from_json(patch), None).await }
     };
     // Another issuer never gets the secret that was meant for the one before.
     let settings = patch(json!({ "oidc": { "issuer": "http://127.0.0.1:9" } })).await.unwrap().value;
     assert!(settings.oidc.client_secret.is_none());
     assert_eq!(
-        word(rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await),
+        word(rig.here().identity().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await),
         "not_configured"
     );
-    assert_eq!(rig.here().sign_in_facts(Surface::Portal).await.unwrap().issuer, None);
+    assert_eq!(rig.here().identity().sign_in_facts(Surface::Portal).await.unwrap().issuer, None);
 
     patch(json!({ "oidc": { "client_secret": "x" } })).await.unwrap();
     let began = Instant::now();
     assert_eq!(
-        word(rig.here().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await),
+        word(rig.here().identity().start_sign_in(Surface::Portal, "/".parse().unwrap(), &browser()).await),
         "provider_away"
     );
     assert!(began.elapsed() < Duration::from_secs(30));
-    assert!(rig.here().sign_in_facts(Surface::Portal).await.unwrap().away_since.is_some());
+    assert!(rig.here().identity().sign_in_facts(Surface::Portal).await.unwrap().away_since.is_some());
 
     for bad in [
         json!({ "oidc": { "default_organization_id": "org_01ARZ3NDEKTSV4RRFFQ69G5FAV" } }),

@@ -21,7 +21,7 @@ async fn samples_are_added_up_over_hosts_and_repeating_one_does_no_harm() {
     let hosts = [rig.host().await, rig.host().await];
     for sample in [sample(hosts[0], 3, 100), sample(hosts[0], 5, 150), sample(hosts[0], 5, 150), sample(hosts[1], 2, 7)]
     {
-        rig.services.record_usage(&sample).await.unwrap();
+        rig.services.access().record_usage(&sample).await.unwrap();
     }
     let usage = rig.owner().get("/usage");
     let steps = usage["steps"].as_array().unwrap();
@@ -44,7 +44,7 @@ async fn samples_are_added_up_over_hosts_and_repeating_one_does_no_harm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn samples_are_counts_alone_and_end_by_themselves() {
     let rig = Rig::new().await;
-    rig.services.record_usage(&sample(rig.host().await, 3, 100)).await.unwrap();
+    rig.services.access().record_usage(&sample(rig.host().await, 3, 100)).await.unwrap();
     let samples = rig.database.open().await.collection::<mongodb::bson::Document>("usage");
     let row = samples.find_one(doc! {}).await.unwrap().unwrap();
     let fields: Vec<_> = row.keys().map(String::as_str).collect();
@@ -68,7 +68,7 @@ async fn the_overview_has_the_charts_and_their_values() {
     let page = owner.get("/");
     assert!(page.body.contains("No host has measured anything yet."), "{}", page.body);
     let host = console.rig.host().await;
-    console.rig.services.record_usage(&sample(host, 3, 4_000_000)).await.unwrap();
+    console.rig.services.access().record_usage(&sample(host, 3, 4_000_000)).await.unwrap();
     let page = owner.get("/").body;
     for part in
         ["role=\"img\"", "At most 3 at once", "<td>3</td>", "<td>No data</td>", "<td>4.0 MB</td>", "<td>8.0 MB</td>"]

@@ -6,12 +6,12 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, doc};
 use postern::{
     domain::{
-        clock::{Clock as _, SystemClock},
+        clock::{Clock, SystemClock},
         ids::{HostId, ProfileId, ServerId, SessionId, UserId},
         role::Role,
         session::Session,
     },
-    services::sessions::SessionRecord,
+    services::access::sessions::SessionRecord,
 };
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub(crate) async fn connected(rig: &Rig, user: &str, host: HostId) -> SessionId 
         client_version: None,
         client_protocol: None,
     };
-    rig.services.record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
+    rig.services.access().record_session(&SessionRecord::began(session.clone(), None)).await.unwrap();
     session.id
 }
 
@@ -124,8 +124,8 @@ async fn no_list_or_search_looks_at_more_users_than_it_shows() {
         ["Acme", "Other"].map(|name| owner.post("/organizations", &json!({ "name": name }))["id"].clone());
     many(&rig, acme.as_str().unwrap(), other.as_str().unwrap()).await;
     assert_eq!(found(&owner, "number77"), [""; 0], "the release before wrote no words");
-    assert_eq!(rig.services.index_users().await.unwrap(), 2000);
-    assert_eq!(rig.services.index_users().await.unwrap(), 0);
+    assert_eq!(rig.services.people().index_users().await.unwrap(), 2000);
+    assert_eq!(rig.services.people().index_users().await.unwrap(), 0);
 
     let database = rig.database.open().await;
     database.run_command(doc! { "profile": 2 }).await.unwrap();
@@ -174,7 +174,7 @@ async fn all_sessions_of_a_user_are_ended_by_one_call() {
     let end = format!("/users/{ana}/sessions/end");
     rig.as_role(Role::Helpdesk).expect(202, "POST", &end, None);
     let mut asked: Vec<SessionId> =
-        rig.services.ends_asked_of(host).await.unwrap().into_iter().map(|(session, _)| session).collect();
+        rig.services.access().ends_asked_of(host).await.unwrap().into_iter().map(|(session, _)| session).collect();
     asked.sort_unstable();
     hers.sort_unstable();
     assert_eq!(asked, hers);

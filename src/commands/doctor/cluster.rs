@@ -15,7 +15,7 @@ use crate::{
     },
     keys::host::HostKey,
     runtime::instance::instance,
-    services::{Act, ServiceError, Services, admission::Admission, host_users::HostAccess},
+    services::{Act, ServiceError, Services, access::admission::Admission, hosts::database_users::HostAccess},
     store::{
         Store, StoreError,
         check::{ServerFacts, check, check_as_host},
@@ -140,8 +140,7 @@ async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
     if services.has_master_key() {
         findings.push(cluster_key(&services).await);
     }
-    if let Some(hosts) = config.host_database().filter(|_| config.roles().contains(&ProcessRole::Console)) {
-        services.set_host_database(hosts);
+    if config.host_database().is_some() && config.roles().contains(&ProcessRole::Console) {
         findings.push(database_users(&services).await);
     }
     match host(config, database, &services).await {
@@ -162,7 +161,7 @@ async fn cluster(config: &Config, database: &Database) -> Vec<Finding> {
 
 async fn pause(services: &Services) -> Finding {
     const CHECK: &str = "pause";
-    match services.paused().await {
+    match services.cluster().paused().await {
         Ok(None) => Finding::ok(CHECK, "the cluster can be changed"),
         Ok(Some(pause)) => {
             let cause = format!("the cluster has been paused since {}: nothing can be changed", pause.since);
@@ -173,7 +172,7 @@ async fn pause(services: &Services) -> Finding {
 }
 
 async fn cluster_key(services: &Services) -> Finding {
-    match services.prove_master_key().await {
+    match services.network().prove_master_key().await {
         Ok(true) => Finding::ok(MASTER_KEY, "the master key here opens this cluster's secrets"),
         Ok(false) => Finding::ok(MASTER_KEY, "this cluster has no secrets yet; the first start makes them"),
         Err(ServiceError::Internal(error)) => Finding::fail(
@@ -188,7 +187,7 @@ async fn cluster_key(services: &Services) -> Finding {
 /// As whom hosts that join come to the database.
 async fn database_users(services: &Services) -> Finding {
     const CHECK: &str = "database_users";
-    match services.host_access().await {
+    match services.hosts().host_access().await {
         Ok(HostAccess::As(DatabaseUser::Own)) => Finding::ok(CHECK, "hosts that join get a database user of their own"),
         Ok(HostAccess::As(DatabaseUser::SharedByHosts)) => {
             Finding::ok(CHECK, "hosts that join share the user that database.uri_for_hosts names")
@@ -226,7 +225,7 @@ async fn host(config: &Config, database: &Database, services: &Services) -> anyh
             let fix = "if this disk is a copy: delete host.key in host.data_dir and join with a new token";
             return Ok(vec![Finding::fail(HOST, cause, fix).coded(ProblemCode::ClonedHost)]);
         }
-        let host = services.host_row(&Act::of(Actor::Shell("doctor")), id).await?;
+        let host = services.hosts().host_row(&Act::of(Actor::Shell("doctor")), id).await?;
         let server =
             |of: ServerId| host.daemons.iter().find(|daemon| daemon.server_id == of).map(|daemon| &daemon.name);
         let problems = host.host.value.problems.iter();

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     config::{Config, DEFAULT_PATH, DatabaseConfig, HostConfig, OpsConfig, VpnConfig},
     domain::{
-        clock::{Clock as _, SystemClock},
+        clock::{Clock, SystemClock},
         host::ProcessRole,
         join::{DatabaseUser, MachineCheck},
         server::{Port, Protocol},
@@ -44,7 +44,7 @@ use crate::{
     },
     firewall,
     keys::{host::HostKey, join::JoinToken},
-    services::joining::database_place,
+    services::hosts::joining::database_place,
     store::{Settings, Store, check::check_as_host},
 };
 

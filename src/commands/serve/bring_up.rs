@@ -22,7 +22,11 @@ use crate::{
     jobs,
     keys::host::HostKey,
     runtime::{backoff::Backoff, lifecycle::Lifecycle, random},
-    services::{ServiceError, Services, admission::Admission, hosts::HostFacts, memory::Memory},
+    services::{
+        ServiceError, Services,
+        access::{admission::Admission, snapshot_file::Memory},
+        hosts::registry::HostFacts,
+    },
     store::{
         Bus, StoreError,
         check::{check, check_as_host},
@@ -217,7 +221,7 @@ impl BringUp {
 
     async fn attempt(&self) -> anyhow::Result<HostId> {
         // Before anything is written: what is written bears the database's time.
-        self.services.measure_clock().await?;
+        self.services.cluster().measure_clock().await?;
         if self.services.has_master_key() {
             let facts = check(&self.database.store, &SystemClock).await?;
             tracing::debug!(?facts, "the database has what Postern needs");
@@ -225,8 +229,8 @@ impl BringUp {
             check_as_host(&self.database.store, &SystemClock).await?;
         }
         self.database.require_current().await?;
-        self.services.ensure_authorities().await?;
-        let host = self.services.register_host(&self.facts).await?;
+        self.services.network().ensure_authorities().await?;
+        let host = self.services.hosts().register_host(&self.facts).await?;
         self.admission.refresh().await?;
         Ok(host)
     }
@@ -235,7 +239,7 @@ impl BringUp {
         if !self.runs_daemons() {
             return;
         }
-        if let Some(remembered) = self.memory.read(self.services.machine_now()) {
+        if let Some(remembered) = self.memory.read(self.services.cluster().machine_now()) {
             let age_s = remembered.age.as_secs();
             tracing::warn!(
                 event = "memory.used",

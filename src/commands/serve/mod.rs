@@ -19,13 +19,20 @@ use super::{
 };
 use crate::{
     config::{Config, ListenerConfig},
-    domain::{clock::ClusterClock, login::Surface},
+    domain::{
+        clock::{Clock as _, ClusterClock},
+        login::Surface,
+    },
     keys::{host::HostKey, master::MasterKey},
     runtime::{
         instance::instance,
         lifecycle::{Ending, Lifecycle},
     },
-    services::{Services, admission::Admission, hosts::HostFacts, memory::Memory},
+    services::{
+        Services,
+        access::{admission::Admission, snapshot_file::Memory},
+        hosts::registry::HostFacts,
+    },
     store::{Bus, BusSettings},
     telemetry::Logs,
     web,
@@ -83,23 +90,25 @@ async fn start(
         public_key: *host_key.public().as_bytes(),
     };
     let bus = Bus::start(&database.store, &BusSettings::default(), tasks, stop);
-    let services = Services::new(database.store.clone(), bus.emitter(), Arc::new(ClusterClock::default()), master_key);
-    services.set_bus(bus.clone());
-    services.set_instance(&instance(&config.host.data_dir)?);
-    for (surface, listener) in [(Surface::Portal, &config.public), (Surface::Console, &config.admin)] {
-        if let Some(url) = &listener.url {
-            services.set_url(surface, url);
-        }
-    }
-    services.set_command_line(machine.command_line());
-    if let Some(database) = config.host_database() {
-        services.set_host_database(database);
-    }
+    let listeners = web::Listeners::open(web_settings(config)).await?;
+    let clock = Arc::new(ClusterClock::default());
+    let builder = Services::builder(database.store.clone(), bus.emitter(), clock.clone())
+        .master_key(master_key)
+        .bus(bus.clone())
+        .instance(instance(&config.host.data_dir)?)
+        .command_line(machine.command_line())
+        .host_database(config.host_database());
+    // The role of a surface may be another process's, and its URL is known all the same.
+    let urls = [(Surface::Portal, &config.public), (Surface::Console, &config.admin)];
+    let urls = urls.into_iter().filter_map(|(surface, listener)| Some((surface, listener.url.as_deref()?)));
+    let builder = urls.fold(builder, |builder, (surface, url)| builder.url(surface, url));
+    let services = listeners.describe(builder, clock.now()).build();
     let admission = Admission::new(services.clone());
     let status =
         Arc::new(Status::new(database.store.clone(), bus.clone(), services.clone(), admission.clone(), stop.clone()));
-    let listeners = web::start(web_settings(config), services.clone(), status.clone(), tasks, stop.clone()).await?;
-    tracing::info!(event = "process.listening", ?listeners, "listening");
+    let addresses = listeners.addresses();
+    listeners.serve(&services, status.clone(), tasks, stop);
+    tracing::info!(event = "process.listening", listeners = ?addresses, "listening");
     service_manager::started();
     lifecycle.spawn(service_manager::keep_alive(Arc::clone(&status), stop.clone()));
 

@@ -22,7 +22,7 @@ use crate::{
     },
     services::{
         Services,
-        admission::{Admission, STALE},
+        access::admission::{Admission, STALE},
     },
     store::{Bus, Store},
     telemetry::{COMMIT, VERSION},
@@ -141,7 +141,7 @@ impl Status {
         if self.stop.is_cancelled() {
             return Check::new("in_service", CheckState::Failed).because("this process is ending");
         }
-        if self.services.is_displaced() {
+        if self.services.hosts().is_displaced() {
             let why = "another machine with this host's key took its place: newcomers are sent to other hosts";
             return Check::new("in_service", CheckState::Failed).because(why);
         }
@@ -237,7 +237,7 @@ impl StatusSource for Status {
         for (state, count) in profiles {
             now.set(&PROFILES, [state], f64::from(count));
         }
-        if let Some(end) = self.services.authorities_end() {
+        if let Some(end) = self.services.network().authorities_end() {
             now.set(&CERT_EXPIRY, ["authority"], end.as_second() as f64);
         }
         if let Some(daemons) = self.daemons.get() {

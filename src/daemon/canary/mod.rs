@@ -28,7 +28,7 @@ use openvpn::greeting::Greeting;
 use runtime::random;
 use services::{
     BusMessage, Nudge, Subscription,
-    attachments::{visiting_key, wanted},
+    network::attachments::{visiting_key, wanted},
 };
 
 /// Between two looks at the same doors. Up to a quarter more, so that hosts which started together do not look together.
@@ -107,7 +107,7 @@ impl Canary {
 
     /// Looks once at all that is to be looked at, and tells.
     async fn round(&mut self, here: &Here) {
-        let looks = match within(LIMIT, here.services.doors_to_try(self.doors.clone())).await {
+        let looks = match within(LIMIT, here.services.network().doors_to_try(self.doors.clone())).await {
             Ok(doors) => Some(look_at(here, doors).await),
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "nobody was looked at");
@@ -142,7 +142,7 @@ impl Canary {
             }
         }
         let news = news.into_iter().map(|(_, host)| host).collect();
-        match within(LIMIT, here.services.report_looks(here.host, looks, &news)).await {
+        match within(LIMIT, here.services.network().report_looks(here.host, looks, &news)).await {
             Ok(true) => self.seen = seen,
             Ok(false) => {}
             Err(error) => {

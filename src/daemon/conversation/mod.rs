@@ -42,7 +42,7 @@ use openvpn::{
     process::Running,
 };
 use questions::{Look, Question};
-use services::sessions::{Beginning, SessionRecord};
+use services::access::sessions::{Beginning, SessionRecord};
 
 /// How often live sessions are held against the policy without a change of it.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -121,7 +121,7 @@ impl Conversation {
         link.send(Command::ByteCount(COUNTER_PERIOD))?;
         let asked = link.clone();
         let now = Instant::now();
-        let turns = Turns::new(here.services.uptime());
+        let turns = Turns::new(here.services.cluster().uptime());
         Ok(Self {
             here,
             server,
@@ -170,7 +170,7 @@ impl Conversation {
             self.here.board.turn(self.server);
             let due = self.next_due().min(Instant::now() + TICK);
             let served = self.serving;
-            self.turns.turn(self.here.services.uptime(), self.events.is_empty());
+            self.turns.turn(self.here.services.cluster().uptime(), self.events.is_empty());
             let done = tokio::select! {
                 () = stop.cancelled() => return Pause::Stop,
                 gone = running.gone() => {
@@ -224,7 +224,7 @@ impl Conversation {
 
     /// Now, for what is written down.
     fn at(&self) -> At {
-        At { time: self.here.services.now(), moment: self.here.services.moment(Some(Duration::ZERO)) }
+        At { time: self.here.services.now(), moment: self.here.services.cluster().moment(Some(Duration::ZERO)) }
     }
 
     fn on_time(&mut self) -> Result<(), AskError> {
@@ -244,7 +244,7 @@ impl Conversation {
     }
 
     fn hear(&mut self, event: Event) -> Result<(), AskError> {
-        self.turns.turn(self.here.services.uptime(), false);
+        self.turns.turn(self.here.services.cluster().uptime(), false);
         match event {
             Event::Connect { cid, kid, client } => {
                 self.asked.insert(cid);
@@ -305,7 +305,7 @@ impl Conversation {
 
     fn established(&mut self, cid: Cid, dialled: Option<i64>) {
         let services = &self.here.services;
-        let moment = services.moment(Some(dialled_ago(dialled, services.machine_now())));
+        let moment = services.cluster().moment(Some(dialled_ago(dialled, services.cluster().machine_now())));
         if let Some(record) = self.roster.established(cid, moment) {
             let took = services.now().duration_since(record.session().connected_at);
             services.metrics().observe(&VPN_CONNECT_SECONDS, [], took.as_secs_f64());

@@ -47,7 +47,7 @@ pub(super) enum Look {
 impl Conversation {
     /// A question as it is taken up.
     pub(super) fn question(&self, cid: Cid, kid: Kid, peer: Peer, renewal: bool) -> Question {
-        let now = self.here.services.uptime();
+        let now = self.here.services.cluster().uptime();
         Question { cid, kid, peer, renewal, taken_up: now, late: self.turns.is_late(now) }
     }
 
@@ -110,7 +110,7 @@ impl Conversation {
 
     /// Whoever asked too long ago may be elsewhere by now, and must not be let in here.
     fn in_time(&self, question: &Question) -> Result<(), Denial> {
-        let late = question.late || has_waited(question.taken_up, self.here.services.uptime());
+        let late = question.late || has_waited(question.taken_up, self.here.services.cluster().uptime());
         if late { Err(Denial::HeldUp) } else { Ok(()) }
     }
 

@@ -36,8 +36,8 @@ impl Wish {
         (server, host): (ServerId, HostId),
     ) -> Result<(), ServiceError> {
         match self {
-            Self::Attach => services.attach(act, server, host).await,
-            Self::Detach => services.detach(act, server, host).await,
+            Self::Attach => services.network().attach(act, server, host).await,
+            Self::Detach => services.network().detach(act, server, host).await,
         }
     }
 

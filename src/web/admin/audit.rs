@@ -20,7 +20,7 @@ use domain::{
     ids::AuditId,
     job::{Job, JobState, RunResult},
 };
-use services::{AuditFilter, Order, OrderBy, Page, Services, history::NamedEntry, meaning::Meant};
+use services::{AuditFilter, Order, OrderBy, Page, Services, access::lookup::Meant, evidence::history::NamedEntry};
 
 /// What is looked for, as the form of the page sends it: what is empty does not count.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -271,9 +271,9 @@ async fn named(services: &Services, desk: &Desk, wanted: &Wanted) -> Result<Name
             continue;
         }
         let meant = if is_actor {
-            services.meant_actors(&desk.act, text).await?
+            services.access().meant_actors(&desk.act, text).await?
         } else {
-            services.meant_objects(&desk.act, text).await?
+            services.access().meant_objects(&desk.act, text).await?
         };
         let with = |id: String| {
             let wanted = clear.clone();
@@ -307,9 +307,9 @@ pub(super) async fn list(
         Named::AsWritten => Vec::new(),
     };
     let (page, job, called) = tokio::try_join!(
-        services.named_audit(&desk.act, &filter, &query.page),
-        services.job(Job::AuditVerify),
-        services.called(&desk.act, [&wanted.actor, &wanted.object]),
+        services.evidence().named_audit(&desk.act, &filter, &query.page),
+        services.cluster().job(Job::AuditVerify),
+        services.access().called(&desk.act, [&wanted.actor, &wanted.object]),
     )?;
     let next = query.next(&page);
     let [actor, object] = called;
@@ -327,5 +327,5 @@ pub(super) async fn export(
     desk: Desk,
     Parameters(wanted): Parameters<Wanted>,
 ) -> Answer<JsonLines> {
-    Ok(JsonLines(services.export_audit(&desk.act, wanted.filter()?).await?))
+    Ok(JsonLines(services.evidence().export_audit(&desk.act, wanted.filter()?).await?))
 }

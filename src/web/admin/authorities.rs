@@ -11,7 +11,7 @@ use crate::{
     problem::Problem,
 };
 use domain::authority::{AuthorityKind, AuthorityState};
-use services::{Services, authorities::AuthorityView};
+use services::{Services, network::authorities::AuthorityView};
 
 /// The page.
 #[derive(Template)]
@@ -71,7 +71,7 @@ fn pairs(hex: &str) -> String {
 
 pub(super) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy];
-    let views = services.authority_views(&desk.act).await?;
+    let views = services.network().authority_views(&desk.act).await?;
     Ok(desk.show(&Authorities::new(&desk, views)))
 }
 

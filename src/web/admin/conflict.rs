@@ -1,7 +1,7 @@
 //! Two people edit the same thing: both versions side by side, and nothing overwritten unseen (UX-24).
 
 use crate::{portal::parts::When, problem::Problem};
-use services::{Services, history::Change};
+use services::{Services, evidence::history::Change};
 
 use super::desk::Desk;
 
@@ -89,5 +89,5 @@ pub(super) async fn changed_by<T: ToString>(
     desk: &Desk,
     id: &T,
 ) -> Result<Option<Change>, Problem> {
-    Ok(services.last_change(&desk.act, &id.to_string()).await?)
+    Ok(services.evidence().last_change(&desk.act, &id.to_string()).await?)
 }

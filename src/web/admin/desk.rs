@@ -21,9 +21,11 @@ use crate::{
 use domain::{login::Surface, role::Permission};
 use services::{
     Act, Services,
-    health::{ClusterHealth, HostCount},
-    logins::Admin,
-    pause::PauseFacts,
+    cluster::{
+        health::{ClusterHealth, HostCount},
+        pause::PauseFacts,
+    },
+    identity::logins::Admin,
 };
 
 /// One entry of the navigation.
@@ -111,7 +113,7 @@ impl FromRequestParts<Services> for Desk {
         let admin = admin.ok_or_else(|| Problem::new(Code::Internal, "this route has no guard"))?;
         let site = site_of(parts)?;
         let ((facts, _), pause, health) =
-            tokio::join!(site.facts(services), site.pause(services), services.cluster_health());
+            tokio::join!(site.facts(services), site.pause(services), services.cluster().cluster_health());
         let flash = Cookie::Flash.read(&site, &parts.headers).and_then(|word| Flash::from_word(&word));
         let chrome = Chrome::on(Surface::Console, &facts, Some(account(&admin)), flash);
         let mut desk = Self::new(site, admin, chrome, parts.uri.path(), services.now()).with_health(health);

@@ -26,7 +26,7 @@ use domain::{
 };
 use services::{
     PageRequest, ServiceError, Services, UserFilter,
-    explain::{ChainLink, Explanation, LinkKind, Target, Traveller, Way},
+    access::explain::{ChainLink, Explanation, LinkKind, Target, Traveller, Way},
 };
 
 /// The question, as it was typed.
@@ -132,7 +132,7 @@ async fn meant(services: &Services, desk: &Desk, text: &str) -> Result<Result<Tr
             Err(error) => return Ok(Err(format!("The name {error}"))),
         },
     };
-    let found = services.users(&desk.act, &filter, &PageRequest::first(2)).await?.items;
+    let found = services.people().users(&desk.act, &filter, &PageRequest::first(2)).await?.items;
     Ok(match found.as_slice() {
         [] => Err("No user is called so".to_owned()),
         [one] => Ok(Traveller::User(one.value.id)),
@@ -163,13 +163,13 @@ pub(super) async fn show(
     };
     let traveller = traveller.map_err(|text| page.wrong("user", &text)).ok();
     if let (Some(traveller), Some(target)) = (traveller, target) {
-        match services.explain(&desk.act, traveller, target, None).await {
+        match services.access().explain(&desk.act, traveller, target, None).await {
             Ok(answer) => {
                 let id = match traveller {
                     Traveller::User(id) => id,
-                    Traveller::Profile(id) => services.profile(&desk.act, id).await?.value.user_id,
+                    Traveller::Profile(id) => services.access().profile(&desk.act, id).await?.value.user_id,
                 };
-                let name = services.user(&desk.act, id).await?.value.name.to_string();
+                let name = services.people().user(&desk.act, id).await?.value.name.to_string();
                 return Ok(desk.show(&page.with((id, name), answer)));
             }
             Err(ServiceError::NotFound(what)) => page.wrong("user", &format!("There is no such {what}")),

@@ -33,7 +33,10 @@ use domain::{
     text::{Email, GroupName},
     user::User,
 };
-use services::{Page, PageRequest, ServiceError, Services, UserFilter, groups::Membership, people::UserRow};
+use services::{
+    Page, PageRequest, ServiceError, Services, UserFilter,
+    people::{groups::Membership, views::UserRow},
+};
 
 /// So many people of a group are shown on its page; the list of users shows all.
 const SHOWN: u32 = 50;
@@ -214,7 +217,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy];
     let column = order.column()?;
-    let groups = ordered(services.groups(&desk.act).await?, column);
+    let groups = ordered(services.people().groups(&desk.act).await?, column);
     Ok(desk.show(&Groups::new(&desk, groups, column)))
 }
 
@@ -224,7 +227,7 @@ pub(super) async fn export<K: FileKind>(
     desk: Desk,
     Parameters(order): Parameters<GroupOrder>,
 ) -> Result<Response, Problem> {
-    let groups = ordered(services.groups(&desk.act).await?, order.column()?);
+    let groups = ordered(services.people().groups(&desk.act).await?, order.column()?);
     let row = |group: Group| [json!(group.name), json!(group.users), json!(group.servers.len())];
     let rows = groups.into_iter().map(row).collect();
     Sheet { name: "groups", columns: ["name", "users", "servers"], rows }.file::<K>()
@@ -240,7 +243,7 @@ async fn people(services: &Services, desk: &Desk, form: &mut Fields) -> Result<V
     if emails.is_empty() && form.errors.is_empty() {
         form.wrong("emails", "Name at least one person");
     }
-    let found = services.users_by_email(&desk.act, &emails).await?;
+    let found = services.people().users_by_email(&desk.act, &emails).await?;
     for email in emails.iter().filter(|email| found.iter().all(|user| user.email.as_ref() != Some(*email))) {
         form.wrong("emails", &format!("No user has the address {email}"));
     }
@@ -257,7 +260,7 @@ pub(super) async fn create(
     let mut status = StatusCode::UNPROCESSABLE_ENTITY;
     if let Some(name) = name.filter(|_| form.errors.is_empty()) {
         let change = Membership { add, remove: Vec::new() };
-        match services.change_members(&desk.act, &name, &change).await {
+        match services.people().change_members(&desk.act, &name, &change).await {
             Ok(()) => return Ok(desk.go(&Link::to(&GroupId::from(name)), Flash::GroupSaved)),
             Err(error) => status = form.refused(error)?,
         }
@@ -267,11 +270,11 @@ pub(super) async fn create(
 }
 
 async fn found<'a>(services: &Services, desk: &'a Desk, id: &GroupId) -> Result<GroupPage<'a>, Problem> {
-    let group = services.group(&desk.act, id.name()).await?;
+    let group = services.people().group(&desk.act, id.name()).await?;
     let filter = UserFilter { search: UserSearch::of_group(group.name.clone()), ..UserFilter::default() };
     let page = PageRequest::first(SHOWN);
-    let people = services.user_rows(&desk.act, &filter, &page).await?;
-    let names = services.server_names(&desk.act, &group.servers).await?;
+    let people = services.people().user_rows(&desk.act, &filter, &page).await?;
+    let names = services.people().server_names(&desk.act, &group.servers).await?;
     let servers = group.servers.iter().filter_map(|id| Some((Link::to(id), names.get(id)?.to_string()))).collect();
     Ok(GroupPage::of(desk, group, servers, people, history(services, desk, id).await?))
 }
@@ -306,7 +309,7 @@ pub(super) async fn add(
     let add = people(&services, &desk, &mut form).await?;
     let mut status = StatusCode::UNPROCESSABLE_ENTITY;
     if form.errors.is_empty() {
-        match services.change_members(&desk.act, id.name(), &Membership { add, remove: Vec::new() }).await {
+        match services.people().change_members(&desk.act, id.name(), &Membership { add, remove: Vec::new() }).await {
             Ok(()) => return Ok(desk.go(&Link::to(&id), Flash::GroupSaved)),
             Err(error) => status = form.refused(error)?,
         }
@@ -321,8 +324,8 @@ pub(super) async fn remove(
     _form: Fields,
 ) -> Result<Response, Problem> {
     let change = Membership { add: Vec::new(), remove: vec![user] };
-    services.change_members(&desk.act, id.name(), &change).await?;
-    let is_there = match services.group(&desk.act, id.name()).await {
+    services.people().change_members(&desk.act, id.name(), &change).await?;
+    let is_there = match services.people().group(&desk.act, id.name()).await {
         Ok(_) => true,
         Err(ServiceError::NotFound(_)) => false,
         Err(error) => return Err(error.into()),
@@ -340,7 +343,7 @@ pub(super) async fn rename(
 ) -> Result<Response, Problem> {
     let mut status = StatusCode::UNPROCESSABLE_ENTITY;
     if let Some(name) = form.parse::<GroupName>("name", "The name") {
-        match services.rename_group(&desk.act, id.name(), &name).await {
+        match services.people().rename_group(&desk.act, id.name(), &name).await {
             Ok(()) => return Ok(desk.go(&Link::to(&GroupId::from(name)), Flash::GroupSaved)),
             Err(error) => status = form.refused(error)?,
         }
@@ -354,7 +357,7 @@ pub(super) async fn delete(
     At(id): At<GroupId>,
     mut form: Fields,
 ) -> Result<Response, Problem> {
-    match services.delete_group(&desk.act, id.name()).await {
+    match services.people().delete_group(&desk.act, id.name()).await {
         Ok(()) => Ok(desk.go(&Link::list::<GroupId>(), Flash::GroupDeleted)),
         Err(error) => {
             let status = form.refused(error)?;

@@ -24,7 +24,7 @@ use crate::{
 use domain::{ids::RequestId, role::Permission};
 use services::{
     Services,
-    logins::{Admin, Use},
+    identity::logins::{Admin, Use},
 };
 
 /// Sent by the script when a page asks by itself, so that an open page keeps no login alive.
@@ -67,7 +67,7 @@ pub(super) async fn find_admin(
 ) -> Result<Option<Admin>, Problem> {
     let Some(cookie) = Cookie::Login.read(site, headers) else { return Ok(None) };
     let by = if headers.contains_key(BY_PAGE) { Use::Page } else { Use::Person };
-    let found = services.admin(&cookie, by).await?;
+    let found = services.identity().admin(&cookie, by).await?;
     Ok(found.map(|admin| Admin { request_id, ..admin }))
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn sign_out(
     desk: Desk,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    services.sign_out_admin(&desk.admin).await?;
+    services.identity().sign_out_admin(&desk.admin).await?;
     let mut response = go(&desk.site, "/sign-in", Some(Flash::ConsoleLeft));
     set_cookie(&mut response, Cookie::Login.clear(&desk.site));
     Ok(response)

@@ -3,7 +3,7 @@
 use super::desk::Desk;
 use crate::{portal::parts::When, problem::Problem};
 use domain::role::Permission;
-use services::{Services, history::Change};
+use services::{Services, evidence::history::Change};
 
 /// One change.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub(super) async fn history<T: ToString>(services: &Services, desk: &Desk, id: &
     if !desk.may(Permission::ReadAudit) {
         return Ok(Vec::new());
     }
-    let changes = services.history(&desk.act, &id.to_string()).await?;
+    let changes = services.evidence().history(&desk.act, &id.to_string()).await?;
     Ok(rows(&changes, desk))
 }
 

@@ -16,7 +16,10 @@ use domain::{
     drain::DrainBudget,
     ids::{HostId, ServerId},
 };
-use services::{ServiceError, Services, drain::DrainOrder, removal::Removal};
+use services::{
+    ServiceError, Services,
+    hosts::{drain::DrainOrder, removal::Removal},
+};
 
 pub(super) async fn drain(
     State(services): State<Services>,
@@ -32,7 +35,7 @@ pub(super) async fn drain(
     let order = DrainOrder { budget_seconds, force: form.is_ticked("force") };
     if !form.is_confirmed() {
         let (act, trial) = desk.act.tried();
-        match services.drain_host(&act, id, order).await {
+        match services.hosts().drain_host(&act, id, order).await {
             Ok(host) if touches_people(&trial.effect()) => {
                 let question = Question {
                     title: format!("Drain {}?", host.value.name),
@@ -48,7 +51,7 @@ pub(super) async fn drain(
             refusal => return done(&services, desk, id, refusal, (form, Flash::HostDraining)).await,
         }
     }
-    let outcome = services.drain_host(&desk.act, id, order).await;
+    let outcome = services.hosts().drain_host(&desk.act, id, order).await;
     done(&services, desk, id, outcome, (form, Flash::HostDraining)).await
 }
 
@@ -58,7 +61,7 @@ pub(super) async fn resume(
     At(id): At<HostId>,
     form: Fields,
 ) -> Result<Response, Problem> {
-    let outcome = services.resume_host(&desk.act, id).await;
+    let outcome = services.hosts().resume_host(&desk.act, id).await;
     done(&services, desk, id, outcome, (form, Flash::HostResumed)).await
 }
 
@@ -113,9 +116,9 @@ pub(super) async fn delete(
     let revision = Some(form.revision()?);
     let removal = Removal { force: form.is_ticked("force") };
     if !form.is_confirmed() {
-        let name = services.host(&desk.act, id).await?.value.name;
+        let name = services.hosts().host(&desk.act, id).await?.value.name;
         let (act, trial) = desk.act.tried();
-        match services.remove_host(&act, id, removal, revision).await {
+        match services.hosts().remove_host(&act, id, removal, revision).await {
             Ok(()) if touches_people(&trial.effect()) => {
                 let question = Question {
                     title: format!("Remove {name} for good?"),
@@ -132,7 +135,7 @@ pub(super) async fn delete(
             refusal => return done(&services, desk, id, refusal, (form, Flash::HostRemoved)).await,
         }
     }
-    match services.remove_host(&desk.act, id, removal, revision).await {
+    match services.hosts().remove_host(&desk.act, id, removal, revision).await {
         Ok(()) => Ok(desk.go(&HostPage::list(), Flash::HostRemoved)),
         refusal => done(&services, desk, id, refusal, (form, Flash::HostRemoved)).await,
     }

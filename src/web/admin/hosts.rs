@@ -33,13 +33,15 @@ use domain::{
 };
 use services::{
     Page, PageRequest, ServiceError, Services,
-    drain::{DrainState, DrainView},
-    host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
-    hosts::HostPatch,
-    joining::JoinTokenView,
-    looks::Reached,
-    people::SessionRow,
-    removal::RemovalView,
+    hosts::{
+        drain::{DrainState, DrainView},
+        joining::JoinTokenView,
+        registry::HostPatch,
+        removal::RemovalView,
+        rows::{HostDaemon, HostRow, Releases, ServerChoice},
+    },
+    network::probes::Reached,
+    people::views::SessionRow,
 };
 
 /// What the pages of hosts depend on.
@@ -180,10 +182,11 @@ pub(super) async fn list(
     query: Query<ByName<HostId>>,
 ) -> Result<Response, Problem> {
     desk.live = TOPICS;
-    let page = services.host_rows(&desk.act, &query.page).await?;
+    let page = services.hosts().host_rows(&desk.act, &query.page).await?;
     let next = query.next(&page);
     let first = PageRequest::first(USUAL);
-    let (waiting, releases) = tokio::try_join!(services.join_tokens(&desk.act, &first), services.releases(&desk.act))?;
+    let (waiting, releases) =
+        tokio::try_join!(services.hosts().join_tokens(&desk.act, &first), services.hosts().releases(&desk.act))?;
     let list = Hosts::new(&desk, page, waiting.items, &releases, (query.is_first(), next));
     Ok(desk.show(&Hosts { columns: Columns::of(&query, None), ..list }))
 }
@@ -196,7 +199,7 @@ pub(super) async fn export<K: FileKind>(
 ) -> Result<Response, Problem> {
     let mut all = AllRows::new(query.page.order);
     while let Some(page) = all.next() {
-        all.take(services.host_rows(&desk.act, &page).await?, &page);
+        all.take(services.hosts().host_rows(&desk.act, &page).await?, &page);
     }
     let row = |HostRow { host, daemons }: HostRow| {
         let (host, servers) = (host.value, daemons.into_iter().map(|daemon| daemon.name).collect::<Vec<_>>());
@@ -435,13 +438,13 @@ impl<'a> HostPage<'a> {
 
 /// The page of a host that is there, as it is now.
 async fn found<'a>(services: &Services, desk: &'a Desk, id: HostId) -> Result<HostPage<'a>, Problem> {
-    let row = services.host_row(&desk.act, id).await?;
+    let row = services.hosts().host_row(&desk.act, id).await?;
     let some = PageRequest::first(SHOWN);
     let (carried, removal, releases, free) = tokio::try_join!(
-        services.sessions_through(&desk.act, &row, &some),
-        services.removal_of(&desk.act, &row.host.value),
-        services.releases(&desk.act),
-        services.server_choices(&desk.act, Some(&row)),
+        services.people().sessions_through(&desk.act, &row, &some),
+        services.hosts().removal_of(&desk.act, &row.host.value),
+        services.hosts().releases(&desk.act),
+        services.hosts().server_choices(&desk.act, Some(&row)),
     )?;
     let history = history(services, desk, &id).await?;
     Ok(HostPage::new(desk, Found { row, carried, removal, releases, free, history }))
@@ -509,6 +512,6 @@ pub(super) async fn update(
     let Some(name) = form.parse("name", "The name") else {
         return refused(&services, desk, id, (StatusCode::UNPROCESSABLE_ENTITY, form)).await;
     };
-    let outcome = services.update_host(&desk.act, id, HostPatch { name: Some(name) }, Some(revision)).await;
+    let outcome = services.hosts().update_host(&desk.act, id, HostPatch { name: Some(name) }, Some(revision)).await;
     done(&services, desk, id, outcome, (form, Flash::HostRenamed)).await
 }

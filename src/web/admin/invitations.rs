@@ -26,8 +26,10 @@ use domain::{
 };
 use services::{
     ServiceError, Services,
-    host_rows::{HostDaemon, HostRow, ServerChoice},
-    joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken},
+    hosts::{
+        joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken},
+        rows::{HostDaemon, HostRow, ServerChoice},
+    },
 };
 
 /// What an invitation's page depends on.
@@ -212,7 +214,7 @@ fn access(token: &JoinTokenView) -> Option<&'static str> {
 /// What the form asks about the database user, with what was ticked; nothing where the host gets another one. A cluster
 /// that takes no hosts says why when the form is sent.
 async fn share(services: &Services, ticked: bool) -> Result<Option<bool>, Problem> {
-    match services.expected_database_user().await {
+    match services.hosts().expected_database_user().await {
         Ok(DatabaseUser::SharedWithWeb) => Ok(Some(ticked)),
         Ok(_) | Err(ServiceError::Conflict(_)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -220,7 +222,7 @@ async fn share(services: &Services, ticked: bool) -> Result<Option<bool>, Proble
 }
 
 pub(super) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
-    let servers = services.server_choices(&desk.act, None).await?;
+    let servers = services.hosts().server_choices(&desk.act, None).await?;
     let share = share(&services, false).await?;
     // Most clusters have one server, and a host without any is of no use.
     let chosen = match servers.as_slice() {
@@ -244,7 +246,7 @@ pub(super) async fn create(
             expires_in_seconds: JoinLifetime::default(),
             share_database_user: form.is_ticked("share_database_user"),
         };
-        match services.create_join_token(&desk.act, wanted).await {
+        match services.hosts().create_join_token(&desk.act, wanted).await {
             Ok(IssuedJoinToken { view, command, .. }) => {
                 desk.live = TOPICS;
                 desk.again = Link::to(&view.id).to_string();
@@ -254,7 +256,7 @@ pub(super) async fn create(
             Err(error) => status = form.refused(error)?,
         }
     }
-    let servers = services.server_choices(&desk.act, None).await?;
+    let servers = services.hosts().server_choices(&desk.act, None).await?;
     let share = share(&services, form.is_ticked("share_database_user")).await?;
     let name = form.text("host_name").to_owned();
     Ok(desk.show_as(status, &JoinForm { desk: &desk, name, servers, chosen, share, errors: form.errors }))
@@ -266,10 +268,10 @@ pub(super) async fn show(
     At(id): At<JoinTokenId>,
 ) -> Result<Response, Problem> {
     desk.live = TOPICS;
-    let token = services.join_token(&desk.act, id).await?;
+    let token = services.hosts().join_token(&desk.act, id).await?;
     let joined = match token.host_id {
-        Some(host) => match services.host_row(&desk.act, host).await {
-            Ok(row) => Some(Joined { row, watched: services.watched(host).await? }),
+        Some(host) => match services.hosts().host_row(&desk.act, host).await {
+            Ok(row) => Some(Joined { row, watched: services.hosts().watched(host).await? }),
             // It was removed since.
             Err(ServiceError::NotFound(_)) => None,
             Err(error) => return Err(error.into()),
@@ -285,7 +287,7 @@ pub(super) async fn withdraw(
     At(id): At<JoinTokenId>,
     _form: Fields,
 ) -> Result<Response, Problem> {
-    match services.withdraw_join_token(&desk.act, id).await {
+    match services.hosts().withdraw_join_token(&desk.act, id).await {
         Ok(()) => Ok(desk.go(&Link::list::<HostId>(), Flash::JoinTokenWithdrawn)),
         // It was used a moment ago: its page says by which machine.
         Err(ServiceError::Conflict(_)) => Ok(crate::page::go(&desk.site, Link::to(&id).as_str(), None)),

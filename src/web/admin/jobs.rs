@@ -100,9 +100,9 @@ impl<'a> Jobs<'a> {
 
 pub(super) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
     desk.live = &[Topic::Jobs];
-    let jobs = services.jobs(&desk.act).await?;
+    let jobs = services.cluster().jobs(&desk.act).await?;
     let since = if never(&jobs) {
-        services.migrations(&desk.act).await?.into_iter().filter_map(|migration| migration.applied_at).max()
+        services.cluster().migrations(&desk.act).await?.into_iter().filter_map(|migration| migration.applied_at).max()
     } else {
         None
     };
@@ -115,6 +115,6 @@ pub(super) async fn run(
     At(job): At<Job>,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    services.want_job(&desk.act, job).await?;
+    services.cluster().want_job(&desk.act, job).await?;
     Ok(desk.go(&Link::jobs(), Flash::JobWanted))
 }

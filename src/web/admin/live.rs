@@ -24,7 +24,7 @@ use crate::{
     cookies::Cookie,
     problem::{Code, Problem},
 };
-use services::{BusMessage, Nudge, Services, Subscription, logins::Use};
+use services::{BusMessage, Nudge, Services, Subscription, identity::logins::Use};
 
 /// So many pages of a process may listen at once.
 const STREAMS: usize = 256;
@@ -146,7 +146,7 @@ impl Listener {
 
     /// Whether the login is still good. While the database is away that is not known, and nothing is told either.
     async fn is_signed_in(&self) -> bool {
-        match self.services.admin(&self.cookie, Use::Page).await {
+        match self.services.identity().admin(&self.cookie, Use::Page).await {
             Ok(found) => found.is_some(),
             Err(error) => {
                 tracing::debug!(%error, "a login could not be looked at");

@@ -11,7 +11,7 @@ use crate::{
 };
 use services::{
     Services,
-    migrations::{MigrationState, MigrationView},
+    cluster::migrations::{MigrationState, MigrationView},
 };
 
 /// The page.
@@ -56,6 +56,6 @@ impl<'a> Migrations<'a> {
 }
 
 pub(super) async fn list(State(services): State<Services>, desk: Desk, _: NoQuery) -> Result<Response, Problem> {
-    let views = services.migrations(&desk.act).await?;
+    let views = services.cluster().migrations(&desk.act).await?;
     Ok(desk.show(&Migrations::new(&desk, views)))
 }

@@ -21,7 +21,7 @@ use crate::{
 use domain::{Revised, Revision, ids::OrganizationId, role::Permission};
 use services::{
     Page, ServiceError, Services,
-    organizations::{NewOrganization, OrganizationPatch, OrganizationRow},
+    people::organizations::{NewOrganization, OrganizationPatch, OrganizationRow},
 };
 
 /// The list.
@@ -67,7 +67,7 @@ pub(super) async fn list(
     query: Query<ByName<OrganizationId>>,
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy];
-    let page = services.organization_rows(&desk.act, &query.page).await?;
+    let page = services.people().organization_rows(&desk.act, &query.page).await?;
     let next = query.next(&page);
     let list = Organizations::new(&desk, page, query.is_first(), next);
     Ok(desk.show(&Organizations { columns: Columns::of(&query, None), ..list }))
@@ -144,7 +144,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let mut status = StatusCode::UNPROCESSABLE_ENTITY;
     if let Some(name) = form.parse("name", "The name") {
-        match services.create_organization(&desk.act, NewOrganization { name }).await {
+        match services.people().create_organization(&desk.act, NewOrganization { name }).await {
             Ok(made) => return Ok(desk.go(&Link::to(&made.value.id), Flash::OrganizationCreated)),
             Err(error) => status = form.refused(error)?,
         }
@@ -156,7 +156,7 @@ pub(super) async fn create(
 
 /// The page of an organization that is there, as it is now.
 async fn found<'a>(services: &Services, desk: &'a Desk, id: OrganizationId) -> Result<OrganizationPage<'a>, Problem> {
-    let row = services.organization_row(&desk.act, id).await?;
+    let row = services.people().organization_row(&desk.act, id).await?;
     Ok(OrganizationPage::of(desk, row, history(services, desk, &id).await?))
 }
 
@@ -178,7 +178,7 @@ pub(super) async fn update(
     let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
     if let Some(name) = form.parse("name", "The name") {
         let patch = OrganizationPatch { name: Some(name) };
-        match services.update_organization(&desk.act, id, patch, Some(revision)).await {
+        match services.people().update_organization(&desk.act, id, patch, Some(revision)).await {
             Ok(_) => return Ok(desk.go(&Link::to(&id), Flash::OrganizationSaved)),
             Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),
             Err(error) => status = form.refused(error)?,
@@ -205,7 +205,7 @@ pub(super) async fn delete(
     mut form: Fields,
 ) -> Result<Response, Problem> {
     let revision = form.revision()?;
-    let status = match services.delete_organization(&desk.act, id, Some(revision)).await {
+    let status = match services.people().delete_organization(&desk.act, id, Some(revision)).await {
         Ok(()) => return Ok(desk.go(&Link::list::<OrganizationId>(), Flash::OrganizationDeleted)),
         Err(ServiceError::Stale { .. }) => {
             let text = "It was changed since you opened this page. Look at it again before you delete it.";

@@ -25,8 +25,10 @@ use domain::{
 };
 use services::{
     Services,
-    overview::{Expiring, Expiry, IllHost, Overview},
-    setup::Step,
+    cluster::{
+        overview::{Expiring, Expiry, IllHost, Overview},
+        setup::Step,
+    },
 };
 
 /// Something that ends within so many seconds is worth a look.
@@ -168,6 +170,6 @@ fn expiry_row(desk: &Desk, expiry: Expiry) -> ExpiryRow {
 
 pub(super) async fn show(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
-    let overview = services.overview(&desk.act).await?;
+    let overview = services.cluster().overview(&desk.act).await?;
     Ok(desk.show(&OverviewPage::new(&desk, overview)))
 }

@@ -18,7 +18,7 @@ use crate::{
     problem::Problem,
 };
 use domain::{command_line::CommandLine, secret::Secret};
-use services::{ServiceError, Services, logins::Use};
+use services::{ServiceError, Services, identity::logins::Use};
 
 /// The page.
 #[derive(Template)]
@@ -47,7 +47,7 @@ pub(super) async fn look(
     Path(secret): Path<String>,
 ) -> Result<Response, Problem> {
     let secret = Secret::new(secret);
-    let response = match services.look_at_owner_link(secret.expose(), &visit.browser()).await {
+    let response = match services.identity().look_at_owner_link(secret.expose(), &visit.browser()).await {
         Ok(until) => {
             let link = Some((secret.expose().clone(), When::new(until, visit.now)));
             visit.show(&OwnerLinkPage::new(&visit, link))
@@ -66,13 +66,13 @@ pub(super) async fn redeem(
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
     let secret = Secret::new(secret);
-    let response = match services.redeem_owner_link(secret.expose(), &visit.browser()).await {
+    let response = match services.identity().redeem_owner_link(secret.expose(), &visit.browser()).await {
         Ok(cookie) => {
             // The login that this browser had until now is over: nobody holds two of one browser.
             if let Some(before) = Cookie::Login.read(&visit.site, &headers)
-                && let Some(admin) = services.admin(&before, Use::Page).await?
+                && let Some(admin) = services.identity().admin(&before, Use::Page).await?
             {
-                services.sign_out_admin(&admin).await?;
+                services.identity().sign_out_admin(&admin).await?;
             }
             let mut response = visit.go("/", None);
             set_cookie(&mut response, Cookie::Login.set(&visit.site, cookie.expose()));

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::portal::parts::{Chip, Icon, Tone};
 use domain::{effect::CutOff, text::Name};
-use services::effect::Effect;
+use services::access::effect::Effect;
 
 /// The page.
 #[derive(Template)]

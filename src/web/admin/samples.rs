@@ -40,10 +40,10 @@ use domain::{
 };
 use services::{
     Page,
-    health::{ClusterHealth, HostCount},
-    history::Change,
-    logins::{Admin, FormToken, SignInRefusal},
-    organizations::OrganizationRow,
+    cluster::health::{ClusterHealth, HostCount},
+    evidence::history::Change,
+    identity::logins::{Admin, FormToken, SignInRefusal},
+    people::organizations::OrganizationRow,
 };
 
 /// The samples of one set of names.

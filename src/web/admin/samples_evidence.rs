@@ -18,7 +18,7 @@ use domain::{
     job::{Job, JobState, Run, RunResult},
     role::Role,
 };
-use services::{Page, history::NamedEntry};
+use services::{Page, evidence::history::NamedEntry};
 
 impl Book {
     fn entry(&self, hours: i64, action: &str, object: &str, outcome: &str, changes: Value) -> NamedEntry {

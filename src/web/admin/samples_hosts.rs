@@ -27,13 +27,15 @@ use domain::{
 };
 use services::{
     Page,
-    drain::{DrainState, DrainView},
-    effect::Effect,
-    host_rows::{HostDaemon, HostRow, Releases, ServerChoice},
-    hosts::HostView,
-    joining::{JoinTokenState, JoinTokenView},
-    looks::Reached,
-    removal::{RemovalView, SharedKey},
+    access::effect::Effect,
+    hosts::{
+        drain::{DrainState, DrainView},
+        joining::{JoinTokenState, JoinTokenView},
+        registry::HostView,
+        removal::{RemovalView, SharedKey},
+        rows::{HostDaemon, HostRow, Releases, ServerChoice},
+    },
+    network::probes::Reached,
 };
 
 const TOPICS: &[Topic] = &[Topic::Hosts];

@@ -20,9 +20,9 @@ use domain::{
 };
 use services::{
     Page,
-    authorities::AuthorityView,
-    migrations::{MigrationState, MigrationView},
-    tokens::IssuedToken,
+    cluster::migrations::{MigrationState, MigrationView},
+    identity::tokens::IssuedToken,
+    network::authorities::AuthorityView,
 };
 
 fn token(name: &str, number: u128, role: Role, hours_left: i64, used: Option<i64>) -> ApiToken {

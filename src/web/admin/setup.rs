@@ -25,11 +25,12 @@ use domain::{
 };
 use services::{
     Removable, ServiceError, Services, UserFilter,
-    organizations::NewOrganization,
-    profiles::NewProfile,
-    settings::SettingsPatch,
-    setup::{Setup, Step},
-    users::NewUser,
+    access::profiles::NewProfile,
+    cluster::{
+        settings::SettingsPatch,
+        setup::{Setup, Step},
+    },
+    people::{organizations::NewOrganization, users::NewUser},
 };
 
 /// The page.
@@ -108,9 +109,10 @@ impl<'a> SetupPage<'a> {
 }
 
 async fn page<'a>(services: &Services, desk: &'a Desk) -> Result<SetupPage<'a>, Problem> {
-    let setup = services.setup(&desk.act).await?;
+    let setup = services.cluster().setup(&desk.act).await?;
     // They are offered to a server that runs nowhere yet.
-    let hosts = if setup.next() == Some(Step::Host) { services.host_choices(&desk.act).await? } else { Vec::new() };
+    let hosts =
+        if setup.next() == Some(Step::Host) { services.network().host_choices(&desk.act).await? } else { Vec::new() };
     Ok(SetupPage::new(desk, setup, hosts))
 }
 
@@ -164,30 +166,30 @@ type Outcome = Result<Option<Taken>, ServiceError>;
 async fn name_company(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
     let Some(name) = form.parse("name", "The name") else { return Ok(None) };
     let patch = SettingsPatch { company_name: Removable::Set(name), ..SettingsPatch::default() };
-    services.update_settings(&desk.act, patch, None).await?;
+    services.cluster().update_settings(&desk.act, patch, None).await?;
     Ok(Some(Taken::Done))
 }
 
 async fn make_organization(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
     let Some(name) = form.parse("name", "The name") else { return Ok(None) };
-    services.create_organization(&desk.act, NewOrganization { name }).await?;
+    services.people().create_organization(&desk.act, NewOrganization { name }).await?;
     Ok(Some(Taken::Done))
 }
 
 async fn make_server(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
-    let organizations = services.organization_choices(&desk.act).await?;
+    let organizations = services.network().organization_choices(&desk.act).await?;
     let Some(new) = first_server(form, &organizations) else { return Ok(None) };
-    services.create_server(&desk.act, new).await?;
+    services.network().create_server(&desk.act, new).await?;
     Ok(Some(Taken::Done))
 }
 
 async fn attach(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
-    let server = services.setup(&desk.act).await?.server;
+    let server = services.cluster().setup(&desk.act).await?.server;
     let (Some(server), Ok(host)) = (server, form.text("host_id").parse::<HostId>()) else {
         form.errors.push(FieldError::whole("Choose a host first."));
         return Ok(None);
     };
-    services.attach(&desk.act, server.value.id, host).await?;
+    services.network().attach(&desk.act, server.value.id, host).await?;
     Ok(Some(Taken::Done))
 }
 
@@ -195,7 +197,7 @@ async fn attach(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome 
 async fn make_link(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
     let (person, device) = (form.parse::<Name>("name", "The name"), form.parse("device", "The device"));
     let (Some(person), Some(device)) = (person, device) else { return Ok(None) };
-    let Setup { organization, server, portal_url, .. } = services.setup(&desk.act).await?;
+    let Setup { organization, server, portal_url, .. } = services.cluster().setup(&desk.act).await?;
     let (Some((organization, _)), Some(server), Some(_)) = (organization, server, portal_url) else {
         form.errors.push(FieldError::whole("The steps before come first."));
         return Ok(None);
@@ -203,7 +205,7 @@ async fn make_link(services: &Services, desk: &Desk, form: &mut Fields) -> Outco
     let search = quoted(person.as_str()).parse().unwrap_or_default();
     let filter = UserFilter { organization_id: Some(organization), search, email: None };
     let all = services::PageRequest::first(200);
-    let known = services.users(&desk.act, &filter, &all).await?.items.into_iter();
+    let known = services.people().users(&desk.act, &filter, &all).await?.items.into_iter();
     let known: Option<UserId> = known.map(|found| found.value).find(|user| user.name == person).map(|user| user.id);
     let user = if let Some(user) = known {
         user
@@ -216,11 +218,11 @@ async fn make_link(services: &Services, desk: &Desk, form: &mut Fields) -> Outco
             role: Role::User,
             disabled: false,
         };
-        services.create_user(&desk.act, new).await?.value.id
+        services.people().create_user(&desk.act, new).await?.value.id
     };
     let new = NewProfile { server_id: server.value.id, name: device };
-    let ticket = services.make_ticket(&desk.act, user, new).await?;
+    let ticket = services.identity().make_ticket(&desk.act, user, new).await?;
     let until = When::new(ticket.expires_at, desk.now);
-    let link = services.ticket_url(&ticket).map(|link| link.expose().clone()).unwrap_or_default();
+    let link = services.identity().ticket_url(&ticket).map(|link| link.expose().clone()).unwrap_or_default();
     Ok(Some(Taken::Link(link, until)))
 }

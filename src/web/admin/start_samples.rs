@@ -22,7 +22,7 @@ use domain::{
     role::Role,
     usage::Usage,
 };
-use services::{
+use services::cluster::{
     overview::{Expiring, Expiry, IllHost, Overview},
     setup::Setup,
 };

@@ -25,7 +25,7 @@ use domain::{
 };
 use services::{
     Page, ServiceError, Services,
-    tokens::{IssuedToken, NewToken},
+    identity::tokens::{IssuedToken, NewToken},
 };
 
 /// The list.
@@ -91,8 +91,8 @@ pub(super) async fn list(
     query: Query<All<TokenId>>,
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Tokens];
-    let page = services.tokens(&desk.act, &query.page).await?;
-    let makers = services.makers(&page.items).await?;
+    let page = services.identity().tokens(&desk.act, &query.page).await?;
+    let makers = services.identity().makers(&page.items).await?;
     let next = query.next(&page);
     Ok(desk.show(&Tokens::new(&desk, page, makers, query.is_first(), next)))
 }
@@ -201,7 +201,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let mut status = StatusCode::UNPROCESSABLE_ENTITY;
     if let Some(new) = new_token(&mut form) {
-        match services.create_token(&desk.act, new).await {
+        match services.identity().create_token(&desk.act, new).await {
             Ok(issued) => return Ok(desk.show_as(StatusCode::CREATED, &TokenMade::new(&desk, &issued))),
             Err(error) => status = form.refused(error)?,
         }
@@ -228,7 +228,7 @@ pub(super) async fn revoke(
     At(id): At<TokenId>,
     _: Fields,
 ) -> Result<Response, Problem> {
-    match services.revoke_token(&desk.act, id).await {
+    match services.identity().revoke_token(&desk.act, id).await {
         // It is gone, whoever was quicker.
         Ok(()) | Err(ServiceError::NotFound(_)) => Ok(desk.go(&Link::list::<TokenId>(), Flash::TokenRevoked)),
         Err(error) => Err(error.into()),

@@ -11,7 +11,7 @@ use crate::{
     extract::{Caller, Filter, NoQuery, Parameters, Query, Sort},
 };
 use domain::{audit::AuditEntry, ids::AuditId};
-use services::{AuditFilter, Order, OrderBy, Services, audit::AuditKey};
+use services::{AuditFilter, Order, OrderBy, Services, evidence::audit::AuditKey};
 
 /// Which entries.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -44,7 +44,7 @@ pub(super) async fn list(
     Caller(act): Caller,
     query: Query<AuditQuery>,
 ) -> Answer<List<AuditEntry>> {
-    let page = services.audit_trail(&act, &query.filter.clone().into(), &query.page).await?;
+    let page = services.evidence().audit_trail(&act, &query.filter.clone().into(), &query.page).await?;
     Ok(query.answer(page, |entry| entry))
 }
 
@@ -53,9 +53,9 @@ pub(super) async fn export(
     Caller(act): Caller,
     Parameters(query): Parameters<AuditQuery>,
 ) -> Answer<JsonLines> {
-    Ok(JsonLines(services.export_audit(&act, query.into()).await?))
+    Ok(JsonLines(services.evidence().export_audit(&act, query.into()).await?))
 }
 
 pub(super) async fn key(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<Plain<AuditKey>> {
-    Ok(Plain(services.audit_key(&act).await?))
+    Ok(Plain(services.evidence().audit_key(&act).await?))
 }

@@ -6,7 +6,7 @@ use crate::{
     answer::{Answer, List},
     extract::{Caller, NoQuery},
 };
-use services::{Services, authorities::AuthorityView};
+use services::{Services, network::authorities::AuthorityView};
 
 /// All of them; they are few, so there is one page.
 pub(super) async fn list(
@@ -14,5 +14,5 @@ pub(super) async fn list(
     Caller(act): Caller,
     _: NoQuery,
 ) -> Answer<List<AuthorityView>> {
-    Ok(List::whole(services.authority_views(&act).await?))
+    Ok(List::whole(services.network().authority_views(&act).await?))
 }

@@ -31,7 +31,7 @@ use crate::{
 use domain::{audit::Actor, ids::TokenId, role::Permission};
 use services::{
     Nudge, ServiceError, Services,
-    events::{Event, EventId, Following, Happening},
+    bus::events::{Event, EventId, Following, Happening},
 };
 
 /// A stream that has nothing to say says so this often, and looks at its token.

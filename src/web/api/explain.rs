@@ -13,7 +13,7 @@ use crate::{
 use domain::ids::{ProfileId, UserId};
 use services::{
     ServiceError, Services,
-    explain::{Explanation, Target, Traveller},
+    access::explain::{Explanation, Target, Traveller},
 };
 
 /// Who wants to get where.
@@ -40,7 +40,7 @@ pub(super) async fn show(
         (None, Some(profile)) => Traveller::Profile(profile),
         _ => return Err(Problem::parameter("user_id", "give either user_id or profile_id")),
     };
-    let explained = services.explain(&act, traveller, query.destination, query.at).await;
+    let explained = services.access().explain(&act, traveller, query.destination, query.at).await;
     Ok(Plain(explained.map_err(|error| unknown(&traveller, error))?))
 }
 

@@ -9,7 +9,7 @@ use crate::{
 use domain::group::{Group, GroupId};
 use services::{
     Services,
-    groups::{GroupPatch, Membership},
+    people::groups::{GroupPatch, Membership},
 };
 
 /// All groups in one page: they are as many as a company has departments.
@@ -18,7 +18,7 @@ pub(super) async fn list(
     Caller(act): Caller,
     NoQuery: NoQuery,
 ) -> Answer<List<Group>> {
-    Ok(List { items: services.groups(&act).await?, next_cursor: None, link: None, count: None })
+    Ok(List { items: services.people().groups(&act).await?, next_cursor: None, link: None, count: None })
 }
 
 pub(super) async fn show(
@@ -26,7 +26,7 @@ pub(super) async fn show(
     Caller(act): Caller,
     At(id): At<GroupId>,
 ) -> Answer<Plain<Group>> {
-    Ok(Plain(services.group(&act, id.name()).await?))
+    Ok(Plain(services.people().group(&act, id.name()).await?))
 }
 
 /// Renames a group; the answer shows it under its new id.
@@ -36,8 +36,8 @@ pub(super) async fn update(
     At(id): At<GroupId>,
     Json(patch): Json<GroupPatch>,
 ) -> Answer<Plain<Group>> {
-    services.rename_group(&act, id.name(), &patch.name).await?;
-    Ok(Plain(services.group(&act, &patch.name).await?))
+    services.people().rename_group(&act, id.name(), &patch.name).await?;
+    Ok(Plain(services.people().group(&act, &patch.name).await?))
 }
 
 pub(super) async fn members(
@@ -46,7 +46,7 @@ pub(super) async fn members(
     At(id): At<GroupId>,
     Json(change): Json<Membership>,
 ) -> Answer<NoContent> {
-    services.change_members(&act, id.name(), &change).await?;
+    services.people().change_members(&act, id.name(), &change).await?;
     Ok(NoContent)
 }
 
@@ -55,6 +55,6 @@ pub(super) async fn delete(
     Caller(act): Caller,
     At(id): At<GroupId>,
 ) -> Answer<NoContent> {
-    services.delete_group(&act, id.name()).await?;
+    services.people().delete_group(&act, id.name()).await?;
     Ok(NoContent)
 }

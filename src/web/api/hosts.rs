@@ -9,9 +9,11 @@ use crate::{
 use domain::ids::HostId;
 use services::{
     Services,
-    drain::DrainOrder,
-    hosts::{HostPatch, HostView},
-    removal::{Removal, RemovalView},
+    hosts::{
+        drain::DrainOrder,
+        registry::{HostPatch, HostView},
+        removal::{Removal, RemovalView},
+    },
 };
 
 pub(super) async fn list(
@@ -19,7 +21,7 @@ pub(super) async fn list(
     Caller(act): Caller,
     query: Query<Named<HostId>>,
 ) -> Answer<List<HostView>> {
-    let page = services.hosts(&act, &query.page).await?;
+    let page = services.hosts().hosts(&act, &query.page).await?;
     Ok(query.answer(page, |found| found.value))
 }
 
@@ -28,7 +30,7 @@ pub(super) async fn show(
     Caller(act): Caller,
     At(id): At<HostId>,
 ) -> Answer<Moving<HostView>> {
-    Ok(Moving { found: services.host(&act, id).await?, moved: true })
+    Ok(Moving { found: services.hosts().host(&act, id).await?, moved: true })
 }
 
 pub(super) async fn update(
@@ -38,7 +40,7 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     Json(patch): Json<HostPatch>,
 ) -> Answer<Single<HostView>> {
-    Ok(Single(services.update_host(&act, id, patch, expected).await?))
+    Ok(Single(services.hosts().update_host(&act, id, patch, expected).await?))
 }
 
 pub(super) async fn delete(
@@ -47,7 +49,7 @@ pub(super) async fn delete(
     AtWith(id, removal): AtWith<HostId, Removal>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
-    services.remove_host(&act, id, removal, expected).await?;
+    services.hosts().remove_host(&act, id, removal, expected).await?;
     Ok(NoContent)
 }
 
@@ -56,7 +58,7 @@ pub(super) async fn removal(
     Caller(act): Caller,
     At(id): At<HostId>,
 ) -> Answer<Plain<RemovalView>> {
-    Ok(Plain(services.host_removal(&act, id).await?))
+    Ok(Plain(services.hosts().host_removal(&act, id).await?))
 }
 
 pub(super) async fn drain(
@@ -65,7 +67,7 @@ pub(super) async fn drain(
     At(id): At<HostId>,
     Json(order): Json<DrainOrder>,
 ) -> Answer<Ordered<HostView>> {
-    Ok(Ordered(services.drain_host(&act, id, order).await?))
+    Ok(Ordered(services.hosts().drain_host(&act, id, order).await?))
 }
 
 pub(super) async fn resume(
@@ -73,5 +75,5 @@ pub(super) async fn resume(
     Caller(act): Caller,
     At(id): At<HostId>,
 ) -> Answer<Single<HostView>> {
-    Ok(Single(services.resume_host(&act, id).await?))
+    Ok(Single(services.hosts().resume_host(&act, id).await?))
 }

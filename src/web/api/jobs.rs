@@ -11,10 +11,10 @@ use services::Services;
 
 pub(super) async fn list(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<List<JobState>> {
     // So few that one page holds them all.
-    Ok(List { items: services.jobs(&act).await?, next_cursor: None, link: None, count: None })
+    Ok(List { items: services.cluster().jobs(&act).await?, next_cursor: None, link: None, count: None })
 }
 
 pub(super) async fn run(State(services): State<Services>, Caller(act): Caller, At(job): At<Job>) -> Answer<Accepted> {
-    services.want_job(&act, job).await?;
+    services.cluster().want_job(&act, job).await?;
     Ok(Accepted)
 }

@@ -13,7 +13,7 @@ use crate::{
 use domain::{join::MachineCheck, secret::Secret, text::PublicAddress};
 use services::{
     HostPublicKey, Services,
-    joining::{JoinPlan, JoinRequest, Joined, Shown},
+    hosts::joining::{JoinPlan, JoinRequest, Joined, Shown},
 };
 
 /// How many addresses a host may have.
@@ -61,7 +61,7 @@ pub(super) async fn redeem(
         return Err(Problem::field("/public_addresses".to_owned(), detail));
     }
     let request = JoinRequest { shown: Shown { token: Secret::new(token), public_key }, public_addresses };
-    let joined = services.redeem_join_token(&request, &stranger).await?;
+    let joined = services.hosts().redeem_join_token(&request, &stranger).await?;
     Ok(Plain(joined))
 }
 
@@ -71,5 +71,5 @@ pub(super) async fn report(
     Json(Report { token, public_key, checks }): Json<Report>,
 ) -> Answer<Plain<JoinPlan>> {
     let shown = Shown { token: Secret::new(token), public_key };
-    Ok(Plain(services.report_machine(&shown, &checks, &stranger).await?))
+    Ok(Plain(services.hosts().report_machine(&shown, &checks, &stranger).await?))
 }

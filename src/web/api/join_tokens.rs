@@ -11,7 +11,7 @@ use crate::{
 use domain::ids::JoinTokenId;
 use services::{
     Services,
-    joining::{JoinTokenView, NewJoinToken},
+    hosts::joining::{JoinTokenView, NewJoinToken},
 };
 
 /// A join token that was just made. What it is shown with is in this answer only.
@@ -31,7 +31,7 @@ pub(super) async fn create(
     Caller(act): Caller,
     Json(new): Json<NewJoinToken>,
 ) -> Answer<Placed<Issued>> {
-    let issued = services.create_join_token(&act, new).await?;
+    let issued = services.hosts().create_join_token(&act, new).await?;
     let location = format!("/api/v1/join-tokens/{}", issued.view.id);
     let (token, command) = (issued.token.expose().clone(), issued.command.expose().clone());
     Ok(Placed { location, body: Issued { view: issued.view, token, command } })
@@ -42,7 +42,7 @@ pub(super) async fn list(
     Caller(act): Caller,
     query: Query<All<JoinTokenId>>,
 ) -> Answer<List<JoinTokenView>> {
-    let page = services.join_tokens(&act, &query.page).await?;
+    let page = services.hosts().join_tokens(&act, &query.page).await?;
     Ok(query.answer(page, |view| view))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn show(
     Caller(act): Caller,
     At(id): At<JoinTokenId>,
 ) -> Answer<Plain<JoinTokenView>> {
-    Ok(Plain(services.join_token(&act, id).await?))
+    Ok(Plain(services.hosts().join_token(&act, id).await?))
 }
 
 pub(super) async fn withdraw(
@@ -59,6 +59,6 @@ pub(super) async fn withdraw(
     Caller(act): Caller,
     At(id): At<JoinTokenId>,
 ) -> Answer<NoContent> {
-    services.withdraw_join_token(&act, id).await?;
+    services.hosts().withdraw_join_token(&act, id).await?;
     Ok(NoContent)
 }

@@ -6,7 +6,7 @@ use crate::{
     answer::{Answer, List},
     extract::{Caller, NoQuery},
 };
-use services::{Services, migrations::MigrationView};
+use services::{Services, cluster::migrations::MigrationView};
 
 /// All of them, the first one first; they are few, so there is one page.
 pub(super) async fn list(
@@ -14,5 +14,5 @@ pub(super) async fn list(
     Caller(act): Caller,
     _: NoQuery,
 ) -> Answer<List<MigrationView>> {
-    Ok(List::whole(services.migrations(&act).await?))
+    Ok(List::whole(services.cluster().migrations(&act).await?))
 }

@@ -9,7 +9,7 @@ use crate::{
 use domain::{ids::OrganizationId, organization::Organization};
 use services::{
     Services,
-    organizations::{NewOrganization, OrganizationPatch},
+    people::organizations::{NewOrganization, OrganizationPatch},
 };
 
 pub(super) async fn list(
@@ -17,7 +17,7 @@ pub(super) async fn list(
     Caller(act): Caller,
     query: Query<Named<OrganizationId>>,
 ) -> Answer<List<Organization>> {
-    let page = services.organizations(&act, &query.page).await?;
+    let page = services.people().organizations(&act, &query.page).await?;
     Ok(query.answer(page, |found| found.value))
 }
 
@@ -26,7 +26,7 @@ pub(super) async fn create(
     Caller(act): Caller,
     Json(new): Json<NewOrganization>,
 ) -> Answer<Created<Organization>> {
-    let made = services.create_organization(&act, new).await?;
+    let made = services.people().create_organization(&act, new).await?;
     Ok(Created { location: format!("/api/v1/organizations/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn show(
     Caller(act): Caller,
     At(id): At<OrganizationId>,
 ) -> Answer<Single<Organization>> {
-    Ok(Single(services.organization(&act, id).await?))
+    Ok(Single(services.people().organization(&act, id).await?))
 }
 
 pub(super) async fn update(
@@ -45,7 +45,7 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     Json(patch): Json<OrganizationPatch>,
 ) -> Answer<Single<Organization>> {
-    Ok(Single(services.update_organization(&act, id, patch, expected).await?))
+    Ok(Single(services.people().update_organization(&act, id, patch, expected).await?))
 }
 
 pub(super) async fn delete(
@@ -54,6 +54,6 @@ pub(super) async fn delete(
     At(id): At<OrganizationId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
-    services.delete_organization(&act, id, expected).await?;
+    services.people().delete_organization(&act, id, expected).await?;
     Ok(NoContent)
 }

@@ -11,7 +11,7 @@ use crate::{
     problem::{Code, Problem},
 };
 use domain::{ids::UserId, login::Surface};
-use services::{Services, profiles::NewProfile};
+use services::{Services, access::profiles::NewProfile};
 
 /// A link that was just made. It is in this answer only.
 #[derive(Serialize, ToSchema)]
@@ -34,7 +34,7 @@ pub(super) async fn create(
         let detail = "public.url is not set in this process's configuration, so it cannot tell where the link leads";
         return Err(Problem::new(Code::Conflict, detail));
     }
-    let ticket = services.make_ticket(&act, user, new).await?;
-    let url = services.ticket_url(&ticket).map(|url| url.expose().clone()).unwrap_or_default();
+    let ticket = services.identity().make_ticket(&act, user, new).await?;
+    let url = services.identity().ticket_url(&ticket).map(|url| url.expose().clone()).unwrap_or_default();
     Ok(Made(ProfileLink { url, expires_at: ticket.expires_at }))
 }

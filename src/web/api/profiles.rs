@@ -20,8 +20,10 @@ use domain::{
 };
 use services::{
     Page, ProfileFilter, Services,
-    profile_view::ProfileView,
-    profiles::{IssuedProfile, NewProfile},
+    access::{
+        profile_view::ProfileView,
+        profiles::{IssuedProfile, NewProfile},
+    },
 };
 
 /// A new profile with its file.
@@ -68,7 +70,7 @@ pub(super) async fn issue(
     headers: HeaderMap,
     Json(new): Json<NewProfile>,
 ) -> Answer<IssuedAnswer> {
-    let issued = services.issue_profile(&act, user, new).await?;
+    let issued = services.access().issue_profile(&act, user, new).await?;
     let Revised { rev, value } = issued.profile.clone();
     // Nothing may fail any more: the key is in this answer only.
     let view = Revised { rev, value: ProfileView::fresh(value) };
@@ -93,8 +95,8 @@ pub(super) async fn list(
     query: Query<ProfileQuery>,
 ) -> Answer<List<ProfileView>> {
     let filter = ProfileFilter { user_id: query.filter.user_id, server_id: query.filter.server_id };
-    let Page { items, next, count } = services.profiles(&act, &filter, &query.page).await?;
-    let page = Page { items: services.profile_api_views(items).await?, next, count };
+    let Page { items, next, count } = services.access().profiles(&act, &filter, &query.page).await?;
+    let page = Page { items: services.access().profile_api_views(items).await?, next, count };
     Ok(query.answer(page, |found| found.value))
 }
 
@@ -103,7 +105,7 @@ pub(super) async fn show(
     Caller(act): Caller,
     At(id): At<ProfileId>,
 ) -> Answer<Moving<ProfileView>> {
-    let found = services.profile_api_view(services.profile(&act, id).await?).await?;
+    let found = services.access().profile_api_view(services.access().profile(&act, id).await?).await?;
     let moved = found.value.last_connected_at.is_some() || found.value.outdated.is_some();
     Ok(Moving { found, moved })
 }
@@ -114,6 +116,6 @@ pub(super) async fn revoke(
     At(id): At<ProfileId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<Single<ProfileView>> {
-    let revoked = services.revoke_profile(&act, id, expected).await?;
-    Ok(Single(services.profile_api_view(revoked).await?))
+    let revoked = services.access().revoke_profile(&act, id, expected).await?;
+    Ok(Single(services.access().profile_api_view(revoked).await?))
 }

@@ -12,9 +12,11 @@ use domain::{
 };
 use services::{
     Services,
-    attachments::AttachedHost,
-    server_keys::{KeyRotation, ServerKeyView},
-    servers::{NewServer, ServerPatch},
+    network::{
+        attachments::AttachedHost,
+        server_keys::{KeyRotation, ServerKeyView},
+        servers::{NewServer, ServerPatch},
+    },
 };
 
 pub(super) async fn list(
@@ -22,7 +24,7 @@ pub(super) async fn list(
     Caller(act): Caller,
     query: Query<Named<ServerId>>,
 ) -> Answer<List<Server>> {
-    let page = services.servers(&act, &query.page).await?;
+    let page = services.network().servers(&act, &query.page).await?;
     Ok(query.answer(page, |found| found.value))
 }
 
@@ -31,7 +33,7 @@ pub(super) async fn create(
     Caller(act): Caller,
     Json(new): Json<NewServer>,
 ) -> Answer<Created<Server>> {
-    let made = services.create_server(&act, new).await?;
+    let made = services.network().create_server(&act, new).await?;
     Ok(Created { location: format!("/api/v1/servers/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
@@ -40,7 +42,7 @@ pub(super) async fn show(
     Caller(act): Caller,
     At(id): At<ServerId>,
 ) -> Answer<Single<Server>> {
-    Ok(Single(services.server(&act, id).await?))
+    Ok(Single(services.network().server(&act, id).await?))
 }
 
 pub(super) async fn update(
@@ -50,7 +52,7 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     Json(patch): Json<ServerPatch>,
 ) -> Answer<Single<Server>> {
-    Ok(Single(services.update_server(&act, id, patch, expected).await?))
+    Ok(Single(services.network().update_server(&act, id, patch, expected).await?))
 }
 
 pub(super) async fn delete(
@@ -59,7 +61,7 @@ pub(super) async fn delete(
     At(id): At<ServerId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
-    services.delete_server(&act, id, expected).await?;
+    services.network().delete_server(&act, id, expected).await?;
     Ok(NoContent)
 }
 
@@ -69,7 +71,7 @@ pub(super) async fn hosts(
     Caller(act): Caller,
     At(id): At<ServerId>,
 ) -> Answer<List<AttachedHost>> {
-    Ok(List::whole(services.server_hosts(&act, id).await?))
+    Ok(List::whole(services.network().server_hosts(&act, id).await?))
 }
 
 pub(super) async fn attach(
@@ -77,7 +79,7 @@ pub(super) async fn attach(
     Caller(act): Caller,
     At((server, host)): At<(ServerId, HostId)>,
 ) -> Answer<NoContent> {
-    services.attach(&act, server, host).await?;
+    services.network().attach(&act, server, host).await?;
     Ok(NoContent)
 }
 
@@ -86,7 +88,7 @@ pub(super) async fn detach(
     Caller(act): Caller,
     At((server, host)): At<(ServerId, HostId)>,
 ) -> Answer<NoContent> {
-    services.detach(&act, server, host).await?;
+    services.network().detach(&act, server, host).await?;
     Ok(NoContent)
 }
 
@@ -95,7 +97,7 @@ pub(super) async fn key(
     Caller(act): Caller,
     At(id): At<ServerId>,
 ) -> Answer<Plain<ServerKeyView>> {
-    Ok(Plain(services.server_key(&act, id).await?))
+    Ok(Plain(services.network().server_key(&act, id).await?))
 }
 
 pub(super) async fn rotate(
@@ -104,5 +106,5 @@ pub(super) async fn rotate(
     At(id): At<ServerId>,
     Json(order): Json<KeyRotation>,
 ) -> Answer<Plain<ServerKeyView>> {
-    Ok(Plain(services.rotate_server_key(&act, id, order).await?))
+    Ok(Plain(services.network().rotate_server_key(&act, id, order).await?))
 }

@@ -51,21 +51,20 @@ pub(super) async fn list(
     let SessionQuery { user_id, server_id, host_id, q, state } = &query.filter;
     let filter = SessionFilter { user_id: *user_id, server_id: *server_id, host_id: *host_id, users: None };
     let search = q.clone().unwrap_or_default();
-    let Some(filter) = services.searched_sessions(&act, &search, filter).await? else {
+    let Some(filter) = services.access().searched_sessions(&act, &search, filter).await? else {
         let nothing = Page { count: query.page.count.then_some(0), ..Page::empty() };
         return Ok(query.answer(nothing, |view| view));
     };
-    let page =
-        match state.unwrap_or_default() {
-            SessionState::Live => services.sessions(&act, &filter, &query.page).await?.map(|session| SessionView {
-                session,
-                ended_at: None,
-                end_reason: None,
-            }),
-            SessionState::Ended => services.ended_sessions(&act, &filter, &query.page).await?.map(|ended| {
-                SessionView { session: ended.session, ended_at: Some(ended.ended_at), end_reason: ended.reason }
-            }),
-        };
+    let page = match state.unwrap_or_default() {
+        SessionState::Live => services
+            .access()
+            .sessions(&act, &filter, &query.page)
+            .await?
+            .map(|session| SessionView { session, ended_at: None, end_reason: None }),
+        SessionState::Ended => services.access().ended_sessions(&act, &filter, &query.page).await?.map(|ended| {
+            SessionView { session: ended.session, ended_at: Some(ended.ended_at), end_reason: ended.reason }
+        }),
+    };
     Ok(query.answer(page, |view| view))
 }
 
@@ -74,6 +73,6 @@ pub(super) async fn end(
     Caller(act): Caller,
     At(id): At<SessionId>,
 ) -> Answer<Accepted> {
-    services.end_session(&act, id).await?;
+    services.access().end_session(&act, id).await?;
     Ok(Accepted)
 }

@@ -7,14 +7,14 @@ use crate::{
     extract::{Caller, IfMatch, Json, NoQuery},
 };
 use domain::settings::Settings;
-use services::{Services, settings::SettingsPatch};
+use services::{Services, cluster::settings::SettingsPatch};
 
 pub(super) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     _: NoQuery,
 ) -> Answer<Single<Settings>> {
-    Ok(Single(services.settings(&act).await?))
+    Ok(Single(services.cluster().settings(&act).await?))
 }
 
 pub(super) async fn update(
@@ -23,5 +23,5 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     Json(patch): Json<SettingsPatch>,
 ) -> Answer<Single<Settings>> {
-    Ok(Single(services.update_settings(&act, patch, expected).await?))
+    Ok(Single(services.cluster().update_settings(&act, patch, expected).await?))
 }

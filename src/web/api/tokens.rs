@@ -9,7 +9,7 @@ use crate::{
     extract::{All, At, Caller, Json, Query},
 };
 use domain::{ids::TokenId, token::ApiToken};
-use services::{Services, tokens::NewToken};
+use services::{Services, identity::tokens::NewToken};
 
 /// An API token that was just made. What it is shown with is in this answer only.
 #[derive(Serialize, ToSchema)]
@@ -27,7 +27,7 @@ pub(super) async fn create(
     Caller(act): Caller,
     Json(new): Json<NewToken>,
 ) -> Answer<Placed<Issued>> {
-    let issued = services.create_token(&act, new).await?;
+    let issued = services.identity().create_token(&act, new).await?;
     let location = format!("/api/v1/tokens/{}", issued.token.id);
     Ok(Placed { location, body: Issued { token: issued.text.expose().clone(), view: issued.token } })
 }
@@ -37,7 +37,7 @@ pub(super) async fn list(
     Caller(act): Caller,
     query: Query<All<TokenId>>,
 ) -> Answer<List<ApiToken>> {
-    let page = services.tokens(&act, &query.page).await?;
+    let page = services.identity().tokens(&act, &query.page).await?;
     Ok(query.answer(page, |token| token))
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn show(
     Caller(act): Caller,
     At(id): At<TokenId>,
 ) -> Answer<Plain<ApiToken>> {
-    Ok(Plain(services.token(&act, id).await?))
+    Ok(Plain(services.identity().token(&act, id).await?))
 }
 
 pub(super) async fn revoke(
@@ -54,6 +54,6 @@ pub(super) async fn revoke(
     Caller(act): Caller,
     At(id): At<TokenId>,
 ) -> Answer<NoContent> {
-    services.revoke_token(&act, id).await?;
+    services.identity().revoke_token(&act, id).await?;
     Ok(NoContent)
 }

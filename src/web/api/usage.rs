@@ -10,7 +10,7 @@ use crate::{
 };
 use services::{
     Services,
-    usage::{Hours, Usage},
+    access::usage::{Hours, Usage},
 };
 
 /// Which time.
@@ -26,5 +26,5 @@ pub(super) async fn show(
     Caller(act): Caller,
     Parameters(query): Parameters<UsageQuery>,
 ) -> Answer<Plain<Usage>> {
-    Ok(Plain(services.usage(&act, query.hours.unwrap_or_default()).await?))
+    Ok(Plain(services.access().usage(&act, query.hours.unwrap_or_default()).await?))
 }

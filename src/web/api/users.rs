@@ -16,8 +16,10 @@ use domain::{
 };
 use services::{
     OrderBy, Services, UserFilter,
-    import::{Imported, NewUsers},
-    users::{NewUser, UserPatch},
+    people::{
+        import::{Imported, NewUsers},
+        users::{NewUser, UserPatch},
+    },
 };
 
 /// Which users.
@@ -42,7 +44,7 @@ pub(super) async fn list(
     let UserQuery { organization_id, q, email } = &query.filter;
     let search = q.clone().unwrap_or_default();
     let filter = UserFilter { organization_id: *organization_id, email: email.clone(), search };
-    let page = services.users(&act, &filter, &query.page).await?;
+    let page = services.people().users(&act, &filter, &query.page).await?;
     Ok(query.answer(page, |found| found.value))
 }
 
@@ -51,7 +53,7 @@ pub(super) async fn create(
     Caller(act): Caller,
     Json(new): Json<NewUser>,
 ) -> Answer<Created<User>> {
-    let made = services.create_user(&act, new).await?;
+    let made = services.people().create_user(&act, new).await?;
     Ok(Created { location: format!("/api/v1/users/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
@@ -61,7 +63,7 @@ pub(super) async fn import(
     Caller(act): Caller,
     Json(new): Json<NewUsers>,
 ) -> Answer<Plain<Imported>> {
-    Ok(Plain(services.import_users(&act, &new).await?))
+    Ok(Plain(services.people().import_users(&act, &new).await?))
 }
 
 pub(super) async fn show(
@@ -69,7 +71,7 @@ pub(super) async fn show(
     Caller(act): Caller,
     At(id): At<UserId>,
 ) -> Answer<Single<User>> {
-    Ok(Single(services.user(&act, id).await?))
+    Ok(Single(services.people().user(&act, id).await?))
 }
 
 pub(super) async fn update(
@@ -79,7 +81,7 @@ pub(super) async fn update(
     IfMatch(expected): IfMatch,
     Json(patch): Json<UserPatch>,
 ) -> Answer<Single<User>> {
-    Ok(Single(services.update_user(&act, id, patch, expected).await?))
+    Ok(Single(services.people().update_user(&act, id, patch, expected).await?))
 }
 
 pub(super) async fn delete(
@@ -88,7 +90,7 @@ pub(super) async fn delete(
     At(id): At<UserId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
-    services.delete_user(&act, id, expected).await?;
+    services.people().delete_user(&act, id, expected).await?;
     Ok(NoContent)
 }
 
@@ -98,7 +100,7 @@ pub(super) async fn end_sessions(
     Caller(act): Caller,
     At(id): At<UserId>,
 ) -> Answer<Accepted> {
-    services.end_sessions_of(&act, id).await?;
+    services.access().end_sessions_of(&act, id).await?;
     Ok(Accepted)
 }
 
@@ -108,6 +110,6 @@ pub(super) async fn end_logins(
     Caller(act): Caller,
     At(id): At<UserId>,
 ) -> Answer<NoContent> {
-    services.end_logins_of(&act, id).await?;
+    services.identity().end_logins_of(&act, id).await?;
     Ok(NoContent)
 }

@@ -33,7 +33,7 @@ pub(super) use self::{
     takes::Takes,
 };
 use super::answer::Answer;
-use services::effect::Effect;
+use services::access::effect::Effect;
 
 /// What becomes known of an operation, piece by piece.
 #[derive(Default)]

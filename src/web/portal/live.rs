@@ -18,7 +18,7 @@ use crate::{
 };
 use services::{
     Services,
-    self_service::{MyProfile, MyProfileStatus},
+    people::self_service::{MyProfile, MyProfileStatus},
 };
 
 /// The line.
@@ -82,7 +82,7 @@ pub(super) async fn newest(
     let since = uri.query().and_then(|query| query.strip_prefix("since=")).and_then(|text| text.parse().ok());
     let since = since.and_then(|seconds| Timestamp::from_second(seconds).ok());
     let since = since.ok_or_else(|| Problem::new(Code::BadParameter, "since: must be a time in seconds"))?;
-    let live = Live::of(&services.my_profiles(&person).await?, since);
+    let live = Live::of(&services.people().my_profiles(&person).await?, since);
     let mut response = if accepts(&headers, "application/json") {
         let form = LiveForm { state: live.state, text: &live.text, at: live.moment };
         let body = serde_json::to_vec(&form).unwrap_or_default();

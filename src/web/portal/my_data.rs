@@ -14,7 +14,7 @@ use crate::{
 };
 use services::{
     Services,
-    my_data::{MyData, MyDataKind},
+    people::my_data::{MyData, MyDataKind},
 };
 
 /// So many records of a kind are shown; the JSON has all.
@@ -82,7 +82,7 @@ pub(super) async fn page(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
 ) -> Result<Response, Problem> {
-    let data = services.my_data(&person).await?;
+    let data = services.people().my_data(&person).await?;
     Ok(visit.show(&MyDataPage::new(visit.chrome.clone(), &data)))
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn json(
     State(services): State<Services>,
     Employee { person, .. }: Employee,
 ) -> Result<Response, Problem> {
-    let data = services.my_data(&person).await?;
+    let data = services.people().my_data(&person).await?;
     let body = serde_json::to_vec_pretty(&data)
         .map_err(|_never| Problem::new(Code::Internal, "the data could not be written"))?;
     let headers = [

@@ -21,7 +21,7 @@ use crate::{
 use domain::{ids::ProfileId, login::ReturnPath, profile::Profile, text::Name};
 use services::{
     ServiceError, Services,
-    self_service::{MyProfile, MyProfileStatus, Outdated},
+    people::self_service::{MyProfile, MyProfileStatus, Outdated},
 };
 
 /// From here on a page says that a profile ends, in days.
@@ -133,7 +133,7 @@ pub(super) async fn home(State(services): State<Services>, visit: Visit) -> Resu
         let page = SignInPage::new(&visit, &ReturnPath::default());
         return Ok(visit.show_as(page.status(), &page));
     };
-    let mine = services.my_profiles(person).await?;
+    let mine = services.people().my_profiles(person).await?;
     Ok(visit.show(&Home::new(&visit, &mine)))
 }
 
@@ -274,7 +274,7 @@ pub(super) async fn profile(
     Employee { person, visit }: Employee,
     At(id): At<ProfileId>,
 ) -> Result<Response, Problem> {
-    let mine = services.my_profile(&person, id).await?;
+    let mine = services.people().my_profile(&person, id).await?;
     Ok(visit.show(&ProfilePage::new(visit.chrome.clone(), &mine, visit.now)))
 }
 
@@ -291,14 +291,14 @@ pub(super) async fn rename(
     Form(form): Form<RenameForm>,
 ) -> Result<Response, Problem> {
     let text = match form.name.trim().parse::<Name>() {
-        Ok(name) => match services.rename_own(&person, id, name).await {
+        Ok(name) => match services.people().rename_own(&person, id, name).await {
             Ok(_) => return Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
             Err(ServiceError::Invalid { reason, .. } | ServiceError::Conflict(reason)) => super::sentence(&reason),
             Err(other) => return Err(other.into()),
         },
         Err(refused) => format!("The name {refused}."),
     };
-    let mine = services.my_profile(&person, id).await?;
+    let mine = services.people().my_profile(&person, id).await?;
     let page = ProfilePage {
         name_input: form.name,
         errors: vec![FieldError { field: "name", text }],
@@ -314,7 +314,7 @@ pub(super) async fn replace(
     At(id): At<ProfileId>,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    let issued = services.replace_own(&person, id).await?;
+    let issued = services.people().replace_own(&person, id).await?;
     Ok(download(&issued, visit.company()))
 }
 
@@ -324,6 +324,6 @@ pub(super) async fn revoke(
     At(id): At<ProfileId>,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    services.revoke_own(&person, id).await?;
+    services.people().revoke_own(&person, id).await?;
     Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Revoked)))
 }

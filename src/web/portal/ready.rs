@@ -18,7 +18,7 @@ use crate::{
     problem::Problem,
 };
 use domain::{ids::ServerId, secret::Secret, text::Name};
-use services::{ServiceError, Services, logins::Person, profiles::NewProfile};
+use services::{ServiceError, Services, access::profiles::NewProfile, identity::logins::Person};
 
 /// The form for a new device.
 #[derive(Template)]
@@ -77,7 +77,7 @@ impl NewDevice {
 }
 
 async fn choices(services: &Services, person: &Person) -> Result<Vec<Choice>, ServiceError> {
-    let servers = services.servers_for(person).await?;
+    let servers = services.people().servers_for(person).await?;
     let choice = |server: domain::server::Server| Choice { id: server.id.to_string(), name: server.name.to_string() };
     Ok(servers.into_iter().map(choice).collect())
 }
@@ -173,11 +173,11 @@ pub(super) async fn ticket(
     };
     let servers = choices(&services, &person).await?;
     let (name, server_id) = (new.name.to_string(), new.server_id.to_string());
-    let ticket = match services.make_own_ticket(&person, new).await {
+    let ticket = match services.identity().make_own_ticket(&person, new).await {
         Ok(ticket) => ticket,
         Err(error) => return refused(&services, &person, &visit, form, error).await,
     };
-    let url = services.ticket_url(&ticket);
+    let url = services.identity().ticket_url(&ticket);
     let guide = System::from_slug(&form.system).or(visit.browsing.system).unwrap_or(System::Windows).guide();
     let page = Ready {
         scan: guide.phone && visit.browsing.system != Some(guide.system),
@@ -205,7 +205,7 @@ pub(super) async fn issue(
         Ok(new) => new,
         Err(errors) => return again(&services, &person, &visit, form, errors).await,
     };
-    match services.issue_own(&person, new).await {
+    match services.people().issue_own(&person, new).await {
         Ok(issued) => Ok(download(&issued, visit.company())),
         Err(error) => refused(&services, &person, &visit, form, error).await,
     }

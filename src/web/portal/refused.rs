@@ -8,7 +8,7 @@ use crate::{
     page::{Chrome, Visit},
     problem::Problem,
 };
-use services::logins::SignInRefusal;
+use services::identity::logins::SignInRefusal;
 
 /// A refusal.
 #[derive(Template)]

@@ -42,11 +42,15 @@ use domain::{
     user::User,
 };
 use services::{
-    health::{ClusterHealth, HostCount},
-    logins::{FormToken, LoginView, Person, SignInFacts, SignInRefusal},
-    my_data::{MyData, MyDataKind},
-    self_service::{MyProfile, MyProfileStatus, MySession, Outdated},
-    tickets::TicketView,
+    cluster::health::{ClusterHealth, HostCount},
+    identity::{
+        logins::{FormToken, LoginView, Person, SignInFacts, SignInRefusal},
+        tickets::TicketView,
+    },
+    people::{
+        my_data::{MyData, MyDataKind},
+        self_service::{MyProfile, MyProfileStatus, MySession, Outdated},
+    },
 };
 
 /// A page in a state.

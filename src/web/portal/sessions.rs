@@ -15,7 +15,7 @@ use crate::{
     problem::Problem,
 };
 use domain::ids::{LoginId, SessionId};
-use services::{Services, logins::LoginView, self_service::MySession};
+use services::{Services, identity::logins::LoginView, people::self_service::MySession};
 
 /// Both lists.
 #[derive(Template)]
@@ -75,7 +75,8 @@ pub(super) async fn page(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
 ) -> Result<Response, Problem> {
-    let (sessions, logins) = tokio::try_join!(services.my_sessions(&person), services.logins_of(&person))?;
+    let (sessions, logins) =
+        tokio::try_join!(services.people().my_sessions(&person), services.identity().logins_of(&person))?;
     Ok(visit.show(&Sessions::new(visit.chrome.clone(), &sessions, &logins, visit.now)))
 }
 
@@ -85,7 +86,7 @@ pub(super) async fn end_session(
     At(id): At<SessionId>,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    services.end_own_session(&person, id).await?;
+    services.people().end_own_session(&person, id).await?;
     Ok(visit.go("/sessions", Some(Flash::SessionEnded)))
 }
 
@@ -95,7 +96,7 @@ pub(super) async fn end_login(
     At(id): At<LoginId>,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    services.end_login(&person, id).await?;
+    services.identity().end_login(&person, id).await?;
     Ok(visit.go("/sessions", Some(Flash::LoginEnded)))
 }
 
@@ -104,6 +105,6 @@ pub(super) async fn end_others(
     Employee { person, visit }: Employee,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    services.end_other_logins(&person).await?;
+    services.identity().end_other_logins(&person).await?;
     Ok(visit.go("/sessions", Some(Flash::LoginsEnded)))
 }

@@ -25,7 +25,7 @@ use domain::{
 };
 use services::{
     Services,
-    logins::{CallbackAnswer, CameBack},
+    identity::logins::{CallbackAnswer, CameBack},
 };
 
 /// The sign-in page.
@@ -111,7 +111,7 @@ pub(crate) async fn start(
     Form(form): Form<StartForm>,
 ) -> Result<Response, Problem> {
     let return_to = form.return_to.parse().unwrap_or_default();
-    match services.start_sign_in(visit.site.surface(), return_to, &visit.browser()).await {
+    match services.identity().start_sign_in(visit.site.surface(), return_to, &visit.browser()).await {
         Ok(begun) => {
             let mut response = visit.go(&begun.redirect, None);
             set_cookie(&mut response, Cookie::SignIn.set(&visit.site, begun.cookie.expose()));
@@ -135,22 +135,23 @@ pub(crate) async fn callback(
     };
     let cookie = Cookie::SignIn.read(&visit.site, &headers);
     let surface = visit.site.surface();
-    let mut response = match services.complete_sign_in(surface, &answer, cookie.as_deref(), &visit.browser()).await {
-        Ok(CameBack::Tested(test)) => admin::answer_test(&visit, *test),
-        Ok(CameBack::SignedIn(done)) => {
-            let mut response = match surface {
-                Surface::Portal => {
-                    end_replaced(&services, &visit, &headers).await;
-                    visit.go(done.return_to.as_str(), None)
-                }
-                // The browser comes from another site, so it would not send the cookie along a redirect.
-                Surface::Console => hop(&visit.chrome, done.return_to.as_str()),
-            };
-            set_cookie(&mut response, Cookie::Login.set(&visit.site, done.cookie.expose()));
-            response
-        }
-        Err(refusal) => refused::answer(&visit, refusal)?,
-    };
+    let mut response =
+        match services.identity().complete_sign_in(surface, &answer, cookie.as_deref(), &visit.browser()).await {
+            Ok(CameBack::Tested(test)) => admin::answer_test(&visit, *test),
+            Ok(CameBack::SignedIn(done)) => {
+                let mut response = match surface {
+                    Surface::Portal => {
+                        end_replaced(&services, &visit, &headers).await;
+                        visit.go(done.return_to.as_str(), None)
+                    }
+                    // The browser comes from another site, so it would not send the cookie along a redirect.
+                    Surface::Console => hop(&visit.chrome, done.return_to.as_str()),
+                };
+                set_cookie(&mut response, Cookie::Login.set(&visit.site, done.cookie.expose()));
+                response
+            }
+            Err(refusal) => refused::answer(&visit, refusal)?,
+        };
     set_cookie(&mut response, Cookie::SignIn.clear(&visit.site));
     // The code and the state stand in this page's address.
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -160,8 +161,8 @@ pub(crate) async fn callback(
 /// The login that this browser had until now is over: nobody holds two of one browser.
 async fn end_replaced(services: &Services, visit: &Visit, headers: &HeaderMap) {
     let Some(cookie) = Cookie::Login.read(&visit.site, headers) else { return };
-    let ended = match services.person(&cookie).await {
-        Ok(Some(person)) => services.sign_out(&person).await,
+    let ended = match services.identity().person(&cookie).await {
+        Ok(Some(person)) => services.identity().sign_out(&person).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -183,7 +184,7 @@ pub(super) async fn sign_out(
     employee: Employee,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    services.sign_out(&employee.person).await?;
+    services.identity().sign_out(&employee.person).await?;
     let mut response = employee.visit.go("/sign-in", Some(Flash::SignedOut));
     set_cookie(&mut response, Cookie::Login.clear(&employee.visit.site));
     response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));

@@ -7,7 +7,7 @@ use super::parts::{Chip, Icon, Tone, When};
 use crate::page::{Chrome, Visit};
 use services::{
     Services,
-    health::{ClusterHealth, HostCount},
+    cluster::health::{ClusterHealth, HostCount},
 };
 
 /// The page.
@@ -65,7 +65,7 @@ fn in_words(count: HostCount) -> String {
 }
 
 pub(super) async fn page(State(services): State<Services>, visit: Visit) -> Response {
-    let health = services.cluster_health().await;
+    let health = services.cluster().cluster_health().await;
     let away = visit.facts.away_since.is_some();
     visit.show(&Status::new(visit.chrome.clone(), health, away, When::clock(visit.now)))
 }

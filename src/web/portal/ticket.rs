@@ -24,7 +24,7 @@ use crate::{
     problem::Problem,
 };
 use domain::secret::Secret;
-use services::{ServiceError, Services, tickets::TicketView};
+use services::{ServiceError, Services, identity::tickets::TicketView};
 
 /// What names itself in the `User-Agent` of an app that imports profiles: OpenVPN's own word, and the HTTP libraries
 /// that OpenVPN Connect is built on, which is what some of its releases send.
@@ -86,7 +86,7 @@ pub(super) async fn look(
     if is_vpn_app(&method, &headers) {
         return spend(&services, &visit, secret.expose()).await;
     }
-    let found = match services.look_at_ticket(secret.expose(), &visit.browser()).await {
+    let found = match services.identity().look_at_ticket(secret.expose(), &visit.browser()).await {
         Ok(view) => Some(Shown::new(&view, secret.expose().clone(), visit.site.origin())),
         Err(ServiceError::NotFound(_)) => None,
         Err(error) => return Err(error.into()),
@@ -107,7 +107,7 @@ pub(super) async fn redeem(
 }
 
 async fn spend(services: &Services, visit: &Visit, secret: &str) -> Result<Response, Problem> {
-    let response = match services.redeem_ticket(secret, &visit.browser()).await {
+    let response = match services.identity().redeem_ticket(secret, &visit.browser()).await {
         Ok(issued) => download(&issued, visit.company()),
         Err(ServiceError::NotFound(_)) => {
             let page = TicketPage { chrome: visit.chrome.clone(), ticket: None, request_id: visit.request_id() };

@@ -84,7 +84,7 @@ impl ServerFormPage<'_> {
 }
 
 pub(in crate::admin) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
-    let organizations = services.organization_choices(&desk.act).await?;
+    let organizations = services.network().organization_choices(&desk.act).await?;
     let form = ServerForm::empty(&organizations);
     let page = ServerFormPage { desk: &desk, found: None, form, organizations, errors: Vec::new(), conflict: None };
     Ok(desk.show(&page))
@@ -102,7 +102,7 @@ pub(in crate::admin) async fn create(
             Err(error) => status = form.refused(error)?,
         }
     }
-    let organizations = services.organization_choices(&desk.act).await?;
+    let organizations = services.network().organization_choices(&desk.act).await?;
     let (typed, errors) = (ServerForm::typed(&form), form.errors);
     let page = ServerFormPage { desk: &desk, found: None, form: typed, organizations, errors, conflict: None };
     Ok(desk.show_as(status, &page))
@@ -113,13 +113,13 @@ async fn make(
     services: &Services,
     desk: &Desk,
     form: &Fields,
-    new: services::servers::NewServer,
+    new: services::network::servers::NewServer,
 ) -> Result<Response, ServiceError> {
     if !form.is_confirmed() {
         let (act, trial) = desk.act.tried();
-        let made = services.create_server(&act, new.clone()).await?.value;
+        let made = services.network().create_server(&act, new.clone()).await?.value;
         if touches_people(&trial.effect()) || !made.warnings().is_empty() {
-            let organizations = services.organization_choices(&desk.act).await?;
+            let organizations = services.network().organization_choices(&desk.act).await?;
             let after = ServerForm::of(&made).shown(&organizations);
             let nothing: Vec<_> = after.iter().map(|shown| Shown { value: String::new(), ..shown.clone() }).collect();
             let question = Question {
@@ -133,7 +133,7 @@ async fn make(
             return Ok(preview::ask(desk, question, form, (&nothing, &after), &trial.effect()));
         }
     }
-    let made = services.create_server(&desk.act, new).await?;
+    let made = services.network().create_server(&desk.act, new).await?;
     Ok(desk.go(&Link::to(&made.value.id), Flash::ServerCreated))
 }
 
@@ -142,8 +142,8 @@ pub(in crate::admin) async fn edit(
     desk: Desk,
     At(id): At<ServerId>,
 ) -> Result<Response, Problem> {
-    let Revised { rev, value } = services.server(&desk.act, id).await?;
-    let organizations = services.organization_choices(&desk.act).await?;
+    let Revised { rev, value } = services.network().server(&desk.act, id).await?;
+    let organizations = services.network().organization_choices(&desk.act).await?;
     let form = ServerForm::of(&value);
     let found = Some(Filled::from(&value, rev, &form));
     let page = ServerFormPage { desk: &desk, found, form, organizations, errors: Vec::new(), conflict: None };
@@ -157,7 +157,7 @@ pub(in crate::admin) async fn update(
     mut form: Fields,
 ) -> Result<Response, Problem> {
     let revision = form.revision()?;
-    let now = services.server(&desk.act, id).await?;
+    let now = services.network().server(&desk.act, id).await?;
     take_theirs(&mut form, &ServerForm::of(&now.value));
     let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
     if let Some(new) = form::read(&mut form) {
@@ -167,7 +167,7 @@ pub(in crate::admin) async fn update(
             Err(error) => status = form.refused(error)?,
         }
     }
-    let organizations = services.organization_choices(&desk.act).await?;
+    let organizations = services.network().organization_choices(&desk.act).await?;
     let typed = ServerForm::typed(&form);
     let base = serde_json::from_str(form.text("base")).unwrap_or_else(|_other| typed.clone());
     let there = ServerForm::of(&now.value);
@@ -202,17 +202,17 @@ async fn save(
     desk: &Desk,
     form: &Fields,
     now: &Server,
-    (new, revision): (services::servers::NewServer, Revision),
+    (new, revision): (services::network::servers::NewServer, Revision),
 ) -> Result<Response, ServiceError> {
     let (id, link, patch) = (now.id, Link::to(&now.id), form::patch(new));
     if !form.is_confirmed() {
         let (act, trial) = desk.act.tried();
-        let after = services.update_server(&act, id, patch.clone(), Some(revision)).await?.value;
+        let after = services.network().update_server(&act, id, patch.clone(), Some(revision)).await?.value;
         if after == *now {
             return Ok(desk.go(&link, Flash::NothingChanged));
         }
         if (Server { name: now.name.clone(), ..after.clone() }) != *now {
-            let organizations = services.organization_choices(&desk.act).await?;
+            let organizations = services.network().organization_choices(&desk.act).await?;
             let [before, after] = [now, &after].map(|server| ServerForm::of(server).shown(&organizations));
             let question = Question {
                 title: format!("Save the changes to {}?", now.name),
@@ -225,7 +225,7 @@ async fn save(
             return Ok(preview::ask(desk, question, form, (&before, &after), &trial.effect()));
         }
     }
-    services.update_server(&desk.act, id, patch, Some(revision)).await?;
+    services.network().update_server(&desk.act, id, patch, Some(revision)).await?;
     Ok(desk.go(&link, Flash::ServerSaved))
 }
 
@@ -238,11 +238,11 @@ pub(in crate::admin) async fn delete(
     let revision = Some(form.revision()?);
     let (tried, trial) = desk.act.tried();
     let act = if form.is_confirmed() { &desk.act } else { &tried };
-    let status = match services.delete_server(act, id, revision).await {
+    let status = match services.network().delete_server(act, id, revision).await {
         Ok(()) if form.is_confirmed() => return Ok(desk.go(&Link::list::<ServerId>(), Flash::ServerDeleted)),
         Ok(()) => {
             let link = Link::to(&id);
-            let name = services.server(&desk.act, id).await?.value.name;
+            let name = services.network().server(&desk.act, id).await?.value.name;
             let question = Question {
                 title: format!("Delete {name}?"),
                 hint: "It cannot be brought back, and neither can the profiles that lead to it.",

@@ -16,7 +16,7 @@ use domain::{
     server::{Keepalive, Protocol, Server},
     text::Name,
 };
-use services::servers::{NewServer, ServerPatch};
+use services::network::servers::{NewServer, ServerPatch};
 
 /// The form, field by field. It travels through pages as JSON to say what a form was filled from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

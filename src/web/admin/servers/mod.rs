@@ -37,7 +37,7 @@ use domain::{
 };
 use services::{
     Page, Services,
-    server_view::{ServerHost, ServerRow, ServerView},
+    network::server_view::{ServerHost, ServerRow, ServerView},
 };
 
 /// The list.
@@ -115,7 +115,7 @@ pub(super) async fn list(
     query: Query<ByName<ServerId>>,
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
-    let page = services.server_rows(&desk.act, &query.page).await?;
+    let page = services.network().server_rows(&desk.act, &query.page).await?;
     let next = query.next(&page);
     let list = Servers::new(&desk, page, query.is_first(), next);
     Ok(desk.show(&Servers { columns: Columns::of(&query, None), ..list }))
@@ -129,7 +129,7 @@ pub(super) async fn export<K: FileKind>(
 ) -> Result<Response, Problem> {
     let mut all = AllRows::new(query.page.order);
     while let Some(page) = all.next() {
-        all.take(services.server_rows(&desk.act, &page).await?, &page);
+        all.take(services.network().server_rows(&desk.act, &page).await?, &page);
     }
     let row = |ServerRow { server, attached, running, sessions }: ServerRow| {
         let server = server.value;
@@ -287,7 +287,7 @@ fn detail_of(host: &ServerHost) -> String {
 
 /// The page of a server that is there, as it is now.
 async fn found<'a>(services: &Services, desk: &'a Desk, id: ServerId) -> Result<ServerPage<'a>, Problem> {
-    let view = services.server_view(&desk.act, id).await?;
+    let view = services.network().server_view(&desk.act, id).await?;
     Ok(ServerPage::new(desk, view, history(services, desk, &id).await?))
 }
 

@@ -25,7 +25,7 @@ use domain::{
     server::{DaemonState, Keepalive, Port, Protocol},
     text::Name,
 };
-use services::{Page, effect::Effect, server_view::ServerHost};
+use services::{Page, access::effect::Effect, network::server_view::ServerHost};
 
 #[expect(clippy::expect_used, reason = "the numbers are constants of this file, and a test renders them all")]
 fn port(number: u32) -> Port {

@@ -10,7 +10,7 @@ use crate::{
     extract::Query,
     problem::Problem,
 };
-use services::{Services, people::SessionRow};
+use services::{Services, people::views::SessionRow};
 
 const COLUMNS: [&str; 9] =
     ["user", "profile", "server", "host", "address", "from", "since", "bytes_received", "bytes_sent"];
@@ -29,7 +29,7 @@ pub(in crate::admin) async fn export<K: FileKind>(
         Wanted::Nothing => {}
         Wanted::These(filter) => {
             while let Some(page) = all.next() {
-                all.take(services.session_rows(&desk.act, &filter, &page).await?, &page);
+                all.take(services.people().session_rows(&desk.act, &filter, &page).await?, &page);
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::{
 use domain::{ids::SessionId, role::Permission, session::SessionState, session_search::SessionSearch};
 use services::{
     Order, Page, PageRequest, ServiceError, Services, SessionFilter,
-    people::{EndedSessionRow, SessionRow, SessionSurroundings},
+    people::views::{EndedSessionRow, SessionRow, SessionSurroundings},
 };
 
 /// So many servers and hosts can be chosen from.
@@ -116,7 +116,7 @@ async fn wanted(services: &Services, desk: &Desk, chosen: &Chosen) -> Result<Wan
         Ok(search) => search,
         Err(error) => return Ok(Wanted::Refused(error.to_string())),
     };
-    match services.searched_sessions(&desk.act, &search, chosen.filter()?).await {
+    match services.access().searched_sessions(&desk.act, &search, chosen.filter()?).await {
         Ok(Some(filter)) => Ok(Wanted::These(filter)),
         Ok(None) => Ok(Wanted::Nothing),
         Err(ServiceError::Invalid { reason, .. }) => Ok(Wanted::Refused(reason)),
@@ -142,7 +142,8 @@ pub(super) async fn list(
         desk.live = &[Topic::Sessions, Topic::Hosts];
     }
     let wanted = wanted(&services, &desk, &chosen).await?;
-    let around = services.session_surroundings(&desk.act, &chosen.filter()?, &PageRequest::first(CHOICES)).await?;
+    let around =
+        services.people().session_surroundings(&desk.act, &chosen.filter()?, &PageRequest::first(CHOICES)).await?;
     let (state, request) = (chosen.state, query.page.clone());
     let usual = if state == SessionState::Live { Order::NEWEST } else { Order::ENDED };
     let columns = Columns::of(&query, Some(usual));
@@ -159,11 +160,11 @@ pub(super) async fn list(
         (Wanted::Nothing, _) => page,
         (Wanted::These(filter), SessionState::Live) => {
             let request = PageRequest { order: request.order.or(Some(usual)), ..request };
-            let found = services.session_rows(&desk.act, &filter, &request).await?;
+            let found = services.people().session_rows(&desk.act, &filter, &request).await?;
             Sessions { next: query.next(&found), ..page }.live(found)
         }
         (Wanted::These(filter), SessionState::Ended) => {
-            let found = services.ended_session_rows(&desk.act, &filter, &request).await?;
+            let found = services.people().ended_session_rows(&desk.act, &filter, &request).await?;
             Sessions { next: query.next(&found), ..page }.ended(found)
         }
     };
@@ -178,7 +179,7 @@ pub(super) async fn end(
 ) -> Result<Response, Problem> {
     let back = Chosen::of_form(&form);
     back.filter()?;
-    match services.end_session(&desk.act, id).await {
+    match services.access().end_session(&desk.act, id).await {
         // It ended by itself meanwhile: what was wanted.
         Ok(()) | Err(ServiceError::NotFound(_)) => Ok(go(&desk.site, &back.address(), Some(Flash::SessionEnded))),
         Err(error) => Err(error.into()),

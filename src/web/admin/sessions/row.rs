@@ -5,7 +5,7 @@ use crate::{
     portal::parts::{When, bytes},
 };
 use domain::{ids::SessionId, session::EndReason};
-use services::people::{EndedSessionRow, SessionRow};
+use services::people::views::{EndedSessionRow, SessionRow};
 
 /// A session that goes on.
 pub(in crate::admin) struct Row {

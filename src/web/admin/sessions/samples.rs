@@ -15,7 +15,7 @@ use domain::{
 };
 use services::{
     Page,
-    people::{EndedSessionRow, SessionRow, SessionSurroundings},
+    people::views::{EndedSessionRow, SessionRow, SessionSurroundings},
 };
 
 /// A session of somebody with a device; of things that are gone, where they have no names.

@@ -12,7 +12,7 @@ use crate::admin::{
 use domain::{ids::OrganizationId, settings::Settings, text::Name};
 use services::{
     Removable,
-    settings::{OidcPatch, RetentionPatch, SettingsPatch},
+    cluster::settings::{OidcPatch, RetentionPatch, SettingsPatch},
 };
 
 /// The fields, in their order, as the form names them.

@@ -76,9 +76,9 @@ impl<'a> SettingsPage<'a> {
 }
 
 async fn around(services: &Services, desk: &Desk) -> Result<Around, Problem> {
-    let redirect = |label, key, surface| (label, key, services.redirect_url(surface));
+    let redirect = |label, key, surface| (label, key, services.identity().redirect_url(surface));
     Ok(Around {
-        organizations: services.organization_choices(&desk.act).await?,
+        organizations: services.network().organization_choices(&desk.act).await?,
         redirects: vec![
             redirect("Public pages", "public.url", Surface::Portal),
             redirect("Console", "admin.url", Surface::Console),
@@ -93,7 +93,7 @@ fn lead_to(desk: &mut Desk, settings: &Settings) {
 }
 
 pub(super) async fn show(State(services): State<Services>, mut desk: Desk) -> Result<Response, Problem> {
-    let found = services.settings(&desk.act).await?;
+    let found = services.cluster().settings(&desk.act).await?;
     lead_to(&mut desk, &found.value);
     Ok(desk.show(&SettingsPage::new(&desk, &found, around(&services, &desk).await?)))
 }
@@ -104,12 +104,12 @@ pub(super) async fn update(
     mut form: Fields,
 ) -> Result<Response, Problem> {
     let revision = form.revision()?;
-    let now = services.settings(&desk.act).await?;
+    let now = services.cluster().settings(&desk.act).await?;
     lead_to(&mut desk, &now.value);
     take_theirs(&mut form, &SettingsForm::of(&now.value));
     let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
     if let Some(patch) = form::read(&mut form) {
-        match services.update_settings(&desk.act, patch, Some(revision)).await {
+        match services.cluster().update_settings(&desk.act, patch, Some(revision)).await {
             Ok(after) if after.rev == now.rev => return Ok(desk.go(&Link::settings(), Flash::NothingChanged)),
             Ok(_) => return Ok(desk.go(&Link::settings(), Flash::SettingsSaved)),
             Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),

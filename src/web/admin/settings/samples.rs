@@ -15,7 +15,7 @@ use domain::{
     settings::Settings,
     text::Name,
 };
-use services::logins::{SignInRefusal, SignInTest, Welcome};
+use services::identity::logins::{SignInRefusal, SignInTest, Welcome};
 
 fn settings(name: &str) -> Revised<Settings> {
     let oidc = Oidc {

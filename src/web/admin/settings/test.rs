@@ -18,7 +18,7 @@ use crate::{
 };
 use services::{
     Services,
-    logins::{SignInRefusal, SignInTest, Welcome},
+    identity::logins::{SignInRefusal, SignInTest, Welcome},
 };
 
 pub(in crate::admin) async fn start(
@@ -27,7 +27,7 @@ pub(in crate::admin) async fn start(
     visit: Visit,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
-    match services.start_sign_in_test(&desk.act, &visit.browser()).await {
+    match services.identity().start_sign_in_test(&desk.act, &visit.browser()).await {
         Ok(begun) => {
             let mut response = visit.go(&begun.redirect, None);
             set_cookie(&mut response, Cookie::SignIn.set(&visit.site, begun.cookie.expose()));

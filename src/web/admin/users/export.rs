@@ -11,7 +11,7 @@ use crate::{
     problem::Problem,
 };
 use domain::search::UserSearch;
-use services::{Services, UserFilter, people::UserRow};
+use services::{Services, UserFilter, people::views::UserRow};
 
 pub(in crate::admin) async fn export<K: FileKind>(
     State(services): State<Services>,
@@ -23,7 +23,7 @@ pub(in crate::admin) async fn export<K: FileKind>(
     let filter = UserFilter { search, ..UserFilter::default() };
     let mut all = AllRows::new(query.page.order);
     while let Some(page) = all.next() {
-        all.take(services.user_rows(&desk.act, &filter, &page).await?, &page);
+        all.take(services.people().user_rows(&desk.act, &filter, &page).await?, &page);
     }
     let rows = all.found.into_iter().map(record).collect();
     let columns = ["name", "email", "groups", "role", "organization", "state"];

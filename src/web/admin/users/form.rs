@@ -15,7 +15,7 @@ use domain::{
 };
 use services::{
     PageRequest, Removable, Services,
-    users::{NewUser, UserPatch},
+    people::users::{NewUser, UserPatch},
 };
 
 /// So many organizations can be chosen from.
@@ -171,7 +171,7 @@ pub(super) fn patch(form: &mut Fields) -> Option<UserPatch> {
 
 /// The organizations to choose from, by their names.
 pub(super) async fn organizations(services: &Services, desk: &Desk) -> Result<Vec<Organization>, Problem> {
-    let page = services.organizations(&desk.act, &PageRequest::first(CHOICES)).await?;
+    let page = services.people().organizations(&desk.act, &PageRequest::first(CHOICES)).await?;
     let mut organizations: Vec<Organization> = page.items.into_iter().map(|found| found.value).collect();
     organizations.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(organizations)

@@ -19,7 +19,7 @@ use domain::{
 };
 use services::{
     Services,
-    import::{Imported, ImportedLine, NewUsers, Outcome},
+    people::import::{Imported, ImportedLine, NewUsers, Outcome},
 };
 
 /// So many lines of a kind are shown; mistakes are shown all.
@@ -164,7 +164,7 @@ pub(in crate::admin) async fn run(
         page.errors = form.errors;
         return Ok(desk.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page));
     }
-    match services.import_users(&desk.act, &new).await {
+    match services.people().import_users(&desk.act, &new).await {
         Ok(imported) => Ok(desk.show(&page.with(imported))),
         Err(error) => {
             let status = form.refused(error)?;

@@ -15,7 +15,7 @@ use crate::{
     problem::Problem,
 };
 use domain::{ids::UserId, login::Surface};
-use services::{Services, profiles::NewProfile, tickets::Ticket};
+use services::{Services, access::profiles::NewProfile, identity::tickets::Ticket};
 
 const NO_URL: &str = "public.url is not set in the configuration of this host, so it cannot tell where a link leads.";
 
@@ -46,7 +46,7 @@ pub(in crate::admin) async fn link(
         form.errors.push(FieldError::whole(NO_URL));
         status = StatusCode::CONFLICT;
     } else if let (Some(name), Some(server_id)) = (name, server_id) {
-        match services.make_ticket(&desk.act, id, NewProfile { server_id, name }).await {
+        match services.identity().make_ticket(&desk.act, id, NewProfile { server_id, name }).await {
             Ok(ticket) => return shown(&services, &desk, id, form.text("device"), &ticket).await,
             Err(error) => status = form.refused(error)?,
         }
@@ -58,8 +58,8 @@ pub(in crate::admin) async fn link(
 }
 
 async fn shown(services: &Services, desk: &Desk, id: UserId, name: &str, ticket: &Ticket) -> Result<Response, Problem> {
-    let user = services.user(&desk.act, id).await?.value;
-    let url = services.ticket_url(ticket).map(|url| url.expose().clone()).unwrap_or_default();
+    let user = services.people().user(&desk.act, id).await?.value;
+    let url = services.identity().ticket_url(ticket).map(|url| url.expose().clone()).unwrap_or_default();
     Ok(desk.show(&LinkPage {
         desk,
         back: Link::to(&id),

@@ -19,7 +19,7 @@ use domain::{
     role::{Permission, Role},
     search::UserSearch,
 };
-use services::{Order, OrderBy, Page, Services, UserFilter, people::UserRow};
+use services::{Order, OrderBy, Page, Services, UserFilter, people::views::UserRow};
 
 /// What was searched for, as it was typed: a mistake in it is shown on the page.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -143,7 +143,8 @@ pub(in crate::admin) async fn list(
             return Ok(desk.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page));
         }
     };
-    let page = services.user_rows(&desk.act, &UserFilter { search, ..UserFilter::default() }, &query.page).await?;
+    let page =
+        services.people().user_rows(&desk.act, &UserFilter { search, ..UserFilter::default() }, &query.page).await?;
     let next = query.next(&page);
     let list = UserList {
         columns: Columns::of(&query, None),

@@ -38,10 +38,12 @@ use domain::{
 };
 use services::{
     Page,
-    history::Change,
-    import::{Imported, ImportedLine, Outcome},
-    people::{UserRow, UserSheet},
-    self_service::{MyProfile, MyProfileStatus, MySession},
+    evidence::history::Change,
+    people::{
+        import::{Imported, ImportedLine, Outcome},
+        self_service::{MyProfile, MyProfileStatus, MySession},
+        views::{UserRow, UserSheet},
+    },
 };
 
 /// Adds the samples to a book.

@@ -35,9 +35,11 @@ use domain::{
 };
 use services::{
     ServiceError, Services,
-    people::UserSheet,
-    self_service::{MyProfile, MyProfileStatus, MySession},
-    users::UserPatch,
+    people::{
+        self_service::{MyProfile, MyProfileStatus, MySession},
+        users::UserPatch,
+        views::UserSheet,
+    },
 };
 
 /// The page of a new user.
@@ -237,7 +239,7 @@ impl LoginRow {
 /// The sheet of a user, as it is now.
 pub(super) async fn page_of<'a>(services: &Services, desk: &'a Desk, id: UserId) -> Result<UserPage<'a>, Problem> {
     // It asks for much at once, and whoever waits for it need not hold all of that.
-    let sheet = Box::pin(services.user_sheet(&desk.act, id)).await?;
+    let sheet = Box::pin(services.people().user_sheet(&desk.act, id)).await?;
     let organizations = form::organizations(services, desk).await?;
     let form = UserForm::of(desk, organizations, &sheet.user.value);
     Ok(UserPage::of(desk, sheet, form, history(services, desk, &id).await?))
@@ -255,7 +257,7 @@ pub(in crate::admin) async fn create(
 ) -> Result<Response, Problem> {
     let mut status = StatusCode::UNPROCESSABLE_ENTITY;
     if let Some(new) = form::new_user(&mut form) {
-        match services.create_user(&desk.act, new).await {
+        match services.people().create_user(&desk.act, new).await {
             Ok(made) => return Ok(desk.go(&Link::to(&made.value.id), Flash::UserCreated)),
             Err(error) => status = form.refused(error)?,
         }
@@ -283,7 +285,7 @@ pub(in crate::admin) async fn update(
     let revision = form.revision()?;
     let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
     if let Some(patch) = form::patch(&mut form) {
-        match services.update_user(&desk.act, id, patch, Some(revision)).await {
+        match services.people().update_user(&desk.act, id, patch, Some(revision)).await {
             Ok(_) => return Ok(desk.go(&Link::to(&id), Flash::UserSaved)),
             Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),
             Err(error) => status = form.refused(error)?,
@@ -329,7 +331,7 @@ async fn switched(
     disabled: bool,
 ) -> Result<Response, Problem> {
     let patch = UserPatch { disabled: Some(disabled), ..UserPatch::default() };
-    match services.update_user(&desk.act, id, patch, None).await {
+    match services.people().update_user(&desk.act, id, patch, None).await {
         Ok(_) => Ok(desk.go(&Link::to(&id), if disabled { Flash::UserDisabled } else { Flash::UserEnabled })),
         Err(error) => {
             let status = form.refused(error)?;
@@ -346,7 +348,7 @@ pub(in crate::admin) async fn delete(
     mut form: Fields,
 ) -> Result<Response, Problem> {
     let revision = form.revision()?;
-    let status = match services.delete_user(&desk.act, id, Some(revision)).await {
+    let status = match services.people().delete_user(&desk.act, id, Some(revision)).await {
         Ok(()) => return Ok(desk.go(&Link::list::<UserId>(), Flash::UserDeleted)),
         Err(ServiceError::Stale { .. }) => {
             let text = "The user was changed since you opened this page. Look again before you delete.";
@@ -365,7 +367,7 @@ pub(in crate::admin) async fn revoke(
     At((user, profile)): At<(UserId, ProfileId)>,
     _form: Fields,
 ) -> Result<Response, Problem> {
-    services.revoke_profile(&desk.act, profile, None).await?;
+    services.access().revoke_profile(&desk.act, profile, None).await?;
     Ok(desk.go(&Link::to(&user), Flash::ProfileRevoked))
 }
 
@@ -375,7 +377,7 @@ pub(in crate::admin) async fn end_session(
     At((user, session)): At<(UserId, SessionId)>,
     _form: Fields,
 ) -> Result<Response, Problem> {
-    match services.end_session(&desk.act, session).await {
+    match services.access().end_session(&desk.act, session).await {
         // It ended by itself meanwhile: what was wanted.
         Ok(()) | Err(ServiceError::NotFound(_)) => Ok(desk.go(&Link::to(&user), Flash::SessionEnded)),
         Err(error) => Err(error.into()),
@@ -388,7 +390,7 @@ pub(in crate::admin) async fn end_sessions(
     At(id): At<UserId>,
     _form: Fields,
 ) -> Result<Response, Problem> {
-    services.end_sessions_of(&desk.act, id).await?;
+    services.access().end_sessions_of(&desk.act, id).await?;
     Ok(desk.go(&Link::to(&id), Flash::SessionsEnded))
 }
 
@@ -398,6 +400,6 @@ pub(in crate::admin) async fn end_logins(
     At(id): At<UserId>,
     _form: Fields,
 ) -> Result<Response, Problem> {
-    services.end_logins_of(&desk.act, id).await?;
+    services.identity().end_logins_of(&desk.act, id).await?;
     Ok(desk.go(&Link::to(&id), Flash::UserSignedOut))
 }

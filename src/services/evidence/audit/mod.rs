@@ -1,0 +1,27 @@
+//! The audit trail: read, signed for, exported, verified.
+
+mod export;
+mod key;
+mod statements;
+
+pub(crate) use self::statements::tell;
+pub use self::{export::AuditExport, key::AuditKey};
+use crate::{Act, Evidence, ServiceError};
+use domain::{audit::AuditEntry, role::Permission};
+use store::{
+    audit::AuditFilter,
+    entity::{Page, PageRequest},
+};
+
+impl Evidence<'_> {
+    /// A page of the trail, the newest first.
+    pub async fn audit_trail(
+        self,
+        act: &Act,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<Page<AuditEntry>, ServiceError> {
+        act.require(Permission::ReadAudit)?;
+        Ok(self.store().list_audit(filter, page).await?)
+    }
+}

@@ -1,0 +1,5 @@
+//! The audit log and other records of what happened.
+
+pub mod audit;
+pub mod history;
+pub mod refusals;

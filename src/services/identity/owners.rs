@@ -1,0 +1,40 @@
+//! What keeps a cluster governable: there is always an enabled owner, and nobody changes their own standing.
+
+use crate::{Act, ServiceError};
+use domain::{audit::Actor, ids::UserId, login::Who, role::Role, user::User};
+use store::policy::PolicyChange;
+
+fn rules(user: &User) -> bool {
+    user.role == Role::Owner && !user.disabled
+}
+
+/// Refuses a change of a user, or a deletion, that would leave no enabled owner. `tx` is alone, so of two changes at the
+/// same time the second sees the first.
+///
+/// # Errors
+/// [`ServiceError::Conflict`].
+pub(crate) async fn keep_an_owner(tx: &PolicyChange, before: &User, after: Option<&User>) -> Result<(), ServiceError> {
+    if !rules(before) || after.is_some_and(rules) || tx.has_another_owner(before.id).await? {
+        return Ok(());
+    }
+    let sentence =
+        "this is the last enabled owner, who cannot be demoted, disabled or deleted; make another owner first";
+    Err(ServiceError::Conflict(sentence.to_owned()))
+}
+
+/// Refuses to let somebody change their own role, disable or delete themselves.
+///
+/// # Errors
+/// [`ServiceError::Conflict`].
+pub(crate) fn spare_oneself(act: &Act, before: &User, after: Option<&User>) -> Result<(), ServiceError> {
+    let same = after.is_some_and(|after| (after.role, after.disabled) == (before.role, before.disabled));
+    if same || !is_oneself(act, before.id) {
+        return Ok(());
+    }
+    let sentence = "you cannot change your own role, disable or delete yourself; ask another administrator";
+    Err(ServiceError::Conflict(sentence.to_owned()))
+}
+
+fn is_oneself(act: &Act, user: UserId) -> bool {
+    matches!(act.actor, Actor::Admin { who: Who::User(own), .. } if own == user)
+}

@@ -1,0 +1,310 @@
+//! Servers: create, change, delete.
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{Act, Network, ServiceError, check_revision, difference, given};
+use domain::{
+    Revised, Revision,
+    audit::Action,
+    ids::{OrganizationId, ServerId},
+    network::{Route, ServerNetwork},
+    organization::Organization,
+    profile::Profile,
+    role::Permission,
+    server::{Keepalive, Port, Protocol, Server},
+    text::{DnsName, GroupName, Name},
+};
+use store::{
+    entity::{Page, PageRequest},
+    policy::PolicyChange,
+    server_keys::StoredServerKey,
+};
+
+const WHAT: &str = "server";
+
+/// Answers to CONNECT carry every route; more than this is a mistake in a script.
+const MOST_ROUTES: usize = 500;
+const MOST_RESOLVERS: usize = 8;
+
+/// A new server.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewServer {
+    /// Its name, unique in the cluster.
+    pub name: Name,
+    /// The network its clients get their addresses from.
+    pub network: ServerNetwork,
+    /// The port its daemons listen on.
+    pub port: Port,
+    /// The transport of the same.
+    pub protocol: Protocol,
+    /// Whether it runs.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Whose users may connect.
+    #[serde(default)]
+    pub organization_ids: BTreeSet<OrganizationId>,
+    /// If not empty, only users in one of these groups may connect.
+    #[serde(default)]
+    pub groups: BTreeSet<GroupName>,
+    /// What clients may reach.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Resolvers for clients.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["10.0.0.53"]))]
+    pub dns_servers: Vec<Ipv4Addr>,
+    /// Domains that clients append to short names.
+    #[serde(default)]
+    pub search_domains: Vec<DnsName>,
+    /// How a lost host is noticed.
+    #[serde(default)]
+    pub keepalive: Keepalive,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A change of a server; what is absent stays.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerPatch {
+    /// The new name.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub name: Option<Name>,
+    /// The new network; refused while profiles hold addresses of the old one.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub network: Option<ServerNetwork>,
+    /// The new port: daemons restart, profiles become outdated.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub port: Option<Port>,
+    /// The new transport: likewise.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub protocol: Option<Protocol>,
+    /// Whether it runs.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub enabled: Option<bool>,
+    /// All organizations from now on.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub organization_ids: Option<BTreeSet<OrganizationId>>,
+    /// All groups from now on.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub groups: Option<BTreeSet<GroupName>>,
+    /// All routes from now on.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub routes: Option<Vec<Route>>,
+    /// All resolvers from now on.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, value_type = Option<Vec<String>>, example = json!(["10.0.0.53"]))]
+    pub dns_servers: Option<Vec<Ipv4Addr>>,
+    /// All search domains from now on.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub search_domains: Option<Vec<DnsName>>,
+    /// The new keepalive.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
+    pub keepalive: Option<Keepalive>,
+}
+
+impl ServerPatch {
+    fn apply(&self, server: &Server) -> Server {
+        let mut after = server.clone();
+        macro_rules! take {
+            ($($field:ident),*) => {$(
+                if let Some(new) = &self.$field {
+                    after.$field.clone_from(new);
+                }
+            )*};
+        }
+        take!(
+            name,
+            network,
+            port,
+            protocol,
+            enabled,
+            organization_ids,
+            groups,
+            routes,
+            dns_servers,
+            search_domains,
+            keepalive
+        );
+        after
+    }
+}
+
+impl Network<'_> {
+    /// A page of servers.
+    pub async fn servers(self, act: &Act, page: &PageRequest) -> Result<Page<Revised<Server>>, ServiceError> {
+        act.require(Permission::Read)?;
+        Ok(self.store().list_servers(page).await?)
+    }
+
+    /// One server.
+    pub async fn server(self, act: &Act, id: ServerId) -> Result<Revised<Server>, ServiceError> {
+        act.require(Permission::Read)?;
+        self.store().find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))
+    }
+
+    /// Makes a server. It runs nowhere until hosts are attached to it.
+    pub async fn create_server(self, act: &Act, new: NewServer) -> Result<Revised<Server>, ServiceError> {
+        act.require(Permission::ManageServers)?;
+        let value = &Server {
+            id: self.new_id(),
+            name: new.name,
+            network: new.network,
+            port: new.port,
+            protocol: new.protocol,
+            enabled: new.enabled,
+            organization_ids: new.organization_ids,
+            groups: new.groups,
+            routes: new.routes,
+            dns_servers: new.dns_servers,
+            search_domains: new.search_domains,
+            keepalive: new.keepalive,
+        };
+        let made = self
+            .change_by(act, |tx| async move {
+                check(&tx, value).await?;
+                tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
+                let changes = difference(None, Some(value));
+                tx.record(&self.entry(act, Action::ServerCreate, &value.id, changes)).await?;
+                Ok(Revised { rev: tx.rev(), value: value.clone() })
+            })
+            .await?;
+        self.hosts().warn_of_collisions(act, &made.value, None).await;
+        Ok(made)
+    }
+
+    /// Changes a server. Whoever loses access by it loses the session too, on whatever host.
+    pub async fn update_server(
+        self,
+        act: &Act,
+        id: ServerId,
+        patch: ServerPatch,
+        expected: Option<Revision>,
+    ) -> Result<Revised<Server>, ServiceError> {
+        act.require(Permission::ManageServers)?;
+        let patch = &patch;
+        let (changed, is_moved) = self
+            .change_by(act, |tx| async move {
+                let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+                check_revision(&found, expected)?;
+                let before = &found.value;
+                let after = patch.apply(before);
+                if after == *before {
+                    return Ok((found, false));
+                }
+                check(&tx, &after).await?;
+                if after.network != before.network && tx.has_active_profiles(id).await? {
+                    let sentence = "network: active profiles hold addresses of the present network; make a new server";
+                    return Err(ServiceError::Conflict(sentence.into()));
+                }
+                tx.replace(&after).await.map_err(ServiceError::taken("name", WHAT))?;
+                let changes = difference(Some(before), Some(&after));
+                tx.record(&self.entry(act, Action::ServerUpdate, &id, changes)).await?;
+                let is_moved = after.network != before.network;
+                Ok((Revised { rev: tx.rev(), value: after }, is_moved))
+            })
+            .await?;
+        if is_moved {
+            self.hosts().warn_of_collisions(act, &changed.value, None).await;
+        }
+        Ok(changed)
+    }
+
+    /// Deletes a server that no host is attached to, with all its profiles.
+    pub async fn delete_server(self, act: &Act, id: ServerId, expected: Option<Revision>) -> Result<(), ServiceError> {
+        act.require(Permission::ManageServers)?;
+        self.change_by(act, |tx| async move {
+            let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            check_revision(&found, expected)?;
+            if !tx.attachments_of(id).await?.is_empty() {
+                return Err(ServiceError::Conflict("hosts are still attached to the server; detach them first".into()));
+            }
+            for profile in tx.profiles_on(id).await? {
+                tx.free_address(profile.value.id).await?;
+                tx.delete::<Profile>(&profile.value.id, self.now()).await?;
+            }
+            if tx.find::<StoredServerKey>(&id).await?.is_some() {
+                tx.delete::<StoredServerKey>(&id, self.now()).await?;
+            }
+            tx.delete::<Server>(&id, self.now()).await?;
+            let changes = difference(Some(&found.value), None);
+            tx.record(&self.entry(act, Action::ServerDelete, &id, changes)).await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// What no type can tell: how a server fits the rest of the cluster.
+async fn check(tx: &PolicyChange, server: &Server) -> Result<(), ServiceError> {
+    if server.routes.len() > MOST_ROUTES {
+        return Err(ServiceError::invalid("routes", format!("must be at most {MOST_ROUTES}")));
+    }
+    if server.dns_servers.len() > MOST_RESOLVERS {
+        return Err(ServiceError::invalid("dns_servers", format!("must be at most {MOST_RESOLVERS}")));
+    }
+    if server.search_domains.len() > MOST_RESOLVERS {
+        return Err(ServiceError::invalid("search_domains", format!("must be at most {MOST_RESOLVERS}")));
+    }
+    for (index, address) in server.dns_servers.iter().enumerate() {
+        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback() {
+            return Err(ServiceError::invalid(format!("dns_servers/{index}"), "must be the address of a resolver"));
+        }
+    }
+    for (index, route) in server.routes.iter().enumerate() {
+        let seen = server.routes.iter().take(index).any(|other| other.network == route.network);
+        if seen {
+            return Err(ServiceError::invalid(format!("routes/{index}/network"), "stands in the list twice"));
+        }
+    }
+    for organization in &server.organization_ids {
+        if tx.find::<Organization>(organization).await?.is_none() {
+            return Err(ServiceError::invalid("organization_ids", format!("there is no organization {organization}")));
+        }
+    }
+    for other in tx.all_servers().await? {
+        if other.value.id != server.id && other.value.network.overlaps(server.network.net()) {
+            let sentence = format!("overlaps the network {} of another server", other.value.network.net());
+            return Err(ServiceError::invalid("network", sentence));
+        }
+    }
+    for attached in tx.attachments_of(server.id).await? {
+        check_port(tx, server, attached.value.host_id).await?;
+    }
+    Ok(())
+}
+
+/// Two servers cannot listen on one port of one host.
+pub(crate) async fn check_port(
+    tx: &PolicyChange,
+    server: &Server,
+    host: domain::ids::HostId,
+) -> Result<(), ServiceError> {
+    for neighbour in tx.attachments_on(host).await? {
+        if neighbour.value.server_id == server.id {
+            continue;
+        }
+        let other = tx.find::<Server>(&neighbour.value.server_id).await?.map(|found| found.value);
+        if other.is_some_and(|other| (other.port, other.protocol) == (server.port, server.protocol)) {
+            let listens = format!("{} {}", server.protocol.as_str(), server.port.get());
+            return Err(ServiceError::Conflict(format!("port: another server listens on {listens} of the same host")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Groups: which there are, who is in them, what they are called.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::{Act, People, ServiceError, difference, people::users::check_role};
+use domain::{
+    audit::Action,
+    group::{Group, GroupId},
+    ids::{ServerId, UserId},
+    role::Permission,
+    server::Server,
+    text::{Email, GroupName},
+    user::User,
+};
+use store::policy::PolicyChange;
+
+const WHAT: &str = "group";
+
+/// So many users can be put in or taken out at once.
+const MOST: usize = 1_000;
+
+/// Who is put into a group and who is taken out.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Membership {
+    /// Users who are in it from now on; 1,000 at most, with the others.
+    #[serde(default)]
+    pub add: Vec<UserId>,
+    /// Users who are not in it from now on.
+    #[serde(default)]
+    pub remove: Vec<UserId>,
+}
+
+/// A change of a group.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupPatch {
+    /// Its new name, which no other group has.
+    pub name: GroupName,
+}
+
+impl People<'_> {
+    /// All groups, by their names.
+    pub async fn groups(self, act: &Act) -> Result<Vec<Group>, ServiceError> {
+        act.require(Permission::Read)?;
+        let (users, open) = tokio::try_join!(self.store().user_groups(), self.store().servers_with_groups(None))?;
+        let mut servers: BTreeMap<GroupName, Vec<ServerId>> = BTreeMap::new();
+        for Server { id, groups, .. } in open {
+            for group in groups {
+                servers.entry(group).or_default().push(id);
+            }
+        }
+        let names: BTreeSet<GroupName> = users.keys().chain(servers.keys()).cloned().collect();
+        let group = |name: GroupName| Group {
+            users: users.get(&name).copied().unwrap_or_default(),
+            servers: servers.remove(&name).unwrap_or_default(),
+            id: name.clone().into(),
+            name,
+        };
+        Ok(names.into_iter().map(group).collect())
+    }
+
+    /// One group.
+    pub async fn group(self, act: &Act, name: &GroupName) -> Result<Group, ServiceError> {
+        act.require(Permission::Read)?;
+        let (users, open) =
+            tokio::try_join!(self.store().count_in_group(name), self.store().servers_with_groups(Some(name)))?;
+        if users == 0 && open.is_empty() {
+            return Err(ServiceError::NotFound(WHAT));
+        }
+        let servers = open.into_iter().map(|server| server.id).collect();
+        Ok(Group { id: name.clone().into(), name: name.clone(), users, servers })
+    }
+
+    /// Puts users into a group and takes users out of it; the group comes into being by that. Whoever loses access by it
+    /// loses the session too.
+    pub async fn change_members(self, act: &Act, name: &GroupName, change: &Membership) -> Result<(), ServiceError> {
+        act.require(Permission::ManageUsers)?;
+        let Membership { add, remove } = change;
+        if add.len() + remove.len() > MOST {
+            return Err(ServiceError::invalid("add", format!("must have at most {MOST} users, with `remove`")));
+        }
+        self.change(|tx| async move {
+            if add.is_empty() && !is_there(&tx, name).await? {
+                return Err(ServiceError::NotFound(WHAT));
+            }
+            for (ids, field, is_in) in [(add, "add", true), (remove, "remove", false)] {
+                self.set_members(&tx, act, name, (ids, field, is_in)).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_members(
+        self,
+        tx: &PolicyChange,
+        act: &Act,
+        name: &GroupName,
+        (ids, field, is_in): (&[UserId], &str, bool),
+    ) -> Result<(), ServiceError> {
+        let found = tx.users_by_id(ids).await?;
+        if let Some((place, id)) = ids.iter().enumerate().find(|(_, id)| found.iter().all(|user| user.value.id != **id))
+        {
+            return Err(ServiceError::invalid(format!("{field}/{place}"), format!("there is no user {id}")));
+        }
+        for before in found.into_iter().map(|found| found.value) {
+            let mut after = before.clone();
+            let changed = if is_in { after.groups.insert(name.clone()) } else { after.groups.remove(name) };
+            if changed {
+                check_role(act, before.role, before.role)?;
+                tx.replace(&after).await?;
+                let fields = difference(Some(&before), Some(&after));
+                tx.record(&self.entry(act, Action::UserUpdate, &after.id, fields)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a group another name, wherever it is named; nobody gains or loses access by it.
+    pub async fn rename_group(self, act: &Act, from: &GroupName, to: &GroupName) -> Result<(), ServiceError> {
+        act.require(Permission::ManageUsers)?;
+        self.change(|tx| async move {
+            if !is_there(&tx, from).await? {
+                return Err(ServiceError::NotFound(WHAT));
+            }
+            if from == to {
+                return Ok(());
+            }
+            if is_there(&tx, to).await? {
+                return Err(ServiceError::Conflict("name: another group has this name".into()));
+            }
+            let servers = tx.servers_of_group(from).await?;
+            if !servers.is_empty() {
+                act.require(Permission::ManageServers)?;
+            }
+            for mut server in servers {
+                server.groups.remove(from);
+                server.groups.insert(to.clone());
+                tx.replace(&server).await?;
+            }
+            let users = tx.move_group(from, Some(to)).await?;
+            let changes = json!({ "name": [from, to], "users": [users, users] });
+            tx.record(&self.entry(act, Action::GroupRename, &GroupId::from(to.clone()), changes)).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes everybody out of a group, which ends it.
+    ///
+    /// # Errors
+    /// [`ServiceError::Conflict`] while a server is open to it: without its last group a server is open to everybody.
+    pub async fn delete_group(self, act: &Act, name: &GroupName) -> Result<(), ServiceError> {
+        act.require(Permission::ManageUsers)?;
+        self.change(|tx| async move {
+            if let [first, ..] = tx.servers_of_group(name).await?.as_slice() {
+                let text = format!("the server {} is open to this group; take the group off it first", first.name);
+                return Err(ServiceError::Conflict(text));
+            }
+            for role in tx.roles_in_group(name).await? {
+                check_role(act, role, role)?;
+            }
+            let users = tx.move_group(name, None).await?;
+            if users == 0 {
+                return Err(ServiceError::NotFound(WHAT));
+            }
+            let changes = json!({ "name": [name, null], "users": [users, 0] });
+            tx.record(&self.entry(act, Action::GroupDelete, &GroupId::from(name.clone()), changes)).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The users with these addresses, as far as there are any.
+    pub async fn users_by_email(self, act: &Act, emails: &BTreeSet<Email>) -> Result<Vec<User>, ServiceError> {
+        act.require(Permission::Read)?;
+        Ok(self.store().users_by_email(emails).await?)
+    }
+}
+
+async fn is_there(tx: &PolicyChange, name: &GroupName) -> Result<bool, ServiceError> {
+    Ok(tx.has_group(name).await? || !tx.servers_of_group(name).await?.is_empty())
+}

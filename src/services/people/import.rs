@@ -1,0 +1,203 @@
+//! Many users at once, from a list. What a list would do is told by the very code that does it.
+//!
+//! All users of a list are made by one change, with one revision, each with its entry in the trail. A line that asks for
+//! somebody who is there already makes nobody, so the same list may be sent again. A line with a mistake makes nobody
+//! and keeps the others out of nothing.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Act, People, ServiceError, difference, people::users::check_role};
+use domain::{
+    audit::Action,
+    ids::{OrganizationId, UserId},
+    organization::Organization,
+    role::{Permission, Role},
+    text::{Email, Name},
+    user::User,
+    user_list::{self, Asked, CellError, Line, Written},
+};
+use store::policy::PolicyChange;
+
+/// A list of users to be made.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUsers {
+    /// The list as CSV, of 1,000 lines at most below the headings: `name` is needed, `email`, `groups` (several are parted
+    /// by `;`), `role` and `organization` (its name) are known.
+    #[schema(example = "name,email,groups\nAna,ana@example.com,dev;ops\n")]
+    pub csv: String,
+    /// The organization of lines that name none.
+    #[serde(default)]
+    pub organization_id: Option<OrganizationId>,
+    /// Tell what would be done, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What became of a list, or would become of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Imported {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// How many users are new.
+    pub new: usize,
+    /// How many were there already.
+    pub existing: usize,
+    /// How many lines were refused.
+    pub refused: usize,
+    /// Line by line.
+    pub lines: Vec<ImportedLine>,
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ImportedLine {
+    /// The line as it was written.
+    #[serde(flatten)]
+    pub written: Written,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The user that was made or was there already.
+    pub user_id: Option<UserId>,
+    /// Why it was refused.
+    pub errors: Vec<CellError>,
+}
+
+/// What a line leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A new user.
+    New,
+    /// Nothing: this user is there already.
+    Existing,
+    /// Nothing: there is a mistake in it.
+    Refused,
+}
+
+/// What a list is held against.
+struct Known {
+    organizations: HashMap<Name, OrganizationId>,
+    by_email: HashMap<Email, UserId>,
+    machines: HashMap<(OrganizationId, Name), UserId>,
+    organization: Option<OrganizationId>,
+}
+
+impl People<'_> {
+    /// Makes the users of a list, or tells what would be made.
+    ///
+    /// # Errors
+    /// [`ServiceError::Invalid`] for a list that cannot be read at all; mistakes of lines are in the answer.
+    pub async fn import_users(self, act: &Act, new: &NewUsers) -> Result<Imported, ServiceError> {
+        act.require(Permission::ManageUsers)?;
+        let lines = user_list::read(&new.csv).map_err(|error| ServiceError::invalid("csv", error.to_string()))?;
+        let lines = &lines;
+        self.change(|tx| async move {
+            let known = Known::read(&tx, lines, new.organization_id).await?;
+            let mut users = Vec::new();
+            let lines = lines.iter().map(|line| self.imported(act, &known, line, &mut users)).collect();
+            if !new.dry_run {
+                tx.insert_all(&users).await?;
+                for user in &users {
+                    tx.record(&self.entry(act, Action::UserCreate, &user.id, difference(None, Some(user)))).await?;
+                }
+            }
+            Ok(Imported::of(new.dry_run, lines))
+        })
+        .await
+    }
+
+    /// What becomes of a line; a user that it makes is added to `users`.
+    fn imported(self, act: &Act, known: &Known, line: &Line, users: &mut Vec<User>) -> ImportedLine {
+        let found = line.asked.clone().and_then(|asked| {
+            let organization = known.organization_of(&asked)?;
+            if let Some(there) = known.there(&asked, organization) {
+                return Ok((Outcome::Existing, there));
+            }
+            check_role(act, Role::User, asked.role).map_err(|error| wrong("role", &error))?;
+            let Asked { name, email, groups, role, organization: _ } = asked;
+            let id = self.new_id();
+            users.push(User {
+                id,
+                organization_id: organization,
+                name,
+                email,
+                groups,
+                role,
+                disabled: false,
+                identity: None,
+            });
+            Ok((Outcome::New, id))
+        });
+        let (outcome, user_id, errors) = match found {
+            Ok((outcome, user)) => (outcome, Some(user), Vec::new()),
+            Err(errors) => (Outcome::Refused, None, errors),
+        };
+        ImportedLine { written: line.written.clone(), outcome, user_id, errors }
+    }
+}
+
+impl Imported {
+    fn of(dry_run: bool, mut lines: Vec<ImportedLine>) -> Self {
+        let count = |outcome| lines.iter().filter(|line| line.outcome == outcome).count();
+        let (new, existing, refused) = (count(Outcome::New), count(Outcome::Existing), count(Outcome::Refused));
+        if dry_run {
+            // Nobody will be found under the id of somebody who was not made.
+            lines.iter_mut().filter(|line| line.outcome == Outcome::New).for_each(|line| line.user_id = None);
+        }
+        Self { dry_run, new, existing, refused, lines }
+    }
+}
+
+fn wrong(column: &'static str, detail: &dyn ToString) -> Vec<CellError> {
+    vec![CellError { column, detail: detail.to_string() }]
+}
+
+impl Known {
+    async fn read(
+        tx: &PolicyChange,
+        lines: &[Line],
+        organization: Option<OrganizationId>,
+    ) -> Result<Self, ServiceError> {
+        let asked = || lines.iter().filter_map(|line| line.asked.as_ref().ok());
+        if let Some(id) = organization {
+            crate::people::users::check_organization(tx, id).await?;
+        }
+        let named: BTreeSet<&Name> = asked().filter_map(|asked| asked.organization.as_ref()).collect();
+        let emails: BTreeSet<&Email> = asked().filter_map(|asked| asked.email.as_ref()).collect();
+        let machines: BTreeSet<&Name> =
+            asked().filter(|asked| asked.email.is_none()).map(|asked| &asked.name).collect();
+        let organizations: Vec<Organization> = tx.organizations_called(&named).await?;
+        let people = tx.users_with_emails(&emails).await?;
+        let machines = tx.machines_called(&machines).await?;
+        Ok(Self {
+            organizations: organizations.into_iter().map(|found| (found.name, found.id)).collect(),
+            by_email: people.into_iter().filter_map(|user| Some((user.email?, user.id))).collect(),
+            machines: machines.into_iter().map(|user| ((user.organization_id, user.name), user.id)).collect(),
+            organization,
+        })
+    }
+
+    fn organization_of(&self, asked: &Asked) -> Result<OrganizationId, Vec<CellError>> {
+        match &asked.organization {
+            Some(name) => {
+                let known = self.organizations.get(name).copied();
+                known.ok_or_else(|| wrong("organization", &"there is no organization with this name"))
+            }
+            None => self
+                .organization
+                .ok_or_else(|| wrong("organization", &"none is named, and none is given for such lines")),
+        }
+    }
+
+    /// Who is there already: whoever has the address; of machines, which have none, the one of this name.
+    fn there(&self, asked: &Asked, organization: OrganizationId) -> Option<UserId> {
+        match &asked.email {
+            Some(email) => self.by_email.get(email).copied(),
+            None => self.machines.get(&(organization, asked.name.clone())).copied(),
+        }
+    }
+}
