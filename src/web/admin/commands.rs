@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
-use super::desk::Desk;
+use crate::admin::context::Desk;
 use domain::{
     group::GroupId,
     ids::{HostId, OrganizationId, ServerId, UserId},
@@ -14,17 +14,17 @@ use domain::{
 };
 
 /// One thing to read or to do, in both ways.
-pub(super) struct Recipe {
+pub(crate) struct Recipe {
     /// What it is.
-    pub(super) title: &'static str,
+    pub(crate) title: &'static str,
     /// With the command line.
-    pub(super) cli: String,
+    pub(crate) cli: String,
     /// With `curl`.
-    pub(super) curl: String,
+    pub(crate) curl: String,
 }
 
 /// The recipes of a page.
-pub(super) struct Recipes {
+pub(crate) struct Recipes {
     origin: String,
     all: Vec<Recipe>,
 }
@@ -44,7 +44,7 @@ impl Request {
 
 impl Recipes {
     /// Those about a user; `switched` where who looks may let the user in or shut the user out: whether that is so now.
-    pub(super) fn of_user(desk: &Desk, id: UserId, switched: Option<bool>) -> Vec<Recipe> {
+    pub(crate) fn of_user(desk: &Desk, id: UserId, switched: Option<bool>) -> Vec<Recipe> {
         let path = format!("/users/{id}");
         let mut recipes = Self::on(desk);
         recipes.add("Show this user", &["user", "show"], &id, &Request::get(path.clone()));
@@ -58,7 +58,7 @@ impl Recipes {
     }
 
     /// Those about a server; `switched` where who looks may switch it: whether it is on.
-    pub(super) fn of_server(desk: &Desk, id: ServerId, switched: Option<bool>) -> Vec<Recipe> {
+    pub(crate) fn of_server(desk: &Desk, id: ServerId, switched: Option<bool>) -> Vec<Recipe> {
         let path = format!("/servers/{id}");
         let mut recipes = Self::on(desk);
         recipes.add("Show this server", &["server", "show"], &id, &Request::get(path.clone()));
@@ -73,7 +73,7 @@ impl Recipes {
     }
 
     /// Those about a host; `draining` where who looks may take it out of service: whether it is to leave.
-    pub(super) fn of_host(desk: &Desk, id: HostId, draining: Option<bool>) -> Vec<Recipe> {
+    pub(crate) fn of_host(desk: &Desk, id: HostId, draining: Option<bool>) -> Vec<Recipe> {
         let path = format!("/hosts/{id}");
         let mut recipes = Self::on(desk);
         recipes.add("Show this host", &["host", "show"], &id, &Request::get(path.clone()));
@@ -93,7 +93,7 @@ impl Recipes {
     }
 
     /// Those about a group.
-    pub(super) fn of_group(desk: &Desk, name: &GroupName) -> Vec<Recipe> {
+    pub(crate) fn of_group(desk: &Desk, name: &GroupName) -> Vec<Recipe> {
         let path = format!("/groups/{}", GroupId::from(name.clone()));
         let search = format!("group:{}", quoted(name.as_str()));
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("q", &search).finish();
@@ -105,7 +105,7 @@ impl Recipes {
     }
 
     /// Those about an organization.
-    pub(super) fn of_organization(desk: &Desk, id: OrganizationId) -> Vec<Recipe> {
+    pub(crate) fn of_organization(desk: &Desk, id: OrganizationId) -> Vec<Recipe> {
         let mut recipes = Self::on(desk);
         recipes.add("Show this organization", &["org", "show"], &id, &Request::get(format!("/organizations/{id}")));
         let users = Request::get(format!("/users?organization_id={id}"));

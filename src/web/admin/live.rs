@@ -19,10 +19,10 @@ use axum::{
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::desk::Desk;
+use crate::admin::context::Desk;
 use crate::{
-    cookies::Cookie,
-    problem::{Code, Problem},
+    http::problem::{Code, Problem},
+    ui::cookies::Cookie,
 };
 use services::{BusMessage, Nudge, Services, Subscription, identity::logins::Use};
 
@@ -36,7 +36,7 @@ static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::n
 
 /// What a page may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Topic {
+pub(crate) enum Topic {
     /// What people configure: organizations, users, profiles, servers, attachments, settings.
     Policy,
     /// Who is connected.
@@ -51,7 +51,7 @@ pub(super) enum Topic {
 
 impl Topic {
     /// The word on the stream.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Policy => "policy",
             Self::Sessions => "sessions",
@@ -98,7 +98,7 @@ struct Listener {
     _place: OwnedSemaphorePermit,
 }
 
-pub(super) async fn stream(
+pub(crate) async fn stream(
     State(services): State<Services>,
     desk: Desk,
     headers: HeaderMap,

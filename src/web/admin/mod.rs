@@ -5,19 +5,19 @@
 //!
 //! 1. **Service.** A page says nothing that the API could not say: ask a verb of [`services`], with `&desk.act`.
 //!    A list costs a number of queries that does not depend on its rows.
-//! 2. **Page.** A struct with its template. It borrows the [`desk::Desk`] (`desk: &'a Desk`), which is what surrounds it, and
+//! 2. **Page.** A struct with its template. It borrows the [`context::Desk`] (`desk: &'a Desk`), which is what surrounds it, and
 //!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`]. The template extends
 //!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`. A list is ordered by
-//!    the heads of those columns that an index serves ([`columns`]), and taken along as a file (`web/export.rs`). The page
+//!    the heads of those columns that an index serves ([`columns`](crate::ui::columns)), and taken along as a file (`ui/export.rs`). The page
 //!    of one thing offers what it shows and does as [`commands`].
 //! 3. **Handlers.** Take `Desk`, `At(id)`, `Query<…>` as the API does, and [`Fields`] for a form: it reads typed values
 //!    and gathers what is wrong by field; the page is then shown again with status 422 and everything that was typed.
-//!    What was done answers with `desk.go(&link, Flash::…)`. What people notice is shown by a [`preview`] first. A stale edit shows both versions ([`conflict`]), and what
+//!    What was done answers with `desk.go(&link, Flash::…)`. What people notice is shown by a [`preview`](crate::ui::preview) first. A stale edit shows both versions ([`conflict`](crate::ui::conflict)), and what
 //!    the person typed stays in the form: nothing is ever overwritten unseen.
 //! 4. **Routes.** One line each in [`routes`], with the permission that it takes: the guard asks nothing else. A POST to
 //!    `/things` makes, to `/things/{id}` changes, to `/things/{id}/delete` deletes. The walk over every route and role
 //!    in `tests/it/console_access.rs` finds new ones by itself; give it a body there if the form needs one.
-//! 5. **Navigation.** One line in [`desk::NAV`], and the first part of the path in `domain/login.rs`, `PAGES`.
+//! 5. **Navigation.** One line in [`context::NAV`], and the first part of the path in `domain/login.rs`, `PAGES`.
 //! 6. **Live.** What should keep itself fresh stands in `<div id="…" data-part>`, and the page says what it depends on:
 //!    `desk.live = &[Topic::Policy]`. The script then asks for the page again when the bus tells of such a change and
 //!    swaps these parts. Without script there is the link "Refresh".
@@ -30,64 +30,45 @@
 //! cookie is `SameSite=Strict`, so a link from elsewhere arrives without it; the answer to that is a page that leads
 //! on to the same address, which then counts as ours ([`hop`]). Problems are shown inside of the frame as well.
 //!
-//! [`Chip`]: super::portal::parts::Chip
-//! [`When`]: super::portal::parts::When
-//! [`Link`]: links::Link
-//! [`Fields`]: fields::Fields
+//! [`Chip`]: crate::ui::parts::Chip
+//! [`When`]: crate::ui::parts::When
+//! [`Link`]: crate::ui::links::Link
+//! [`Fields`]: crate::ui::fields::Fields
 
-mod attaching;
-mod audit;
-mod authorities;
-mod chart;
-mod columns;
+pub(crate) mod access;
+pub(crate) mod cluster;
 mod commands;
-mod conflict;
-pub(super) mod desk;
-mod explain;
-mod fields;
-mod groups;
-mod guard;
-mod history;
-mod host_acts;
-mod hosts;
-mod invitations;
-mod jobs;
-mod links;
+pub(crate) mod evidence;
+pub(crate) mod hosts;
+pub(crate) mod identity;
 mod live;
-mod migrations;
-mod organizations;
-mod overview;
-mod owner_link;
-mod preview;
-mod problems;
-pub(super) mod samples;
+pub(crate) mod network;
+pub(crate) mod people;
+pub(crate) mod samples;
 mod samples_evidence;
 mod samples_hosts;
 mod samples_system;
-mod servers;
-mod sessions;
-mod settings;
-mod setup;
 mod start_samples;
-mod tokens;
 mod trouble;
-mod users;
 
-pub(super) use self::{
-    guard::{guard, hop},
-    settings::answer_test,
-    trouble::page as trouble,
+use crate::auth::{guard, owner_link};
+pub(crate) use crate::{
+    admin::{cluster::settings::answer_test, trouble::page as trouble},
+    auth::guard::{guard, hop},
 };
-use super::{
-    export::{Csv, Json},
-    portal::{assets, sign_in},
-    route::{Access, Route},
+use crate::{
+    auth::sign_in,
+    http::route::{Access, Route},
+    ui::{
+        assets,
+        export::{Csv, Json},
+    },
 };
 use domain::role::Permission;
 use services::Services;
 
 /// The routes of the console.
-pub(super) fn routes() -> Vec<Route<Services>> {
+pub(crate) fn routes() -> Vec<Route<Services>> {
     use Permission as P;
     let to = Access::Console;
     vec![
@@ -99,84 +80,85 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::get("/assets/{hash}/{file}", Access::Anyone, assets::asset),
         Route::post("/sign-out", to(P::Read), guard::sign_out),
         Route::get("/live", to(P::Read), live::stream),
-        Route::get("/", to(P::Read), overview::show),
-        Route::get("/organizations", to(P::Read), organizations::list),
-        Route::post("/organizations", to(P::ManageOrganizations), organizations::create),
-        Route::get("/organizations/new", to(P::ManageOrganizations), organizations::new),
-        Route::get("/organizations/{id}", to(P::Read), organizations::show),
-        Route::post("/organizations/{id}", to(P::ManageOrganizations), organizations::update),
-        Route::get("/audit", to(P::ReadAudit), audit::list),
-        Route::get("/audit/export", to(P::ReadAudit), audit::export),
-        Route::get("/jobs", to(P::Read), jobs::list),
-        Route::post("/jobs/{id}/run", to(P::ManageSettings), jobs::run),
-        Route::post("/organizations/{id}/delete", to(P::ManageOrganizations), organizations::delete),
-        Route::get("/tokens", to(P::Read), tokens::list),
-        Route::post("/tokens", to(P::ManageTokens), tokens::create),
-        Route::get("/tokens/new", to(P::ManageTokens), tokens::new),
-        Route::post("/tokens/{id}/revoke", to(P::ManageTokens), tokens::revoke),
-        Route::get("/authorities", to(P::Read), authorities::list),
-        Route::get("/migrations", to(P::Read), migrations::list),
-        Route::get("/hosts", to(P::Read), hosts::list),
-        Route::get("/hosts/export", to(P::Read), hosts::export::<Csv>),
-        Route::get("/hosts/export.json", to(P::Read), hosts::export::<Json>),
-        Route::get("/hosts/join", to(P::ManageHosts), invitations::new),
-        Route::post("/hosts/join", to(P::ManageHosts), invitations::create),
-        Route::get("/hosts/join/{id}", to(P::Read), invitations::show),
-        Route::post("/hosts/join/{id}/withdraw", to(P::ManageHosts), invitations::withdraw),
-        Route::get("/hosts/{id}", to(P::Read), hosts::show),
-        Route::post("/hosts/{id}", to(P::ManageHosts), hosts::update),
-        Route::post("/hosts/{id}/drain", to(P::ManageHosts), host_acts::drain),
-        Route::post("/hosts/{id}/resume", to(P::ManageHosts), host_acts::resume),
-        Route::post("/hosts/{id}/attach", to(P::ManageServers), host_acts::attach),
-        Route::post("/hosts/{id}/detach", to(P::ManageServers), host_acts::detach),
-        Route::post("/hosts/{id}/delete", to(P::ManageHosts), host_acts::delete),
-        Route::get("/servers", to(P::Read), servers::list),
-        Route::get("/servers/export", to(P::Read), servers::export::<Csv>),
-        Route::get("/servers/export.json", to(P::Read), servers::export::<Json>),
-        Route::post("/servers", to(P::ManageServers), servers::create),
-        Route::get("/servers/new", to(P::ManageServers), servers::new),
-        Route::get("/servers/{id}", to(P::Read), servers::show),
-        Route::post("/servers/{id}", to(P::ManageServers), servers::update),
-        Route::get("/servers/{id}/edit", to(P::ManageServers), servers::edit),
-        Route::post("/servers/{id}/delete", to(P::ManageServers), servers::delete),
-        Route::post("/servers/{id}/hosts", to(P::ManageServers), servers::attach),
-        Route::post("/servers/{id}/hosts/{host_id}/detach", to(P::ManageServers), servers::detach),
-        Route::get("/settings", to(P::ManageSettings), settings::show),
-        Route::post("/settings", to(P::ManageSettings), settings::update),
-        Route::get("/setup", to(P::ManageSettings), setup::show),
-        Route::post("/setup", to(P::ManageSettings), setup::take),
-        Route::post("/settings/test", to(P::ManageSettings), settings::start_test),
-        Route::get("/groups", to(P::Read), groups::list),
-        Route::get("/groups/export", to(P::Read), groups::export::<Csv>),
-        Route::get("/groups/export.json", to(P::Read), groups::export::<Json>),
-        Route::post("/groups", to(P::ManageUsers), groups::create),
-        Route::get("/groups/new", to(P::ManageUsers), groups::new),
-        Route::get("/groups/{id}", to(P::Read), groups::show),
-        Route::post("/groups/{id}", to(P::ManageUsers), groups::rename),
-        Route::post("/groups/{id}/delete", to(P::ManageUsers), groups::delete),
-        Route::post("/groups/{id}/users", to(P::ManageUsers), groups::add),
-        Route::post("/groups/{id}/users/{user_id}/remove", to(P::ManageUsers), groups::remove),
-        Route::get("/sessions", to(P::Read), sessions::list),
-        Route::get("/sessions/export", to(P::Read), sessions::export::<Csv>),
-        Route::get("/sessions/export.json", to(P::Read), sessions::export::<Json>),
-        Route::post("/sessions/{id}/end", to(P::EndSessions), sessions::end),
-        Route::get("/explain", to(P::Read), explain::show),
-        Route::get("/users", to(P::Read), users::list),
-        Route::post("/users", to(P::ManageUsers), users::create),
-        Route::get("/users/new", to(P::ManageUsers), users::new),
-        Route::get("/users/export", to(P::Read), users::export::<Csv>),
-        Route::get("/users/export.json", to(P::Read), users::export::<Json>),
-        Route::get("/users/import", to(P::ManageUsers), users::import_form),
-        Route::post("/users/import", to(P::ManageUsers), users::import),
-        Route::get("/users/{id}", to(P::Read), users::show),
-        Route::post("/users/{id}", to(P::ManageUsers), users::update),
-        Route::post("/users/{id}/disable", to(P::ManageUsers), users::disable),
-        Route::post("/users/{id}/enable", to(P::ManageUsers), users::enable),
-        Route::post("/users/{id}/delete", to(P::ManageUsers), users::delete),
-        Route::post("/users/{id}/profile-links", to(P::ManageUsers), users::link),
-        Route::post("/users/{id}/profiles/{profile_id}/revoke", to(P::ManageUsers), users::revoke),
-        Route::post("/users/{id}/sessions/{session_id}/end", to(P::EndSessions), users::end_session),
-        Route::post("/users/{id}/sessions/end", to(P::EndSessions), users::end_sessions),
-        Route::post("/users/{id}/logins/end", to(P::ManageUsers), users::end_logins),
+        Route::get("/", to(P::Read), cluster::overview::show),
+        Route::get("/organizations", to(P::Read), people::organizations::list),
+        Route::post("/organizations", to(P::ManageOrganizations), people::organizations::create),
+        Route::get("/organizations/new", to(P::ManageOrganizations), people::organizations::new),
+        Route::get("/organizations/{id}", to(P::Read), people::organizations::show),
+        Route::post("/organizations/{id}", to(P::ManageOrganizations), people::organizations::update),
+        Route::get("/audit", to(P::ReadAudit), evidence::audit::list),
+        Route::get("/audit/export", to(P::ReadAudit), evidence::audit::export),
+        Route::get("/jobs", to(P::Read), cluster::jobs::list),
+        Route::post("/jobs/{id}/run", to(P::ManageSettings), cluster::jobs::run),
+        Route::post("/organizations/{id}/delete", to(P::ManageOrganizations), people::organizations::delete),
+        Route::get("/tokens", to(P::Read), identity::tokens::list),
+        Route::post("/tokens", to(P::ManageTokens), identity::tokens::create),
+        Route::get("/tokens/new", to(P::ManageTokens), identity::tokens::new),
+        Route::post("/tokens/{id}/revoke", to(P::ManageTokens), identity::tokens::revoke),
+        Route::get("/authorities", to(P::Read), network::authorities::list),
+        Route::get("/migrations", to(P::Read), cluster::migrations::list),
+        Route::get("/hosts", to(P::Read), hosts::list::list),
+        Route::get("/hosts/export", to(P::Read), hosts::list::export::<Csv>),
+        Route::get("/hosts/export.json", to(P::Read), hosts::list::export::<Json>),
+        Route::get("/hosts/join", to(P::ManageHosts), hosts::invitations::new),
+        Route::post("/hosts/join", to(P::ManageHosts), hosts::invitations::create),
+        Route::get("/hosts/join/{id}", to(P::Read), hosts::invitations::show),
+        Route::post("/hosts/join/{id}/withdraw", to(P::ManageHosts), hosts::invitations::withdraw),
+        Route::get("/hosts/{id}", to(P::Read), hosts::list::show),
+        Route::post("/hosts/{id}", to(P::ManageHosts), hosts::list::update),
+        Route::post("/hosts/{id}/drain", to(P::ManageHosts), hosts::acts::drain),
+        Route::post("/hosts/{id}/resume", to(P::ManageHosts), hosts::acts::resume),
+        Route::post("/hosts/{id}/attach", to(P::ManageServers), hosts::acts::attach),
+        Route::post("/hosts/{id}/detach", to(P::ManageServers), hosts::acts::detach),
+        Route::post("/hosts/{id}/delete", to(P::ManageHosts), hosts::acts::delete),
+        Route::get("/servers", to(P::Read), network::servers::list),
+        Route::get("/servers/export", to(P::Read), network::servers::export::<Csv>),
+        Route::get("/servers/export.json", to(P::Read), network::servers::export::<Json>),
+        Route::post("/servers", to(P::ManageServers), network::servers::create),
+        Route::get("/servers/new", to(P::ManageServers), network::servers::new),
+        Route::get("/servers/{id}", to(P::Read), network::servers::show),
+        Route::post("/servers/{id}", to(P::ManageServers), network::servers::update),
+        Route::get("/servers/{id}/edit", to(P::ManageServers), network::servers::edit),
+        Route::post("/servers/{id}/delete", to(P::ManageServers), network::servers::delete),
+        Route::post("/servers/{id}/hosts", to(P::ManageServers), network::servers::attach),
+        Route::post("/servers/{id}/hosts/{host_id}/detach", to(P::ManageServers), network::servers::detach),
+        Route::get("/settings", to(P::ManageSettings), cluster::settings::show),
+        Route::post("/settings", to(P::ManageSettings), cluster::settings::update),
+        Route::get("/setup", to(P::ManageSettings), cluster::setup::show),
+        Route::post("/setup", to(P::ManageSettings), cluster::setup::take),
+        Route::post("/settings/test", to(P::ManageSettings), cluster::settings::start_test),
+        Route::get("/groups", to(P::Read), people::groups::list),
+        Route::get("/groups/export", to(P::Read), people::groups::export::<Csv>),
+        Route::get("/groups/export.json", to(P::Read), people::groups::export::<Json>),
+        Route::post("/groups", to(P::ManageUsers), people::groups::create),
+        Route::get("/groups/new", to(P::ManageUsers), people::groups::new),
+        Route::get("/groups/{id}", to(P::Read), people::groups::show),
+        Route::post("/groups/{id}", to(P::ManageUsers), people::groups::rename),
+        Route::post("/groups/{id}/delete", to(P::ManageUsers), people::groups::delete),
+        Route::post("/groups/{id}/users", to(P::ManageUsers), people::groups::add),
+        Route::post("/groups/{id}/users/{user_id}/remove", to(P::ManageUsers), people::groups::remove),
+        Route::get("/sessions", to(P::Read), access::sessions::list),
+        Route::get("/sessions/export", to(P::Read), access::sessions::export::<Csv>),
+        Route::get("/sessions/export.json", to(P::Read), access::sessions::export::<Json>),
+        Route::post("/sessions/{id}/end", to(P::EndSessions), access::sessions::end),
+        Route::get("/explain", to(P::Read), access::explain::show),
+        Route::get("/users", to(P::Read), people::users::list),
+        Route::post("/users", to(P::ManageUsers), people::users::create),
+        Route::get("/users/new", to(P::ManageUsers), people::users::new),
+        Route::get("/users/export", to(P::Read), people::users::export::<Csv>),
+        Route::get("/users/export.json", to(P::Read), people::users::export::<Json>),
+        Route::get("/users/import", to(P::ManageUsers), people::users::import_form),
+        Route::post("/users/import", to(P::ManageUsers), people::users::import),
+        Route::get("/users/{id}", to(P::Read), people::users::show),
+        Route::post("/users/{id}", to(P::ManageUsers), people::users::update),
+        Route::post("/users/{id}/disable", to(P::ManageUsers), people::users::disable),
+        Route::post("/users/{id}/enable", to(P::ManageUsers), people::users::enable),
+        Route::post("/users/{id}/delete", to(P::ManageUsers), people::users::delete),
+        Route::post("/users/{id}/profile-links", to(P::ManageUsers), people::users::link),
+        Route::post("/users/{id}/profiles/{profile_id}/revoke", to(P::ManageUsers), people::users::revoke),
+        Route::post("/users/{id}/sessions/{session_id}/end", to(P::EndSessions), people::users::end_session),
+        Route::post("/users/{id}/sessions/end", to(P::EndSessions), people::users::end_sessions),
+        Route::post("/users/{id}/logins/end", to(P::ManageUsers), people::users::end_logins),
     ]
 }
+pub(crate) mod context;

@@ -4,30 +4,36 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 use askama::Template;
 
-use super::{
-    conflict::Conflict,
-    desk::{Desk, account},
-    explain,
-    fields::FieldError,
-    groups, history,
-    live::Topic,
-    organizations::{OrganizationPage, Organizations},
-    owner_link::OwnerLinkPage,
-    samples_hosts, sessions,
-    trouble::TroublePage,
-    users,
+use crate::{
+    admin::{
+        access::{explain, sessions},
+        context::{Desk, account},
+        evidence::history,
+        live::Topic,
+        people::{
+            groups,
+            organizations::{OrganizationPage, Organizations},
+            users,
+        },
+        samples_hosts,
+        trouble::TroublePage,
+    },
+    auth::owner_link::OwnerLinkPage,
+    ui::{conflict::Conflict, fields::FieldError},
 };
 use crate::{
-    page::{Chrome, Flash},
-    portal::{
-        parts::When,
+    auth::{
         refused::Refused,
-        samples::{HOSTILE, PageSample, ago, facts, id, now, request_id, text},
         sign_in::{SignInPage, SignInState},
         trouble::Words,
     },
-    problem::{Code, Problem},
-    site::Site,
+    http::problem::{Code, Problem},
+    portal::samples::{HOSTILE, PageSample, ago, facts, id, now, request_id, text},
+    ui::{
+        page::{Chrome, Flash},
+        parts::When,
+        site::Site,
+    },
 };
 use domain::{
     Revised, Revision,
@@ -47,9 +53,9 @@ use services::{
 };
 
 /// The samples of one set of names.
-pub(super) struct Book {
+pub(crate) struct Book {
     /// What things and people are called.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// The company.
     company: &'static str,
     prefix: &'static str,
@@ -58,12 +64,12 @@ pub(super) struct Book {
 
 impl Book {
     /// Adds a page in a state.
-    pub(super) fn add(&mut self, name: &str, page: &impl Template) {
+    pub(crate) fn add(&mut self, name: &str, page: &impl Template) {
         let html = page.render().unwrap_or_else(|error| format!("not written: {error}"));
         self.pages.push(PageSample { name: format!("{}console-{name}", self.prefix), html });
     }
 
-    pub(super) fn outside(&self) -> Chrome {
+    pub(crate) fn outside(&self) -> Chrome {
         Chrome::on(Surface::Console, &facts(self.company), None, None)
     }
 
@@ -83,7 +89,7 @@ impl Book {
     }
 
     /// A desk of somebody with a role, at a page.
-    pub(super) fn desk_of(&self, role: Role, path: &str) -> Desk {
+    pub(crate) fn desk_of(&self, role: Role, path: &str) -> Desk {
         let site = Site::new(Surface::Console, None, (Ipv4Addr::LOCALHOST, 9443).into(), false);
         let admin = self.admin(role);
         let chrome = Chrome::on(Surface::Console, &facts(self.company), Some(account(&admin)), None);
@@ -92,7 +98,7 @@ impl Book {
     }
 
     /// A desk of an owner, at a page.
-    pub(super) fn desk(&self, path: &str) -> Desk {
+    pub(crate) fn desk(&self, path: &str) -> Desk {
         self.desk_of(Role::Owner, path)
     }
 
@@ -136,7 +142,7 @@ impl Book {
     }
 
     /// What happened to a thing.
-    pub(super) fn changes(&self) -> Vec<Change> {
+    pub(crate) fn changes(&self) -> Vec<Change> {
         let change = |hours, action: &str, fields: &[&str], success| Change {
             at: ago(hours),
             by: self.name.to_owned(),

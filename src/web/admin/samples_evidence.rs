@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{
-    audit::{AuditPage, Choices, Wanted},
-    jobs::Jobs,
+use crate::admin::{
+    cluster::jobs::Jobs,
+    evidence::audit::{AuditPage, Choices, Wanted},
     live::Topic,
     samples::Book,
 };
@@ -73,7 +73,7 @@ impl Book {
         JobState::new(Job::AuditVerify, Some(run), None, now())
     }
 
-    pub(super) fn audit(&mut self) {
+    pub(crate) fn audit(&mut self) {
         let mut desk = self.desk("/audit");
         desk.live = &[Topic::Policy, Topic::Jobs];
         let sound = Self::verified(RunResult::Done, "12840 entries are what was recorded.");
@@ -118,7 +118,7 @@ impl Book {
         self.add("audit-empty", &AuditPage::new(&desk, Wanted::default(), &failed, page(Vec::new()), true, None));
     }
 
-    pub(super) fn jobs(&mut self) {
+    pub(crate) fn jobs(&mut self) {
         let mut desk = self.desk("/jobs");
         desk.live = &[Topic::Jobs];
         let ran = |job, result, detail: &str| {

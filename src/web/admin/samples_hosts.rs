@@ -2,18 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    fields::{FieldError, Fields},
-    history,
-    hosts::{Found, HostPage, Hosts},
-    invitations::{Invitation, JoinForm, Joined},
-    links::Link,
-    live::Topic,
-    preview::{Preview, Question},
-    samples::Book,
-    sessions::samples::row as carried,
-};
 use crate::portal::samples::{ago, id, now, text};
+use crate::{
+    admin::{
+        access::sessions::samples::row as carried,
+        evidence::history,
+        hosts::{
+            invitations::{Invitation, JoinForm, Joined},
+            list::{Found, HostPage, Hosts},
+        },
+        live::Topic,
+        samples::Book,
+    },
+    ui::{
+        fields::{FieldError, Fields},
+        links::Link,
+        preview::{Preview, Question},
+    },
+};
 use domain::{
     Revised, Revision,
     effect::CutOff,
@@ -57,7 +63,7 @@ fn host(number: u128, state: HostState) -> HostView {
 }
 
 /// Something that is wrong with a host.
-pub(super) fn problem(code: ProblemCode, server: Option<u128>, detail: &str, hours: i64) -> Problem {
+pub(crate) fn problem(code: ProblemCode, server: Option<u128>, detail: &str, hours: i64) -> Problem {
     Problem { code, server_id: server.map(id::<ServerId>), detail: detail.to_owned(), since: ago(hours) }
 }
 
@@ -120,7 +126,7 @@ fn daemon(number: u128, name: &str, state: DaemonState, detail: Option<&str>) ->
 }
 
 /// What another host saw of a daemon.
-pub(super) fn seen(detail: Option<&str>) -> Reached {
+pub(crate) fn seen(detail: Option<&str>) -> Reached {
     Reached {
         by: id::<HostId>(1),
         name: text("vpn-1"),
@@ -170,7 +176,7 @@ fn removal(needs_force: bool, name: &str) -> RemovalView {
     }
 }
 
-fn found(book: &Book, host: HostView, desk: &super::desk::Desk) -> Found {
+fn found(book: &Book, host: HostView, desk: &crate::admin::context::Desk) -> Found {
     let needs_force = host.state != HostState::Offline;
     Found {
         carried: Page {
@@ -219,7 +225,7 @@ fn check(name: &str, trouble: Option<(&str, &str)>) -> MachineCheck {
 }
 
 /// Adds them all.
-pub(super) fn add(book: &mut Book) {
+pub(crate) fn add(book: &mut Book) {
     lists(book);
     pages(book);
     questions(book);

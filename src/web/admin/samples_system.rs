@@ -1,15 +1,17 @@
 //! The pages about the cluster itself, in every state, from sample data.
 
-use super::{
-    authorities::Authorities,
-    fields::FieldError,
-    migrations::Migrations,
-    samples::Book,
-    tokens::{TokenForm, TokenMade, Tokens},
+use crate::{
+    admin::{
+        cluster::migrations::Migrations,
+        identity::tokens::{TokenForm, TokenMade, Tokens},
+        network::authorities::Authorities,
+        samples::Book,
+    },
+    ui::fields::FieldError,
 };
 use crate::{
-    page::Flash,
     portal::samples::{ago, id, text},
+    ui::page::Flash,
 };
 use domain::{
     authority::{AuthorityKind, AuthorityState},
@@ -39,7 +41,7 @@ fn token(name: &str, number: u128, role: Role, hours_left: i64, used: Option<i64
 
 impl Book {
     /// All of them.
-    pub(super) fn system(&mut self) {
+    pub(crate) fn system(&mut self) {
         self.tokens();
         self.token_forms();
         self.authorities();
@@ -59,7 +61,7 @@ impl Book {
         let page = |items| Page { items, next: None, count: None };
         let next = || Some("/tokens?limit=50&cursor=x".to_owned());
         let mut desk = self.desk("/tokens");
-        desk.live = &[super::live::Topic::Tokens];
+        desk.live = &[crate::admin::live::Topic::Tokens];
         let list = Tokens::new(&desk, page(rows()), makers(), false, next());
         self.add("tokens", &list);
         desk.chrome.flash = Some(Flash::TokenRevoked);
@@ -101,7 +103,7 @@ impl Book {
             }
         };
         let mut desk = self.desk("/authorities");
-        desk.live = &[super::live::Topic::Policy];
+        desk.live = &[crate::admin::live::Topic::Policy];
         let views = vec![
             view(1, AuthorityKind::Client, AuthorityState::Retired, -24),
             view(2, AuthorityKind::Client, AuthorityState::Trusted, 24 * 90),

@@ -2,18 +2,21 @@
 
 use jiff::Timestamp;
 
-use super::{
-    chart,
-    fields::{FieldError, Fields},
-    live::Topic,
-    overview::OverviewPage,
-    samples::Book,
-    samples_hosts::problem,
-    setup::SetupPage,
+use crate::{
+    admin::{
+        cluster::{overview::OverviewPage, setup::SetupPage},
+        live::Topic,
+        samples::Book,
+        samples_hosts::problem,
+    },
+    ui::{
+        chart,
+        fields::{FieldError, Fields},
+    },
 };
-use crate::portal::{
-    parts::When,
-    samples::{ago, id, now, text},
+use crate::{
+    portal::samples::{ago, id, now, text},
+    ui::parts::When,
 };
 use domain::{
     authority::AuthorityKind,
@@ -64,7 +67,7 @@ impl Book {
     }
 
     /// The first page.
-    pub(super) fn overview(&mut self) {
+    pub(crate) fn overview(&mut self) {
         let mut desk = self.desk("/");
         desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
         self.add("overview", &OverviewPage::new(&desk, self.well()));
@@ -122,7 +125,7 @@ impl Book {
     }
 
     /// The way to the first connection, step by step.
-    pub(super) fn setup(&mut self) {
+    pub(crate) fn setup(&mut self) {
         let mut desk = self.desk("/setup");
         desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
         let all = self.set_up();

@@ -6,22 +6,24 @@ use askama::Template;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use super::desk::{Desk, Inside, account};
+use crate::admin::context::{Desk, Inside, account};
 use crate::{
-    page::{Chrome, show},
-    portal::trouble::Words,
-    problem::Problem,
-    site::Site,
+    auth::trouble::Words,
+    http::problem::Problem,
+    ui::{
+        page::{Chrome, show},
+        site::Site,
+    },
 };
 use domain::{ids::RequestId, login::Surface};
 
 /// A problem for people who are signed in.
 #[derive(Template)]
 #[template(path = "admin/trouble.html")]
-pub(super) struct TroublePage<'a> {
-    pub(super) desk: &'a Desk,
-    pub(super) words: Words,
-    pub(super) request_id: String,
+pub(crate) struct TroublePage<'a> {
+    pub(crate) desk: &'a Desk,
+    pub(crate) words: Words,
+    pub(crate) request_id: String,
 }
 
 /// A problem as a page. It asks nobody, since the database may be what is wrong.

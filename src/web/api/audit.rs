@@ -6,9 +6,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Answer, List, Plain},
-    export::JsonLines,
-    extract::{Caller, Filter, NoQuery, Parameters, Query, Sort},
+    api::{
+        answer::{Answer, List, Plain},
+        extract::{Caller, Filter, NoQuery, Parameters, Query, Sort},
+    },
+    ui::export::JsonLines,
 };
 use domain::{audit::AuditEntry, ids::AuditId};
 use services::{AuditFilter, Order, OrderBy, Services, evidence::audit::AuditKey};
@@ -39,7 +41,7 @@ impl From<AuditQuery> for AuditFilter {
     }
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<AuditQuery>,
@@ -48,7 +50,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |entry| entry))
 }
 
-pub(super) async fn export(
+pub(crate) async fn export(
     State(services): State<Services>,
     Caller(act): Caller,
     Parameters(query): Parameters<AuditQuery>,
@@ -56,6 +58,6 @@ pub(super) async fn export(
     Ok(JsonLines(services.evidence().export_audit(&act, query.into()).await?))
 }
 
-pub(super) async fn key(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<Plain<AuditKey>> {
+pub(crate) async fn key(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<Plain<AuditKey>> {
     Ok(Plain(services.evidence().audit_key(&act).await?))
 }

@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 
-use crate::{
+use crate::api::{
     answer::{Answer, List},
     extract::{Caller, NoQuery},
 };
 use services::{Services, network::authorities::AuthorityView};
 
 /// All of them; they are few, so there is one page.
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     _: NoQuery,

@@ -23,10 +23,12 @@ use tokio::time::{Interval, MissedTickBehavior};
 use utoipa::openapi::{ObjectBuilder, Type, path::ParameterIn};
 
 use crate::{
-    answer::Answer,
-    extract::{Caller, NoQuery, authenticate},
+    api::{
+        answer::Answer,
+        extract::{Caller, NoQuery, authenticate},
+    },
+    http::problem::{Code, Problem},
     openapi::{Draft, Gives, Takes},
-    problem::{Code, Problem},
 };
 use domain::{audit::Actor, ids::TokenId, role::Permission};
 use services::{
@@ -41,7 +43,7 @@ const BEAT: Duration = Duration::from_secs(15);
 const STREAMS: usize = 4;
 
 /// After which event to go on.
-pub(super) struct After(Option<EventId>);
+pub(crate) struct After(Option<EventId>);
 
 impl<S: Sync> FromRequestParts<S> for After {
     type Rejection = Problem;
@@ -66,7 +68,7 @@ impl Takes for After {
 }
 
 /// The stream as an answer.
-pub(super) struct EventStream(Listener);
+pub(crate) struct EventStream(Listener);
 
 impl Gives for EventStream {
     fn give(draft: &mut Draft) {
@@ -90,7 +92,7 @@ struct Listener {
     _place: Place,
 }
 
-pub(super) async fn follow(
+pub(crate) async fn follow(
     State(services): State<Services>,
     Caller(act): Caller,
     After(after): After,

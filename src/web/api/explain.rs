@@ -6,9 +6,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Answer, Plain},
-    extract::{Caller, Parameters},
-    problem::Problem,
+    api::{
+        answer::{Answer, Plain},
+        extract::{Caller, Parameters},
+    },
+    http::problem::Problem,
 };
 use domain::ids::{ProfileId, UserId};
 use services::{
@@ -19,7 +21,7 @@ use services::{
 /// Who wants to get where.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExplainQuery {
+pub(crate) struct ExplainQuery {
     /// A user, with any of the user's profiles; or else `profile_id`.
     user_id: Option<UserId>,
     /// One profile; or else `user_id`.
@@ -30,7 +32,7 @@ pub(super) struct ExplainQuery {
     at: Option<Timestamp>,
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     Parameters(query): Parameters<ExplainQuery>,

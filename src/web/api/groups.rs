@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 
-use crate::{
+use crate::api::{
     answer::{Answer, List, NoContent, Plain},
     extract::{At, Caller, Json, NoQuery},
 };
@@ -13,7 +13,7 @@ use services::{
 };
 
 /// All groups in one page: they are as many as a company has departments.
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     NoQuery: NoQuery,
@@ -21,7 +21,7 @@ pub(super) async fn list(
     Ok(List { items: services.people().groups(&act).await?, next_cursor: None, link: None, count: None })
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<GroupId>,
@@ -30,7 +30,7 @@ pub(super) async fn show(
 }
 
 /// Renames a group; the answer shows it under its new id.
-pub(super) async fn update(
+pub(crate) async fn update(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<GroupId>,
@@ -40,7 +40,7 @@ pub(super) async fn update(
     Ok(Plain(services.people().group(&act, &patch.name).await?))
 }
 
-pub(super) async fn members(
+pub(crate) async fn members(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<GroupId>,
@@ -50,7 +50,7 @@ pub(super) async fn members(
     Ok(NoContent)
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<GroupId>,

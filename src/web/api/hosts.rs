@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 
-use crate::{
+use crate::api::{
     answer::{Answer, List, Moving, NoContent, Ordered, Plain, Single},
     extract::{At, AtWith, Caller, IfMatch, Json, Named, Query},
 };
@@ -16,7 +16,7 @@ use services::{
     },
 };
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<Named<HostId>>,
@@ -25,7 +25,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<HostId>,
@@ -33,7 +33,7 @@ pub(super) async fn show(
     Ok(Moving { found: services.hosts().host(&act, id).await?, moved: true })
 }
 
-pub(super) async fn update(
+pub(crate) async fn update(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<HostId>,
@@ -43,7 +43,7 @@ pub(super) async fn update(
     Ok(Single(services.hosts().update_host(&act, id, patch, expected).await?))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(services): State<Services>,
     Caller(act): Caller,
     AtWith(id, removal): AtWith<HostId, Removal>,
@@ -53,7 +53,7 @@ pub(super) async fn delete(
     Ok(NoContent)
 }
 
-pub(super) async fn removal(
+pub(crate) async fn removal(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<HostId>,
@@ -61,7 +61,7 @@ pub(super) async fn removal(
     Ok(Plain(services.hosts().host_removal(&act, id).await?))
 }
 
-pub(super) async fn drain(
+pub(crate) async fn drain(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<HostId>,
@@ -70,7 +70,7 @@ pub(super) async fn drain(
     Ok(Ordered(services.hosts().drain_host(&act, id, order).await?))
 }
 
-pub(super) async fn resume(
+pub(crate) async fn resume(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<HostId>,

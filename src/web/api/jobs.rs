@@ -2,19 +2,19 @@
 
 use axum::extract::State;
 
-use crate::{
+use crate::api::{
     answer::{Accepted, Answer, List},
     extract::{At, Caller, NoQuery},
 };
 use domain::job::{Job, JobState};
 use services::Services;
 
-pub(super) async fn list(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<List<JobState>> {
+pub(crate) async fn list(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<List<JobState>> {
     // So few that one page holds them all.
     Ok(List { items: services.cluster().jobs(&act).await?, next_cursor: None, link: None, count: None })
 }
 
-pub(super) async fn run(State(services): State<Services>, Caller(act): Caller, At(job): At<Job>) -> Answer<Accepted> {
+pub(crate) async fn run(State(services): State<Services>, Caller(act): Caller, At(job): At<Job>) -> Answer<Accepted> {
     services.cluster().want_job(&act, job).await?;
     Ok(Accepted)
 }

@@ -6,9 +6,11 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Answer, Plain},
-    extract::{From, Json},
-    problem::Problem,
+    api::{
+        answer::{Answer, Plain},
+        extract::{From, Json},
+    },
+    http::problem::Problem,
 };
 use domain::{join::MachineCheck, secret::Secret, text::PublicAddress};
 use services::{
@@ -23,7 +25,7 @@ const MOST_ADDRESSES: usize = 8;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = JoinRequest)]
-pub(super) struct Redemption {
+pub(crate) struct Redemption {
     token: String,
     /// The public half of the machine's key (X25519), in base64.
     #[serde(deserialize_with = "public_key")]
@@ -41,7 +43,7 @@ fn public_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HostPublicKe
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = MachineReport)]
-pub(super) struct Report {
+pub(crate) struct Report {
     token: String,
     /// The public half of the machine's key (X25519), in base64.
     #[serde(deserialize_with = "public_key")]
@@ -51,7 +53,7 @@ pub(super) struct Report {
     checks: Vec<MachineCheck>,
 }
 
-pub(super) async fn redeem(
+pub(crate) async fn redeem(
     State(services): State<Services>,
     From(stranger): From,
     Json(Redemption { token, public_key, public_addresses }): Json<Redemption>,
@@ -65,7 +67,7 @@ pub(super) async fn redeem(
     Ok(Plain(joined))
 }
 
-pub(super) async fn report(
+pub(crate) async fn report(
     State(services): State<Services>,
     From(stranger): From,
     Json(Report { token, public_key, checks }): Json<Report>,

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
+use crate::api::{
     answer::{Answer, List, NoContent, Placed, Plain},
     extract::{All, At, Caller, Json, Query},
 };
@@ -17,7 +17,7 @@ use services::{
 /// A join token that was just made. What it is shown with is in this answer only.
 #[derive(Serialize, ToSchema)]
 #[schema(as = NewlyMadeJoinToken)]
-pub(super) struct Issued {
+pub(crate) struct Issued {
     #[serde(flatten)]
     view: JoinTokenView,
     /// What the machine shows.
@@ -26,7 +26,7 @@ pub(super) struct Issued {
     command: String,
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(services): State<Services>,
     Caller(act): Caller,
     Json(new): Json<NewJoinToken>,
@@ -37,7 +37,7 @@ pub(super) async fn create(
     Ok(Placed { location, body: Issued { view: issued.view, token, command } })
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<All<JoinTokenId>>,
@@ -46,7 +46,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |view| view))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<JoinTokenId>,
@@ -54,7 +54,7 @@ pub(super) async fn show(
     Ok(Plain(services.hosts().join_token(&act, id).await?))
 }
 
-pub(super) async fn withdraw(
+pub(crate) async fn withdraw(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<JoinTokenId>,

@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 
-use crate::{
+use crate::api::{
     answer::{Answer, List},
     extract::{Caller, NoQuery},
 };
 use services::{Services, cluster::migrations::MigrationView};
 
 /// All of them, the first one first; they are few, so there is one page.
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     _: NoQuery,

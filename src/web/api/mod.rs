@@ -30,9 +30,9 @@ mod users;
 
 use axum::handler::Handler;
 
-use super::{
+use crate::{
+    http::route::{Access, Route},
     openapi::{self, Described, Documented},
-    route::{Access, Route},
 };
 use domain::role::Permission;
 use services::Services;
@@ -55,7 +55,7 @@ methods!(get, post, put, patch, delete);
 
 /// The routes of the admin listener.
 #[expect(clippy::too_many_lines, reason = "one table, each row short")]
-pub(super) fn routes() -> Vec<Route<Services>> {
+pub(crate) fn routes() -> Vec<Route<Services>> {
     use Permission as P;
     let to = Access::Bearer;
     vec![
@@ -189,3 +189,8 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         patch("/api/v1/settings", to(P::ManageSettings), settings::update, "Change the settings"),
     ]
 }
+pub(crate) mod answer;
+pub(crate) mod bearer;
+pub(crate) mod download;
+pub(crate) mod extract;
+pub(crate) mod idempotency;

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 
-use crate::{
+use crate::api::{
     answer::{Answer, Created, List, NoContent, Single},
     extract::{At, Caller, IfMatch, Json, Named, Query},
 };
@@ -12,7 +12,7 @@ use services::{
     people::organizations::{NewOrganization, OrganizationPatch},
 };
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<Named<OrganizationId>>,
@@ -21,7 +21,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(services): State<Services>,
     Caller(act): Caller,
     Json(new): Json<NewOrganization>,
@@ -30,7 +30,7 @@ pub(super) async fn create(
     Ok(Created { location: format!("/api/v1/organizations/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<OrganizationId>,
@@ -38,7 +38,7 @@ pub(super) async fn show(
     Ok(Single(services.people().organization(&act, id).await?))
 }
 
-pub(super) async fn update(
+pub(crate) async fn update(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<OrganizationId>,
@@ -48,7 +48,7 @@ pub(super) async fn update(
     Ok(Single(services.people().update_organization(&act, id, patch, expected).await?))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<OrganizationId>,

@@ -6,16 +6,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Answer, Made},
-    extract::{At, Caller, Json},
-    problem::{Code, Problem},
+    api::{
+        answer::{Answer, Made},
+        extract::{At, Caller, Json},
+    },
+    http::problem::{Code, Problem},
 };
 use domain::{ids::UserId, login::Surface};
 use services::{Services, access::profiles::NewProfile};
 
 /// A link that was just made. It is in this answer only.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ProfileLink {
+pub(crate) struct ProfileLink {
     /// Whoever opens it gets the profile, once.
     #[schema(example = "https://vpn.example.com/p/…")]
     url: String,
@@ -24,7 +26,7 @@ pub(super) struct ProfileLink {
 }
 
 /// Makes a link. It is no object with an address of its own, so there is no `Location`.
-pub(super) async fn create(
+pub(crate) async fn create(
     State(services): State<Services>,
     Caller(act): Caller,
     At(user): At<UserId>,

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Answer, Created, List, Moving, Single, created, json},
-    download::{PROFILE, accepts_profile, download},
-    extract::{At, Caller, Filter, IfMatch, Json, Query},
+    api::{
+        answer::{Answer, Created, List, Moving, Single, created, json},
+        download::{PROFILE, accepts_profile, download},
+        extract::{At, Caller, Filter, IfMatch, Json, Query},
+    },
     openapi::{Draft, Gives},
 };
 use domain::{
@@ -37,7 +39,7 @@ struct Issued<'a> {
 }
 
 /// A new profile: as an object, or as the bare file for who asks for that.
-pub(super) struct IssuedAnswer {
+pub(crate) struct IssuedAnswer {
     issued: IssuedProfile,
     view: Revised<ProfileView>,
     bare: bool,
@@ -63,7 +65,7 @@ impl Gives for IssuedAnswer {
 }
 
 /// Issues a profile. This answer is the only place where its private key ever is.
-pub(super) async fn issue(
+pub(crate) async fn issue(
     State(services): State<Services>,
     Caller(act): Caller,
     At(user): At<UserId>,
@@ -80,7 +82,7 @@ pub(super) async fn issue(
 /// Which profiles.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ProfileQuery {
+pub(crate) struct ProfileQuery {
     user_id: Option<UserId>,
     server_id: Option<ServerId>,
 }
@@ -89,7 +91,7 @@ impl Filter for ProfileQuery {
     type Id = ProfileId;
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<ProfileQuery>,
@@ -100,7 +102,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ProfileId>,
@@ -110,7 +112,7 @@ pub(super) async fn show(
     Ok(Moving { found, moved })
 }
 
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ProfileId>,

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 
-use crate::{
+use crate::api::{
     answer::{Answer, Created, List, NoContent, Plain, Single},
     extract::{At, Caller, IfMatch, Json, Named, Query},
 };
@@ -19,7 +19,7 @@ use services::{
     },
 };
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<Named<ServerId>>,
@@ -28,7 +28,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(services): State<Services>,
     Caller(act): Caller,
     Json(new): Json<NewServer>,
@@ -37,7 +37,7 @@ pub(super) async fn create(
     Ok(Created { location: format!("/api/v1/servers/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ServerId>,
@@ -45,7 +45,7 @@ pub(super) async fn show(
     Ok(Single(services.network().server(&act, id).await?))
 }
 
-pub(super) async fn update(
+pub(crate) async fn update(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ServerId>,
@@ -55,7 +55,7 @@ pub(super) async fn update(
     Ok(Single(services.network().update_server(&act, id, patch, expected).await?))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ServerId>,
@@ -66,7 +66,7 @@ pub(super) async fn delete(
 }
 
 /// All hosts of a server; they are few, so there is one page.
-pub(super) async fn hosts(
+pub(crate) async fn hosts(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ServerId>,
@@ -74,7 +74,7 @@ pub(super) async fn hosts(
     Ok(List::whole(services.network().server_hosts(&act, id).await?))
 }
 
-pub(super) async fn attach(
+pub(crate) async fn attach(
     State(services): State<Services>,
     Caller(act): Caller,
     At((server, host)): At<(ServerId, HostId)>,
@@ -83,7 +83,7 @@ pub(super) async fn attach(
     Ok(NoContent)
 }
 
-pub(super) async fn detach(
+pub(crate) async fn detach(
     State(services): State<Services>,
     Caller(act): Caller,
     At((server, host)): At<(ServerId, HostId)>,
@@ -92,7 +92,7 @@ pub(super) async fn detach(
     Ok(NoContent)
 }
 
-pub(super) async fn key(
+pub(crate) async fn key(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ServerId>,
@@ -100,7 +100,7 @@ pub(super) async fn key(
     Ok(Plain(services.network().server_key(&act, id).await?))
 }
 
-pub(super) async fn rotate(
+pub(crate) async fn rotate(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<ServerId>,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
+use crate::api::{
     answer::{Accepted, Answer, List},
     extract::{At, Caller, Filter, Query},
 };
@@ -19,7 +19,7 @@ use services::{Page, Services, SessionFilter};
 /// Which sessions.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SessionQuery {
+pub(crate) struct SessionQuery {
     user_id: Option<UserId>,
     server_id: Option<ServerId>,
     host_id: Option<HostId>,
@@ -29,7 +29,7 @@ pub(super) struct SessionQuery {
 
 /// A session, and how it ended.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SessionView {
+pub(crate) struct SessionView {
     #[serde(flatten)]
     session: Session,
     /// When it ended; `null` while it goes on.
@@ -43,7 +43,7 @@ impl Filter for SessionQuery {
 }
 
 /// The live sessions; with `state=ended` those that are over, and that they were looked at is recorded.
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<SessionQuery>,
@@ -68,7 +68,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |view| view))
 }
 
-pub(super) async fn end(
+pub(crate) async fn end(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<SessionId>,

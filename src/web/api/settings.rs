@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 
-use crate::{
+use crate::api::{
     answer::{Answer, Single},
     extract::{Caller, IfMatch, Json, NoQuery},
 };
 use domain::settings::Settings;
 use services::{Services, cluster::settings::SettingsPatch};
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     _: NoQuery,
@@ -17,7 +17,7 @@ pub(super) async fn show(
     Ok(Single(services.cluster().settings(&act).await?))
 }
 
-pub(super) async fn update(
+pub(crate) async fn update(
     State(services): State<Services>,
     Caller(act): Caller,
     IfMatch(expected): IfMatch,

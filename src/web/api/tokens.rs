@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
+use crate::api::{
     answer::{Answer, List, NoContent, Placed, Plain},
     extract::{All, At, Caller, Json, Query},
 };
@@ -14,7 +14,7 @@ use services::{Services, identity::tokens::NewToken};
 /// An API token that was just made. What it is shown with is in this answer only.
 #[derive(Serialize, ToSchema)]
 #[schema(as = NewlyMadeToken)]
-pub(super) struct Issued {
+pub(crate) struct Issued {
     #[serde(flatten)]
     view: ApiToken,
     /// What to send as `Authorization: Bearer …`.
@@ -22,7 +22,7 @@ pub(super) struct Issued {
     token: String,
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(services): State<Services>,
     Caller(act): Caller,
     Json(new): Json<NewToken>,
@@ -32,7 +32,7 @@ pub(super) async fn create(
     Ok(Placed { location, body: Issued { token: issued.text.expose().clone(), view: issued.token } })
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<All<TokenId>>,
@@ -41,7 +41,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |token| token))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<TokenId>,
@@ -49,7 +49,7 @@ pub(super) async fn show(
     Ok(Plain(services.identity().token(&act, id).await?))
 }
 
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<TokenId>,

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
+use crate::api::{
     answer::{Answer, Plain},
     extract::{Caller, Parameters},
 };
@@ -16,12 +16,12 @@ use services::{
 /// Which time.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UsageQuery {
+pub(crate) struct UsageQuery {
     /// How many hours up to now; 24 if absent.
     hours: Option<Hours>,
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     Parameters(query): Parameters<UsageQuery>,

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
+use crate::api::{
     answer::{Accepted, Answer, Created, List, NoContent, Plain, Single},
     extract::{At, Caller, Filter, IfMatch, Json, Query, Sort},
 };
@@ -25,7 +25,7 @@ use services::{
 /// Which users.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct UserQuery {
+pub(crate) struct UserQuery {
     organization_id: Option<OrganizationId>,
     q: Option<UserSearch>,
     email: Option<Email>,
@@ -36,7 +36,7 @@ impl Filter for UserQuery {
     const SORTS: &'static [Sort] = &[("created", OrderBy::Created), ("name", OrderBy::Name), ("email", OrderBy::Email)];
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(services): State<Services>,
     Caller(act): Caller,
     query: Query<UserQuery>,
@@ -48,7 +48,7 @@ pub(super) async fn list(
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(services): State<Services>,
     Caller(act): Caller,
     Json(new): Json<NewUser>,
@@ -58,7 +58,7 @@ pub(super) async fn create(
 }
 
 /// Makes the users of a list, or tells what would be made.
-pub(super) async fn import(
+pub(crate) async fn import(
     State(services): State<Services>,
     Caller(act): Caller,
     Json(new): Json<NewUsers>,
@@ -66,7 +66,7 @@ pub(super) async fn import(
     Ok(Plain(services.people().import_users(&act, &new).await?))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<UserId>,
@@ -74,7 +74,7 @@ pub(super) async fn show(
     Ok(Single(services.people().user(&act, id).await?))
 }
 
-pub(super) async fn update(
+pub(crate) async fn update(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<UserId>,
@@ -84,7 +84,7 @@ pub(super) async fn update(
     Ok(Single(services.people().update_user(&act, id, patch, expected).await?))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<UserId>,
@@ -95,7 +95,7 @@ pub(super) async fn delete(
 }
 
 /// Ends all live sessions of a user.
-pub(super) async fn end_sessions(
+pub(crate) async fn end_sessions(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<UserId>,
@@ -105,7 +105,7 @@ pub(super) async fn end_sessions(
 }
 
 /// Signs a user out of the portal and the console, in every browser.
-pub(super) async fn end_logins(
+pub(crate) async fn end_logins(
     State(services): State<Services>,
     Caller(act): Caller,
     At(id): At<UserId>,

@@ -19,13 +19,13 @@ use utoipa::{
     },
 };
 
-use super::{Described, Draft, Gives, header};
+use crate::openapi::{Described, Draft, Gives, header};
 use crate::{
-    answer::Answer,
-    extract::NoQuery,
-    once,
-    problem::Document,
-    route::{Access, Route, RouteInfo},
+    api::{answer::Answer, extract::NoQuery, idempotency as once},
+    http::{
+        problem::Document,
+        route::{Access, Route, RouteInfo},
+    },
 };
 use domain::role::{Permission, Role};
 use services::described;

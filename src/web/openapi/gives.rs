@@ -6,8 +6,8 @@ use utoipa::{
     openapi::{ArrayBuilder, ObjectBuilder, OneOfBuilder, RefOr, Type},
 };
 
-use super::{Draft, header};
-use crate::answer::{Accepted, Created, List, Made, Moving, NoContent, Ordered, Placed, Plain, Single};
+use crate::api::answer::{Accepted, Created, List, Made, Moving, NoContent, Ordered, Placed, Plain, Single};
+use crate::openapi::{Draft, header};
 use services::COUNTED;
 
 /// A good answer that says what it is.

@@ -27,17 +27,17 @@ use utoipa::{
     },
 };
 
-pub(super) use self::{
+use crate::api::answer::Answer;
+pub(crate) use crate::openapi::{
     document::{Documented, document, show},
     gives::Gives,
     takes::Takes,
 };
-use super::answer::Answer;
 use services::access::effect::Effect;
 
 /// What becomes known of an operation, piece by piece.
 #[derive(Default)]
-pub(super) struct Draft {
+pub(crate) struct Draft {
     path_ids: Vec<RefOr<Schema>>,
     parameters: Vec<Parameter>,
     body: Option<RequestBody>,
@@ -48,26 +48,26 @@ pub(super) struct Draft {
 
 impl Draft {
     /// A reference to the shape of `T`, which the document then holds.
-    pub(super) fn schema<T: ToSchema>(&mut self) -> RefOr<Schema> {
+    pub(crate) fn schema<T: ToSchema>(&mut self) -> RefOr<Schema> {
         self.schemas.push((T::name().into_owned(), T::schema()));
         T::schemas(&mut self.schemas);
         RefOr::Ref(Ref::from_schema_name(T::name()))
     }
 
     /// The same as JSON.
-    pub(super) fn json<T: ToSchema>(&mut self) -> Content {
+    pub(crate) fn json<T: ToSchema>(&mut self) -> Content {
         Content::new(Some(self.schema::<T>()))
     }
 
     /// A shape that is no type of ours.
-    pub(super) fn add_schema(&mut self, name: String, schema: impl Into<RefOr<Schema>>) -> RefOr<Schema> {
+    pub(crate) fn add_schema(&mut self, name: String, schema: impl Into<RefOr<Schema>>) -> RefOr<Schema> {
         let reference = RefOr::Ref(Ref::from_schema_name(&name));
         self.schemas.push((name, schema.into()));
         reference
     }
 
     /// Another parameter.
-    pub(super) fn parameter(&mut self, place: ParameterIn, name: &str, about: &str, schema: impl Into<RefOr<Schema>>) {
+    pub(crate) fn parameter(&mut self, place: ParameterIn, name: &str, about: &str, schema: impl Into<RefOr<Schema>>) {
         let mut parameter = Parameter::new(name);
         parameter.parameter_in = place;
         parameter.required = utoipa::openapi::Required::False;
@@ -77,7 +77,7 @@ impl Draft {
     }
 
     /// A good answer.
-    pub(super) fn answer(&mut self, status: StatusCode, about: &str) -> &mut Response {
+    pub(crate) fn answer(&mut self, status: StatusCode, about: &str) -> &mut Response {
         let response = self.answers.entry(status.as_u16()).or_default();
         about.clone_into(&mut response.description);
         response
@@ -109,7 +109,7 @@ impl Draft {
     }
 
     /// Refusals that are to be expected.
-    pub(super) fn refuses(&mut self, statuses: impl IntoIterator<Item = StatusCode>) {
+    pub(crate) fn refuses(&mut self, statuses: impl IntoIterator<Item = StatusCode>) {
         self.refusals.extend(statuses);
     }
 }
@@ -122,7 +122,7 @@ fn header(about: &str) -> RefOr<Header> {
 }
 
 /// A handler whose signature says what it takes and gives. `T` is what axum knows it by.
-pub(super) trait Described<T> {
+pub(crate) trait Described<T> {
     /// Says it.
     fn describe(draft: &mut Draft);
 }

@@ -11,8 +11,10 @@ use utoipa::{
     },
 };
 
-use super::Draft;
-use crate::extract::{At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL, sorts};
+use crate::api::extract::{
+    At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL, sorts,
+};
+use crate::openapi::Draft;
 use domain::{
     group::GroupId,
     ids::{HostId, JoinTokenId, LoginId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},

@@ -10,11 +10,11 @@ use axum::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::parts::{Icon, When};
+use crate::ui::parts::{Icon, When};
 use crate::{
-    download::accepts,
-    page::{Chrome, Employee},
-    problem::{Code, Problem},
+    api::download::accepts,
+    http::problem::{Code, Problem},
+    ui::page::{Chrome, Employee},
 };
 use services::{
     Services,
@@ -23,15 +23,15 @@ use services::{
 
 /// The line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Live {
+pub(crate) struct Live {
     /// Where it is asked for.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// `waiting` or `connected`.
-    pub(super) state: &'static str,
+    pub(crate) state: &'static str,
     /// What it says.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Since when.
-    pub(super) at: Option<When>,
+    pub(crate) at: Option<When>,
     moment: Option<Timestamp>,
 }
 
@@ -45,12 +45,12 @@ struct LiveForm<'a> {
 
 impl Live {
     /// Nothing yet, of what was made since a moment.
-    pub(super) fn waiting(since: Timestamp) -> Self {
+    pub(crate) fn waiting(since: Timestamp) -> Self {
         Self::of(&[], since)
     }
 
     /// How the newest of the profiles that were made since a moment stands; a connected one before the others.
-    pub(super) fn of(mine: &[MyProfile], since: Timestamp) -> Self {
+    pub(crate) fn of(mine: &[MyProfile], since: Timestamp) -> Self {
         let path = format!("/profiles/newest?since={}", since.as_second());
         let new = || mine.iter().filter(|mine| mine.profile.value.issued_at.as_second() >= since.as_second());
         let connected = new().find_map(|mine| match &mine.status {
@@ -68,12 +68,12 @@ impl Live {
 /// The line as a page of its own.
 #[derive(Template)]
 #[template(path = "portal/watch.html")]
-pub(super) struct Watch {
-    pub(super) chrome: Chrome,
-    pub(super) live: Live,
+pub(crate) struct Watch {
+    pub(crate) chrome: Chrome,
+    pub(crate) live: Live,
 }
 
-pub(super) async fn newest(
+pub(crate) async fn newest(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     uri: Uri,

@@ -11,24 +11,17 @@
 //! profile answers with the file. What goes wrong is a [`Problem`] like anywhere else, which the frame writes as a
 //! page for whoever reads HTML.
 //!
-//! [`Form`]: super::forms::Form
-//! [`Flash`]: super::page::Flash
+//! [`Form`]: crate::ui::forms::Form
+//! [`Flash`]: crate::ui::page::Flash
 
-pub(super) mod assets;
-pub(super) mod browsing;
-mod help;
 mod live;
 mod my_data;
-pub(super) mod parts;
-pub(super) mod profiles;
+pub(crate) mod profiles;
 mod ready;
-pub(super) mod refused;
-pub(super) mod samples;
+pub(crate) mod samples;
 mod sessions;
-pub(super) mod sign_in;
 mod status;
 mod ticket;
-pub(super) mod trouble;
 
 use std::sync::Arc;
 
@@ -39,15 +32,19 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::{
-    page::{Flash, find_person, go, site_of},
-    problem::Problem,
-    route::{Access, Route},
+use crate::auth::sign_in;
+use crate::ui::{assets, guides};
+use crate::{
+    http::{
+        problem::Problem,
+        route::{Access, Route},
+    },
+    ui::page::{Flash, find_person, go, site_of},
 };
 use services::Services;
 
 /// The routes of the public listener.
-pub(super) fn routes() -> Vec<Route<Services>> {
+pub(crate) fn routes() -> Vec<Route<Services>> {
     use Access::{Anyone, SignedIn};
     vec![
         Route::get("/", Anyone, profiles::home),
@@ -71,8 +68,8 @@ pub(super) fn routes() -> Vec<Route<Services>> {
         Route::get("/my-data.json", SignedIn, my_data::json),
         Route::get("/p/{ticket}", Anyone, ticket::look),
         Route::post("/p/{ticket}", Anyone, ticket::redeem),
-        Route::get("/help", Anyone, help::index),
-        Route::get("/help/{os}", Anyone, help::guide),
+        Route::get("/help", Anyone, guides::index),
+        Route::get("/help/{os}", Anyone, guides::guide),
         Route::get("/status", Anyone, status::page),
         Route::get("/assets/{hash}/{file}", Anyone, assets::asset),
     ]
@@ -80,7 +77,7 @@ pub(super) fn routes() -> Vec<Route<Services>> {
 
 /// Lets only people who are signed in through to the handler; others are sent to the sign-in page and, if they were
 /// only looking, back here afterwards.
-pub(super) async fn signed_in(
+pub(crate) async fn signed_in(
     State(services): State<Services>,
     request: Request,
     next: Next,
@@ -92,8 +89,10 @@ pub(super) async fn signed_in(
         parts.extensions.insert(person);
         return Ok(next.run(Request::from_parts(parts, body)).await);
     }
-    if super::download::accepts(&parts.headers, "application/json") {
-        return Ok(super::problem::Problem::new(super::problem::Code::NoToken, "sign in first").into_response());
+    if crate::api::download::accepts(&parts.headers, "application/json") {
+        return Ok(
+            crate::http::problem::Problem::new(crate::http::problem::Code::NoToken, "sign in first").into_response()
+        );
     }
     let site: &Arc<_> = &site;
     Ok(match parts.method {
@@ -103,7 +102,7 @@ pub(super) async fn signed_in(
 }
 
 /// A sentence of a service as part of a page: with a capital letter, a full stop, and without the name of a field.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let text = match text.split_once(": ") {
         Some((field, rest)) if field.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => rest,
         _ => text,
@@ -116,7 +115,7 @@ pub(super) fn sentence(text: &str) -> String {
 
 /// A field of a form that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct FieldError {
+pub(crate) struct FieldError {
     /// The id of the field on the page.
     field: &'static str,
     /// What is wrong, as a sentence.

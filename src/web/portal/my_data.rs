@@ -7,10 +7,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::parts::Icon;
+use crate::ui::parts::Icon;
 use crate::{
-    page::{Chrome, Employee},
-    problem::{Code, Problem},
+    http::problem::{Code, Problem},
+    ui::page::{Chrome, Employee},
 };
 use services::{
     Services,
@@ -23,19 +23,19 @@ const SHOWN: usize = 20;
 /// The page.
 #[derive(Template)]
 #[template(path = "portal/my_data.html")]
-pub(super) struct MyDataPage {
-    pub(super) chrome: Chrome,
-    pub(super) kinds: Vec<Kind>,
+pub(crate) struct MyDataPage {
+    pub(crate) chrome: Chrome,
+    pub(crate) kinds: Vec<Kind>,
 }
 
 /// A kind of data.
-pub(super) struct Kind {
-    pub(super) title: &'static str,
-    pub(super) why: String,
-    pub(super) kept: String,
-    pub(super) count: usize,
-    pub(super) records: Vec<Vec<(String, String)>>,
-    pub(super) more: usize,
+pub(crate) struct Kind {
+    pub(crate) title: &'static str,
+    pub(crate) why: String,
+    pub(crate) kept: String,
+    pub(crate) count: usize,
+    pub(crate) records: Vec<Vec<(String, String)>>,
+    pub(crate) more: usize,
 }
 
 impl Kind {
@@ -73,12 +73,12 @@ fn capital(text: &str) -> String {
 
 impl MyDataPage {
     /// The page of `data`.
-    pub(super) fn new(chrome: Chrome, data: &MyData) -> Self {
+    pub(crate) fn new(chrome: Chrome, data: &MyData) -> Self {
         Self { chrome, kinds: data.kinds.iter().map(Kind::new).collect() }
     }
 }
 
-pub(super) async fn page(
+pub(crate) async fn page(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
 ) -> Result<Response, Problem> {
@@ -86,7 +86,7 @@ pub(super) async fn page(
     Ok(visit.show(&MyDataPage::new(visit.chrome.clone(), &data)))
 }
 
-pub(super) async fn json(
+pub(crate) async fn json(
     State(services): State<Services>,
     Employee { person, .. }: Employee,
 ) -> Result<Response, Problem> {

@@ -5,18 +5,18 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{
-    FieldError, error_of,
-    live::Live,
-    parts::{Chip, DAY, Icon, Tone, When, date, span},
-    sign_in::{Empty, SignInPage},
+use crate::{
+    api::{download::download, extract::At},
+    http::problem::Problem,
+    ui::{
+        forms::Form,
+        page::{Chrome, Employee, Flash, Visit},
+    },
 };
 use crate::{
-    download::download,
-    extract::At,
-    forms::Form,
-    page::{Chrome, Employee, Flash, Visit},
-    problem::Problem,
+    auth::sign_in::{Empty, SignInPage},
+    portal::{FieldError, error_of, live::Live},
+    ui::parts::{Chip, DAY, Icon, Tone, When, date, span},
 };
 use domain::{ids::ProfileId, login::ReturnPath, profile::Profile, text::Name};
 use services::{
@@ -30,30 +30,30 @@ const SOON: i64 = 14 * DAY;
 /// The list.
 #[derive(Template)]
 #[template(path = "portal/home.html")]
-pub(super) struct Home {
-    pub(super) chrome: Chrome,
-    pub(super) devices: Vec<Device>,
-    pub(super) system: &'static str,
-    pub(super) client: &'static str,
+pub(crate) struct Home {
+    pub(crate) chrome: Chrome,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) system: &'static str,
+    pub(crate) client: &'static str,
 }
 
 /// A profile in the list.
 #[derive(Debug, Clone)]
-pub(super) struct Device {
-    pub(super) href: String,
-    pub(super) name: String,
-    pub(super) chip: Chip,
-    pub(super) why: Option<String>,
-    pub(super) server: String,
-    pub(super) used: Option<When>,
-    pub(super) expires: Option<When>,
-    pub(super) action: Option<(String, &'static str)>,
-    pub(super) past: bool,
+pub(crate) struct Device {
+    pub(crate) href: String,
+    pub(crate) name: String,
+    pub(crate) chip: Chip,
+    pub(crate) why: Option<String>,
+    pub(crate) server: String,
+    pub(crate) used: Option<When>,
+    pub(crate) expires: Option<When>,
+    pub(crate) action: Option<(String, &'static str)>,
+    pub(crate) past: bool,
 }
 
 impl Device {
     /// How a profile looks in the list.
-    pub(super) fn new(mine: &MyProfile, now: Timestamp) -> Self {
+    pub(crate) fn new(mine: &MyProfile, now: Timestamp) -> Self {
         let profile = &mine.profile.value;
         let past = is_past(mine);
         let href = format!("/profiles/{}", profile.id);
@@ -128,7 +128,7 @@ fn why(note: &Outdated) -> String {
     reasons.join(" ")
 }
 
-pub(super) async fn home(State(services): State<Services>, visit: Visit) -> Result<Response, Problem> {
+pub(crate) async fn home(State(services): State<Services>, visit: Visit) -> Result<Response, Problem> {
     let Some(person) = visit.person()? else {
         let page = SignInPage::new(&visit, &ReturnPath::default());
         return Ok(visit.show_as(page.status(), &page));
@@ -139,13 +139,13 @@ pub(super) async fn home(State(services): State<Services>, visit: Visit) -> Resu
 
 impl Home {
     /// The list as things are: what works first.
-    pub(super) fn new(visit: &Visit, mine: &[MyProfile]) -> Self {
-        let guide = visit.browsing.system.unwrap_or(super::help::System::Windows).guide();
+    pub(crate) fn new(visit: &Visit, mine: &[MyProfile]) -> Self {
+        let guide = visit.browsing.system.unwrap_or(crate::ui::guides::System::Windows).guide();
         Self::of(visit.chrome.clone(), mine, visit.now, (guide.name, guide.client))
     }
 
     /// The list of `mine` at a moment.
-    pub(super) fn of(
+    pub(crate) fn of(
         chrome: Chrome,
         mine: &[MyProfile],
         now: Timestamp,
@@ -160,39 +160,39 @@ impl Home {
 /// One profile.
 #[derive(Template)]
 #[template(path = "portal/profile.html")]
-pub(super) struct ProfilePage {
-    pub(super) chrome: Chrome,
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) name_input: String,
-    pub(super) errors: Vec<FieldError>,
-    pub(super) chip: Chip,
-    pub(super) live: Option<Live>,
-    pub(super) banner: Option<Banner>,
-    pub(super) replaceable: bool,
-    pub(super) overlap: &'static str,
-    pub(super) server: String,
-    pub(super) address: String,
-    pub(super) used: Option<When>,
-    pub(super) made: When,
-    pub(super) until: When,
-    pub(super) past: bool,
-    pub(super) connected: bool,
+pub(crate) struct ProfilePage {
+    pub(crate) chrome: Chrome,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) name_input: String,
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) chip: Chip,
+    pub(crate) live: Option<Live>,
+    pub(crate) banner: Option<Banner>,
+    pub(crate) replaceable: bool,
+    pub(crate) overlap: &'static str,
+    pub(crate) server: String,
+    pub(crate) address: String,
+    pub(crate) used: Option<When>,
+    pub(crate) made: When,
+    pub(crate) until: When,
+    pub(crate) past: bool,
+    pub(crate) connected: bool,
 }
 
 /// What its owner should know about a profile before all else.
 #[derive(Debug, Clone)]
-pub(super) struct Banner {
-    pub(super) tone: Tone,
-    pub(super) icon: Icon,
-    pub(super) title: String,
-    pub(super) text: String,
-    pub(super) again: bool,
+pub(crate) struct Banner {
+    pub(crate) tone: Tone,
+    pub(crate) icon: Icon,
+    pub(crate) title: String,
+    pub(crate) text: String,
+    pub(crate) again: bool,
 }
 
 impl ProfilePage {
     /// The page of a profile at a moment.
-    pub(super) fn new(chrome: Chrome, mine: &MyProfile, now: Timestamp) -> Self {
+    pub(crate) fn new(chrome: Chrome, mine: &MyProfile, now: Timestamp) -> Self {
         let profile = &mine.profile.value;
         let past = is_past(mine);
         let until = match mine.status {
@@ -269,7 +269,7 @@ fn banner(mine: &MyProfile, now: Timestamp) -> Option<Banner> {
     }
 }
 
-pub(super) async fn profile(
+pub(crate) async fn profile(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     At(id): At<ProfileId>,
@@ -280,11 +280,11 @@ pub(super) async fn profile(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RenameForm {
+pub(crate) struct RenameForm {
     name: String,
 }
 
-pub(super) async fn rename(
+pub(crate) async fn rename(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     At(id): At<ProfileId>,
@@ -293,7 +293,9 @@ pub(super) async fn rename(
     let text = match form.name.trim().parse::<Name>() {
         Ok(name) => match services.people().rename_own(&person, id, name).await {
             Ok(_) => return Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
-            Err(ServiceError::Invalid { reason, .. } | ServiceError::Conflict(reason)) => super::sentence(&reason),
+            Err(ServiceError::Invalid { reason, .. } | ServiceError::Conflict(reason)) => {
+                crate::portal::sentence(&reason)
+            }
             Err(other) => return Err(other.into()),
         },
         Err(refused) => format!("The name {refused}."),
@@ -308,7 +310,7 @@ pub(super) async fn rename(
     Ok(visit.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }
 
-pub(super) async fn replace(
+pub(crate) async fn replace(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     At(id): At<ProfileId>,
@@ -318,7 +320,7 @@ pub(super) async fn replace(
     Ok(download(&issued, visit.company()))
 }
 
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     At(id): At<ProfileId>,

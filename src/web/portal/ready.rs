@@ -4,18 +4,20 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 
-use super::{
-    FieldError, error_of,
-    help::{GUIDES, Guide, System},
-    live::Live,
-    parts::{Icon, Qr, When},
-    sentence,
+use crate::{
+    api::download::download,
+    http::problem::Problem,
+    ui::{
+        forms::Form,
+        page::{Chrome, Employee, Visit},
+    },
 };
 use crate::{
-    download::download,
-    forms::Form,
-    page::{Chrome, Employee, Visit},
-    problem::Problem,
+    portal::{FieldError, error_of, live::Live, sentence},
+    ui::{
+        guides::{GUIDES, Guide, System},
+        parts::{Icon, Qr, When},
+    },
 };
 use domain::{ids::ServerId, secret::Secret, text::Name};
 use services::{ServiceError, Services, access::profiles::NewProfile, identity::logins::Person};
@@ -23,27 +25,27 @@ use services::{ServiceError, Services, access::profiles::NewProfile, identity::l
 /// The form for a new device.
 #[derive(Template)]
 #[template(path = "portal/new.html")]
-pub(super) struct NewDevice {
-    pub(super) chrome: Chrome,
-    pub(super) name: String,
-    pub(super) system: String,
-    pub(super) guessed: bool,
-    pub(super) systems: Vec<(&'static str, &'static str)>,
-    pub(super) servers: Vec<Choice>,
-    pub(super) server_id: String,
-    pub(super) errors: Vec<FieldError>,
+pub(crate) struct NewDevice {
+    pub(crate) chrome: Chrome,
+    pub(crate) name: String,
+    pub(crate) system: String,
+    pub(crate) guessed: bool,
+    pub(crate) systems: Vec<(&'static str, &'static str)>,
+    pub(crate) servers: Vec<Choice>,
+    pub(crate) server_id: String,
+    pub(crate) errors: Vec<FieldError>,
 }
 
 /// A server to choose.
 #[derive(Debug, Clone)]
-pub(super) struct Choice {
-    pub(super) id: String,
-    pub(super) name: String,
+pub(crate) struct Choice {
+    pub(crate) id: String,
+    pub(crate) name: String,
 }
 
 impl NewDevice {
     /// The form as it is first shown.
-    pub(super) fn new(chrome: Chrome, person: &str, guess: Option<System>, servers: Vec<Choice>) -> Self {
+    pub(crate) fn new(chrome: Chrome, person: &str, guess: Option<System>, servers: Vec<Choice>) -> Self {
         let system = guess.unwrap_or(System::Windows);
         let first = person.split_whitespace().next().unwrap_or("My");
         let what = match system {
@@ -82,7 +84,7 @@ async fn choices(services: &Services, person: &Person) -> Result<Vec<Choice>, Se
     Ok(servers.into_iter().map(choice).collect())
 }
 
-pub(super) async fn new(
+pub(crate) async fn new(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
 ) -> Result<Response, Problem> {
@@ -94,7 +96,7 @@ pub(super) async fn new(
 /// What the form sends. All of it is text until it is checked, so that what was typed can be shown again.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewForm {
+pub(crate) struct NewForm {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -123,28 +125,28 @@ impl NewForm {
 /// The three steps.
 #[derive(Template)]
 #[template(path = "portal/ready.html")]
-pub(super) struct Ready {
-    pub(super) chrome: Chrome,
-    pub(super) name: String,
-    pub(super) server_id: String,
-    pub(super) server_name: String,
-    pub(super) guide: &'static Guide,
-    pub(super) ticket: Option<TicketLink>,
-    pub(super) live: Live,
+pub(crate) struct Ready {
+    pub(crate) chrome: Chrome,
+    pub(crate) name: String,
+    pub(crate) server_id: String,
+    pub(crate) server_name: String,
+    pub(crate) guide: &'static Guide,
+    pub(crate) ticket: Option<TicketLink>,
+    pub(crate) live: Live,
     /// Whether the code is what the reader most likely needs.
-    pub(super) scan: bool,
+    pub(crate) scan: bool,
 }
 
 /// A one-time link on the page that it was made for.
-pub(super) struct TicketLink {
-    pub(super) import: Secret<String>,
-    pub(super) qr: Option<Qr>,
-    pub(super) until: When,
+pub(crate) struct TicketLink {
+    pub(crate) import: Secret<String>,
+    pub(crate) qr: Option<Qr>,
+    pub(crate) until: When,
 }
 
 impl TicketLink {
     /// A link for `url`.
-    pub(super) fn new(url: &Secret<String>, until: When) -> Self {
+    pub(crate) fn new(url: &Secret<String>, until: When) -> Self {
         let import = import_link(url.expose());
         let qr = Qr::new(&import);
         Self { import: Secret::new(import), qr, until }
@@ -152,7 +154,7 @@ impl TicketLink {
 }
 
 /// The link that OpenVPN Connect 3.3.6 and newer opens: it fetches what follows the prefix.
-pub(super) fn import_link(url: &str) -> String {
+pub(crate) fn import_link(url: &str) -> String {
     format!("openvpn://import-profile/{url}")
 }
 
@@ -162,7 +164,7 @@ impl Ready {
     }
 }
 
-pub(super) async fn ticket(
+pub(crate) async fn ticket(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     Form(form): Form<NewForm>,
@@ -196,7 +198,7 @@ pub(super) async fn ticket(
     Ok(visit.show(&page))
 }
 
-pub(super) async fn issue(
+pub(crate) async fn issue(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     Form(form): Form<NewForm>,

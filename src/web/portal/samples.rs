@@ -9,24 +9,30 @@ use askama::Template;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{
-    FieldError,
-    help::{GUIDES, HelpGuide, HelpIndex, System},
-    live::{Live, Watch},
-    my_data::MyDataPage,
-    parts::When,
-    profiles::{Home, ProfilePage},
-    ready::{Choice, NewDevice, Ready, TicketLink},
-    refused::Refused,
-    sessions::Sessions,
-    sign_in::{SignInPage, SignInState},
-    status::Status,
-    ticket::{Shown, TicketPage},
-    trouble::{MET, Trouble, Words},
+use crate::{
+    auth::{
+        refused::Refused,
+        sign_in::{SignInPage, SignInState},
+        trouble::{MET, Trouble, Words},
+    },
+    portal::{
+        FieldError,
+        live::{Live, Watch},
+        my_data::MyDataPage,
+        profiles::{Home, ProfilePage},
+        ready::{Choice, NewDevice, Ready, TicketLink},
+        sessions::Sessions,
+        status::Status,
+        ticket::{Shown, TicketPage},
+    },
+    ui::{
+        guides::{GUIDES, HelpGuide, HelpIndex, System},
+        parts::When,
+    },
 };
 use crate::{
-    page::{Chrome, Flash},
-    problem::Problem,
+    http::problem::Problem,
+    ui::page::{Chrome, Flash},
 };
 use domain::{
     Revised, Revision,

@@ -4,15 +4,17 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use jiff::Timestamp;
 
-use super::{
-    parts::{Chip, Icon, Tone, When, bytes},
-    sign_in::Empty,
+use crate::{
+    api::extract::At,
+    http::problem::Problem,
+    ui::{
+        forms::Form,
+        page::{Chrome, Employee, Flash},
+    },
 };
 use crate::{
-    extract::At,
-    forms::Form,
-    page::{Chrome, Employee, Flash},
-    problem::Problem,
+    auth::sign_in::Empty,
+    ui::parts::{Chip, Icon, Tone, When, bytes},
 };
 use domain::ids::{LoginId, SessionId};
 use services::{Services, identity::logins::LoginView, people::self_service::MySession};
@@ -20,36 +22,36 @@ use services::{Services, identity::logins::LoginView, people::self_service::MySe
 /// Both lists.
 #[derive(Template)]
 #[template(path = "portal/sessions.html")]
-pub(super) struct Sessions {
-    pub(super) chrome: Chrome,
-    pub(super) tunnels: Vec<Tunnel>,
-    pub(super) logins: Vec<LoginRow>,
+pub(crate) struct Sessions {
+    pub(crate) chrome: Chrome,
+    pub(crate) tunnels: Vec<Tunnel>,
+    pub(crate) logins: Vec<LoginRow>,
 }
 
 /// A VPN session.
-pub(super) struct Tunnel {
-    pub(super) id: String,
-    pub(super) device: String,
-    pub(super) chip: Chip,
-    pub(super) since: When,
-    pub(super) from: String,
-    pub(super) received: String,
-    pub(super) sent: String,
+pub(crate) struct Tunnel {
+    pub(crate) id: String,
+    pub(crate) device: String,
+    pub(crate) chip: Chip,
+    pub(crate) since: When,
+    pub(crate) from: String,
+    pub(crate) received: String,
+    pub(crate) sent: String,
 }
 
 /// A login.
-pub(super) struct LoginRow {
-    pub(super) id: String,
-    pub(super) label: String,
-    pub(super) current: bool,
-    pub(super) since: When,
-    pub(super) seen: When,
-    pub(super) from: String,
+pub(crate) struct LoginRow {
+    pub(crate) id: String,
+    pub(crate) label: String,
+    pub(crate) current: bool,
+    pub(crate) since: When,
+    pub(crate) seen: When,
+    pub(crate) from: String,
 }
 
 impl Sessions {
     /// The page at a moment.
-    pub(super) fn new(chrome: Chrome, sessions: &[MySession], logins: &[LoginView], now: Timestamp) -> Self {
+    pub(crate) fn new(chrome: Chrome, sessions: &[MySession], logins: &[LoginView], now: Timestamp) -> Self {
         let tunnel = |mine: &MySession| Tunnel {
             id: mine.session.id.to_string(),
             device: mine.profile_name.to_string(),
@@ -71,7 +73,7 @@ impl Sessions {
     }
 }
 
-pub(super) async fn page(
+pub(crate) async fn page(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
 ) -> Result<Response, Problem> {
@@ -80,7 +82,7 @@ pub(super) async fn page(
     Ok(visit.show(&Sessions::new(visit.chrome.clone(), &sessions, &logins, visit.now)))
 }
 
-pub(super) async fn end_session(
+pub(crate) async fn end_session(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     At(id): At<SessionId>,
@@ -90,7 +92,7 @@ pub(super) async fn end_session(
     Ok(visit.go("/sessions", Some(Flash::SessionEnded)))
 }
 
-pub(super) async fn end_login(
+pub(crate) async fn end_login(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     At(id): At<LoginId>,
@@ -100,7 +102,7 @@ pub(super) async fn end_login(
     Ok(visit.go("/sessions", Some(Flash::LoginEnded)))
 }
 
-pub(super) async fn end_others(
+pub(crate) async fn end_others(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     Form(Empty {}): Form<Empty>,

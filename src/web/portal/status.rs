@@ -3,8 +3,8 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 
-use super::parts::{Chip, Icon, Tone, When};
-use crate::page::{Chrome, Visit};
+use crate::ui::page::{Chrome, Visit};
+use crate::ui::parts::{Chip, Icon, Tone, When};
 use services::{
     Services,
     cluster::health::{ClusterHealth, HostCount},
@@ -13,18 +13,18 @@ use services::{
 /// The page.
 #[derive(Template)]
 #[template(path = "portal/status.html")]
-pub(super) struct Status {
-    pub(super) chrome: Chrome,
-    pub(super) overall: Chip,
-    pub(super) hosts: String,
-    pub(super) setup: &'static str,
-    pub(super) sign_in: &'static str,
-    pub(super) at: When,
+pub(crate) struct Status {
+    pub(crate) chrome: Chrome,
+    pub(crate) overall: Chip,
+    pub(crate) hosts: String,
+    pub(crate) setup: &'static str,
+    pub(crate) sign_in: &'static str,
+    pub(crate) at: When,
 }
 
 impl Status {
     /// The page of `health` at a moment; `away` says that the identity provider is.
-    pub(super) fn new(chrome: Chrome, health: ClusterHealth, away: bool, at: When) -> Self {
+    pub(crate) fn new(chrome: Chrome, health: ClusterHealth, away: bool, at: When) -> Self {
         let count = health.hosts.unwrap_or_default();
         let overall = if !health.database {
             Chip::new(Tone::Warn, Icon::Alert, "Degraded: connections go on, changes have to wait")
@@ -64,7 +64,7 @@ fn in_words(count: HostCount) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-pub(super) async fn page(State(services): State<Services>, visit: Visit) -> Response {
+pub(crate) async fn page(State(services): State<Services>, visit: Visit) -> Response {
     let health = services.cluster().cluster_health().await;
     let away = visit.facts.away_since.is_some();
     visit.show(&Status::new(visit.chrome.clone(), health, away, When::clock(visit.now)))

@@ -12,16 +12,18 @@ use axum::{
     response::Response,
 };
 
-use super::{
-    parts::{Icon, When},
-    ready::import_link,
-    sign_in::Empty,
+use crate::{
+    api::download::{accepts, accepts_profile, download},
+    http::problem::Problem,
+    ui::{
+        forms::Form,
+        page::{Chrome, Visit},
+    },
 };
 use crate::{
-    download::{accepts, accepts_profile, download},
-    forms::Form,
-    page::{Chrome, Visit},
-    problem::Problem,
+    auth::sign_in::Empty,
+    portal::ready::import_link,
+    ui::parts::{Icon, When},
 };
 use domain::secret::Secret;
 use services::{ServiceError, Services, identity::tickets::TicketView};
@@ -47,24 +49,24 @@ fn is_vpn_app(method: &Method, headers: &HeaderMap) -> bool {
 /// The page of a link.
 #[derive(Template)]
 #[template(path = "portal/ticket.html")]
-pub(super) struct TicketPage {
-    pub(super) chrome: Chrome,
-    pub(super) ticket: Option<Shown>,
-    pub(super) request_id: String,
+pub(crate) struct TicketPage {
+    pub(crate) chrome: Chrome,
+    pub(crate) ticket: Option<Shown>,
+    pub(crate) request_id: String,
 }
 
 /// A link that is still good.
-pub(super) struct Shown {
-    pub(super) name: String,
-    pub(super) server: String,
-    pub(super) until: When,
-    pub(super) secret: String,
-    pub(super) import: Option<String>,
+pub(crate) struct Shown {
+    pub(crate) name: String,
+    pub(crate) server: String,
+    pub(crate) until: When,
+    pub(crate) secret: String,
+    pub(crate) import: Option<String>,
 }
 
 impl Shown {
     /// What its holder may know.
-    pub(super) fn new(view: &TicketView, secret: String, origin: &str) -> Self {
+    pub(crate) fn new(view: &TicketView, secret: String, origin: &str) -> Self {
         Self {
             name: view.profile_name.to_string(),
             server: view.server_name.to_string(),
@@ -75,7 +77,7 @@ impl Shown {
     }
 }
 
-pub(super) async fn look(
+pub(crate) async fn look(
     State(services): State<Services>,
     visit: Visit,
     Path(secret): Path<String>,
@@ -96,7 +98,7 @@ pub(super) async fn look(
     Ok(unreferred(visit.show_as(status, &page)))
 }
 
-pub(super) async fn redeem(
+pub(crate) async fn redeem(
     State(services): State<Services>,
     visit: Visit,
     Path(secret): Path<String>,

@@ -1,0 +1,235 @@
+//! Who can reach what, and why.
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde::Deserialize;
+
+use crate::{
+    admin::{context::Desk, samples::Book},
+    ui::{
+        fields::{FieldError, error_of},
+        links::Link,
+    },
+};
+use crate::{
+    api::extract::Parameters,
+    http::problem::Problem,
+    portal::{
+        samples::{id, now, text},
+        sentence,
+    },
+    ui::parts::{Chip, Icon, Tone},
+};
+use domain::{
+    ids::{ProfileId, ServerId, UserId},
+    search::quoted,
+    text::Email,
+};
+use services::{
+    PageRequest, ServiceError, Services, UserFilter,
+    access::explain::{ChainLink, Explanation, LinkKind, Target, Traveller, Way},
+};
+
+/// The question, as it was typed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    destination: String,
+}
+
+/// The page: the question, and the answer to it.
+#[derive(Template)]
+#[template(path = "admin/explain.html")]
+pub(crate) struct ExplainPage<'a> {
+    desk: &'a Desk,
+    user: String,
+    destination: String,
+    pub(crate) errors: Vec<FieldError>,
+    answer: Option<Answer>,
+}
+
+/// The answer.
+struct Answer {
+    /// Who was asked about.
+    link: Link,
+    name: String,
+    target: Target,
+    verdict: Chip,
+    changes: Vec<String>,
+    ways: Vec<WayRow>,
+}
+
+struct WayRow {
+    server: String,
+    verdict: Chip,
+    links: Vec<LinkRow>,
+}
+
+struct LinkRow {
+    kind: &'static str,
+    holds: Chip,
+    says: String,
+}
+
+impl<'a> ExplainPage<'a> {
+    /// The question alone.
+    pub(crate) fn new(desk: &'a Desk, user: &str, destination: &str) -> Self {
+        let (user, destination) = (user.trim().to_owned(), destination.trim().to_owned());
+        Self { desk, user, destination, errors: Vec::new(), answer: None }
+    }
+
+    /// The same with an answer about somebody.
+    pub(crate) fn with(self, who: (UserId, String), answer: Explanation) -> Self {
+        let Explanation { destination, at: _, allowed, ways, changes } = answer;
+        let row = |link: ChainLink| LinkRow { kind: link.kind.as_str(), holds: held(link.holds), says: link.says };
+        let way = |way: Way| WayRow {
+            server: way.server.to_string(),
+            verdict: verdict(way.allowed),
+            links: way.links.into_iter().map(row).collect(),
+        };
+        let answer = Answer {
+            link: Link::to(&who.0),
+            name: who.1,
+            target: destination,
+            verdict: verdict(allowed),
+            changes,
+            ways: ways.into_iter().map(way).collect(),
+        };
+        Self { answer: Some(answer), ..self }
+    }
+
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+
+    fn wrong(&mut self, field: &str, text: &str) {
+        self.errors.push(FieldError { field: field.to_owned(), text: sentence(text) });
+    }
+}
+
+fn verdict(allowed: bool) -> Chip {
+    if allowed { Chip::new(Tone::Good, Icon::Check, "Allowed") } else { Chip::new(Tone::Bad, Icon::Cross, "Denied") }
+}
+
+fn held(holds: bool) -> Chip {
+    if holds { Chip::new(Tone::Good, Icon::Check, "Yes") } else { Chip::new(Tone::Bad, Icon::Cross, "No") }
+}
+
+/// Who is meant: an id, an address, or a name that only one user has.
+async fn meant(services: &Services, desk: &Desk, text: &str) -> Result<Result<Traveller, String>, Problem> {
+    if let Ok(id) = text.parse::<UserId>() {
+        return Ok(Ok(Traveller::User(id)));
+    }
+    if let Ok(id) = text.parse::<ProfileId>() {
+        return Ok(Ok(Traveller::Profile(id)));
+    }
+    let filter = match text.parse::<Email>() {
+        Ok(email) => UserFilter { email: Some(email), ..UserFilter::default() },
+        Err(_) => match quoted(text).parse() {
+            Ok(search) => UserFilter { search, ..UserFilter::default() },
+            Err(error) => return Ok(Err(format!("The name {error}"))),
+        },
+    };
+    let found = services.people().users(&desk.act, &filter, &PageRequest::first(2)).await?.items;
+    Ok(match found.as_slice() {
+        [] => Err("No user is called so".to_owned()),
+        [one] => Ok(Traveller::User(one.value.id)),
+        _ => Err("Several users are called so; type the e-mail address".to_owned()),
+    })
+}
+
+pub(crate) async fn show(
+    State(services): State<Services>,
+    desk: Desk,
+    Parameters(asked): Parameters<Asked>,
+) -> Result<Response, Problem> {
+    let mut page = ExplainPage::new(&desk, &asked.user, &asked.destination);
+    if page.user.is_empty() && page.destination.is_empty() {
+        return Ok(desk.show(&page));
+    }
+    let target = match page.destination.parse::<Target>() {
+        Ok(target) => Some(target),
+        Err(error) => {
+            page.wrong("destination", &format!("The destination {error}"));
+            None
+        }
+    };
+    let traveller = if page.user.is_empty() {
+        Err("Say who wants to get there".to_owned())
+    } else {
+        meant(&services, &desk, &page.user).await?
+    };
+    let traveller = traveller.map_err(|text| page.wrong("user", &text)).ok();
+    if let (Some(traveller), Some(target)) = (traveller, target) {
+        match services.access().explain(&desk.act, traveller, target, None).await {
+            Ok(answer) => {
+                let id = match traveller {
+                    Traveller::User(id) => id,
+                    Traveller::Profile(id) => services.access().profile(&desk.act, id).await?.value.user_id,
+                };
+                let name = services.people().user(&desk.act, id).await?.value.name.to_string();
+                return Ok(desk.show(&page.with((id, name), answer)));
+            }
+            Err(ServiceError::NotFound(what)) => page.wrong("user", &format!("There is no such {what}")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(desk.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page))
+}
+
+/// The page in every state.
+pub(crate) fn samples(book: &mut Book) {
+    let name = book.name;
+    let link = |kind, says: &str, change: Option<&str>| ChainLink {
+        kind,
+        holds: change.is_none(),
+        says: says.to_owned(),
+        change: change.map(str::to_owned),
+    };
+    let chain = |disabled: bool| {
+        let user = if disabled {
+            link(LinkKind::User, &format!("{name} is disabled."), Some(&format!("Enable {name}.")))
+        } else {
+            link(LinkKind::User, &format!("{name} is enabled."), None)
+        };
+        vec![
+            user,
+            link(LinkKind::Organization, "Office is open to Acme.", None),
+            link(LinkKind::Group, &format!("{name} is in ops, to which Office is open."), None),
+            link(LinkKind::Profile, "The profile Laptop works until 2027-02-21.", None),
+            link(LinkKind::Server, "Office is enabled.", None),
+            link(LinkKind::Route, "Office leads to 10.8.0.0/16 (the office network).", None),
+            link(LinkKind::Host, "These hosts take connections: vpn-1, vpn-2.", None),
+        ]
+    };
+    let way = |number: u128, server: &str, disabled: bool| Way {
+        server_id: id::<ServerId>(number),
+        server: text(server),
+        profile_id: Some(id::<ProfileId>(1)),
+        allowed: !disabled,
+        links: chain(disabled),
+    };
+    let answer = |allowed: bool, ways: Vec<Way>, changes: &[&str]| Explanation {
+        destination: text("10.8.0.5"),
+        at: now(),
+        allowed,
+        ways,
+        changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+    };
+    let who = || (id::<UserId>(1), name.to_owned());
+    let desk = book.desk("/explain");
+    book.add("explain", &ExplainPage::new(&desk, "", ""));
+    let asked = || ExplainPage::new(&desk, name, "10.8.0.5");
+    book.add("explain-allowed", &asked().with(who(), answer(true, vec![way(1, "Office", false)], &[])));
+    let ways = vec![way(1, "Office", true), way(2, name, true)];
+    book.add("explain-denied", &asked().with(who(), answer(false, ways, &["Enable Ana.", "Attach a host to Office."])));
+    let nowhere = answer(false, Vec::new(), &["Add a route to 10.8.0.5 to a server."]);
+    book.add("explain-nowhere", &asked().with(who(), nowhere));
+    let mut refused = ExplainPage::new(&desk, name, "office");
+    refused.wrong("user", "No user is called so");
+    refused.wrong("destination", "The destination must be an IPv4 address such as 10.8.0.5");
+    book.add("explain-refused", &refused);
+}

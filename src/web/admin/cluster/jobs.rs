@@ -1,0 +1,123 @@
+//! Periodic jobs: what each does, how its last run went, and a button that asks for another one.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::Timestamp;
+
+use crate::{
+    admin::{context::Desk, live::Topic},
+    ui::links::Link,
+};
+use crate::{
+    api::extract::{At, NoQuery},
+    auth::sign_in::Empty,
+    http::problem::Problem,
+    ui::{
+        forms::Form,
+        page::Flash,
+        parts::{Chip, Icon, Tone, When, span},
+    },
+};
+use domain::{
+    job::{Job, JobState, RunResult},
+    role::Permission,
+};
+use services::Services;
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/jobs.html")]
+pub(crate) struct Jobs<'a> {
+    pub(crate) desk: &'a Desk,
+    pub(crate) rows: Vec<Row>,
+    /// Whether something is due for so long that nobody seems to run jobs.
+    pub(crate) waits: bool,
+}
+
+/// One job.
+pub(crate) struct Row {
+    pub(crate) name: Job,
+    pub(crate) description: String,
+    pub(crate) every: String,
+    pub(crate) chip: Chip,
+    pub(crate) last: Option<(When, String, String)>,
+    pub(crate) next: Option<When>,
+    pub(crate) wanted: bool,
+}
+
+/// A job that is due this long, in seconds, waits for a process that is not there.
+const LATE: i64 = 3 * 60;
+
+impl Row {
+    fn new(job: JobState, now: Timestamp) -> Self {
+        let chip = match job.last_run.as_ref().map(|run| run.result) {
+            None => Chip::new(Tone::Calm, Icon::Ring, "Never ran"),
+            Some(RunResult::Done) => Chip::new(Tone::Good, Icon::Check, "Done"),
+            Some(RunResult::Found) => Chip::new(Tone::Bad, Icon::Alert, "Found a problem"),
+            Some(RunResult::Failed) => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
+        };
+        let due = job.next_run_at <= now;
+        Self {
+            every: span(i64::try_from(job.period_seconds).unwrap_or(i64::MAX)),
+            chip,
+            last: job.last_run.map(|run| (When::new(run.started_at, now), took(run.duration_ms), run.detail)),
+            next: (!due).then(|| When::new(job.next_run_at, now)),
+            wanted: job.wanted_at.is_some(),
+            name: job.name,
+            description: job.description,
+        }
+    }
+}
+
+/// Whether none of them ever ran.
+fn never(jobs: &[JobState]) -> bool {
+    jobs.iter().all(|job| job.last_run.is_none())
+}
+
+/// "84 ms", "3.2 s".
+fn took(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        _ => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
+    }
+}
+
+impl<'a> Jobs<'a> {
+    /// The page of these jobs, over a database that has had its shape since `since`.
+    pub(crate) fn new(desk: &'a Desk, jobs: Vec<JobState>, since: Option<Timestamp>) -> Self {
+        let late = |due: Timestamp| desk.now.as_second() - due.as_second() > LATE;
+        let waits = jobs.iter().any(|job| job.last_run.is_some() && late(job.next_run_at));
+        // In the first minutes of a cluster nothing is late.
+        let never = never(&jobs) && since.is_some_and(late);
+        Self { desk, rows: jobs.into_iter().map(|job| Row::new(job, desk.now)).collect(), waits: waits || never }
+    }
+
+    fn command(&self) -> String {
+        self.desk.site.command_line().of("jobs run --due")
+    }
+
+    fn may_run(&self) -> bool {
+        self.desk.may(Permission::ManageSettings)
+    }
+}
+
+pub(crate) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+    desk.live = &[Topic::Jobs];
+    let jobs = services.cluster().jobs(&desk.act).await?;
+    let since = if never(&jobs) {
+        services.cluster().migrations(&desk.act).await?.into_iter().filter_map(|migration| migration.applied_at).max()
+    } else {
+        None
+    };
+    Ok(desk.show(&Jobs::new(&desk, jobs, since)))
+}
+
+pub(crate) async fn run(
+    State(services): State<Services>,
+    desk: Desk,
+    At(job): At<Job>,
+    Form(Empty {}): Form<Empty>,
+) -> Result<Response, Problem> {
+    services.cluster().want_job(&desk.act, job).await?;
+    Ok(desk.go(&Link::jobs(), Flash::JobWanted))
+}

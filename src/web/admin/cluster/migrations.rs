@@ -1,0 +1,61 @@
+//! In which shape the database is: what was applied and when, and what waits.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+
+use crate::admin::context::Desk;
+use crate::{
+    api::extract::NoQuery,
+    http::problem::Problem,
+    ui::parts::{Chip, Icon, Tone, When},
+};
+use services::{
+    Services,
+    cluster::migrations::{MigrationState, MigrationView},
+};
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/migrations.html")]
+pub(crate) struct Migrations<'a> {
+    pub(crate) desk: &'a Desk,
+    pub(crate) rows: Vec<Row>,
+    /// How many wait.
+    pub(crate) pending: usize,
+    /// Whether a newer release has been at work.
+    pub(crate) newer: bool,
+}
+
+/// One migration.
+pub(crate) struct Row {
+    name: String,
+    state: Chip,
+    at: Option<When>,
+}
+
+impl<'a> Migrations<'a> {
+    /// The page of some migrations, the newest first.
+    pub(crate) fn new(desk: &'a Desk, views: Vec<MigrationView>) -> Self {
+        let pending = views.iter().filter(|view| view.state == MigrationState::Pending).count();
+        let newer = views.iter().any(|view| view.state == MigrationState::Newer);
+        let row = |view: MigrationView| Row {
+            name: view.name,
+            state: match view.state {
+                MigrationState::Applied => Chip::new(Tone::Good, Icon::Check, "Applied"),
+                MigrationState::Pending => Chip::new(Tone::Warn, Icon::Clock, "Pending"),
+                MigrationState::Newer => Chip::new(Tone::Info, Icon::Up, "Of a newer release"),
+            },
+            at: view.applied_at.map(|at| When::new(at, desk.now)),
+        };
+        Self { desk, rows: views.into_iter().rev().map(row).collect(), pending, newer }
+    }
+
+    fn command(&self) -> String {
+        self.desk.site.command_line().of("migrate apply")
+    }
+}
+
+pub(crate) async fn list(State(services): State<Services>, desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+    let views = services.cluster().migrations(&desk.act).await?;
+    Ok(desk.show(&Migrations::new(&desk, views)))
+}

@@ -1,0 +1,175 @@
+//! The first page: the cluster at one look. Each part leads to where more is to be seen, as soon as there is such a page.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+
+use crate::{
+    admin::{context::Desk, hosts::problems::ProblemLine, live::Topic},
+    ui::{
+        chart::{SessionChart, TrafficChart},
+        links::Link,
+    },
+};
+use crate::{
+    api::extract::NoQuery,
+    http::problem::Problem,
+    ui::parts::{Chip, Icon, Tone, When},
+};
+use domain::{
+    authority::AuthorityKind,
+    ids::{HostId, ServerId},
+    role::Permission,
+    text::{HostName, Name},
+};
+use services::{
+    Services,
+    cluster::{
+        overview::{Expiring, Expiry, IllHost, Overview},
+        setup::Step,
+    },
+};
+
+/// Something that ends within so many seconds is worth a look.
+const SOON: i64 = 30 * 86_400;
+
+/// So many problems of one host are shown; its page has all.
+const SHOWN: usize = 3;
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/overview.html")]
+pub(crate) struct OverviewPage<'a> {
+    desk: &'a Desk,
+    sessions: u64,
+    hosts: usize,
+    ready: usize,
+    ill: Vec<IllRow>,
+    /// Those that were taken out of service on purpose.
+    draining: Vec<HostLink>,
+    profiles: u64,
+    outdated: u64,
+    expiring: Vec<ExpiryRow>,
+    waiting: Vec<String>,
+    hears: bool,
+    busy: Option<SessionChart>,
+    traffic: Option<TrafficChart>,
+    /// How many steps of the set-up are done, while one is missing.
+    setup: Option<(usize, usize)>,
+}
+
+/// A host, with the way to its page for whoever has such a page.
+struct HostLink {
+    link: Option<Link>,
+    name: String,
+}
+
+/// A host that is ill.
+struct IllRow {
+    host: HostLink,
+    problems: Vec<ProblemLine>,
+    /// How many more there are than are shown.
+    more: usize,
+}
+
+/// Something that ends.
+struct ExpiryRow {
+    what: String,
+    /// Where more of its kind are to be seen.
+    list: Option<&'static str>,
+    at: When,
+    is_soon: bool,
+}
+
+impl<'a> OverviewPage<'a> {
+    /// The page as things are.
+    pub(crate) fn new(desk: &'a Desk, overview: Overview) -> Self {
+        let Overview {
+            sessions,
+            hosts,
+            ready,
+            ill,
+            draining,
+            servers,
+            profiles,
+            outdated,
+            expiring,
+            joins_in_trouble,
+            setup,
+            hears,
+            usage,
+            names,
+        } = overview;
+        let waits = |host| format!("{host} wants to join, and says that something is wrong with it.");
+        Self {
+            desk,
+            sessions,
+            hosts,
+            ready,
+            ill: ill.iter().map(|ill| ill_row(desk, ill, &servers)).collect(),
+            draining: draining.into_iter().map(|(id, name)| host_link(desk, id, &name)).collect(),
+            profiles,
+            outdated,
+            expiring: expiring.into_iter().map(|expiry| expiry_row(desk, expiry)).collect(),
+            waiting: joins_in_trouble.into_iter().map(waits).collect(),
+            hears,
+            busy: SessionChart::new(&usage),
+            traffic: TrafficChart::new(&usage, |host| names.get(&host).map(ToString::to_string)),
+            setup: (!setup.is_complete()).then(|| (setup.done(), Step::ALL.len())),
+        }
+    }
+
+    fn may_set_up(&self) -> bool {
+        self.desk.may(Permission::ManageSettings)
+    }
+
+    /// How the hosts are, in one word.
+    fn health(&self) -> Chip {
+        match (self.hosts, self.ill.len()) {
+            (0, _) => Chip::new(Tone::Calm, Icon::Ring, "No host yet"),
+            (_, 0) if self.draining.is_empty() => Chip::new(Tone::Good, Icon::Check, "All are well"),
+            (_, 0) => Chip::new(Tone::Info, Icon::Next, "The others are out of service on purpose"),
+            (_, 1) => Chip::new(Tone::Bad, Icon::Alert, "1 needs attention"),
+            (_, ill) => Chip::new(Tone::Bad, Icon::Alert, format!("{ill} need attention")),
+        }
+    }
+
+    fn hearing(&self) -> Chip {
+        if self.hears {
+            Chip::new(Tone::Good, Icon::Check, "Changes arrive at once")
+        } else {
+            Chip::new(Tone::Warn, Icon::Clock, "Changes arrive within seconds")
+        }
+    }
+}
+
+fn host_link(desk: &Desk, id: HostId, name: &HostName) -> HostLink {
+    HostLink { link: desk.leads_to("/hosts").then(|| Link::to(&id)), name: name.to_string() }
+}
+
+fn ill_row(desk: &Desk, ill: &IllHost, servers: &HashMap<ServerId, Name>) -> IllRow {
+    let shown = ill.problems.get(..SHOWN).unwrap_or(&ill.problems);
+    IllRow {
+        host: host_link(desk, ill.id, &ill.name),
+        problems: ProblemLine::all(shown, desk.now, |server| servers.get(&server)),
+        more: ill.problems.len().saturating_sub(SHOWN),
+    }
+}
+
+fn expiry_row(desk: &Desk, expiry: Expiry) -> ExpiryRow {
+    let (what, list) = match expiry.what {
+        Expiring::Authority(AuthorityKind::Client) => ("The authority of profiles".to_owned(), "/authorities"),
+        Expiring::Authority(AuthorityKind::Server) => ("The authority of hosts".to_owned(), "/authorities"),
+        Expiring::Certificate(host) => (format!("The certificate of {host}, which renews it by itself"), "/hosts"),
+        Expiring::Token(name) => (format!("The API token {name}"), "/tokens"),
+    };
+    let is_soon = expiry.at.as_second() - desk.now.as_second() < SOON;
+    ExpiryRow { what, list: Some(list).filter(|list| desk.leads_to(list)), at: When::new(expiry.at, desk.now), is_soon }
+}
+
+pub(crate) async fn show(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+    desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+    let overview = services.cluster().overview(&desk.act).await?;
+    Ok(desk.show(&OverviewPage::new(&desk, overview)))
+}

@@ -1,0 +1,4 @@
+//! Pages about what happened.
+
+pub(crate) mod audit;
+pub(crate) mod history;

@@ -1,0 +1,299 @@
+//! Inviting a machine to become a host: a form, the command that is shown once, and what the machine finds out about
+//! itself while somebody watches.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+
+use crate::{
+    admin::{context::Desk, live::Topic},
+    ui::{
+        fields::{FieldError, Fields, error_of},
+        links::Link,
+    },
+};
+use crate::{
+    api::extract::At,
+    http::problem::Problem,
+    ui::{
+        page::Flash,
+        parts::{Chip, Icon, Tone, When},
+    },
+};
+use domain::{
+    ids::{HostId, JoinTokenId, ServerId},
+    join::{DatabaseUser, JoinLifetime, MachineCheck},
+    role::Permission,
+    server::DaemonState,
+};
+use services::{
+    ServiceError, Services,
+    hosts::{
+        joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken},
+        rows::{HostDaemon, HostRow, ServerChoice},
+    },
+};
+
+/// What an invitation's page depends on.
+const TOPICS: &[Topic] = &[Topic::Hosts, Topic::Policy];
+
+/// The form.
+#[derive(Template)]
+#[template(path = "admin/host_join.html")]
+pub(crate) struct JoinForm<'a> {
+    pub(crate) desk: &'a Desk,
+    pub(crate) name: String,
+    pub(crate) servers: Vec<ServerChoice>,
+    pub(crate) chosen: BTreeSet<ServerId>,
+    /// Whether the machine may share the database user of the web process; asked only where it would have to.
+    pub(crate) share: Option<bool>,
+    pub(crate) errors: Vec<FieldError>,
+}
+
+impl JoinForm<'_> {
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+
+    fn is_chosen(&self, server: &ServerId) -> bool {
+        self.chosen.contains(server)
+    }
+
+    fn list() -> Link {
+        Link::list::<HostId>()
+    }
+}
+
+/// Who was invited, and how far the machine has come.
+#[derive(Template)]
+#[template(path = "admin/invitation.html")]
+pub(crate) struct Invitation<'a> {
+    pub(crate) desk: &'a Desk,
+    pub(crate) link: Link,
+    pub(crate) host_name: String,
+    pub(crate) until: When,
+    pub(crate) is_open: bool,
+    pub(crate) is_expired: bool,
+    /// As whom the host comes to the database, where that is worth a sentence.
+    pub(crate) access: Option<&'static str>,
+    /// What to run on the machine; in the answer to the form only.
+    pub(crate) command: Option<String>,
+    pub(crate) steps: Vec<Step>,
+    /// The host that came of it.
+    pub(crate) host: Option<Link>,
+    pub(crate) is_done: bool,
+}
+
+/// The host that came of an invitation.
+pub(crate) struct Joined {
+    pub(crate) row: HostRow,
+    /// The servers of it that another host can look at from outside.
+    pub(crate) watched: BTreeSet<ServerId>,
+}
+
+/// One line of the checklist.
+pub(crate) struct Step {
+    pub(crate) what: String,
+    pub(crate) chip: Chip,
+    pub(crate) cause: Option<String>,
+    pub(crate) remedy: Option<String>,
+}
+
+impl Step {
+    fn new(what: &str, is_done: bool, waiting: &str) -> Self {
+        let chip = if is_done {
+            Chip::new(Tone::Good, Icon::Check, "Done")
+        } else {
+            Chip::new(Tone::Calm, Icon::Ring, waiting)
+        };
+        Self { what: what.to_owned(), chip, cause: None, remedy: None }
+    }
+
+    /// Whether clients could reach a server, which only another host can see; `waiting` until one has looked.
+    fn reachable(daemon: &HostDaemon, waiting: &str) -> Self {
+        let (protocol, port) = (daemon.protocol.as_str(), daemon.port.get());
+        let what = format!("{} port {port} is reachable from another host", protocol.to_uppercase());
+        let step = Self::new(&what, false, waiting);
+        match &daemon.reached {
+            None => step,
+            Some(seen) if seen.ok => Self { chip: Chip::new(Tone::Good, Icon::Check, "Reachable"), ..step },
+            Some(seen) => Self {
+                chip: Chip::new(Tone::Bad, Icon::Cross, "Not reachable"),
+                cause: Some(format!(
+                    "{} dialled {} and saw {}. Open {protocol} {port} to everybody in the firewall or security group in \
+                     front of the machine. If its packets do arrive there, the machine's own firewall drops them:",
+                    seen.name,
+                    seen.address,
+                    seen.detail.as_deref().unwrap_or("no answer"),
+                )),
+                remedy: Some(format!("tcpdump -ni any {protocol} port {port}")),
+                ..step
+            },
+        }
+    }
+
+    fn of(check: &MachineCheck) -> Self {
+        let chip = if check.passed {
+            Chip::new(Tone::Good, Icon::Check, "In order")
+        } else {
+            Chip::new(Tone::Bad, Icon::Cross, "Not in order")
+        };
+        let text = |comment: &domain::text::Comment| comment.to_string();
+        Self {
+            what: check.name.to_string(),
+            chip,
+            cause: check.cause.as_ref().map(text),
+            remedy: check.remedy.as_ref().map(text),
+        }
+    }
+}
+
+impl<'a> Invitation<'a> {
+    /// The page of an invitation, with the host that came of it.
+    pub(crate) fn new(desk: &'a Desk, token: &JoinTokenView, joined: Option<&Joined>, command: Option<String>) -> Self {
+        let host = joined.map(|joined| &joined.row);
+        let heard = !token.checks.is_empty() || token.host_id.is_some();
+        let is_online = host.is_some_and(HostRow::is_heard);
+        let mut steps = vec![Step::new("The machine has shown its token", heard, "Waiting for the machine")];
+        steps.extend(token.checks.iter().map(Step::of));
+        steps.push(Step::new("It is a host of the cluster", token.host_id.is_some(), "Not yet"));
+        steps.push(Step::new("It is online", is_online, "Not yet"));
+        let daemons = host.map(|host| host.daemons.as_slice()).unwrap_or_default();
+        let runs = |daemon: &HostDaemon| daemon.state == DaemonState::Running || !daemon.enabled;
+        for daemon in daemons {
+            let mut step = Step::new(&format!("It runs server {}", daemon.name), runs(daemon), "Not yet");
+            step.cause = daemon.detail.clone().filter(|_| !runs(daemon));
+            steps.push(step);
+        }
+        for daemon in daemons.iter().filter(|daemon| daemon.enabled) {
+            let watched = joined.is_some_and(|joined| joined.watched.contains(&daemon.server_id));
+            let waiting = match (runs(daemon), watched) {
+                (false, _) => "Not yet",
+                (true, false) => "No other host can look yet",
+                (true, true) => "Not looked at yet",
+            };
+            steps.push(Step::reachable(daemon, waiting));
+        }
+        let is_shut = |daemon: &HostDaemon| daemon.reached.as_ref().is_some_and(|reached| !reached.ok);
+        Self {
+            desk,
+            link: Link::to(&token.id),
+            host_name: token.host_name.to_string(),
+            until: When::new(token.expires_at, desk.now),
+            is_open: token.state == JoinTokenState::Open,
+            is_expired: token.state == JoinTokenState::Expired,
+            access: access(token),
+            command,
+            steps,
+            host: token.host_id.as_ref().filter(|_| host.is_some()).map(Link::to),
+            is_done: is_online && daemons.iter().all(runs) && !daemons.iter().any(is_shut),
+        }
+    }
+
+    fn may_withdraw(&self) -> bool {
+        self.is_open && self.desk.may(Permission::ManageHosts)
+    }
+
+    fn list() -> Link {
+        Link::list::<HostId>()
+    }
+}
+
+/// What is worth knowing of how a host comes to the database.
+fn access(token: &JoinTokenView) -> Option<&'static str> {
+    match token.database_user {
+        Some(DatabaseUser::SharedWithWeb) => Some(
+            "It shares the database user of the web process: whoever takes this machine over can read and change everything \
+             in the database. If you remove the host, change the password of that user.",
+        ),
+        None if token.share_database_user && token.host_id.is_none() => {
+            Some("It may share the database user of the web process, if it can have none of its own.")
+        }
+        _ => None,
+    }
+}
+
+/// What the form asks about the database user, with what was ticked; nothing where the host gets another one. A cluster
+/// that takes no hosts says why when the form is sent.
+async fn share(services: &Services, ticked: bool) -> Result<Option<bool>, Problem> {
+    match services.hosts().expected_database_user().await {
+        Ok(DatabaseUser::SharedWithWeb) => Ok(Some(ticked)),
+        Ok(_) | Err(ServiceError::Conflict(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+    let servers = services.hosts().server_choices(&desk.act, None).await?;
+    let share = share(&services, false).await?;
+    // Most clusters have one server, and a host without any is of no use.
+    let chosen = match servers.as_slice() {
+        [only] => BTreeSet::from([only.id]),
+        _ => BTreeSet::new(),
+    };
+    Ok(desk.show(&JoinForm { desk: &desk, name: String::new(), servers, chosen, share, errors: Vec::new() }))
+}
+
+pub(crate) async fn create(
+    State(services): State<Services>,
+    mut desk: Desk,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let chosen: BTreeSet<ServerId> = form.all("server_ids").filter_map(|id| id.parse().ok()).collect();
+    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+    if let Some(host_name) = form.parse("host_name", "The name") {
+        let wanted = NewJoinToken {
+            host_name,
+            server_ids: chosen.clone(),
+            expires_in_seconds: JoinLifetime::default(),
+            share_database_user: form.is_ticked("share_database_user"),
+        };
+        match services.hosts().create_join_token(&desk.act, wanted).await {
+            Ok(IssuedJoinToken { view, command, .. }) => {
+                desk.live = TOPICS;
+                desk.again = Link::to(&view.id).to_string();
+                let page = Invitation::new(&desk, &view, None, Some(command.expose().clone()));
+                return Ok(desk.show_as(StatusCode::CREATED, &page));
+            }
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    let servers = services.hosts().server_choices(&desk.act, None).await?;
+    let share = share(&services, form.is_ticked("share_database_user")).await?;
+    let name = form.text("host_name").to_owned();
+    Ok(desk.show_as(status, &JoinForm { desk: &desk, name, servers, chosen, share, errors: form.errors }))
+}
+
+pub(crate) async fn show(
+    State(services): State<Services>,
+    mut desk: Desk,
+    At(id): At<JoinTokenId>,
+) -> Result<Response, Problem> {
+    desk.live = TOPICS;
+    let token = services.hosts().join_token(&desk.act, id).await?;
+    let joined = match token.host_id {
+        Some(host) => match services.hosts().host_row(&desk.act, host).await {
+            Ok(row) => Some(Joined { row, watched: services.hosts().watched(host).await? }),
+            // It was removed since.
+            Err(ServiceError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        },
+        None => None,
+    };
+    Ok(desk.show(&Invitation::new(&desk, &token, joined.as_ref(), None)))
+}
+
+pub(crate) async fn withdraw(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<JoinTokenId>,
+    _form: Fields,
+) -> Result<Response, Problem> {
+    match services.hosts().withdraw_join_token(&desk.act, id).await {
+        Ok(()) => Ok(desk.go(&Link::list::<HostId>(), Flash::JoinTokenWithdrawn)),
+        // It was used a moment ago: its page says by which machine.
+        Err(ServiceError::Conflict(_)) => Ok(crate::ui::page::go(&desk.site, Link::to(&id).as_str(), None)),
+        Err(error) => Err(error.into()),
+    }
+}

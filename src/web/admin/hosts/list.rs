@@ -1,0 +1,523 @@
+//! Hosts: the list, and one of them with what it runs, how it leaves service, and how it is removed.
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde_json::json;
+
+use crate::{
+    admin::{
+        access::sessions::{Chosen, Row as SessionLine},
+        commands::{Recipe, Recipes},
+        context::Desk,
+        evidence::history::{HistoryRow, history},
+        hosts::problems::{ProblemLine, problem_chip},
+        live::Topic,
+    },
+    ui::{
+        columns::Columns,
+        fields::{FieldError, Fields, error_of},
+        links::Link,
+        preview::CutOffList,
+    },
+};
+use crate::{
+    api::extract::{At, ByName, Query, USUAL},
+    http::problem::Problem,
+    ui::{
+        export::{AllRows, FileKind, Sheet},
+        page::Flash,
+        parts::{Chip, Icon, Tone, When, span},
+    },
+};
+use domain::{
+    Revision,
+    host::HostState,
+    ids::{HostId, ServerId},
+    problem::{Problem as HostProblem, ProblemCode},
+    role::Permission,
+    server::DaemonState,
+};
+use services::{
+    Page, PageRequest, ServiceError, Services,
+    hosts::{
+        drain::{DrainState, DrainView},
+        joining::JoinTokenView,
+        registry::HostPatch,
+        removal::RemovalView,
+        rows::{HostDaemon, HostRow, Releases, ServerChoice},
+    },
+    network::probes::Reached,
+    people::views::SessionRow,
+};
+
+/// What the pages of hosts depend on.
+const TOPICS: &[Topic] = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+
+/// So many of the sessions that a host carries are shown on its page.
+const SHOWN: u32 = 20;
+
+/// The budgets that are offered, in seconds.
+const BUDGETS: [u32; 4] = [30, 60, 300, 1800];
+
+/// How a host is, for people.
+fn state_chip(state: HostState) -> Chip {
+    match state {
+        HostState::Online => Chip::new(Tone::Good, Icon::Check, "Online"),
+        HostState::Draining => Chip::new(Tone::Info, Icon::Next, "Draining"),
+        HostState::Offline => Chip::new(Tone::Bad, Icon::Cross, "Offline"),
+    }
+}
+
+/// How a daemon is, for people.
+fn daemon_chip(daemon: &HostDaemon) -> Chip {
+    if !daemon.enabled {
+        return Chip::new(Tone::Calm, Icon::Ring, "Disabled");
+    }
+    match daemon.state {
+        DaemonState::Pending => Chip::new(Tone::Info, Icon::Clock, "Pending"),
+        DaemonState::Starting => Chip::new(Tone::Info, Icon::Clock, "Starting"),
+        DaemonState::Running => Chip::new(Tone::Good, Icon::Check, "Running"),
+        DaemonState::Draining => Chip::new(Tone::Info, Icon::Next, "Draining"),
+        DaemonState::Stopped => Chip::new(Tone::Calm, Icon::Ring, "Stopped"),
+        DaemonState::Failed => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
+    }
+}
+
+/// The list.
+#[derive(Template)]
+#[template(path = "admin/hosts.html")]
+pub(crate) struct Hosts<'a> {
+    pub(crate) desk: &'a Desk,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) invitations: Vec<Waiting>,
+    /// "0.1.0 on 2 hosts", where more than one release runs.
+    pub(crate) releases: Vec<String>,
+    pub(crate) columns: Columns,
+    pub(crate) is_first: bool,
+    pub(crate) next: Option<String>,
+}
+
+/// One of the list.
+pub(crate) struct Row {
+    pub(crate) link: Link,
+    pub(crate) name: String,
+    pub(crate) chip: Chip,
+    /// How many things are wrong with it.
+    pub(crate) problems: Option<Chip>,
+    /// Which.
+    pub(crate) wrong: String,
+    pub(crate) servers: String,
+    pub(crate) sessions: u64,
+    pub(crate) version: String,
+    /// Whether others run a newer release.
+    pub(crate) is_behind: bool,
+    pub(crate) seen: Option<When>,
+}
+
+/// The kinds of things that are wrong with a host that is heard of, each once.
+fn kinds(problems: &[HostProblem]) -> String {
+    let mut titles: Vec<&str> = Vec::new();
+    for problem in problems.iter().filter(|problem| problem.code != ProblemCode::Offline) {
+        if !titles.contains(&problem.code.title()) {
+            titles.push(problem.code.title());
+        }
+    }
+    titles.join(", ")
+}
+
+/// A machine that was invited and has not come.
+pub(crate) struct Waiting {
+    pub(crate) link: Link,
+    pub(crate) host_name: String,
+    pub(crate) until: When,
+}
+
+impl<'a> Hosts<'a> {
+    /// A page of the list.
+    pub(crate) fn new(
+        desk: &'a Desk,
+        page: Page<HostRow>,
+        invitations: Vec<JoinTokenView>,
+        releases: &Releases,
+        (is_first, next): (bool, Option<String>),
+    ) -> Self {
+        let newest = releases.last().filter(|_| releases.len() > 1).map(|(version, _)| version.as_str());
+        let row = |HostRow { host, daemons }: HostRow| {
+            let host = host.value;
+            let version = host.version.unwrap_or_default();
+            Row {
+                link: Link::to(&host.id),
+                name: host.name.to_string(),
+                chip: state_chip(host.state),
+                problems: problem_chip(&host.problems),
+                wrong: kinds(&host.problems),
+                servers: daemons.iter().map(|daemon| daemon.name.to_string()).collect::<Vec<_>>().join(", "),
+                sessions: host.sessions,
+                is_behind: host.state != HostState::Offline && newest.is_some_and(|newest| newest != version),
+                version,
+                seen: host.last_seen_at.map(|at| When::new(at, desk.now)),
+            }
+        };
+        let waiting = |token: JoinTokenView| Waiting {
+            link: Link::to(&token.id),
+            host_name: token.host_name.to_string(),
+            until: When::new(token.expires_at, desk.now),
+        };
+        let counted = |(version, hosts): &(String, usize)| {
+            format!("{version} on {hosts} {}", if *hosts == 1 { "host" } else { "hosts" })
+        };
+        Self {
+            desk,
+            rows: page.items.into_iter().map(row).collect(),
+            invitations: invitations.into_iter().map(waiting).collect(),
+            columns: Columns::at("/hosts", "name", false),
+            releases: newest.map(|_| releases.iter().map(counted).collect()).unwrap_or_default(),
+            is_first,
+            next,
+        }
+    }
+
+    fn may_invite(&self) -> bool {
+        self.desk.may(Permission::ManageHosts)
+    }
+}
+
+pub(crate) async fn list(
+    State(services): State<Services>,
+    mut desk: Desk,
+    query: Query<ByName<HostId>>,
+) -> Result<Response, Problem> {
+    desk.live = TOPICS;
+    let page = services.hosts().host_rows(&desk.act, &query.page).await?;
+    let next = query.next(&page);
+    let first = PageRequest::first(USUAL);
+    let (waiting, releases) =
+        tokio::try_join!(services.hosts().join_tokens(&desk.act, &first), services.hosts().releases(&desk.act))?;
+    let list = Hosts::new(&desk, page, waiting.items, &releases, (query.is_first(), next));
+    Ok(desk.show(&Hosts { columns: Columns::of(&query, None), ..list }))
+}
+
+/// The list as a file.
+pub(crate) async fn export<K: FileKind>(
+    State(services): State<Services>,
+    desk: Desk,
+    query: Query<ByName<HostId>>,
+) -> Result<Response, Problem> {
+    let mut all = AllRows::new(query.page.order);
+    while let Some(page) = all.next() {
+        all.take(services.hosts().host_rows(&desk.act, &page).await?, &page);
+    }
+    let row = |HostRow { host, daemons }: HostRow| {
+        let (host, servers) = (host.value, daemons.into_iter().map(|daemon| daemon.name).collect::<Vec<_>>());
+        [
+            json!(host.name),
+            json!(host.state),
+            json!(host.public_addresses),
+            json!(servers),
+            json!(host.sessions),
+            json!(host.version),
+            json!(host.last_seen_at),
+            json!(host.problems.iter().map(|problem| problem.code).collect::<Vec<_>>()),
+        ]
+    };
+    let columns = ["name", "state", "addresses", "servers", "sessions", "release", "last_seen_at", "problems"];
+    Sheet { name: "hosts", columns, rows: all.found.into_iter().map(row).collect() }.file::<K>()
+}
+
+/// One host.
+#[derive(Template)]
+#[template(path = "admin/host.html")]
+pub(crate) struct HostPage<'a> {
+    pub(crate) desk: &'a Desk,
+    pub(crate) id: HostId,
+    pub(crate) link: Link,
+    pub(crate) revision: Revision,
+    pub(crate) title: String,
+    /// What stands in the form.
+    pub(crate) name: String,
+    pub(crate) chip: Chip,
+    /// What is wrong with it, while it is heard of.
+    pub(crate) problems: Vec<ProblemLine>,
+    pub(crate) addresses: String,
+    pub(crate) roles: String,
+    pub(crate) version: String,
+    pub(crate) others: Option<String>,
+    pub(crate) seen: Option<When>,
+    pub(crate) sessions: u64,
+    pub(crate) is_heard: bool,
+    pub(crate) runs_servers: bool,
+    pub(crate) daemons: Vec<DaemonLine>,
+    pub(crate) free: Vec<ServerChoice>,
+    pub(crate) drain: Option<DrainLine>,
+    /// Who goes nowhere when it leaves: how many sessions, and whose.
+    pub(crate) stranded: (u64, CutOffList),
+    /// Some of the sessions that it carries, the newest, and whether there are more.
+    pub(crate) carried: (Vec<SessionLine>, bool),
+    pub(crate) removal: RemovalView,
+    pub(crate) history: Vec<HistoryRow>,
+    pub(crate) errors: Vec<FieldError>,
+}
+
+/// A server that the host is to run.
+pub(crate) struct DaemonLine {
+    pub(crate) id: ServerId,
+    pub(crate) link: Link,
+    pub(crate) name: String,
+    pub(crate) chip: Chip,
+    pub(crate) detail: String,
+    /// Whether it lets clients in.
+    pub(crate) serves: bool,
+    pub(crate) outside: Option<Outside>,
+}
+
+/// Whether a daemon can be reached from outside.
+pub(crate) struct Outside {
+    pub(crate) chip: Chip,
+    pub(crate) seen: When,
+    /// What was seen instead of an answer.
+    pub(crate) detail: Option<String>,
+}
+
+impl Outside {
+    fn new(reached: &Reached, desk: &Desk) -> Self {
+        let Reached { name, at, ok, detail, protocol, port, .. } = reached;
+        let chip = if *ok {
+            Chip::new(Tone::Good, Icon::Check, format!("Reached from {name}"))
+        } else {
+            Chip::new(Tone::Bad, Icon::Cross, format!("No answer to {name} ({} {})", protocol.as_str(), port.get()))
+        };
+        Self { chip, seen: When::new(*at, desk.now), detail: detail.clone() }
+    }
+}
+
+/// How far a host has come with leaving service.
+pub(crate) struct DrainLine {
+    pub(crate) chip: Chip,
+    pub(crate) says: String,
+    /// How many sessions are to move in all.
+    pub(crate) total: u64,
+    pub(crate) moved: u64,
+    pub(crate) cut_off: u64,
+    /// What came of it, in words.
+    pub(crate) counts: String,
+    pub(crate) is_over: bool,
+}
+
+impl DrainLine {
+    fn new(drain: &DrainView, desk: &Desk) -> Self {
+        let (moved, waiting, cut_off) = (drain.moved, drain.waiting, drain.cut_off);
+        let left = drain.ends_at.as_second() - desk.now.as_second();
+        let until = if left > 0 {
+            format!("about {} left", short(left))
+        } else {
+            "past its time, as fast as it goes".to_owned()
+        };
+        let (chip, says) = match drain.state {
+            DrainState::Waiting => {
+                (Chip::new(Tone::Info, Icon::Clock, "Waiting"), "The host has not taken the order up yet.".to_owned())
+            }
+            DrainState::Moving => (
+                Chip::new(Tone::Info, Icon::Next, "Moving"),
+                format!("Sessions go to other hosts, {until}."),
+            ),
+            DrainState::Held => (
+                Chip::new(Tone::Warn, Icon::Alert, "Held"),
+                "No other host that is online can take its sessions over, so they stay. Bring another host up, or end them \
+                 by draining it again with the box ticked."
+                    .to_owned(),
+            ),
+            DrainState::Drained => (
+                Chip::new(Tone::Good, Icon::Check, "Drained"),
+                "It carries no session and takes none. It can be restarted, upgraded or removed.".to_owned(),
+            ),
+        };
+        let is_over = drain.state == DrainState::Drained;
+        let counts = if is_over {
+            format!("{moved} moved, {cut_off} cut off.")
+        } else {
+            format!("{moved} moved, {waiting} still here, {cut_off} gone and not seen on another host.")
+        };
+        let total = (moved + waiting + cut_off).max(1);
+        Self { chip, says, total, moved, cut_off, counts, is_over }
+    }
+}
+
+/// "40 seconds", and from two minutes on "2 minutes".
+fn short(seconds: i64) -> String {
+    if seconds < 120 { format!("{seconds} seconds") } else { span(seconds) }
+}
+
+/// What a host's page is made of.
+pub(crate) struct Found {
+    pub(crate) row: HostRow,
+    pub(crate) carried: Page<SessionRow>,
+    pub(crate) removal: RemovalView,
+    pub(crate) releases: Releases,
+    pub(crate) free: Vec<ServerChoice>,
+    pub(crate) history: Vec<HistoryRow>,
+}
+
+impl<'a> HostPage<'a> {
+    /// The page of a host.
+    pub(crate) fn new(desk: &'a Desk, found: Found) -> Self {
+        let Found { row, carried, removal, releases, free, history } = found;
+        let (has_more, carried) = (carried.next.is_some(), carried.items.into_iter());
+        let (is_heard, runs_servers) = (row.is_heard(), row.runs_servers());
+        let host = row.host.value;
+        let name = |server| row.daemons.iter().find(|daemon| daemon.server_id == server).map(|daemon| &daemon.name);
+        let known: Vec<HostProblem> =
+            host.problems.iter().filter(|problem| problem.code != ProblemCode::Offline).cloned().collect();
+        let problems = ProblemLine::all(&known, desk.now, name);
+        let line = |daemon: HostDaemon| DaemonLine {
+            id: daemon.server_id,
+            link: Link::to(&daemon.server_id),
+            chip: daemon_chip(&daemon),
+            serves: daemon.serves(),
+            outside: daemon.reached.as_ref().map(|reached| Outside::new(reached, desk)),
+            name: daemon.name.to_string(),
+            detail: daemon.detail.unwrap_or_default(),
+        };
+        let version = host.version.unwrap_or_default();
+        let others: Vec<&str> = releases.iter().map(|(other, _)| other.as_str()).filter(|o| *o != version).collect();
+        let roles: Vec<String> = host.roles.iter().map(|role| role.as_str().to_owned()).collect();
+        let addresses: Vec<String> = host.public_addresses.iter().map(ToString::to_string).collect();
+        Self {
+            desk,
+            id: host.id,
+            link: Link::to(&host.id),
+            revision: row.host.rev,
+            title: host.name.to_string(),
+            name: host.name.to_string(),
+            chip: state_chip(host.state),
+            problems,
+            addresses: addresses.join(", "),
+            roles: roles.join(", "),
+            others: (is_heard && !others.is_empty()).then(|| others.join(", ")),
+            version,
+            seen: host.last_seen_at.map(|at| When::new(at, desk.now)),
+            sessions: host.sessions,
+            is_heard,
+            runs_servers,
+            daemons: row.daemons.into_iter().map(line).collect(),
+            free,
+            drain: host.drain.as_ref().map(|drain| DrainLine::new(drain, desk)),
+            stranded: (removal.sessions_cut_off, CutOffList::new(removal.sessions_cut_off, &removal.cut_off)),
+            carried: (carried.map(|row| SessionLine::new(row, desk)).collect(), has_more),
+            removal,
+            history,
+            errors: Vec::new(),
+        }
+    }
+
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+
+    fn may_manage(&self) -> bool {
+        self.desk.may(Permission::ManageHosts)
+    }
+
+    fn recipes(&self) -> Vec<Recipe> {
+        let can_drain = self.may_manage() && self.runs_servers;
+        Recipes::of_host(self.desk, self.id, can_drain.then_some(self.drain.is_some()))
+    }
+
+    /// Where all sessions that it carries are listed.
+    fn all_sessions(&self) -> String {
+        Chosen::of_host(self.id).address()
+    }
+
+    fn may_attach(&self) -> bool {
+        self.desk.may(Permission::ManageServers)
+    }
+
+    /// Where all hosts are listed.
+    pub(crate) fn list() -> Link {
+        Link::list::<HostId>()
+    }
+
+    /// What is offered for a drain: seconds, and in words.
+    fn budgets() -> [(u32, String); 4] {
+        BUDGETS.map(|seconds| (seconds, short(i64::from(seconds))))
+    }
+}
+
+/// The page of a host that is there, as it is now.
+async fn found<'a>(services: &Services, desk: &'a Desk, id: HostId) -> Result<HostPage<'a>, Problem> {
+    let row = services.hosts().host_row(&desk.act, id).await?;
+    let some = PageRequest::first(SHOWN);
+    let (carried, removal, releases, free) = tokio::try_join!(
+        services.people().sessions_through(&desk.act, &row, &some),
+        services.hosts().removal_of(&desk.act, &row.host.value),
+        services.hosts().releases(&desk.act),
+        services.hosts().server_choices(&desk.act, Some(&row)),
+    )?;
+    let history = history(services, desk, &id).await?;
+    Ok(HostPage::new(desk, Found { row, carried, removal, releases, free, history }))
+}
+
+pub(crate) async fn show(
+    State(services): State<Services>,
+    mut desk: Desk,
+    At(id): At<HostId>,
+) -> Result<Response, Problem> {
+    desk.live = TOPICS;
+    Ok(desk.show(&found(&services, &desk, id).await?))
+}
+
+/// Shows the page with why something was not done.
+pub(crate) async fn refused(
+    services: &Services,
+    mut desk: Desk,
+    id: HostId,
+    (status, form): (StatusCode, Fields),
+) -> Result<Response, Problem> {
+    desk.again = Link::to(&id).to_string();
+    let mut page = found(services, &desk, id).await?;
+    if form.errors.iter().any(|error| error.field == "name") {
+        form.text("name").clone_into(&mut page.name);
+    }
+    page.errors = form.errors;
+    Ok(desk.show_as(status, &page))
+}
+
+/// Goes back to the page of the host with what was done, or shows it with why it was not.
+pub(crate) async fn done<T>(
+    services: &Services,
+    desk: Desk,
+    id: HostId,
+    outcome: Result<T, ServiceError>,
+    (mut form, flash): (Fields, Flash),
+) -> Result<Response, Problem> {
+    let status = match outcome {
+        Ok(_) => return Ok(desk.go(&Link::to(&id), flash)),
+        Err(ServiceError::Stale { .. }) => {
+            let text = "The host was changed since you opened this page. Look at it again first.";
+            form.errors.push(FieldError::whole(text));
+            StatusCode::CONFLICT
+        }
+        Err(error) => form.refused(in_the_words_of_the_page(error))?,
+    };
+    refused(services, desk, id, (status, form)).await
+}
+
+/// Whoever reads this has a box, and neither JSON nor a query.
+fn in_the_words_of_the_page(error: ServiceError) -> ServiceError {
+    let ServiceError::Conflict(text) = error else { return error };
+    let text = text.replace("repeat this with \"force\": true", "tick the box to end its sessions");
+    ServiceError::Conflict(text.replace("repeat this with ?force=true", "tick the box"))
+}
+
+pub(crate) async fn update(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<HostId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let revision = form.revision()?;
+    let Some(name) = form.parse("name", "The name") else {
+        return refused(&services, desk, id, (StatusCode::UNPROCESSABLE_ENTITY, form)).await;
+    };
+    let outcome = services.hosts().update_host(&desk.act, id, HostPatch { name: Some(name) }, Some(revision)).await;
+    done(&services, desk, id, outcome, (form, Flash::HostRenamed)).await
+}

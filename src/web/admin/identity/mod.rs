@@ -1,0 +1,3 @@
+//! Pages about API tokens.
+
+pub(crate) mod tokens;

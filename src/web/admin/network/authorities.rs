@@ -1,0 +1,87 @@
+//! The certificate authorities: what vouches for profiles and for daemons, and until when.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::SignedDuration;
+
+use crate::admin::{context::Desk, live::Topic};
+use crate::{
+    api::extract::NoQuery,
+    http::problem::Problem,
+    ui::parts::{Chip, Icon, Tone, When},
+};
+use domain::authority::{AuthorityKind, AuthorityState};
+use services::{Services, network::authorities::AuthorityView};
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/authorities.html")]
+pub(crate) struct Authorities<'a> {
+    pub(crate) desk: &'a Desk,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One authority.
+pub(crate) struct Row {
+    what: &'static str,
+    state: Chip,
+    subject: String,
+    fingerprint: String,
+    ends: When,
+    ends_soon: Option<Chip>,
+}
+
+/// A new authority has to be in every profile before the old one ends, so there is this much time to act.
+const SOON: SignedDuration = SignedDuration::from_hours(180 * 24);
+
+impl<'a> Authorities<'a> {
+    /// The page of some authorities.
+    pub(crate) fn new(desk: &'a Desk, views: Vec<AuthorityView>) -> Self {
+        let row = |view: AuthorityView| Row {
+            what: match view.kind {
+                AuthorityKind::Client => "Profiles",
+                AuthorityKind::Server => "VPN daemons",
+            },
+            state: match view.state {
+                AuthorityState::Issuing => Chip::new(Tone::Good, Icon::Check, "Signs and is believed"),
+                AuthorityState::Trusted => Chip::new(Tone::Info, Icon::Clock, "Believed, signs nothing"),
+                AuthorityState::Retired => Chip::new(Tone::Calm, Icon::Cross, "Not believed any more"),
+            },
+            subject: view.subject.unwrap_or_else(|| view.id.to_string()),
+            fingerprint: pairs(&view.fingerprint),
+            ends: When::new(view.not_after, desk.now),
+            ends_soon: (view.state != AuthorityState::Retired && view.not_after < desk.now + SOON)
+                .then(|| Chip::new(Tone::Warn, Icon::Alert, "Ends soon")),
+        };
+        Self { desk, rows: views.into_iter().map(row).collect() }
+    }
+}
+
+/// "9f86d0…" as "9F:86:D0:…", the way that tools print it.
+fn pairs(hex: &str) -> String {
+    let mut text = String::with_capacity(hex.len() * 3 / 2);
+    for (at, digit) in hex.chars().enumerate() {
+        if at > 0 && at % 2 == 0 {
+            text.push(':');
+        }
+        text.push(digit.to_ascii_uppercase());
+    }
+    text
+}
+
+pub(crate) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+    desk.live = &[Topic::Policy];
+    let views = services.network().authority_views(&desk.act).await?;
+    Ok(desk.show(&Authorities::new(&desk, views)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_look_as_tools_print_them() {
+        assert_eq!(pairs("9f86d0"), "9F:86:D0");
+        assert_eq!(pairs(""), "");
+    }
+}

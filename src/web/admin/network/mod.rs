@@ -1,0 +1,5 @@
+//! Pages about servers and the certificates behind them.
+
+pub(crate) mod attaching;
+pub(crate) mod authorities;
+pub(crate) mod servers;

@@ -1,0 +1,199 @@
+//! The pages of servers in every state.
+
+use crate::admin::network::servers::{
+    Server, ServerPage, ServerRow, ServerView, Servers,
+    edit::{Filled, ServerFormPage},
+    form::ServerForm,
+};
+use crate::{
+    admin::{context::Desk, evidence::history, live::Topic, samples::Book},
+    portal::samples::{id, text},
+    ui::{
+        conflict::Conflict,
+        fields::{FieldError, Fields},
+        links::Link,
+        preview::{Preview, Question},
+    },
+};
+use domain::{
+    Revised, Revision,
+    ids::{HostId, OrganizationId, ServerId},
+    role::Role,
+    server::{DaemonState, Keepalive, Port, Protocol},
+    text::Name,
+};
+use services::{Page, access::effect::Effect, network::server_view::ServerHost};
+
+#[expect(clippy::expect_used, reason = "the numbers are constants of this file, and a test renders them all")]
+fn port(number: u32) -> Port {
+    number.try_into().expect("a sample is well formed")
+}
+
+fn server(number: u128, name: &str) -> Server {
+    Server {
+        id: id::<ServerId>(number),
+        name: text(name),
+        network: text("10.200.0.0/16"),
+        port: port(1194),
+        protocol: Protocol::Udp,
+        enabled: true,
+        organization_ids: [id::<OrganizationId>(1)].into(),
+        groups: [text("engineering"), text("operations")].into(),
+        routes: Vec::new(),
+        dns_servers: vec![[10, 0, 0, 53].into()],
+        search_domains: vec![text("corp.example.com")],
+        keepalive: Keepalive::default(),
+    }
+}
+
+fn row(server: Server, attached: usize, running: usize, sessions: u64) -> ServerRow {
+    ServerRow { server: Revised { rev: Revision(7), value: server }, attached, running, sessions }
+}
+
+fn routed(name: &str) -> Server {
+    let route = |network: &str, comment: Option<&str>, nat| domain::network::Route {
+        network: text(network),
+        comment: comment.map(text),
+        nat,
+    };
+    let routes = vec![
+        route("10.0.0.0/8", Some("the office network"), true),
+        route("172.16.0.0/12", Some(name), false),
+        route("192.168.20.0/24", None, true),
+    ];
+    Server { routes, ..server(1, name) }
+}
+
+fn view(name: &str) -> ServerView {
+    let host = |number, name: &str, state, detail: Option<&str>, is_online| ServerHost {
+        id: id::<HostId>(number),
+        name: text(name),
+        state,
+        detail: detail.map(ToOwned::to_owned),
+        is_online,
+    };
+    ServerView {
+        row: row(routed(name), 4, 2, 128),
+        hosts: vec![
+            host(1, "vpn-1", DaemonState::Running, None, true),
+            host(2, "vpn-2", DaemonState::Running, None, true),
+            host(3, "vpn-3", DaemonState::Pending, None, true),
+            host(4, "vpn-4", DaemonState::Failed, Some("port 1194/udp is taken by another program"), true),
+        ],
+        others: vec![(id::<HostId>(5), text("vpn-5"))],
+        organizations: vec![(id::<OrganizationId>(1), text(name)), (id::<OrganizationId>(2), text("Contractors"))],
+        profiles: 240,
+        outdated: 12,
+    }
+}
+
+fn organizations(name: &str) -> Vec<(OrganizationId, Name)> {
+    vec![(id::<OrganizationId>(1), text(name)), (id::<OrganizationId>(2), text("Contractors"))]
+}
+
+impl Book {
+    /// A server of this name.
+    pub(crate) fn sample_server(&self) -> Revised<Server> {
+        Revised { rev: Revision(7), value: routed(self.name) }
+    }
+
+    /// The list, one server, and the preview of what a change does.
+    pub(crate) fn servers(&mut self) {
+        let name = self.name;
+        let mut desk = self.desk("/servers");
+        desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+        let off = Server { enabled: false, ..server(3, "Archive") };
+        let rows = || {
+            vec![
+                row(routed(name), 2, 2, 128),
+                row(server(2, "Contractors"), 3, 1, 4),
+                row(off.clone(), 1, 0, 0),
+                row(server(4, "Lab"), 0, 0, 0),
+                row(server(5, "Branch"), 1, 0, 0),
+            ]
+        };
+        let page = |items| Page { items, next: None, count: None };
+        self.add("servers", &Servers::new(&desk, page(rows()), true, None));
+        self.add("servers-empty", &Servers::new(&desk, page(Vec::new()), true, None));
+        let auditor = self.desk_of(Role::Auditor, "/servers");
+        self.add("servers-auditor", &Servers::new(&auditor, page(rows()), true, None));
+
+        let changes = self.changes();
+        let of = |desk, view| ServerPage::new(desk, view, history::rows(&changes, desk));
+        self.add("server", &of(&desk, view(name)));
+        self.add("server-auditor", &of(&auditor, view(name)));
+        let used = vec![FieldError::whole("Hosts are still attached to the server; detach them first.")];
+        self.add("server-in-use", &ServerPage { errors: used, ..of(&desk, view(name)) });
+        let bare = ServerView {
+            row: row(server(1, name), 0, 0, 0),
+            hosts: Vec::new(),
+            organizations: Vec::new(),
+            profiles: 0,
+            outdated: 0,
+            ..view(name)
+        };
+        self.add("server-bare", &of(&desk, bare));
+        self.server_forms(&desk);
+    }
+
+    fn server_forms(&mut self, desk: &Desk) {
+        let name = self.name;
+        let page = |form: ServerForm, found| ServerFormPage {
+            desk,
+            found,
+            form,
+            organizations: organizations(name),
+            errors: Vec::new(),
+            conflict: None,
+        };
+        self.add("server-new", &page(ServerForm::empty(&organizations(name)), None));
+        let nobody = ServerFormPage { organizations: Vec::new(), ..page(ServerForm::empty(&[]), None) };
+        self.add("server-new-first", &nobody);
+        let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
+        let errors = vec![
+            wrong("name", "Another server has this name."),
+            wrong("network", "The network has bits set behind its prefix; did you mean 10.200.0.0/16?"),
+            wrong("routes", "“10.0.0.1/8” has bits set behind its prefix; did you mean 10.0.0.0/8?"),
+        ];
+        let there = routed(name);
+        let filled = ServerForm::of(&there);
+        let found = || Some(Filled::from(&there, Revision(7), &filled));
+        let typed = ServerForm { network: "10.200.0.1/16".to_owned(), ..filled.clone() };
+        self.add("server-edit", &page(filled.clone(), found()));
+        self.add("server-edit-refused", &ServerFormPage { errors, ..page(typed, found()) });
+
+        let organizations = organizations(name);
+        let typed = ServerForm { port: "1195".to_owned(), routes: String::new(), ..filled.clone() };
+        let now = ServerForm { port: "443".to_owned(), dns_servers: "10.0.0.54".to_owned(), ..filled.clone() };
+        let [base, yours, there] = [&filled, &typed, &now].map(|form| form.shown(&organizations));
+        let changes = self.changes();
+        let conflict = Some(Conflict::to_choose(changes.first(), &base, &yours, &there, desk));
+        self.add("server-edit-conflict", &ServerFormPage { conflict, ..page(typed, found()) });
+
+        let link = Link::to(&id::<ServerId>(1));
+        let question = Question {
+            title: format!("Save the changes to {name}?"),
+            hint: "The numbers are of this moment.",
+            button: "Save changes",
+            is_final: false,
+            action: link.clone(),
+            back: link.and("edit"),
+        };
+        let effect = Effect {
+            users_gaining_access: 3,
+            users_losing_access: 12,
+            sessions_ending: 4,
+            sessions_moving: 124,
+            profiles_outdated: 240,
+            daemons_restarting: 2,
+            warnings: vec![
+                "The routes send all traffic through the tunnel, but the server has no DNS servers.".to_owned(),
+            ],
+            ..Effect::default()
+        };
+        let form = Fields::default();
+        self.add("server-preview", &Preview::new(desk, question.clone(), &form, (&base, &yours), &effect));
+        let last = Question { title: format!("Delete {name}?"), button: "Delete server", is_final: true, ..question };
+        self.add("server-delete", &Preview::new(desk, last, &form, (&[], &[]), &Effect::default()));
+    }
+}

@@ -1,0 +1,437 @@
+//! Groups: the list, a new one, and the page of one with its people.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    admin::{
+        commands::{Recipe, Recipes},
+        context::Desk,
+        evidence::history::{HistoryRow, history},
+        live::Topic,
+        samples::Book,
+    },
+    ui::{
+        columns::Columns,
+        fields::{FieldError, Fields, error_of},
+        links::Link,
+    },
+};
+use crate::{
+    api::extract::{At, Parameters},
+    http::problem::Problem,
+    portal::samples::{id, text},
+    ui::{
+        export::{FileKind, Sheet},
+        page::Flash,
+    },
+};
+use domain::{
+    Revised, Revision,
+    group::{Group, GroupId},
+    ids::{OrganizationId, ServerId, UserId},
+    role::{Permission, Role},
+    search::{UserSearch, fold, quoted},
+    text::{Email, GroupName},
+    user::User,
+};
+use services::{
+    Page, PageRequest, ServiceError, Services, UserFilter,
+    people::{groups::Membership, views::UserRow},
+};
+
+/// So many people of a group are shown on its page; the list of users shows all.
+const SHOWN: u32 = 50;
+
+/// The list.
+#[derive(Template)]
+#[template(path = "admin/groups.html")]
+pub(crate) struct Groups<'a> {
+    desk: &'a Desk,
+    columns: Columns,
+    rows: Vec<Row>,
+}
+
+/// In which order the list comes: `name`, `users` or `servers`, with `-` before it for the opposite direction.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct GroupOrder {
+    sort: Option<String>,
+}
+
+impl GroupOrder {
+    /// The column, and whether the greatest comes first.
+    fn column(&self) -> Result<(&'static str, bool), Problem> {
+        let Some(text) = &self.sort else { return Ok(("name", false)) };
+        let (word, is_descending) = text.strip_prefix('-').map_or((text.as_str(), false), |word| (word, true));
+        let column = ["name", "users", "servers"].into_iter().find(|column| *column == word);
+        let wrong =
+            || Problem::parameter("sort", "must be `name`, `users` or `servers`, with `-` before it or without");
+        Ok((column.ok_or_else(wrong)?, is_descending))
+    }
+}
+
+/// The groups in an order; they come by name.
+fn ordered(mut groups: Vec<Group>, (column, is_descending): (&str, bool)) -> Vec<Group> {
+    match column {
+        "users" => groups.sort_by_key(|group| group.users),
+        "servers" => groups.sort_by_key(|group| group.servers.len()),
+        _ => groups.sort_by_cached_key(|group| fold(group.name.as_str())),
+    }
+    if is_descending {
+        groups.reverse();
+    }
+    groups
+}
+
+struct Row {
+    link: Link,
+    name: String,
+    users: u64,
+    servers: usize,
+}
+
+impl<'a> Groups<'a> {
+    /// The list of these.
+    pub(crate) fn new(desk: &'a Desk, groups: Vec<Group>, (column, is_descending): (&'static str, bool)) -> Self {
+        let row = |group: Group| Row {
+            link: Link::to(&group.id),
+            name: group.name.to_string(),
+            users: group.users,
+            servers: group.servers.len(),
+        };
+        let columns = Columns::at("/groups", column, is_descending);
+        Self { desk, columns, rows: groups.into_iter().map(row).collect() }
+    }
+
+    fn may_make(&self) -> bool {
+        self.desk.may(Permission::ManageUsers)
+    }
+
+    fn list() -> Link {
+        Link::list::<GroupId>()
+    }
+}
+
+/// The page of a group, or of a new one.
+#[derive(Template)]
+#[template(path = "admin/group.html")]
+pub(crate) struct GroupPage<'a> {
+    desk: &'a Desk,
+    /// The one that is there.
+    found: Option<Facts>,
+    /// What stands in the form: the name, and addresses of people.
+    name: String,
+    emails: String,
+    pub(crate) errors: Vec<FieldError>,
+}
+
+/// What is known of a group that is there.
+struct Facts {
+    link: Link,
+    name: GroupName,
+    users: u64,
+    servers: Vec<(Link, String)>,
+    people: Vec<Person>,
+    /// Where all people are listed, if they are more than are shown.
+    all: Option<String>,
+    history: Vec<HistoryRow>,
+}
+
+impl Facts {
+    fn recipes(&self, desk: &Desk) -> Vec<Recipe> {
+        Recipes::of_group(desk, &self.name)
+    }
+}
+
+struct Person {
+    id: UserId,
+    link: Link,
+    name: String,
+    email: Option<String>,
+    organization: String,
+}
+
+impl<'a> GroupPage<'a> {
+    /// The page of a new one.
+    pub(crate) fn empty(desk: &'a Desk) -> Self {
+        Self { desk, found: None, name: String::new(), emails: String::new(), errors: Vec::new() }
+    }
+
+    /// The page of one that is there, with the names of its servers.
+    pub(crate) fn of(
+        desk: &'a Desk,
+        group: Group,
+        servers: Vec<(Link, String)>,
+        people: Page<UserRow>,
+        history: Vec<HistoryRow>,
+    ) -> Self {
+        let Group { id, name, users, servers: _ } = group;
+        let search = format!("group:{}", quoted(name.as_str()));
+        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("q", &search).finish();
+        let person = |row: UserRow| Person {
+            id: row.user.value.id,
+            link: Link::to(&row.user.value.id),
+            name: row.user.value.name.to_string(),
+            email: row.user.value.email.as_ref().map(ToString::to_string),
+            organization: row.organization.map_or_else(String::new, |name| name.to_string()),
+        };
+        let all = people.next.is_some().then(|| format!("{}?{query}", Link::list::<UserId>()));
+        let facts = Facts {
+            link: Link::to(&id),
+            name,
+            users,
+            servers,
+            people: people.items.into_iter().map(person).collect(),
+            all,
+            history,
+        };
+        Self { name: facts.name.to_string(), found: Some(facts), ..Self::empty(desk) }
+    }
+
+    fn typed(self, form: &Fields) -> Self {
+        let name = if form.text("name").is_empty() { self.name } else { form.text("name").to_owned() };
+        Self { name, emails: form.text("emails").to_owned(), ..self }
+    }
+
+    fn error(&self, field: &str) -> Option<&str> {
+        error_of(&self.errors, field)
+    }
+
+    fn may_change(&self) -> bool {
+        self.desk.may(Permission::ManageUsers)
+    }
+
+    /// The title of the page.
+    fn title(&self) -> &str {
+        self.found.as_ref().map_or("New group", |found| found.name.as_str())
+    }
+
+    fn list() -> Link {
+        Link::list::<GroupId>()
+    }
+}
+
+pub(crate) async fn list(
+    State(services): State<Services>,
+    mut desk: Desk,
+    Parameters(order): Parameters<GroupOrder>,
+) -> Result<Response, Problem> {
+    desk.live = &[Topic::Policy];
+    let column = order.column()?;
+    let groups = ordered(services.people().groups(&desk.act).await?, column);
+    Ok(desk.show(&Groups::new(&desk, groups, column)))
+}
+
+/// The list as a file.
+pub(crate) async fn export<K: FileKind>(
+    State(services): State<Services>,
+    desk: Desk,
+    Parameters(order): Parameters<GroupOrder>,
+) -> Result<Response, Problem> {
+    let groups = ordered(services.people().groups(&desk.act).await?, order.column()?);
+    let row = |group: Group| [json!(group.name), json!(group.users), json!(group.servers.len())];
+    let rows = groups.into_iter().map(row).collect();
+    Sheet { name: "groups", columns: ["name", "users", "servers"], rows }.file::<K>()
+}
+
+pub(crate) async fn new(desk: Desk) -> Response {
+    desk.show(&GroupPage::empty(&desk))
+}
+
+/// The users whose addresses stand in a form; those that nobody has are said at the field.
+async fn people(services: &Services, desk: &Desk, form: &mut Fields) -> Result<Vec<UserId>, Problem> {
+    let emails: BTreeSet<Email> = form.parse_list("emails").into_iter().collect();
+    if emails.is_empty() && form.errors.is_empty() {
+        form.wrong("emails", "Name at least one person");
+    }
+    let found = services.people().users_by_email(&desk.act, &emails).await?;
+    for email in emails.iter().filter(|email| found.iter().all(|user| user.email.as_ref() != Some(*email))) {
+        form.wrong("emails", &format!("No user has the address {email}"));
+    }
+    Ok(found.into_iter().map(|user| user.id).collect())
+}
+
+pub(crate) async fn create(
+    State(services): State<Services>,
+    desk: Desk,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let name: Option<GroupName> = form.parse("name", "The name");
+    let add = people(&services, &desk, &mut form).await?;
+    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+    if let Some(name) = name.filter(|_| form.errors.is_empty()) {
+        let change = Membership { add, remove: Vec::new() };
+        match services.people().change_members(&desk.act, &name, &change).await {
+            Ok(()) => return Ok(desk.go(&Link::to(&GroupId::from(name)), Flash::GroupSaved)),
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    let page = GroupPage::empty(&desk).typed(&form);
+    Ok(desk.show_as(status, &GroupPage { errors: form.errors, ..page }))
+}
+
+async fn found<'a>(services: &Services, desk: &'a Desk, id: &GroupId) -> Result<GroupPage<'a>, Problem> {
+    let group = services.people().group(&desk.act, id.name()).await?;
+    let filter = UserFilter { search: UserSearch::of_group(group.name.clone()), ..UserFilter::default() };
+    let page = PageRequest::first(SHOWN);
+    let people = services.people().user_rows(&desk.act, &filter, &page).await?;
+    let names = services.people().server_names(&desk.act, &group.servers).await?;
+    let servers = group.servers.iter().filter_map(|id| Some((Link::to(id), names.get(id)?.to_string()))).collect();
+    Ok(GroupPage::of(desk, group, servers, people, history(services, desk, id).await?))
+}
+
+pub(crate) async fn show(
+    State(services): State<Services>,
+    mut desk: Desk,
+    At(id): At<GroupId>,
+) -> Result<Response, Problem> {
+    desk.live = &[Topic::Policy];
+    Ok(desk.show(&found(&services, &desk, &id).await?))
+}
+
+/// The page again, with what is wrong.
+async fn again(
+    services: &Services,
+    desk: &Desk,
+    id: &GroupId,
+    status: StatusCode,
+    form: Fields,
+) -> Result<Response, Problem> {
+    let page = found(services, desk, id).await?.typed(&form);
+    Ok(desk.show_as(status, &GroupPage { errors: form.errors, ..page }))
+}
+
+pub(crate) async fn add(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<GroupId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let add = people(&services, &desk, &mut form).await?;
+    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+    if form.errors.is_empty() {
+        match services.people().change_members(&desk.act, id.name(), &Membership { add, remove: Vec::new() }).await {
+            Ok(()) => return Ok(desk.go(&Link::to(&id), Flash::GroupSaved)),
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    again(&services, &desk, &id, status, form).await
+}
+
+pub(crate) async fn remove(
+    State(services): State<Services>,
+    desk: Desk,
+    At((id, user)): At<(GroupId, UserId)>,
+    _form: Fields,
+) -> Result<Response, Problem> {
+    let change = Membership { add: Vec::new(), remove: vec![user] };
+    services.people().change_members(&desk.act, id.name(), &change).await?;
+    let is_there = match services.people().group(&desk.act, id.name()).await {
+        Ok(_) => true,
+        Err(ServiceError::NotFound(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    // Without anybody in it, and without a server, there is no group any more.
+    let to = if is_there { Link::to(&id) } else { Link::list::<GroupId>() };
+    Ok(desk.go(&to, Flash::GroupSaved))
+}
+
+pub(crate) async fn rename(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<GroupId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
+    if let Some(name) = form.parse::<GroupName>("name", "The name") {
+        match services.people().rename_group(&desk.act, id.name(), &name).await {
+            Ok(()) => return Ok(desk.go(&Link::to(&GroupId::from(name)), Flash::GroupSaved)),
+            Err(error) => status = form.refused(error)?,
+        }
+    }
+    again(&services, &desk, &id, status, form).await
+}
+
+pub(crate) async fn delete(
+    State(services): State<Services>,
+    desk: Desk,
+    At(id): At<GroupId>,
+    mut form: Fields,
+) -> Result<Response, Problem> {
+    match services.people().delete_group(&desk.act, id.name()).await {
+        Ok(()) => Ok(desk.go(&Link::list::<GroupId>(), Flash::GroupDeleted)),
+        Err(error) => {
+            let status = form.refused(error)?;
+            again(&services, &desk, &id, status, form).await
+        }
+    }
+}
+
+/// The pages in every state.
+pub(crate) fn samples(book: &mut Book) {
+    let name = book.name;
+    let group = |group: &str, users, servers: Vec<ServerId>| {
+        let name: GroupName = text(group);
+        Group { id: name.clone().into(), name, users, servers }
+    };
+    let server = || vec![id::<ServerId>(1)];
+    let mut desk = book.desk("/groups");
+    desk.live = &[Topic::Policy];
+    let all = vec![group("dev", 48, server()), group(name, 1, Vec::new()), group("VPN users", 0, server())];
+    book.add("groups", &Groups::new(&desk, all.clone(), ("users", true)));
+    desk.chrome.flash = Some(Flash::GroupDeleted);
+    book.add("groups-empty", &Groups::new(&desk, Vec::new(), ("name", false)));
+    let auditor = book.desk_of(Role::Auditor, "/groups");
+    book.add("groups-auditor", &Groups::new(&auditor, all, ("name", false)));
+
+    let desk = book.desk("/groups/new");
+    book.add("group-new", &GroupPage::empty(&desk));
+    let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
+    let errors =
+        vec![wrong("name", "The name must not be empty."), wrong("emails", "No user has the address x@example.com.")];
+    book.add("group-new-refused", &GroupPage { errors, emails: "x@example.com".to_owned(), ..GroupPage::empty(&desk) });
+    let changes = book.changes();
+    let row = |number, email: Option<&str>| UserRow {
+        user: Revised {
+            rev: Revision(1),
+            value: User {
+                id: id::<UserId>(number),
+                organization_id: id::<OrganizationId>(1),
+                name: text(name),
+                email: email.map(text),
+                groups: BTreeSet::new(),
+                role: Role::User,
+                disabled: false,
+                identity: None,
+            },
+        },
+        organization: Some(text("Acme")),
+        sessions: 0,
+    };
+    let people = |next: Option<&str>| Page {
+        items: vec![row(1, Some("bo@example.com")), row(2, None)],
+        next: next.map(str::to_owned),
+        count: None,
+    };
+    let servers = || vec![(Link::to(&id::<ServerId>(1)), name.to_owned())];
+    let page = |desk, next| {
+        GroupPage::of(
+            desk,
+            group(name, 214, server()),
+            servers(),
+            people(next),
+            crate::admin::evidence::history::rows(&changes, desk),
+        )
+    };
+    book.add("group", &page(&desk, Some("more")));
+    let used = FieldError::whole("The server Office is open to this group; take the group off it first.");
+    book.add("group-in-use", &GroupPage { errors: vec![used], ..page(&desk, None) });
+    let nobody = Page { items: Vec::new(), next: None, count: None };
+    book.add("group-nobody", &GroupPage::of(&desk, group("VPN users", 0, server()), servers(), nobody, Vec::new()));
+    book.add("group-auditor", &page(&auditor, None));
+}

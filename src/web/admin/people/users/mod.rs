@@ -1,0 +1,17 @@
+//! Users: the list with its search, its file and many from a file, a new one, and the sheet of one.
+
+mod export;
+mod form;
+mod import;
+mod link;
+mod list;
+pub(crate) mod samples;
+mod sheet;
+
+pub(crate) use crate::admin::people::users::{
+    export::export,
+    import::{form as import_form, run as import},
+    link::link,
+    list::list,
+    sheet::{create, delete, disable, enable, end_logins, end_session, end_sessions, new, revoke, show, update},
+};

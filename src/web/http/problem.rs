@@ -1,0 +1,358 @@
+//! Refusals and failures as the outside sees them: RFC 9457 documents with a stable code.
+//!
+//! Handlers and extractors return a [`Problem`]; it travels as an extension of an empty answer until the outermost
+//! layer ([`crate::http::middleware`]) writes it out, because only that layer knows the request's id and path. So there is one
+//! form for all of them, those of the router and of panics included, and the cause is logged in one place.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::bearer::tell;
+use domain::{
+    Revision,
+    ids::RequestId,
+    limits::{Allowance, Limit},
+};
+use services::ServiceError;
+
+pub(crate) use services::error::chain;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $word:literal, $status:ident, $retryable:literal;)*) => {
+        /// The catalogue of codes. A code never changes its meaning and is never given to another.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// The code as programs read it.
+            pub(crate) fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+
+            /// The status that goes with it.
+            pub(crate) fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$name => StatusCode::$status,)*
+                }
+            }
+
+            /// Whether the same request can succeed later.
+            pub(crate) fn is_retryable(self) -> bool {
+                match self {
+                    $(Self::$name => $retryable,)*
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const ALL: &[Code] = &[$(Code::$name),*];
+    };
+}
+
+codes! {
+    /// No route has this path.
+    NoSuchPath = "PST-HTTP-001", NOT_FOUND, false;
+    /// The path exists, for other methods.
+    MethodNotAllowed = "PST-HTTP-002", METHOD_NOT_ALLOWED, false;
+    /// The body is no JSON.
+    NotJson = "PST-HTTP-003", BAD_REQUEST, false;
+    /// A query parameter is unknown or wrong.
+    BadParameter = "PST-HTTP-004", BAD_REQUEST, false;
+    /// A header is wrong.
+    BadHeader = "PST-HTTP-005", BAD_REQUEST, false;
+    /// The path has an encoded separator, a dot segment or similar.
+    BadPath = "PST-HTTP-006", BAD_REQUEST, false;
+    /// The body is not declared as JSON.
+    NotDeclaredJson = "PST-HTTP-007", UNSUPPORTED_MEDIA_TYPE, false;
+    /// The body is too large.
+    TooLarge = "PST-HTTP-008", PAYLOAD_TOO_LARGE, false;
+    /// The body did not arrive in time.
+    TooSlow = "PST-HTTP-009", REQUEST_TIMEOUT, true;
+    /// The `Host` is not one of this listener.
+    Misdirected = "PST-HTTP-010", MISDIRECTED_REQUEST, false;
+    /// Too often.
+    TooMany = "PST-HTTP-011", TOO_MANY_REQUESTS, true;
+    /// The body is no form.
+    NotAForm = "PST-HTTP-012", BAD_REQUEST, false;
+    /// A request with this idempotency key is being done.
+    KeyBusy = "PST-HTTP-013", CONFLICT, true;
+    /// The idempotency key was sent with another request.
+    KeyReused = "PST-HTTP-014", UNPROCESSABLE_ENTITY, false;
+    /// A request with this idempotency key was begun, and its reply cannot be given again.
+    KeySpent = "PST-HTTP-015", CONFLICT, false;
+    /// There is no token.
+    NoToken = "PST-AUTH-001", UNAUTHORIZED, false;
+    /// The token is unknown, wrong or over.
+    BadToken = "PST-AUTH-002", UNAUTHORIZED, false;
+    /// The token's role may not.
+    Forbidden = "PST-AUTH-003", FORBIDDEN, false;
+    /// The form was made for another login.
+    StaleForm = "PST-AUTH-004", FORBIDDEN, false;
+    /// The form does not come from one of our pages.
+    ForeignForm = "PST-AUTH-005", FORBIDDEN, false;
+    /// There is no such thing.
+    NotFound = "PST-DATA-001", NOT_FOUND, false;
+    /// A value cannot be taken.
+    Invalid = "PST-DATA-002", UNPROCESSABLE_ENTITY, false;
+    /// It does not fit what is there.
+    Conflict = "PST-DATA-003", CONFLICT, false;
+    /// It was changed since it was read.
+    Stale = "PST-DATA-004", PRECONDITION_FAILED, false;
+    /// The database is away.
+    DatabaseAway = "PST-SYS-001", SERVICE_UNAVAILABLE, true;
+    /// This process has no master key.
+    NoMasterKey = "PST-SYS-002", SERVICE_UNAVAILABLE, false;
+    /// It took too long.
+    Deadline = "PST-SYS-003", SERVICE_UNAVAILABLE, true;
+    /// Too many requests are being answered already.
+    Busy = "PST-SYS-004", SERVICE_UNAVAILABLE, true;
+    /// The cluster is paused.
+    Paused = "PST-SYS-006", SERVICE_UNAVAILABLE, true;
+    /// Our fault.
+    Internal = "PST-SYS-005", INTERNAL_SERVER_ERROR, false;
+}
+
+/// One value of the request that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    /// Where in the body it stands (RFC 6901).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pointer: Option<String>,
+    /// Which parameter of the query or which header it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parameter: Option<String>,
+    /// The code, as in the catalogue.
+    pub(crate) code: &'static str,
+    /// What is wrong with it.
+    pub(crate) detail: String,
+}
+
+/// A refusal or a failure on its way out.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    current: Option<Revision>,
+    after: Option<Duration>,
+    limit: Option<Limit>,
+    cause: Option<Arc<ServiceError>>,
+}
+
+/// The document of RFC 9457, section 3, with our extensions.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    /// The status of the answer.
+    #[schema(example = 422)]
+    status: u16,
+    /// What is wrong, as a sentence.
+    detail: &'a str,
+    /// The path that was asked for.
+    instance: &'a str,
+    /// What kind of refusal or failure it is; a code never changes its meaning.
+    #[schema(example = "PST-DATA-002")]
+    code: &'static str,
+    request_id: RequestId,
+    /// Which values were refused, if it was for values.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
+    errors: &'a [FieldError],
+    /// Whether the same request can succeed later.
+    retryable: bool,
+}
+
+/// After how many seconds a retry is worth it.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("2");
+
+/// A move of the database takes minutes.
+const PAUSE: Duration = Duration::from_secs(30);
+
+impl Problem {
+    /// A problem in words for the one who asked.
+    pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new(), current: None, after: None, limit: None, cause: None }
+    }
+
+    /// The same, worth another try after some time.
+    pub(crate) fn after(self, after: Duration) -> Self {
+        Self { after: Some(after), ..self }
+    }
+
+    /// Whether it is certain that the request changed nothing.
+    pub(crate) fn changed_nothing(&self) -> bool {
+        let refused_early = matches!(self.code, Code::Busy | Code::Paused | Code::NoMasterKey);
+        self.code.status().is_client_error() || refused_early
+    }
+
+    /// A value of the body that cannot be taken; `pointer` as of RFC 6901, empty for the body itself.
+    pub(crate) fn field(pointer: String, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let place = if pointer.is_empty() { "the body" } else { pointer.as_str() };
+        let sentence = format!("{place}: {detail}");
+        let error = FieldError { pointer: Some(pointer), parameter: None, code: Code::Invalid.as_str(), detail };
+        Self { errors: vec![error], ..Self::new(Code::Invalid, sentence) }
+    }
+
+    /// A parameter of the query that cannot be taken.
+    pub(crate) fn parameter(name: &str, detail: impl Into<String>) -> Self {
+        Self::named(Code::BadParameter, name, detail)
+    }
+
+    /// A header that cannot be taken.
+    pub(crate) fn header(name: &str, detail: impl Into<String>) -> Self {
+        Self::named(Code::BadHeader, name, detail)
+    }
+
+    fn named(code: Code, name: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let sentence = format!("{name}: {detail}");
+        let error = FieldError { pointer: None, parameter: Some(name.to_owned()), code: code.as_str(), detail };
+        Self { errors: vec![error], ..Self::new(code, sentence) }
+    }
+
+    /// The cause, for the log only.
+    pub(crate) fn cause(&self) -> Option<&ServiceError> {
+        self.cause.as_deref()
+    }
+
+    /// Whether it says that nobody knows who asks, or that they may not.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.code.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What is said about it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// When it is worth another try, if that is known.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.after
+    }
+
+    /// The document to send, for the request `id` to the path `instance`.
+    pub(crate) fn document(&self, id: RequestId, instance: &str) -> Body {
+        let status = self.code.status();
+        let document = Document {
+            // The code is the type; there is no page to link to that says more than the detail.
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail: &self.detail,
+            instance,
+            code: self.code.as_str(),
+            request_id: id,
+            errors: &self.errors,
+            retryable: self.code.is_retryable(),
+        };
+        serde_json::to_vec(&document).map_or_else(|_never| Body::empty(), Body::from)
+    }
+
+    /// The headers that go with it.
+    pub(crate) fn set_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.code.is_retryable() && self.code.status() == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_SECONDS);
+        }
+        if let Some(after) = self.after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().saturating_add(1)));
+        }
+        if let Some(limit) = self.limit {
+            tell(&Allowance { limit, left: 0, full_in: self.after.unwrap_or_default() }, headers);
+        }
+        let challenge = match self.code {
+            Code::NoToken => Some(r#"Bearer realm="postern""#),
+            Code::BadToken => Some(r#"Bearer realm="postern", error="invalid_token""#),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(tag) = self.current.and_then(etag) {
+            headers.insert(ETAG, tag);
+        }
+    }
+}
+
+/// The strong validator of a revision.
+pub(crate) fn etag(revision: Revision) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("\"{}\"", revision.0)).ok()
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The one place where refusals of services become answers.
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ServiceError::NotFound(_) => Self::new(Code::NotFound, detail),
+            ServiceError::Invalid { field, reason } => Self::field(format!("/{field}"), reason),
+            ServiceError::Conflict(_)
+            | ServiceError::ProfileLimit { .. }
+            | ServiceError::Cloned(_)
+            | ServiceError::Removed(_) => Self::new(Code::Conflict, detail),
+            ServiceError::Stale { current } => Self { current: Some(current), ..Self::new(Code::Stale, detail) },
+            ServiceError::Forbidden(_) => Self::new(Code::Forbidden, detail),
+            ServiceError::Unauthenticated => Self::new(Code::BadToken, detail),
+            ServiceError::TooMany { limit, after } => {
+                Self { after: Some(after), limit: Some(limit), ..Self::new(Code::TooMany, detail) }
+            }
+            ServiceError::Paused => Self { after: Some(PAUSE), ..Self::new(Code::Paused, detail) },
+            ServiceError::NoMasterKey => Self::new(Code::NoMasterKey, detail),
+            ServiceError::Unavailable(_) => {
+                Self { cause: Some(Arc::new(error)), ..Self::new(Code::DatabaseAway, detail) }
+            }
+            ServiceError::Internal(_) => Self { cause: Some(Arc::new(error)), ..Self::new(Code::Internal, detail) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_code_is_given_twice() {
+        let words: HashSet<_> = ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(words.len(), ALL.len());
+        assert!(ALL.iter().all(|code| code.status().is_client_error() || code.status().is_server_error()));
+    }
+
+    #[test]
+    fn the_cause_of_an_internal_error_stays_inside() {
+        let problem = Problem::from(ServiceError::Internal("the secret cause".into()));
+        assert!(!problem.detail.contains("secret cause"));
+        assert!(chain(problem.cause().unwrap()).contains("the secret cause"));
+    }
+}

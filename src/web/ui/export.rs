@@ -1,0 +1,191 @@
+//! Exports on their way out: the trail, written while it is read so that its length costs no memory, and lists as files.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::stream;
+use serde_json::{Map, Value};
+
+use crate::{
+    http::problem::{Code, Problem, chain},
+    openapi::{Draft, Gives},
+};
+use domain::text::harmless;
+use services::{Order, Page, PageRequest, evidence::audit::AuditExport};
+
+/// The media type of one JSON value on each line.
+const JSON_LINES: &str = "application/jsonl";
+
+/// The audit trail as JSON Lines. What fails on the way breaks the answer off: it then lacks its line `end`.
+pub(crate) struct JsonLines(pub(crate) AuditExport);
+
+impl IntoResponse for JsonLines {
+    fn into_response(self) -> Response {
+        let lines = stream::unfold(self.0, async |mut export| {
+            let line = export.next().await?;
+            let text = line.map(|line| serde_json::to_string(&line).unwrap_or_default() + "\n");
+            if let Err(error) = &text {
+                tracing::error!(
+                    event = "audit.export_broken",
+                    error = chain(error),
+                    "an export of the audit trail broke off"
+                );
+            }
+            Some((text, export))
+        });
+        let headers = [
+            (header::CONTENT_TYPE, JSON_LINES),
+            (header::CONTENT_DISPOSITION, "attachment; filename=\"postern-audit.jsonl\""),
+        ];
+        (headers, Body::from_stream(lines)).into_response()
+    }
+}
+
+impl Gives for JsonLines {
+    fn give(draft: &mut Draft) {
+        draft.answer(StatusCode::OK, "The trail, line by line; without filters in the form that can be verified.");
+        draft.also(StatusCode::OK, JSON_LINES, "One object on each line: `export`, `statement`, `entry` or `end`.");
+    }
+}
+
+/// So many rows of a list are read at a time.
+const AT_ONCE: u32 = 1_000;
+
+/// All rows of a list, gathered page by page.
+pub(crate) struct AllRows<T> {
+    /// Which page is next.
+    next: Option<PageRequest>,
+    /// Those that were found.
+    pub(crate) found: Vec<T>,
+}
+
+impl<T> AllRows<T> {
+    /// Of a list that comes in an order.
+    pub(crate) fn new(order: Option<Order>) -> Self {
+        Self { next: Some(PageRequest { order, ..PageRequest::first(AT_ONCE) }), found: Vec::new() }
+    }
+
+    /// Which page is to be read next; nothing behind the last.
+    pub(crate) fn next(&mut self) -> Option<PageRequest> {
+        self.next.take()
+    }
+
+    /// Takes a page that was read, which was asked for by `request`.
+    pub(crate) fn take(&mut self, page: Page<T>, request: &PageRequest) {
+        self.found.extend(page.items);
+        self.next = page.next.map(|next| PageRequest { after: Some(next), ..request.clone() });
+    }
+}
+
+/// A list as a file: the same columns for spreadsheets and for programs.
+pub(crate) struct Sheet<const N: usize> {
+    /// What the file is called, without its ending.
+    pub(crate) name: &'static str,
+    /// What its columns are called.
+    pub(crate) columns: [&'static str; N],
+    /// Its rows.
+    pub(crate) rows: Vec<[Value; N]>,
+}
+
+/// A kind of file that a list can be written as.
+pub(crate) trait FileKind: Send + 'static {
+    /// How its name ends.
+    const ENDING: &'static str;
+    /// Its media type.
+    const TYPE: &'static str;
+
+    /// The bytes of the file.
+    fn bytes<const N: usize>(sheet: Sheet<N>) -> Result<Vec<u8>, Problem>;
+}
+
+/// For spreadsheets.
+pub(crate) enum Csv {}
+
+/// For programs.
+pub(crate) enum Json {}
+
+impl<const N: usize> Sheet<N> {
+    /// The answer that has it as a file.
+    pub(crate) fn file<K: FileKind>(self) -> Result<Response, Problem> {
+        let disposition = format!("attachment; filename=\"{}.{}\"", self.name, K::ENDING);
+        let disposition = HeaderValue::try_from(disposition).map_err(|_odd| unwritable())?;
+        let headers =
+            [(header::CONTENT_TYPE, HeaderValue::from_static(K::TYPE)), (header::CONTENT_DISPOSITION, disposition)];
+        Ok((headers, K::bytes(self)?).into_response())
+    }
+}
+
+impl FileKind for Csv {
+    const ENDING: &'static str = "csv";
+    const TYPE: &'static str = "text/csv; charset=utf-8";
+
+    fn bytes<const N: usize>(sheet: Sheet<N>) -> Result<Vec<u8>, Problem> {
+        let mut file = csv::Writer::from_writer(Vec::new());
+        file.write_record(sheet.columns).map_err(|_full| unwritable())?;
+        for row in sheet.rows {
+            file.write_record(row.map(cell)).map_err(|_full| unwritable())?;
+        }
+        file.into_inner().map_err(|_full| unwritable())
+    }
+}
+
+impl FileKind for Json {
+    const ENDING: &'static str = "json";
+    const TYPE: &'static str = "application/json";
+
+    fn bytes<const N: usize>(sheet: Sheet<N>) -> Result<Vec<u8>, Problem> {
+        let object = |row: [Value; N]| -> Map<String, Value> {
+            sheet.columns.iter().map(|column| (*column).to_owned()).zip(row).collect()
+        };
+        let rows: Vec<_> = sheet.rows.into_iter().map(object).collect();
+        serde_json::to_vec_pretty(&rows).map_err(|_odd| unwritable())
+    }
+}
+
+/// A value as a cell: lists in one, with semicolons between, and nothing that a spreadsheet would run.
+fn cell(value: Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => harmless(text),
+        Value::Array(items) => harmless(items.into_iter().map(plain).collect::<Vec<_>>().join(";")),
+        other => other.to_string(),
+    }
+}
+
+fn plain(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+fn unwritable() -> Problem {
+    Problem::new(Code::Internal, "the list could not be written")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sheet() -> Sheet<3> {
+        let rows = vec![[json!("Ana, of us"), json!(["a", "b"]), json!(7)], [json!("=cmd()"), json!([]), Value::Null]];
+        Sheet { name: "people", columns: ["name", "groups", "count"], rows }
+    }
+
+    #[test]
+    fn a_spreadsheet_gets_cells_that_do_nothing() {
+        let text = String::from_utf8(Csv::bytes(sheet()).unwrap()).unwrap();
+        assert_eq!(text, "name,groups,count\n\"Ana, of us\",a;b,7\n'=cmd(),,\n");
+    }
+
+    #[test]
+    fn a_program_gets_the_values_as_they_are() {
+        let rows: Value = serde_json::from_slice(&Json::bytes(sheet()).unwrap()).unwrap();
+        assert_eq!(rows[0], json!({ "name": "Ana, of us", "groups": ["a", "b"], "count": 7 }));
+        assert_eq!(rows[1], json!({ "name": "=cmd()", "groups": [], "count": null }));
+    }
+}

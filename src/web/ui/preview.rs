@@ -1,0 +1,181 @@
+//! What a change does, shown before it is done: to people, sessions, profiles and daemons, and which values differ. The
+//! page sends the same form again, with the word that somebody has seen this.
+
+use askama::Template;
+use axum::response::Response;
+
+use crate::ui::parts::{Chip, Icon, Tone};
+use crate::{
+    admin::context::Desk,
+    ui::{
+        conflict::Shown,
+        fields::{CONFIRMED, Fields},
+        links::Link,
+    },
+};
+use domain::{effect::CutOff, text::Name};
+use services::access::effect::Effect;
+
+/// The page.
+#[derive(Template)]
+#[template(path = "admin/preview.html")]
+pub(crate) struct Preview<'a> {
+    desk: &'a Desk,
+    question: Question,
+    pairs: Vec<(String, String)>,
+    rows: Vec<(&'static str, String, String)>,
+    warnings: Vec<String>,
+    effect: Vec<(&'static str, Chip)>,
+    cut_off: CutOffList,
+}
+
+/// Whom something cuts off, by name.
+pub(crate) struct CutOffList {
+    /// Where the user is shown, what the user is called, and the device.
+    pub(crate) named: Vec<(Link, String, String)>,
+    /// "and 7 more", if not all are named.
+    pub(crate) more: Option<String>,
+}
+
+impl CutOffList {
+    /// The first of `count` people.
+    pub(crate) fn new(count: u64, named: &[CutOff]) -> Self {
+        let name =
+            |name: &Option<Name>| name.as_ref().map_or_else(|| "deleted just now".to_owned(), ToString::to_string);
+        let one = |one: &CutOff| (Link::to(&one.user_id), name(&one.user), name(&one.profile));
+        let more = count.saturating_sub(number(named.len()));
+        Self { named: named.iter().map(one).collect(), more: (more > 0).then(|| format!("and {more} more")) }
+    }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// As the page's heading.
+    pub(crate) title: String,
+    /// What it means beside its numbers.
+    pub(crate) hint: &'static str,
+    /// What the button says.
+    pub(crate) button: &'static str,
+    /// Whether it cannot be taken back.
+    pub(crate) is_final: bool,
+    /// What takes the form.
+    pub(crate) action: Link,
+    /// Where whoever does not want it goes on.
+    pub(crate) back: Link,
+}
+
+impl<'a> Preview<'a> {
+    /// The page for a form and what it would do; `before` and `after` are what it changes.
+    pub(crate) fn new(
+        desk: &'a Desk,
+        question: Question,
+        form: &Fields,
+        (before, after): (&[Shown], &[Shown]),
+        effect: &Effect,
+    ) -> Self {
+        let pairs = before.iter().zip(after).filter(|(before, after)| before.value != after.value);
+        let rows = pairs.map(|(before, after)| (after.label, before.value.clone(), after.value.clone()));
+        let cut_off = CutOffList::new(effect.sessions_cut_off, &effect.cut_off);
+        let (warnings, effect) = (effect.warnings.clone(), in_words(effect));
+        Self { desk, question, pairs: form.pairs(), rows: rows.collect(), warnings, effect, cut_off }
+    }
+
+    fn confirmed() -> &'static str {
+        CONFIRMED
+    }
+}
+
+/// Whether people, sessions or profiles notice anything.
+pub(crate) fn touches_people(effect: &Effect) -> bool {
+    let daemons = Effect { daemons_starting: 0, daemons_restarting: 0, daemons_stopping: 0, ..effect.clone() };
+    !daemons.is_nothing()
+}
+
+/// What it does, a line for each kind of thing.
+fn in_words(effect: &Effect) -> Vec<(&'static str, Chip)> {
+    let Effect {
+        users_gaining_access,
+        users_losing_access,
+        sessions_ending,
+        sessions_cut_off,
+        sessions_moving,
+        profiles_outdated,
+        profiles_cut_off,
+        profiles_ending,
+        daemons_starting,
+        daemons_restarting,
+        daemons_stopping,
+        ..
+    } = *effect;
+    let line = |parts: &[(Tone, u64, &str, &str)], nothing: &str| {
+        let told = |(_, count, one, many): &(Tone, u64, &str, &str)| {
+            format!("{count} {}", if *count == 1 { one } else { many })
+        };
+        let some: Vec<_> = parts.iter().filter(|(_, count, ..)| *count > 0).collect();
+        let Some((tone, ..)) = some.first() else { return Chip::new(Tone::Calm, Icon::Check, nothing) };
+        let icon = if matches!(tone, Tone::Good | Tone::Info) { Icon::Next } else { Icon::Alert };
+        Chip::new(*tone, icon, some.into_iter().map(told).collect::<Vec<_>>().join(", "))
+    };
+    let people = [
+        (Tone::Bad, users_losing_access, "loses access", "lose access"),
+        (Tone::Good, users_gaining_access, "gains access", "gain access"),
+    ];
+    let sessions = [
+        (Tone::Bad, sessions_ending.saturating_sub(sessions_cut_off), "ends at once", "end at once"),
+        (Tone::Bad, sessions_cut_off, "is cut off", "are cut off"),
+        (Tone::Info, sessions_moving, "reconnects by itself", "reconnect by themselves"),
+    ];
+    let profiles = [
+        (Tone::Bad, profiles_ending, "stops working for good", "stop working for good"),
+        (Tone::Bad, profiles_cut_off, "names no other host", "name no other host"),
+        (Tone::Warn, profiles_outdated, "becomes outdated", "become outdated"),
+    ];
+    let daemons = [
+        (Tone::Info, daemons_starting, "starts", "start"),
+        (Tone::Info, daemons_restarting, "restarts", "restart"),
+        (Tone::Info, daemons_stopping, "stops", "stop"),
+    ];
+    vec![
+        ("People", line(&people, "Nobody gains or loses access")),
+        ("Sessions", line(&sessions, "None is interrupted")),
+        ("Profiles", line(&profiles, "All stay as they are")),
+        ("Daemons", line(&daemons, "None is touched")),
+    ]
+}
+
+/// Answers with the page.
+pub(crate) fn ask(
+    desk: &Desk,
+    question: Question,
+    form: &Fields,
+    values: (&[Shown], &[Shown]),
+    effect: &Effect,
+) -> Response {
+    desk.show(&Preview::new(desk, question, form, values, effect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_told_in_words_and_nothing_is_told_as_nothing() {
+        let effect =
+            Effect { users_losing_access: 1, users_gaining_access: 2, sessions_moving: 1, ..Effect::default() };
+        let words: Vec<_> = in_words(&effect).into_iter().map(|(_, chip)| chip.text).collect();
+        let expected =
+            ["1 loses access, 2 gain access", "1 reconnects by itself", "All stay as they are", "None is touched"];
+        assert_eq!(words, expected);
+        let stranded = Effect { sessions_ending: 3, sessions_cut_off: 1, profiles_cut_off: 1, ..Effect::default() };
+        let words: Vec<_> = in_words(&stranded).into_iter().map(|(_, chip)| chip.text).collect();
+        assert_eq!(words[1..3], ["2 end at once, 1 is cut off", "1 names no other host"]);
+        assert_eq!(CutOffList::new(9, &[]).more.as_deref(), Some("and 9 more"));
+        assert!(touches_people(&effect));
+        assert!(!touches_people(&Effect { daemons_starting: 3, ..Effect::default() }));
+    }
+}
