@@ -26,7 +26,7 @@ use crate::{
         Act,
         cluster::backup::{Backup, BackupReport, extract},
     },
-    store::{backup::Counts, dump::Dump},
+    store::dump::{Dump, backup::Counts},
 };
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::{Machine, database::Database, print, tell};
 use crate::store::{
     Store,
-    host_user::{HostRole, role_name},
+    hosts::database_user::{HostRole, role_name},
     migrate::{self, Pending},
 };
 
@@ -54,9 +54,9 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 /// Hosts of this release may need rights that their database role does not have yet. It is brought up to date here, before
 /// they start; where there is no such role, the first join makes it.
 async fn renew_host_role(store: &Store) -> anyhow::Result<()> {
-    let HostRole::Lacks(rights) = store.host_role_state().await? else { return Ok(()) };
+    let HostRole::Lacks(rights) = store.hosts().host_role_state().await? else { return Ok(()) };
     let (role, rights) = (role_name()?, rights.join(", "));
-    match store.prepare_host_role().await? {
+    match store.hosts().prepare_host_role().await? {
         HostRole::Ready => tell(format_args!("the database role {role} of hosts now allows: {rights}")),
         _ => tell(format_args!(
             "the database role {role} of hosts lacks {rights}, and this user may not grant that: before hosts of this \

@@ -31,7 +31,7 @@ use crate::{
     config::DEFAULT_PATH,
     domain::command_line::CommandLine,
     services::{ServiceError, cluster::backup::BackupError},
-    store::{StoreError, backup::CopyError},
+    store::{StoreError, dump::backup::CopyError},
     telemetry::{Logs, Output},
 };
 

@@ -30,14 +30,16 @@ pub use patch::Removable;
 pub(crate) use patch::{check_revision, difference, given};
 pub use store::{
     Bus, BusMessage, Subscription,
-    audit::AuditFilter,
+    access::{
+        profiles::ProfileFilter,
+        sessions::{EndedSession, SessionFilter},
+    },
     entity::{COUNTED, Page, PageRequest},
-    hosts::DaemonStatus,
+    evidence::audit::AuditFilter,
+    hosts::records::DaemonStatus,
+    network::servers::AttachmentKey,
     order::{Order, OrderBy},
-    profiles::ProfileFilter,
-    servers::AttachmentKey,
-    sessions::{EndedSession, SessionFilter},
-    users::UserFilter,
+    people::users::UserFilter,
 };
 pub use wiring::{Access, Builder, Cluster, Core, Evidence, Hosts, Identities, Network, People, Services};
 

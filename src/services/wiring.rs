@@ -24,7 +24,7 @@ use keys::master::MasterKey;
 use metrics::Metrics;
 use oidc::Provider;
 use runtime::{boot::boot_id, random};
-use store::{Store, StoreError, events::Emitter, policy::PolicyChange};
+use store::{Store, StoreError, bus::events::Emitter, policy::PolicyChange};
 
 /// The services of a process; cheap to clone. Each area is a view of the same [`Core`], asked for by its name.
 #[derive(Clone)]

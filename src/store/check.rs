@@ -17,7 +17,7 @@ use mongodb::{
     raw_batch_cursor::RawBatchCursor,
 };
 
-use super::{
+use crate::{
     Store, StoreError,
     connect::REQUEST,
     entity::timestamp,

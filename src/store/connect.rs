@@ -30,7 +30,7 @@ use mongodb::{
 };
 use tokio::sync::Semaphore;
 
-use super::error::{Outage, StoreError, message};
+use crate::error::{Outage, StoreError, message};
 use domain::chain::Head;
 use metrics::{
     Metrics,

@@ -13,7 +13,7 @@ use mongodb::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
+use crate::{
     Store, StoreError,
     order::{FieldOrder, Order, OrderBy},
 };

@@ -22,13 +22,12 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{
+use crate::{
     Store, StoreError,
+    bus::{events::random_hex, lease::Lease},
     connect::{BACKGROUND, REQUEST},
     entity::timestamp,
     error::code,
-    events::random_hex,
-    lease::Lease,
 };
 
 const LEASE: &str = "migrate";
@@ -267,7 +266,7 @@ async fn run(store: &Store, command: &Document) -> Result<(), StoreError> {
 fn refused_documents(reply: &Document) -> Result<(), StoreError> {
     let errors = reply.get_array("writeErrors").map(Vec::as_slice).unwrap_or_default();
     let other = errors.iter().find(|error| {
-        error.as_document().and_then(|error| error.get_i32("code").ok()) != Some(super::error::DUPLICATE_KEY)
+        error.as_document().and_then(|error| error.get_i32("code").ok()) != Some(crate::error::DUPLICATE_KEY)
     });
     match other {
         None => Ok(()),

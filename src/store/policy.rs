@@ -29,12 +29,13 @@ use mongodb::{
 };
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::{
-    Store, StoreError, access,
-    audit::AuditDoc,
-    cluster::pause,
+use crate::{
+    Store, StoreError,
+    access::snapshot as access,
+    cluster::state::pause,
     entity::{Entity, date, decode, encode},
     error::Outage,
+    evidence::audit::AuditDoc,
 };
 use domain::{
     Revised, Revision,
@@ -564,7 +565,7 @@ impl PolicyChange {
             head = Some(next);
         }
         let mut session = self.session().await;
-        let trail = self.0.store.audit().clone_with_type::<AuditDoc>();
+        let trail = self.0.store.evidence().audit().clone_with_type::<AuditDoc>();
         let inserted = trail.insert_many(docs).session(&mut *session).await;
         self.written(inserted)?;
         Ok(head)

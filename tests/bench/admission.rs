@@ -33,7 +33,7 @@ pub(crate) fn measure() -> Vec<Row> {
     let host: HostId = cluster.host_id(&cluster.hosts[0]).parse().unwrap();
     let server: ServerId = cluster.server.parse().unwrap();
     let times = inside(&cluster, async |store| {
-        let changes = store.changes_since(postern::domain::Revision(0)).await.unwrap().changes;
+        let changes = store.access().changes_since(postern::domain::Revision(0)).await.unwrap().changes;
         let prints = changes.into_iter().filter_map(|change| match change {
             Change::Profile(profile) => Some(profile.fingerprint),
             _ => None,

@@ -12,7 +12,7 @@ use postern::{
         session::Session,
     },
     runtime::random,
-    store::{Store, entity::PageRequest, profiles::ProfileFilter},
+    store::{Store, access::profiles::ProfileFilter, entity::PageRequest},
     web,
 };
 
@@ -107,10 +107,10 @@ fn row(visitor: &Visitor, path: &str, ids: &[(&str, &str, &str)]) -> Row {
 /// Adds sessions of the seeded profiles and a long trail.
 async fn populate(store: &Store, host: HostId) {
     let page = PageRequest::first(u32::try_from(LIVE).unwrap());
-    let profiles = store.list_profiles(&ProfileFilter::default(), &page).await.unwrap().items;
+    let profiles = store.access().list_profiles(&ProfileFilter::default(), &page).await.unwrap().items;
     assert_eq!(profiles.len(), LIVE);
     for profile in &profiles {
-        store.upsert_session(&session(&profile.value, host), None).await.unwrap();
+        store.access().upsert_session(&session(&profile.value, host), None).await.unwrap();
     }
     let now = SystemClock.now();
     let ended = (0..ENDED).map(|number| {

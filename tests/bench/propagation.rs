@@ -45,7 +45,7 @@ pub(crate) fn measure() -> Vec<Row> {
                 watch.changed().await.unwrap();
             }
         });
-        let mut expected = inside(&cluster, async |store| store.revision().await.unwrap());
+        let mut expected = inside(&cluster, async |store| store.access().revision().await.unwrap());
         let tasks = TaskTracker::new();
         tasks.spawn_on(
             async move {

@@ -56,7 +56,7 @@ pub(crate) async fn add(
 ) -> Vec<UserId> {
     let network: ServerNetwork = NETWORK.parse().unwrap();
     let now = SystemClock.now();
-    let rev = Revision(store.revision().await.unwrap().0 + 1);
+    let rev = Revision(store.access().revision().await.unwrap().0 + 1);
     let people: Vec<User> = (0..users).map(|number| user(organization, number, now)).collect();
     let mut taken = taken(store).await;
     let issued: Vec<Profile> = people

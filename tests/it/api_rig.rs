@@ -22,7 +22,7 @@ use postern::{
         hosts::{database_users::HostDatabase, registry::HostFacts},
         identity::tokens::NewToken,
     },
-    store::{Emitter, Store, migrate, tokens::StoredToken},
+    store::{Emitter, Store, identity::tokens::StoredToken, migrate},
     web::{self, BoundAddresses, Check, CheckState, Listener, Listeners, StatusSource},
 };
 use serde_json::Value;
@@ -302,7 +302,7 @@ impl Rig {
             last_used_at: None,
         };
         let stored = &StoredToken { token: over, secret_hash };
-        self.store.note(|tx| async move { tx.insert_token(stored).await }).await.unwrap();
+        self.store.note(|tx| async move { tx.identity().insert_token(stored).await }).await.unwrap();
         token.to_text().expose().clone()
     }
 

@@ -114,7 +114,7 @@ async fn a_restored_database_is_the_one_that_was_copied() {
     let raw = fs::read(&file).unwrap();
     assert!(!raw.windows(7).any(|window| window == b"Example"), "what is in it is for nobody to read");
     let report = cluster.machine.must(&["backup", "verify", file.to_str().unwrap()]);
-    let cluster_id = cluster.store.cluster_id().await.unwrap();
+    let cluster_id = cluster.store.access().cluster_id().await.unwrap();
     assert!(report.contains(&format!("of cluster {cluster_id}")) && report.contains("is in order"), "{report}");
 
     let (database, machine) = cluster.elsewhere();
@@ -182,7 +182,7 @@ async fn another_clusters_key_is_refused_by_name() {
         let ran = stranger.run(&["backup", verb, file.to_str().unwrap()]);
         assert_eq!(ran.code, Some(4), "{ran:?}");
         let key = |machine: &Installation| MasterKey::load(&machine.folder().join("master.key")).unwrap().fingerprint();
-        let id = cluster.store.cluster_id().await.unwrap();
+        let id = cluster.store.access().cluster_id().await.unwrap();
         for name in [id, key(&cluster.machine).to_string(), key(&stranger).to_string()] {
             assert!(ran.err.contains(&name), "{ran:?}");
         }

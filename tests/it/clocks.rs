@@ -83,7 +83,7 @@ impl World {
 
     /// What a host of the previous release does when a session begins: it goes by its own clock.
     async fn began_on_previous_release(&self, session: &Session) {
-        self.store.upsert_session(session, None).await.unwrap();
+        self.store.access().upsert_session(session, None).await.unwrap();
         let presence = self.database.open().await.collection::<Document>("presence");
         let newest = date(session.connected_at + SignedDuration::from_secs(10));
         let filter = doc! { "_id": session.profile_id.to_string(), "connected_at": { "$not": { "$gt": newest } } };
@@ -91,7 +91,7 @@ impl World {
         let before = presence.find_one_and_update(filter, doc! { "$set": mine }).upsert(true).await.unwrap();
         let older = before.map(|before| before.get_str("session_id").unwrap().parse().unwrap());
         if let Some(older) = older {
-            self.store.ask_for_end(older, EndReason::Superseded).await.unwrap();
+            self.store.access().ask_for_end(older, EndReason::Superseded).await.unwrap();
         }
     }
 }
@@ -204,7 +204,7 @@ async fn after_an_outage_whoever_moved_meanwhile_is_left_alone() {
                 assert_eq!(world.newest(profile).await, after.id);
                 assert!(world.asked(found).await.is_empty());
                 assert!(world.asked(left).await.contains(&before.id));
-                let stored = world.store.find_session(after.id).await.unwrap().unwrap().connected_at;
+                let stored = world.store.access().find_session(after.id).await.unwrap().unwrap().connected_at;
                 let age = SystemClock.now().duration_since(stored).as_secs();
                 assert!((outage.cast_signed()..outage.cast_signed() + 60).contains(&age), "{age}");
             }
@@ -234,7 +234,7 @@ async fn hosts_of_the_previous_release_throw_nobody_out() {
             let (ours, theirs) = (session(profile, host), of_previous(profile));
             world.began_on_previous_release(&theirs).await;
             world.began(&world.right, &ours, age).await;
-            let end = world.store.ends_asked_of(previous).await.unwrap();
+            let end = world.store.access().ends_asked_of(previous).await.unwrap();
             assert!(end.iter().all(|(session, _, _)| *session != theirs.id), "{minutes} {age}");
             if newest_is_ours {
                 assert_eq!(world.newest(profile).await, ours.id);
@@ -269,9 +269,9 @@ async fn when_a_profile_connected_last_is_told_by_old_and_new_records() {
     let at = DateTime::from_millis(1_764_000_000_000);
     let rows = [row(old, "connected_at", at.into()), row(new, "placed", doc! { "connected_at": at }.into())];
     presence.insert_many(rows).await.unwrap();
-    let read = world.store.presence_of(&[old, new]).await.unwrap();
+    let read = world.store.access().presence_of(&[old, new]).await.unwrap();
     assert_eq!(read.len(), 2);
-    let last = world.store.last_connections(&[old, new]).await.unwrap();
+    let last = world.store.access().last_connections(&[old, new]).await.unwrap();
     assert_eq!(last.values().map(|at| at.as_second()).collect::<Vec<_>>(), [1_764_000_000; 2]);
 }
 

@@ -207,7 +207,7 @@ async fn sessions_that_ended_are_shown_and_whoever_looks_is_recorded() {
     let started = SystemClock.now();
     for number in 0..3 {
         let session = connected(rig, &user, host).await;
-        let session = rig.store.find_session(session).await.unwrap().unwrap();
+        let session = rig.store.access().find_session(session).await.unwrap().unwrap();
         let at = started + SignedDuration::from_secs(number);
         let reason = if number == 2 { EndReason::Superseded } else { EndReason::Disconnected };
         rig.services

@@ -14,7 +14,7 @@ use postern::{
         Act, ServiceError,
         hosts::joining::{HostDatabase, IssuedJoinToken, JoinRequest, Joined, Shown, Stranger, database_place},
     },
-    store::host_user::HostRole,
+    store::hosts::database_user::HostRole,
 };
 use serde_json::{Value, json};
 
@@ -305,11 +305,11 @@ async fn what_the_role_of_an_earlier_release_lacks_is_granted_and_more_is_left_a
         .run_command(doc! { "grantPrivilegesToRole": role, "privileges": on("of_a_later_release", &["find"]) })
         .await
         .unwrap();
-    let lacks = cluster.rig.store.host_role_state().await.unwrap();
+    let lacks = cluster.rig.store.hosts().host_role_state().await.unwrap();
     assert_eq!(lacks, HostRole::Lacks(["find", "insert", "update"].map(|right| format!("{right} on usage")).to_vec()));
 
     let (_, uri) = cluster.join("vpn-3", &HostKey::from_bytes(&[1; 32])).await;
-    assert_eq!(cluster.rig.store.host_role_state().await.unwrap(), HostRole::Ready);
+    assert_eq!(cluster.rig.store.hosts().host_role_state().await.unwrap(), HostRole::Ready);
     let mine = open(&uri, name).await;
     assert!(may(&mine, doc! { "find": "usage" }).await && may(&mine, doc! { "find": "of_a_later_release" }).await);
 
@@ -326,7 +326,7 @@ async fn what_the_role_of_an_earlier_release_lacks_is_granted_and_more_is_left_a
     assert!(ran.out.contains("it lacks find on users") && ran.out.contains("migrate apply"), "{ran:?}");
     let ran = machine.run(&["migrate", "apply"]);
     assert!(ran.code == Some(0) && ran.err.contains("now allows: find on users"), "{ran:?}");
-    assert_eq!(cluster.rig.store.host_role_state().await.unwrap(), HostRole::Ready);
+    assert_eq!(cluster.rig.store.hosts().host_role_state().await.unwrap(), HostRole::Ready);
     let ran = machine.run(&["doctor"]);
     assert!(ran.out.contains("hosts that join get a database user of their own"), "{ran:?}");
 }
@@ -360,7 +360,7 @@ async fn a_join_that_fails_for_want_of_the_role_says_what_to_run_and_spends_noth
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_gets_the_web_processs_user_only_if_the_token_says_so_in_words() {
     let cluster = Cluster::with(|administrator, name| uri_of(administrator, "poor", "poor", name), None).await;
-    assert!(!cluster.rig.store.drop_host_user("hst_1").await.unwrap());
+    assert!(!cluster.rig.store.hosts().drop_host_user("hst_1").await.unwrap());
     let owner = cluster.rig.owner();
     let answer = owner.ask("POST", "/join-tokens", Some(&json!({ "host_name": "vpn-3" })));
     // The listener tells where machines find it; that there is no user comes first.

@@ -86,9 +86,9 @@ async fn a_job_that_another_process_runs_is_not_run_and_a_late_result_is_not_wri
     rig.store.release_lease("job.audit-verify", "sleeper").await.unwrap();
     let new = rig.store.take_lease("job.audit-verify", "successor", ttl).await.unwrap().unwrap();
     assert!(new.term > old.term);
-    assert!(rig.store.record_run(Job::AuditVerify, new.term, &run("new")).await.unwrap());
-    assert!(!rig.store.record_run(Job::AuditVerify, old.term, &run("old")).await.unwrap());
-    assert_eq!(rig.store.job_record(Job::AuditVerify).await.unwrap().last_run, Some(run("new")));
+    assert!(rig.store.cluster().record_run(Job::AuditVerify, new.term, &run("new")).await.unwrap());
+    assert!(!rig.store.cluster().record_run(Job::AuditVerify, old.term, &run("old")).await.unwrap());
+    assert_eq!(rig.store.cluster().job_record(Job::AuditVerify).await.unwrap().last_run, Some(run("new")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

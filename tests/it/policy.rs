@@ -62,7 +62,7 @@ impl Cluster {
 }
 
 async fn follow(store: &Store, snapshot: Snapshot) -> Snapshot {
-    let delta = store.changes_since(snapshot.revision).await.unwrap();
+    let delta = store.access().changes_since(snapshot.revision).await.unwrap();
     snapshot.with(delta.revision, delta.changes)
 }
 
@@ -105,7 +105,7 @@ async fn a_delta_brings_a_snapshot_to_what_a_full_read_gives() {
     }));
     let server = services.network().create_server(act, server).await.unwrap();
 
-    let delta = cluster.store.changes_since(before.revision).await.unwrap();
+    let delta = cluster.store.access().changes_since(before.revision).await.unwrap();
     assert_eq!(delta.changes.len(), 3, "Ana, the server, and that Bo is gone: {:?}", delta.changes);
     let after = before.with(delta.revision, delta.changes);
     assert_eq!(after.revision, server.rev);
@@ -141,7 +141,7 @@ async fn commit_order_is_revision_order_between_processes() {
     let mut seen = HashSet::new();
     let last = Revision(snapshot.revision.0 + 60);
     while snapshot.revision < last {
-        let delta = cluster.store.changes_since(snapshot.revision).await.unwrap();
+        let delta = cluster.store.access().changes_since(snapshot.revision).await.unwrap();
         for change in &delta.changes {
             if let postern::domain::access::Change::User(user) = change {
                 assert!(seen.insert(user.id), "each new user is in exactly one delta");
@@ -157,7 +157,7 @@ async fn commit_order_is_revision_order_between_processes() {
 async fn what_is_refused_leaves_no_trace() {
     let cluster = Cluster::new().await;
     let organization = organization(&cluster.services, "one").await;
-    let before = cluster.store.revision().await.unwrap();
+    let before = cluster.store.access().revision().await.unwrap();
     let refused = cluster
         .store
         .change(|tx: PolicyChange| async move {
@@ -176,7 +176,7 @@ async fn what_is_refused_leaves_no_trace() {
         .update_organization(&owner(), organization, from_json(serde_json::json!({})), None)
         .await;
     assert_eq!(nothing_new.unwrap().value.id, organization);
-    assert_eq!(cluster.store.revision().await.unwrap(), before);
+    assert_eq!(cluster.store.access().revision().await.unwrap(), before);
     let database = cluster.database.open().await;
     let count = |name: &'static str| {
         let collection = database.collection::<mongodb::bson::Document>(name);
@@ -193,9 +193,9 @@ async fn a_thousand_reservations_at_once_share_no_address() {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..1000 {
         let store = cluster.store.clone();
-        tasks.spawn(
-            async move { store.reserve_address(server, network, new_id(), Timestamp::UNIX_EPOCH).await.unwrap() },
-        );
+        tasks.spawn(async move {
+            store.access().reserve_address(server, network, new_id(), Timestamp::UNIX_EPOCH).await.unwrap()
+        });
     }
     let addresses: HashSet<_> = tasks.join_all().await.into_iter().map(Option::unwrap).collect();
     assert_eq!(addresses.len(), 1000);
@@ -206,14 +206,15 @@ async fn a_thousand_reservations_at_once_share_no_address() {
 async fn a_full_network_gives_nothing_until_an_address_is_released() {
     let cluster = Cluster::new().await;
     let (server, network): (ServerId, ServerNetwork) = (new_id(), "10.9.0.0/29".parse().unwrap());
-    let reserve = |profile: ProfileId| cluster.store.reserve_address(server, network, profile, Timestamp::UNIX_EPOCH);
+    let reserve =
+        |profile: ProfileId| cluster.store.access().reserve_address(server, network, profile, Timestamp::UNIX_EPOCH);
     let profiles: Vec<ProfileId> = (0..network.capacity()).map(|_| new_id()).collect();
     for profile in &profiles {
         assert!(reserve(*profile).await.unwrap().is_some());
     }
     let late: ProfileId = new_id();
     assert_eq!(reserve(late).await.unwrap(), None);
-    cluster.store.release_address(profiles[0]).await.unwrap();
+    cluster.store.access().release_address(profiles[0]).await.unwrap();
     assert!(reserve(late).await.unwrap().is_some());
 }
 
@@ -222,11 +223,11 @@ async fn an_address_that_no_profile_came_of_is_given_back_after_a_while() {
     let cluster = Cluster::new().await;
     let (server, network): (ServerId, ServerNetwork) = (new_id(), "10.9.0.0/29".parse().unwrap());
     let began = Timestamp::UNIX_EPOCH;
-    cluster.store.reserve_address(server, network, new_id(), began).await.unwrap();
-    assert_eq!(cluster.store.release_orphaned_addresses(began).await.unwrap(), 0, "too early");
+    cluster.store.access().reserve_address(server, network, new_id(), began).await.unwrap();
+    assert_eq!(cluster.store.access().release_orphaned_addresses(began).await.unwrap(), 0, "too early");
     let later = began + jiff::SignedDuration::from_mins(10);
-    assert_eq!(cluster.store.release_orphaned_addresses(later).await.unwrap(), 1);
-    assert_eq!(cluster.store.release_orphaned_addresses(later).await.unwrap(), 0);
+    assert_eq!(cluster.store.access().release_orphaned_addresses(later).await.unwrap(), 1);
+    assert_eq!(cluster.store.access().release_orphaned_addresses(later).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ impl Rows {
             let profile = issued["profile"].clone();
             self.keep("profiles", &profile["id"]);
             let session = session(&self.console.rig, &profile, server.parse().unwrap(), host);
-            self.console.rig.store.upsert_session(&session, None).await.unwrap();
+            self.console.rig.store.access().upsert_session(&session, None).await.unwrap();
         }
     }
 

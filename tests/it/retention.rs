@@ -77,7 +77,7 @@ async fn addresses_names_and_sessions_go_when_their_time_has_come() {
     let phone: ProfileId = Id::from_parts(Timestamp::UNIX_EPOCH, 9);
     let kept = ended(&rig, ana, Id::from_parts(Timestamp::UNIX_EPOCH, 10)).await;
     let (one, two) = (ended(&rig, gone, phone).await, ended(&rig, gone, phone).await);
-    let read = async |session: &Session| rig.store.find_session(session.id).await.unwrap();
+    let read = async |session: &Session| rig.store.access().find_session(session.id).await.unwrap();
 
     let run = forget(&rig, 29).await;
     assert!(run.counts.values().all(|count| *count == 0), "{run:?}");

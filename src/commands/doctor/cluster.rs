@@ -212,11 +212,11 @@ async fn database_users(services: &Services) -> Finding {
 /// Whether this machine may be the host that it wants to be, and what its running process says is wrong with it.
 async fn host(config: &Config, database: &Database, services: &Services) -> anyhow::Result<Vec<Finding>> {
     let name = config.host_name()?;
-    let Some(known) = database.store.find_host_by_name(&name).await? else {
+    let Some(known) = database.store.hosts().find_host_by_name(&name).await? else {
         return Ok(vec![Finding::ok(HOST, format!("{name} is new; the first start makes it a host"))]);
     };
     let id = known.value.id;
-    let status = database.store.host_statuses(Some(&[id])).await?.remove(&id).filter(|status| status.online);
+    let status = database.store.hosts().host_statuses(Some(&[id])).await?.remove(&id).filter(|status| status.online);
     let key_file = config.host.data_dir.join("host.key");
     if key_file.exists() && HostKey::load_or_create(&key_file)?.public().as_bytes() == &known.value.public_key {
         let Some(status) = status else { return Ok(vec![Finding::ok(HOST, format!("{name} is {id}"))]) };
@@ -248,7 +248,9 @@ async fn host(config: &Config, database: &Database, services: &Services) -> anyh
 
 /// The servers that run here or are to.
 async fn servers(config: &Config, database: &Database, services: &Services) -> anyhow::Result<Vec<Arc<Server>>> {
-    let Some(host) = database.store.find_host_by_name(&config.host_name()?).await? else { return Ok(Vec::new()) };
+    let Some(host) = database.store.hosts().find_host_by_name(&config.host_name()?).await? else {
+        return Ok(Vec::new());
+    };
     let admission = Admission::new(services.clone());
     admission.refresh().await?;
     let snapshot = admission.snapshot();

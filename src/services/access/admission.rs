@@ -23,7 +23,7 @@ use domain::{
     profile::Fingerprint,
 };
 use store::{
-    access::DELTA_REACH,
+    access::snapshot::DELTA_REACH,
     bus::{BusMessage, Subscription},
 };
 
@@ -134,14 +134,14 @@ impl Admission {
         let mut since = if recent { before.revision } else { Revision(0) };
         let asked = Instant::now();
         let store = self.services.store();
-        let mut delta = store.deadline(READ_LIMIT, store.changes_since(since)).await?;
+        let mut delta = store.deadline(READ_LIMIT, store.access().changes_since(since)).await?;
         if since > Revision(0) && timeline.as_ref() != Some(&delta.timeline) {
             tracing::warn!(
                 event = "policy.restored",
                 "the database was restored from a backup; reading all policy anew"
             );
             since = Revision(0);
-            delta = store.deadline(READ_LIMIT, store.changes_since(since)).await?;
+            delta = store.deadline(READ_LIMIT, store.access().changes_since(since)).await?;
         }
         tracing::debug!(event = "policy.read", since = since.0, revision = delta.revision.0, "looked at the policy");
         self.paused.send_if_modified(|paused| std::mem::replace(paused, delta.paused) != delta.paused);

@@ -54,17 +54,19 @@ impl Core {
         if changes.is_empty() {
             return Ok(Effect::default());
         }
-        let known = self.store().changes_since(Revision(0)).await?;
+        let known = self.store().access().changes_since(Revision(0)).await?;
         let before = &Snapshot::default().with(known.revision, known.changes);
         let touched = &Touched::by(&changes, before);
         if touched.is_nobody() {
             return Ok(Effect::default());
         }
         let now = self.now();
-        let statuses = self.store().host_statuses(None).await?;
+        let statuses = self.store().hosts().host_statuses(None).await?;
         let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
-        let (sessions, files) =
-            tokio::try_join!(self.store().carried(touched, &alive), self.store().files_of(&touched.servers, now))?;
+        let (sessions, files) = tokio::try_join!(
+            self.store().access().carried(touched, &alive),
+            self.store().access().files_of(&touched.servers, now)
+        )?;
         let after = &before.with(known.revision, changes);
         let online = &alive.into_iter().collect::<BTreeSet<_>>();
         let mut effect = Difference { before, after, touched, online, now }.effect(&sessions, &files);

@@ -13,7 +13,7 @@ use domain::{
     server::Server,
     user::User,
 };
-use store::{entity::PageRequest, profiles::ProfileFilter};
+use store::{access::profiles::ProfileFilter, entity::PageRequest};
 
 /// So many servers, and so many profiles of one user, are looked at.
 const MOST: u32 = 1_000;
@@ -41,11 +41,12 @@ impl Access<'_> {
             Traveller::User(id) => {
                 let filter = ProfileFilter { user_id: Some(id), ..ProfileFilter::default() };
                 let page = PageRequest::first(MOST);
-                let profiles = self.store().list_profiles(&filter, &page).await?.items;
+                let profiles = self.store().access().list_profiles(&filter, &page).await?.items;
                 (id, profiles.into_iter().map(|found| found.value).collect(), None)
             }
             Traveller::Profile(id) => {
-                let found = self.store().find_profile(id).await?.ok_or(ServiceError::NotFound("profile"))?.value;
+                let found =
+                    self.store().access().find_profile(id).await?.ok_or(ServiceError::NotFound("profile"))?.value;
                 (found.user_id, vec![found.clone()], Some(found.server_id))
             }
         };
@@ -62,7 +63,7 @@ impl Access<'_> {
         target: Target,
     ) -> Result<Scene, ServiceError> {
         let page = PageRequest::first(MOST);
-        let servers = self.store().list_servers(&page).await?.items.into_iter().map(|found| found.value);
+        let servers = self.store().network().list_servers(&page).await?.items.into_iter().map(|found| found.value);
         // A profile leads to one server, wherever that leads; a user to any server that leads there.
         let is_asked = |server: &Server| match only {
             Some(only) => server.id == only,
@@ -71,7 +72,7 @@ impl Access<'_> {
         let servers: Vec<Server> = servers.filter(is_asked).collect();
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
         let (mut attached, alive, organization) = tokio::try_join!(
-            self.store().attached_hosts(&ids),
+            self.store().hosts().attached_hosts(&ids),
             self.alive(),
             self.store().find::<Organization>(&user.organization_id)
         )?;

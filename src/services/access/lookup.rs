@@ -59,7 +59,7 @@ impl Access<'_> {
         meant.extend(self.things::<Server>(text, "server").await?);
         meant.extend(self.things::<Organization>(text, "organization").await?);
         if let Ok(name) = text.parse::<GroupName>()
-            && self.store().count_in_group(&name).await? > 0
+            && self.store().people().count_in_group(&name).await? > 0
         {
             meant.push(Meant::new(&GroupId::from(name.clone()), &name, "group"));
         }
@@ -81,7 +81,7 @@ impl Access<'_> {
         Ok(if let Ok(id) = id.parse::<UserId>() {
             store.names::<User, Name>(&[id]).await?.remove(&id).map(|name| name.to_string())
         } else if let Ok(id) = id.parse::<HostId>() {
-            store.host_names(&[id]).await?.remove(&id).map(|name| name.to_string())
+            store.hosts().host_names(&[id]).await?.remove(&id).map(|name| name.to_string())
         } else if let Ok(id) = id.parse::<ServerId>() {
             store.names::<Server, Name>(&[id]).await?.remove(&id).map(|name| name.to_string())
         } else if let Ok(id) = id.parse::<OrganizationId>() {

@@ -18,7 +18,7 @@ use domain::{
     server::Server,
     text::Name,
 };
-use store::audit::FileChange;
+use store::evidence::audit::FileChange;
 
 /// A profile. Its private key is nowhere in it: the key is made at delivery, sent once and forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -98,7 +98,7 @@ impl Access<'_> {
         let ids: BTreeSet<ServerId> = profiles.iter().map(|found| found.value.server_id).collect();
         let ids: Vec<ServerId> = ids.into_iter().collect();
         let (servers, attached) =
-            tokio::try_join!(self.store().servers_by_id(&ids), self.store().attached_hosts(&ids))?;
+            tokio::try_join!(self.store().network().servers_by_id(&ids), self.store().hosts().attached_hosts(&ids))?;
         let servers: HashMap<ServerId, Server> = servers.into_iter().map(|server| (server.id, server)).collect();
         let hosts_of = |server: ServerId| attached.get(&server).map(Vec::as_slice).unwrap_or_default();
         let reasons = |profile: &Profile| {
@@ -113,7 +113,7 @@ impl Access<'_> {
         let changes = match outdated().map(|(found, _)| found.value.issued_at).min() {
             Some(oldest) => {
                 let objects = outdated().flat_map(|(found, _)| objects(&found.value, hosts_of(found.value.server_id)));
-                self.store().file_changes(&objects.collect(), oldest).await?
+                self.store().evidence().file_changes(&objects.collect(), oldest).await?
             }
             None => Vec::new(),
         };

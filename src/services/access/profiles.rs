@@ -23,11 +23,11 @@ use domain::{
 use openvpn::config::{ClientProfile, ProfileKeys, Remote};
 use pki::request::LeafKey;
 use store::{
+    access::profiles::ProfileFilter,
+    cluster::settings::SETTINGS_KEY,
     entity::{Page, PageRequest},
+    network::server_keys::StoredServerKey,
     policy::PolicyChange,
-    profiles::ProfileFilter,
-    server_keys::StoredServerKey,
-    settings::SETTINGS_KEY,
 };
 
 const WHAT: &str = "profile";
@@ -79,13 +79,13 @@ impl Access<'_> {
         page: &PageRequest,
     ) -> Result<Page<Revised<Profile>>, ServiceError> {
         act.require(Permission::Read)?;
-        Ok(self.store().list_profiles(filter, page).await?)
+        Ok(self.store().access().list_profiles(filter, page).await?)
     }
 
     /// One profile.
     pub async fn profile(self, act: &Act, id: ProfileId) -> Result<Revised<Profile>, ServiceError> {
         act.require(Permission::Read)?;
-        self.store().find_profile(id).await?.ok_or(ServiceError::NotFound(WHAT))
+        self.store().access().find_profile(id).await?.ok_or(ServiceError::NotFound(WHAT))
     }
 
     /// Issues a profile: key and certificate, an address of its own, and the file that lists every host.
@@ -102,7 +102,7 @@ impl Access<'_> {
         let reads = async {
             tokio::try_join!(
                 self.store().find::<Server>(&issue.server),
-                self.store().attached_hosts(&servers),
+                self.store().hosts().attached_hosts(&servers),
                 self.store().find::<Settings>(&SETTINGS_KEY),
                 self.store().find::<StoredServerKey>(&issue.server),
             )
@@ -136,7 +136,8 @@ impl Access<'_> {
         let config = Secret::new(config.map_err(|error| ServiceError::Internal(Box::new(error)))?);
 
         let full = || ServiceError::Conflict("server_id: every address of the server's network is taken".into());
-        let address = self.store().reserve_address(server.id, server.network, id, now).await?.ok_or_else(full)?;
+        let address =
+            self.store().access().reserve_address(server.id, server.network, id, now).await?.ok_or_else(full)?;
         let profile = &Profile {
             id,
             user_id: issue.user,
@@ -158,7 +159,7 @@ impl Access<'_> {
             // It may have been added all the same; the sweep finds out.
             Err(unknown @ ServiceError::Unavailable(_)) => return Err(unknown),
             Err(refused) => {
-                if let Err(error) = self.store().release_address(id).await {
+                if let Err(error) = self.store().access().release_address(id).await {
                     tracing::warn!(event = "profile.address_kept", profile.id = %id, %error,
                         "an address stays reserved for a profile that was not made");
                 }
@@ -180,7 +181,7 @@ impl Access<'_> {
         let limit = u64::from(settings.profiles_per_user.get());
         self.change(|tx| async move {
             if let Some(hash) = issue.ticket
-                && !tx.spend_ticket::<ProfileTicket>(hash, self.now()).await?
+                && !tx.identity().spend_ticket::<ProfileTicket>(hash, self.now()).await?
             {
                 return Err(ServiceError::NotFound("link"));
             }
@@ -203,7 +204,7 @@ impl Access<'_> {
             if let Some(old) = issue.replaces {
                 replace(&tx, old, profile).await?;
             }
-            if tx.active_profiles_of(user.id, profile.issued_at, limit).await? >= limit {
+            if tx.people().active_profiles_of(user.id, profile.issued_at, limit).await? >= limit {
                 return Err(ServiceError::ProfileLimit { limit });
             }
             tx.insert(profile).await?;
@@ -238,7 +239,7 @@ impl Access<'_> {
     ) -> Result<Revised<Profile>, ServiceError> {
         self.change(|tx| async move {
             let found = match owner {
-                Some(owner) => tx.profile_of(owner, id).await?,
+                Some(owner) => tx.access().profile_of(owner, id).await?,
                 None => tx.find::<Profile>(&id).await?,
             };
             let found = found.ok_or(ServiceError::NotFound(WHAT))?;
@@ -248,7 +249,7 @@ impl Access<'_> {
             check_revision(&found, expected)?;
             let after = Profile { state: ProfileState::Revoked, revoked_at: Some(self.now()), ..found.value.clone() };
             tx.replace(&after).await?;
-            tx.free_address(id).await?;
+            tx.access().free_address(id).await?;
             let changes = difference(Some(&found.value), Some(&after));
             tx.record(&self.entry(act, Action::ProfileRevoke, &id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: after })
@@ -258,7 +259,7 @@ impl Access<'_> {
 
     /// Gives back addresses that were reserved a while ago for profiles that never came to be.
     pub async fn sweep_addresses(self) -> Result<u64, ServiceError> {
-        Ok(self.store().release_orphaned_addresses(self.now() - RESERVATION).await?)
+        Ok(self.store().access().release_orphaned_addresses(self.now() - RESERVATION).await?)
     }
 }
 
@@ -268,7 +269,7 @@ fn expiry(now: Timestamp, settings: &Settings) -> Timestamp {
 
 /// Lets `new` take the place of an older profile of the same user and server, which goes on working for a while.
 async fn replace(tx: &PolicyChange, old: ProfileId, new: &Profile) -> Result<(), ServiceError> {
-    let old = tx.profile_of(new.user_id, old).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
+    let old = tx.access().profile_of(new.user_id, old).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
     if old.replaced_by.is_some() || old.state == ProfileState::Revoked {
         return Err(ServiceError::Conflict("this profile was revoked or replaced already".into()));
     }

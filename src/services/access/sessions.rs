@@ -13,9 +13,9 @@ use domain::{
 };
 use store::{
     StoreError,
+    access::sessions::{EndedSession, Ends, SessionFilter},
     entity::{Page, PageRequest},
     policy::PolicyChange,
-    sessions::{EndedSession, Ends, SessionFilter},
 };
 
 /// One step in the course of a session, as a host records it. Steps may be repeated; they must stay in order.
@@ -75,7 +75,7 @@ impl Access<'_> {
         page: &PageRequest,
     ) -> Result<Page<Session>, ServiceError> {
         act.require(Permission::Read)?;
-        Ok(self.store().list_sessions(filter, &self.alive().await?, page).await?)
+        Ok(self.store().access().list_sessions(filter, &self.alive().await?, page).await?)
     }
 
     /// A page of the sessions that are over, what ended last first. That somebody looked at them is recorded first: whom
@@ -95,8 +95,8 @@ impl Access<'_> {
         ];
         let object = narrowed.into_iter().flatten().next().unwrap_or_else(|| "sessions".to_owned());
         let changes = serde_json::json!({ "users": users, "server_id": server_id, "host_id": host_id });
-        self.store().insert_audit(&self.entry(act, Action::SessionRead, &object, changes)).await?;
-        Ok(self.store().list_ended_sessions(filter, page).await?)
+        self.store().evidence().insert_audit(&self.entry(act, Action::SessionRead, &object, changes)).await?;
+        Ok(self.store().access().list_ended_sessions(filter, page).await?)
     }
 
     /// Asks for the end of a session; the host that carries it obeys within a moment.
@@ -109,7 +109,7 @@ impl Access<'_> {
     pub(crate) async fn end_one(self, act: &Act, which: Ends, id: SessionId) -> Result<(), ServiceError> {
         let entry = &self.entry(act, Action::SessionEnd, &id, serde_json::json!({}));
         let asking = |tx: PolicyChange| async move {
-            if tx.ask_for_ends(which).await?.is_empty() {
+            if tx.access().ask_for_ends(which).await?.is_empty() {
                 return Err(ServiceError::NotFound("live session"));
             }
             Ok(tx.record(entry).await?)
@@ -125,7 +125,7 @@ impl Access<'_> {
         act.require(Permission::EndSessions)?;
         self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?;
         let asking = |tx: PolicyChange| async move {
-            let asked = tx.ask_for_ends(Ends::All(user)).await?;
+            let asked = tx.access().ask_for_ends(Ends::All(user)).await?;
             if !asked.is_empty() {
                 let changes = serde_json::json!({ "sessions": [asked, []] });
                 tx.record(&self.entry(act, Action::SessionEnd, &user, changes)).await?;
@@ -141,7 +141,7 @@ impl Access<'_> {
 
     /// The hosts that are alive: what others carry is not known.
     pub(crate) async fn alive(self) -> Result<Vec<HostId>, StoreError> {
-        let statuses = self.store().host_statuses(None).await?;
+        let statuses = self.store().hosts().host_statuses(None).await?;
         Ok(statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect())
     }
 
@@ -153,7 +153,7 @@ impl Access<'_> {
         match record {
             SessionRecord::Began(Beginning { session, moment }) => {
                 if let Some(older) = self.place_session(session, moment.as_ref()).await?
-                    && self.store().ask_for_end(older, EndReason::Superseded).await?
+                    && self.store().access().ask_for_end(older, EndReason::Superseded).await?
                 {
                     self.nudge(&Nudge::SessionEnd(older));
                 }
@@ -161,7 +161,7 @@ impl Access<'_> {
             }
             SessionRecord::Ended { session, at, reason, moment } => {
                 let (session, at) = self.dated(session, *at, moment.as_ref()).await?;
-                self.store().end_session(&session, at, *reason).await?;
+                self.store().access().end_session(&session, at, *reason).await?;
                 self.nudge(&Nudge::SessionChange(session.id));
             }
         }
@@ -177,15 +177,15 @@ impl Access<'_> {
         let mut session = session.clone();
         for _ in 0..ATTEMPTS {
             let asked = self.cluster().uptime();
-            let seen = self.store().presence(session.profile_id).await?;
+            let seen = self.store().access().presence(session.profile_id).await?;
             let reading = ClockReading { at: seen.now, asked, answered: self.cluster().uptime() };
             let unknown = Span { earliest: None, latest: seen.now };
             let span = moment.map_or(unknown, |moment| moment.span(self.cluster().boot(), &reading));
             // The host's own idea of when that was may be of a time when it had not asked the database yet.
             session.connected_at = session.connected_at.max(span.earliest.unwrap_or(Timestamp::MIN)).min(span.latest);
-            self.store().upsert_session(&session, Some(&span)).await?;
+            self.store().access().upsert_session(&session, Some(&span)).await?;
             match outcome(&seen.present, session.id, &span, seen.now) {
-                Outcome::Newest { older } if self.store().take_presence(&seen, &session, &span).await? => {
+                Outcome::Newest { older } if self.store().access().take_presence(&seen, &session, &span).await? => {
                     return Ok(older);
                 }
                 Outcome::Newest { .. } => {}
@@ -213,13 +213,13 @@ impl Access<'_> {
 
     /// Writes down how much traffic the sessions of this host have had so far: id, bytes received, bytes sent.
     pub async fn count_traffic(self, counters: &[(SessionId, u64, u64)]) -> Result<(), ServiceError> {
-        Ok(self.store().count_traffic(counters).await?)
+        Ok(self.store().access().count_traffic(counters).await?)
     }
 
     /// The sessions of a host whose end was asked for. That a session was superseded is believed only if it surely was:
     /// a host of the previous release asks by its own clock.
     pub async fn ends_asked_of(self, host: HostId) -> Result<Vec<(SessionId, EndReason)>, ServiceError> {
-        let asked = self.store().ends_asked_of(host).await?;
+        let asked = self.store().access().ends_asked_of(host).await?;
         let doubtful = |(_, _, reason): &&(SessionId, ProfileId, EndReason)| *reason == EndReason::Superseded;
         let doubted: Vec<_> = asked.iter().filter(doubtful).map(|(session, profile, _)| (*profile, *session)).collect();
         let superseded = self.superseded(&doubted).await?;
@@ -232,7 +232,7 @@ impl Access<'_> {
     /// Those of the given sessions whose profile surely has a newer one elsewhere.
     pub async fn superseded(self, carried: &[(ProfileId, SessionId)]) -> Result<Vec<SessionId>, ServiceError> {
         let profiles: Vec<ProfileId> = carried.iter().map(|(profile, _)| *profile).collect();
-        let newest = self.store().presence_of(&profiles).await?;
+        let newest = self.store().access().presence_of(&profiles).await?;
         let others: Vec<SessionId> = carried
             .iter()
             .filter(|(profile, session)| newest.get(profile).is_some_and(|present| !present.is(*session)))
@@ -241,7 +241,7 @@ impl Access<'_> {
         if others.is_empty() {
             return Ok(others);
         }
-        let beginnings = self.store().beginnings(&others).await?;
+        let beginnings = self.store().access().beginnings(&others).await?;
         let lost = |(profile, session): &&(ProfileId, SessionId)| {
             newest
                 .get(profile)
@@ -254,7 +254,7 @@ impl Access<'_> {
     /// Closes the records of sessions that this host no longer carries.
     pub async fn close_other_sessions(self, host: HostId, carried: &[SessionId]) -> Result<(), ServiceError> {
         self.hosts().refuse_displaced()?;
-        let closed = self.store().end_other_sessions(host, carried).await?;
+        let closed = self.store().access().end_other_sessions(host, carried).await?;
         if closed > 0 {
             tracing::info!(
                 event = "session.tidied",

@@ -34,12 +34,12 @@ impl Access<'_> {
         act.require(Permission::Read)?;
         let now = self.now();
         let (from, _) = Usage::span(hours.0, now);
-        let samples = self.store().deadline(SOON, self.store().usage_since(from)).await?;
+        let samples = self.store().deadline(SOON, self.store().access().usage_since(from)).await?;
         Ok(Usage::of(&samples, hours.0, now))
     }
 
     /// Writes down what this host has carried so far in a span of time.
     pub async fn record_usage(self, sample: &UsageSample) -> Result<(), ServiceError> {
-        Ok(self.store().record_usage(sample).await?)
+        Ok(self.store().access().record_usage(sample).await?)
     }
 }

@@ -4,9 +4,9 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::{Act, BusMessage, Nudge, SOON, ServiceError, Services, Subscription};
 use domain::role::Permission;
-use store::replay::{EventId as Id, Replay};
+use store::bus::replay::{EventId as Id, Replay};
 
-pub use store::replay::EventId;
+pub use store::bus::replay::EventId;
 
 /// Something that was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use domain::{
     ids::{HostId, JoinTokenId, SessionId, TokenId},
     job::Job,
 };
-use store::{events, servers::AttachmentKey};
+use store::{bus::events, network::servers::AttachmentKey};
 
 /// A hint to look somewhere. Whoever hears one reads what it names; a lost or forged one does no harm, since
 /// everything is also looked at in periods.

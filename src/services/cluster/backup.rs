@@ -21,8 +21,10 @@ use keys::{
 };
 use store::{
     StoreError,
-    backup::{CopyError, Counts},
-    dump::{Dump, DumpError},
+    dump::{
+        Dump, DumpError,
+        backup::{CopyError, Counts},
+    },
 };
 
 /// What holds for a short while, and must not come back to life with an old copy.
@@ -244,7 +246,7 @@ impl Cluster<'_> {
         act.require(Permission::ManageSettings)?;
         let key = self.master_key()?;
         self.network().prove_master_key().await?;
-        let cluster = self.store().cluster_facts().await?;
+        let cluster = self.store().cluster().cluster_facts().await?;
         let head = BackupHead {
             cluster_id: cluster.id,
             made_at: self.now(),
@@ -292,16 +294,16 @@ impl Cluster<'_> {
             return Err(BackupError::HostsRun(running));
         }
         let counts = self.store().load_from(dump, without, replace).await?;
-        let cluster = self.store().cluster_id().await?;
+        let cluster = self.store().access().cluster_id().await?;
         let entry = &self.entry(act, Action::BackupRestore, &cluster, facts);
         self.upkeep(|tx| async move { tx.record(entry).await }).await?;
         Ok(counts)
     }
 
     async fn running_hosts(self) -> Result<Vec<String>, ServiceError> {
-        let statuses = self.store().host_statuses(None).await?;
+        let statuses = self.store().hosts().host_statuses(None).await?;
         let online: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(id, _)| *id).collect();
-        let known = self.store().host_names(&online).await?;
+        let known = self.store().hosts().host_names(&online).await?;
         let name = |id: &HostId| known.get(id).map_or_else(|| id.to_string(), ToString::to_string);
         Ok(online.iter().map(name).collect())
     }

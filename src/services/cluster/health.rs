@@ -37,7 +37,7 @@ impl Cluster<'_> {
     /// How the cluster is. Answers within two seconds, whatever happens.
     pub async fn cluster_health(self) -> ClusterHealth {
         let read = async {
-            let hosts = self.store().all_hosts().await?;
+            let hosts = self.store().hosts().all_hosts().await?;
             let conditions = self.hosts().conditions(&hosts.iter().collect::<Vec<_>>()).await?;
             Ok::<_, StoreError>((hosts, conditions))
         };

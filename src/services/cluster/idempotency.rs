@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Cluster, SOON, ServiceError};
 use domain::{ids::TokenId, reply::Reply};
-use store::replies::Claimed;
+use store::cluster::replies::Claimed;
 
 /// How long a reply is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -66,15 +66,15 @@ impl Cluster<'_> {
     pub async fn claim(self, keyed: &Keyed) -> Result<Claim, ServiceError> {
         let now = self.now();
         let claim = Claimed { request: keyed.request.to_vec(), since: now, expires_at: now + KEPT, reply: None };
-        if self.store().write(SOON, self.store().claim_request(&keyed.id, &claim)).await? {
+        if self.store().write(SOON, self.store().cluster().claim_request(&keyed.id, &claim)).await? {
             return Ok(Claim::Mine(claim));
         }
-        let Some(found) = self.store().deadline(SOON, self.store().claimed_request(&keyed.id)).await? else {
+        let Some(found) = self.store().deadline(SOON, self.store().cluster().claimed_request(&keyed.id)).await? else {
             // It was released between the two looks; the next attempt claims it.
             return Ok(Claim::Running(AGAIN));
         };
         if found.expires_at <= now {
-            self.store().write(SOON, self.store().release_request(&keyed.id, &found)).await?;
+            self.store().write(SOON, self.store().cluster().release_request(&keyed.id, &found)).await?;
             return Ok(Claim::Running(AGAIN));
         }
         Ok(match found.reply {
@@ -87,14 +87,14 @@ impl Cluster<'_> {
 
     /// Keeps the reply to a request whose key was claimed. If that fails, its outcome counts as unknown from then on.
     pub async fn keep_reply(self, keyed: &Keyed, reply: &Reply) {
-        if let Err(error) = self.store().write(SOON, self.store().keep_reply(&keyed.id, reply)).await {
+        if let Err(error) = self.store().write(SOON, self.store().cluster().keep_reply(&keyed.id, reply)).await {
             tracing::warn!(event = "api.reply_lost", %error, "the reply to a request with an idempotency key was not kept");
         }
     }
 
     /// Gives a key back whose request was refused: nothing was done.
     pub async fn release(self, keyed: &Keyed, claim: &Claimed) {
-        if let Err(error) = self.store().write(SOON, self.store().release_request(&keyed.id, claim)).await {
+        if let Err(error) = self.store().write(SOON, self.store().cluster().release_request(&keyed.id, claim)).await {
             tracing::warn!(event = "api.key_kept", %error, "an idempotency key was not given back");
         }
     }

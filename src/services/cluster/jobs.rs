@@ -22,7 +22,7 @@ use domain::{
     role::Permission,
 };
 use metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_LEADER, JOB_SECONDS};
-use store::lease::Lease;
+use store::bus::lease::Lease;
 
 /// A process that dies in the middle of a run holds the job up for so long.
 const LEASE: Duration = Duration::from_mins(1);
@@ -48,7 +48,7 @@ impl Cluster<'_> {
     /// All jobs.
     pub async fn jobs(self, act: &Act) -> Result<Vec<JobState>, ServiceError> {
         act.require(Permission::Read)?;
-        let mut records = self.store().job_records().await?;
+        let mut records = self.store().cluster().job_records().await?;
         let now = self.now();
         let state = |job: &Job| {
             let record = records.remove(job).unwrap_or_default();
@@ -59,7 +59,7 @@ impl Cluster<'_> {
 
     /// One job.
     pub async fn job(self, job: Job) -> Result<JobState, ServiceError> {
-        let record = self.store().job_record(job).await?;
+        let record = self.store().cluster().job_record(job).await?;
         Ok(JobState::new(job, record.last_run, record.wanted_at, self.now()))
     }
 
@@ -69,7 +69,7 @@ impl Cluster<'_> {
         let (at, entry) = (self.now(), &self.entry(act, Action::JobRequest, &job, json!({})));
         self.store()
             .note(|tx| async move {
-                tx.want_job(job, at).await?;
+                tx.cluster().want_job(job, at).await?;
                 Ok::<_, ServiceError>(tx.record(entry).await?)
             })
             .await?;
@@ -92,7 +92,7 @@ impl Cluster<'_> {
     async fn waits(self, state: &JobState) -> Result<bool, ServiceError> {
         // The trail of a new cluster is verified once somebody has signed for it; the first checkpoint wakes the job.
         let is_asked_for = state.wanted_at.is_some();
-        Ok(state.name == Job::AuditVerify && !is_asked_for && !self.store().is_trail_signed().await?)
+        Ok(state.name == Job::AuditVerify && !is_asked_for && !self.store().evidence().is_trail_signed().await?)
     }
 
     /// Says in the numbers what is known of a job's last run, on whatever host it was.
@@ -116,7 +116,7 @@ impl Cluster<'_> {
     /// [`ServiceError::Conflict`] while another process runs it, [`ServiceError::Paused`] while the cluster is paused.
     pub async fn run_job(self, act: &Act, job: Job) -> Result<Run, ServiceError> {
         act.require(Permission::ManageSettings)?;
-        self.store().insert_audit(&self.entry(act, Action::JobRequest, &job, json!({}))).await?;
+        self.store().evidence().insert_audit(&self.entry(act, Action::JobRequest, &job, json!({}))).await?;
         let busy = || ServiceError::Conflict(format!("{job} is being run by another process"));
         self.under_lease(job, false).await?.flatten().ok_or_else(busy)
     }
@@ -141,7 +141,7 @@ impl Cluster<'_> {
 
     async fn run_and_record(self, job: Job, key: &str, holder: &str, lease: Lease) -> Result<Run, ServiceError> {
         let (started_at, began) = (self.now(), Instant::now());
-        self.store().take_job_wish(job).await?;
+        self.store().cluster().take_job_wish(job).await?;
         let told = tokio::select! {
             told = self.perform(job) => told,
             () = self.hold(key, holder, lease) => Err(ServiceError::Conflict("the lease of the job was lost".to_owned())),
@@ -154,7 +154,7 @@ impl Cluster<'_> {
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let run = Run { started_at, duration_ms, result, detail, counts };
         self.metrics().observe(&JOB_SECONDS, [job.as_str()], began.elapsed().as_secs_f64());
-        if !self.store().record_run(job, lease.term, &run).await? {
+        if !self.store().cluster().record_run(job, lease.term, &run).await? {
             return Err(ServiceError::Conflict(format!("another process has run {job} meanwhile")));
         }
         self.led.lock().unwrap_or_else(PoisonError::into_inner).insert(job, run.started_at.as_millisecond());

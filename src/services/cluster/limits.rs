@@ -110,7 +110,7 @@ impl Cluster<'_> {
     /// [`ServiceError::TooMany`].
     pub async fn limit_account(self, limit: Limit, account: &str) -> Result<(), ServiceError> {
         let key = format!("{}:{account}", limit.as_str());
-        match self.store().write(SOON, self.store().spend_token(&key, limit.rate())).await {
+        match self.store().write(SOON, self.store().cluster().spend_token(&key, limit.rate())).await {
             Ok(None) => Ok(()),
             Ok(Some(after)) => Err(ServiceError::TooMany { limit, after }),
             Err(error) if error.is_unavailable() => {

@@ -95,11 +95,11 @@ impl Cluster<'_> {
         let now = self.now();
         let reads = async {
             tokio::try_join!(
-                self.store().list_hosts(&all),
-                self.store().list_servers(&all),
-                self.store().authorities(),
-                self.store().next_token_to_end(now),
-                self.store().open_join_tickets(now, &all),
+                self.store().hosts().list_hosts(&all),
+                self.store().network().list_servers(&all),
+                self.store().network().authorities(),
+                self.store().identity().next_token_to_end(now),
+                self.store().identity().open_join_tickets(now, &all),
             )
         };
         let (hosts, servers, authorities, token, joins) = self.store().deadline(SOON, reads).await?;
@@ -110,15 +110,15 @@ impl Cluster<'_> {
         let listed: Vec<&Host> = hosts.iter().collect();
         let reads = async {
             tokio::try_join!(
-                self.store().attached_hosts(&ids),
-                self.store().files_of(&files_of, now),
-                self.store().certificate_ends(),
+                self.store().hosts().attached_hosts(&ids),
+                self.store().access().files_of(&files_of, now),
+                self.store().network().certificate_ends(),
                 self.hosts().conditions(&listed),
             )
         };
         let (attached, files, certificates, mut conditions) = self.store().deadline(SOON, reads).await?;
         let alive: Vec<HostId> = conditions.iter().filter(|(_, it)| it.is_online()).map(|(host, _)| *host).collect();
-        let counting = self.store().live_by_server(&ids, &alive);
+        let counting = self.store().access().live_by_server(&ids, &alive);
         let sessions = self.store().deadline(SOON, counting).await?.values().sum();
 
         let of = |id: &HostId| hosts.iter().find(|host| host.id == *id);

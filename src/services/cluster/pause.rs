@@ -13,7 +13,7 @@ use crate::{Act, AuditFilter, Cluster, Nudge, PageRequest, ServiceError, evidenc
 use domain::{Revision, audit::Action, ids::HostId, role::Permission, text::HostName};
 use store::{StoreError, policy::PolicyChange};
 
-pub use store::cluster::Pause;
+pub use store::cluster::state::Pause;
 
 /// How often is looked whether hosts have confirmed.
 const LOOK: Duration = Duration::from_millis(200);
@@ -32,7 +32,7 @@ impl Cluster<'_> {
     pub async fn pause_facts(self) -> Result<Option<PauseFacts>, ServiceError> {
         let Some(pause) = self.paused().await? else { return Ok(None) };
         let filter = AuditFilter { action: Some(Action::ClusterPause.as_str().to_owned()), ..AuditFilter::default() };
-        let found = self.store().list_audit(&filter, &PageRequest::first(1)).await?.items.pop();
+        let found = self.store().evidence().list_audit(&filter, &PageRequest::first(1)).await?.items.pop();
         let by = match found {
             Some(entry) => {
                 Some(in_words(&entry.actor, &self.evidence().names_of([entry.actor.as_str()].into_iter()).await?))
@@ -44,7 +44,7 @@ impl Cluster<'_> {
 
     /// The pause that the cluster is in.
     pub async fn paused(self) -> Result<Option<Pause>, ServiceError> {
-        Ok(self.store().cluster_facts().await?.paused)
+        Ok(self.store().cluster().cluster_facts().await?.paused)
     }
 
     /// Refuses while the cluster is paused. For what is not written in a transaction, which would look by itself.
@@ -59,7 +59,7 @@ impl Cluster<'_> {
             return Ok(pause);
         }
         self.turn(|tx| async move {
-            let pause = tx.pause(self.now()).await?;
+            let pause = tx.cluster().pause(self.now()).await?;
             tx.record(&self.entry(act, Action::ClusterPause, &"cluster", serde_json::json!({}))).await?;
             Ok(pause)
         })
@@ -73,7 +73,7 @@ impl Cluster<'_> {
             return Ok(false);
         }
         self.turn(|tx| async move {
-            tx.resume().await?;
+            tx.cluster().resume().await?;
             tx.record(&self.entry(act, Action::ClusterResume, &"cluster", serde_json::json!({}))).await?;
             Ok(true)
         })
@@ -97,12 +97,12 @@ impl Cluster<'_> {
     pub async fn await_hosts(self, pause: Pause, patience: Duration) -> Result<Vec<HostName>, ServiceError> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            let confirmed = self.store().confirmed_pause(pause.rev).await?;
-            let statuses = self.store().host_statuses(None).await?;
+            let confirmed = self.store().cluster().confirmed_pause(pause.rev).await?;
+            let statuses = self.store().hosts().host_statuses(None).await?;
             let online = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host);
             let missing: Vec<HostId> = online.filter(|host| !confirmed.contains(host)).collect();
             if missing.is_empty() || tokio::time::Instant::now() >= deadline {
-                return Ok(self.store().host_names(&missing).await?.into_values().collect());
+                return Ok(self.store().hosts().host_names(&missing).await?.into_values().collect());
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -110,7 +110,7 @@ impl Cluster<'_> {
 
     /// Confirms a pause for a host that records no sessions any more.
     pub async fn confirm_pause(self, host: HostId, pause: Revision) -> Result<(), ServiceError> {
-        Ok(self.store().confirm_pause(host, pause).await?)
+        Ok(self.store().cluster().confirm_pause(host, pause).await?)
     }
 
     /// Writes what is to be known of the upkeep of the cluster, paused or not.

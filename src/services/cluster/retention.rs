@@ -35,9 +35,9 @@ impl Cluster<'_> {
         let ago = |days: u32| now.saturating_sub(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(now);
         let store = self.store();
         Ok(Forgotten {
-            sessions: store.delete_ended_sessions(ago(session_days.get())).await?,
-            addresses: store.shorten_addresses(ago(address_days.get())).await?,
-            departed: store.unname_departed(ago(departed_days.get()), now).await?,
+            sessions: store.cluster().delete_ended_sessions(ago(session_days.get())).await?,
+            addresses: store.cluster().shorten_addresses(ago(address_days.get())).await?,
+            departed: store.cluster().unname_departed(ago(departed_days.get()), now).await?,
             entries: self.cut_audit(ago(audit_days.get())).await?,
         })
     }
@@ -49,20 +49,20 @@ impl Cluster<'_> {
         let key = self.evidence().signing_key().await?;
         let mut deleted = 0;
         loop {
-            let cuts = self.store().due_cuts(before).await?;
+            let cuts = self.store().cluster().due_cuts(before).await?;
             let count: u64 = cuts.iter().map(|cut| cut.count).sum();
             if count == 0 {
                 return Ok(deleted);
             }
-            let last = self.store().last_statement().await?;
+            let last = self.store().evidence().last_statement().await?;
             let (signed, facts) = (&self.evidence().state(&key, last.as_ref(), Vec::new(), cuts.clone()), facts(&cuts));
             let act = Act::of(Actor::System("retention"));
             let (cuts, entry) = (&cuts, &self.entry(&act, Action::AuditExpire, &"audit", facts));
             self.store()
                 .note(|tx| async move {
-                    tx.insert_statement(signed).await?;
+                    tx.evidence().insert_statement(signed).await?;
                     for cut in cuts {
-                        tx.delete_cut(cut, before).await?;
+                        tx.cluster().delete_cut(cut, before).await?;
                     }
                     tx.record(entry).await?;
                     Ok::<_, StoreError>(())

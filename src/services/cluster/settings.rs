@@ -21,7 +21,7 @@ use domain::{
     text::{ClientId, Comment, DnsName, Name},
 };
 use keys::seal::{Context, Sealed};
-use store::settings::SETTINGS_KEY;
+use store::cluster::settings::SETTINGS_KEY;
 
 /// A change of the settings; what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]

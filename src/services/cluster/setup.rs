@@ -97,17 +97,19 @@ impl Cluster<'_> {
         let first = PageRequest::first(1);
         let reads = async {
             tokio::try_join!(
-                self.store().list_organizations(&first),
-                self.store().list_servers(&first),
-                self.store().host_statuses(None),
-                self.store().has_profiles(),
-                self.store().has_sessions(),
+                self.store().people().list_organizations(&first),
+                self.store().network().list_servers(&first),
+                self.store().hosts().host_statuses(None),
+                self.store().access().has_profiles(),
+                self.store().access().has_sessions(),
             )
         };
         let (organizations, servers, statuses, has_profile, has_connected) = self.store().deadline(SOON, reads).await?;
         let server = servers.items.into_iter().next();
         let ids: Vec<ServerId> = server.iter().map(|server| server.value.id).collect();
-        let fares = async { tokio::try_join!(self.store().attached_hosts(&ids), self.store().daemons_of_all(&ids)) };
+        let fares = async {
+            tokio::try_join!(self.store().hosts().attached_hosts(&ids), self.store().hosts().daemons_of_all(&ids))
+        };
         let (attached, daemons) = self.store().deadline(SOON, fares).await?;
         let settings = self.current_settings().await?;
         let is_online = |host| statuses.get(host).is_some_and(|status| status.online);

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::{Act, Evidence, SOON, ServiceError};
 use domain::{audit::AuditEntry, ids::UserId, role::Permission, text::Name, user::User};
 use store::{
-    audit::AuditFilter,
     entity::{Page, PageRequest},
+    evidence::audit::AuditFilter,
 };
 
 /// So many changes are shown of one thing.
@@ -68,7 +68,7 @@ impl Evidence<'_> {
     async fn changes_of(self, object: &str, limit: u32) -> Result<Vec<Change>, ServiceError> {
         let filter = AuditFilter { object: Some(object.to_owned()), ..AuditFilter::default() };
         let page = PageRequest::first(limit);
-        let entries = self.store().deadline(SOON, self.store().list_audit(&filter, &page)).await?.items;
+        let entries = self.store().deadline(SOON, self.store().evidence().list_audit(&filter, &page)).await?.items;
         let names = self.names_of(entries.iter().map(|entry| entry.actor.as_str())).await?;
         Ok(entries.into_iter().map(|entry| change(entry, &names)).collect())
     }

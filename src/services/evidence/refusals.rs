@@ -39,7 +39,7 @@ impl Evidence<'_> {
             return;
         }
         let entry = self.refusal(refusal);
-        match self.store().write(SOON, self.store().insert_audit(&entry)).await {
+        match self.store().write(SOON, self.store().evidence().insert_audit(&entry)).await {
             Ok(()) | Err(StoreError::Paused) => {}
             Err(error) => {
                 tracing::warn!(event = "audit.refusal_lost", %error, request_id = %refusal.request_id, "a refusal was not recorded");

@@ -15,7 +15,7 @@ use domain::{
     secret::Secret,
 };
 use keys::{host::HostPublicKey, seal::Context};
-use store::host_user::{HostRole, UserMade, UserRights, role_name, uri_of_user};
+use store::hosts::database_user::{HostRole, UserMade, UserRights, role_name, uri_of_user};
 
 /// Why a host gets no way to the database, and what helps.
 pub(crate) const NO_USER_OF_ITS_OWN: &str = "this process may make no database users, so the host would get its own user, which may read and change everything. \
@@ -66,7 +66,7 @@ impl Hosts<'_> {
         if self.host_database()?.for_hosts {
             return Ok(DatabaseUser::SharedByHosts);
         }
-        Ok(match self.store().user_rights().await? {
+        Ok(match self.store().hosts().user_rights().await? {
             UserRights::Unasked => DatabaseUser::NotAsked,
             UserRights::MakesUsers => DatabaseUser::Own,
             UserRights::MakesNone => DatabaseUser::SharedWithWeb,
@@ -77,7 +77,7 @@ impl Hosts<'_> {
     pub async fn host_access(self) -> Result<HostAccess, ServiceError> {
         let user = self.expected_database_user().await?;
         let role = match user {
-            DatabaseUser::Own => self.store().host_role_state().await?,
+            DatabaseUser::Own => self.store().hosts().host_role_state().await?,
             _ => HostRole::Ready,
         };
         Ok(match role {
@@ -103,7 +103,7 @@ impl Hosts<'_> {
     }
 
     async fn require_host_role(self) -> Result<(), ServiceError> {
-        match self.store().prepare_host_role().await? {
+        match self.store().hosts().prepare_host_role().await? {
             HostRole::Ready | HostRole::Unseen => Ok(()),
             HostRole::Missing => Err(no_role()),
             HostRole::Lacks(rights) => {
@@ -119,7 +119,7 @@ impl Hosts<'_> {
 
     /// Takes the way to the database from a host that is gone. `false` if this process may not.
     pub(crate) async fn drop_host_user(self, host: HostId) -> Result<bool, ServiceError> {
-        Ok(self.store().drop_host_user(&user_of(host)).await?)
+        Ok(self.store().hosts().drop_host_user(&user_of(host)).await?)
     }
 }
 
@@ -137,7 +137,7 @@ impl DatabaseAccess<'_> {
         let user = match self.expected {
             DatabaseUser::Own => {
                 let password = self.password(services, host)?;
-                match services.store().make_host_user(&user_of(host), password.expose()).await? {
+                match services.store().hosts().make_host_user(&user_of(host), password.expose()).await? {
                     UserMade::Done => DatabaseUser::Own,
                     UserMade::NoRole => return Err(no_role()),
                     // A hosted database may promise more than it keeps.

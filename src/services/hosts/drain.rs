@@ -26,7 +26,7 @@ use domain::{
     role::Permission,
     server::{DaemonState, Server},
 };
-use store::{hosts::HostStatus, moves::CarriedFile, policy::PolicyChange};
+use store::{hosts::records::HostStatus, network::moves::CarriedFile, policy::PolicyChange};
 
 /// How to take a host out of service.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
@@ -115,7 +115,7 @@ impl Hosts<'_> {
         let running = &self.running_daemons(id).await?;
         let ids: Vec<ServerId> = running.servers.iter().copied().collect();
         let (servers, attached) =
-            tokio::try_join!(self.store().servers_by_id(&ids), self.store().attached_hosts(&ids))?;
+            tokio::try_join!(self.store().network().servers_by_id(&ids), self.store().hosts().attached_hosts(&ids))?;
         let stranded = self.stranded_on(id, &servers, &attached).await?.count;
         self.change_by(act, |tx| async move {
             let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
@@ -179,7 +179,7 @@ impl Hosts<'_> {
 
     /// What became of the people whom a host told to go since the order of this moment.
     pub async fn drain_outcome(self, host: HostId, order: Timestamp) -> Result<DrainOutcome, ServiceError> {
-        Ok(self.store().drain_outcome(host, order).await?)
+        Ok(self.store().network().drain_outcome(host, order).await?)
     }
 
     /// Whose live sessions on a host can go nowhere when it leaves: the files of their profiles name none of the other
@@ -190,7 +190,7 @@ impl Hosts<'_> {
         servers: &[Server],
         attached: &HashMap<ServerId, Vec<Host>>,
     ) -> Result<Stranded, ServiceError> {
-        let carried = self.store().carried_files(host).await?;
+        let carried = self.store().network().carried_files(host).await?;
         let is_stranded = |session: &CarriedFile| {
             let server = servers.iter().find(|server| server.id == session.server_id);
             let hosts = attached.get(&session.server_id).map(Vec::as_slice).unwrap_or_default();
@@ -211,14 +211,14 @@ impl Hosts<'_> {
 
     /// What a host said last of its leaving service.
     pub async fn drain_progress(self, host: HostId) -> Result<Option<DrainProgress>, ServiceError> {
-        let statuses = self.store().host_statuses(Some(&[host])).await?;
+        let statuses = self.store().hosts().host_statuses(Some(&[host])).await?;
         Ok(statuses.get(&host).and_then(|status| status.drain))
     }
 
     /// Says how far this host has come with leaving service. `false` if the cluster has not heard of it yet.
     pub async fn report_drain(self, host: HostId, progress: &DrainProgress) -> Result<bool, ServiceError> {
         self.refuse_displaced()?;
-        let told = self.store().report_drain(host, progress).await?;
+        let told = self.store().hosts().report_drain(host, progress).await?;
         self.nudge(&Nudge::HostChange(host));
         Ok(told)
     }
@@ -228,7 +228,7 @@ impl Hosts<'_> {
     pub async fn takers(self, host: HostId) -> Result<BTreeMap<ServerId, BTreeSet<HostId>>, ServiceError> {
         let running = self.running_daemons(host).await?;
         let servers: Vec<ServerId> = running.servers.iter().copied().collect();
-        let attached = self.store().attached_hosts(&servers).await?;
+        let attached = self.store().hosts().attached_hosts(&servers).await?;
         let takers = |server: ServerId| {
             let others = attached.get(&server).into_iter().flatten();
             others.filter(|other| !other.is_draining() && running.on(server, other.id)).map(|other| other.id).collect()
@@ -243,11 +243,11 @@ impl Hosts<'_> {
 
     /// The daemons on other hosts of the servers of `host` that clients can connect to right now.
     async fn running_daemons(self, host: HostId) -> Result<Running, ServiceError> {
-        let attachments = self.store().attachments_on(host).await?;
+        let attachments = self.store().network().attachments_on(host).await?;
         let servers: BTreeSet<ServerId> = attachments.iter().map(|found| found.value.server_id).collect();
         let wanted: Vec<ServerId> = servers.iter().copied().collect();
         let (reports, statuses) =
-            tokio::try_join!(self.store().daemons_of_all(&wanted), self.store().host_statuses(None))?;
+            tokio::try_join!(self.store().hosts().daemons_of_all(&wanted), self.store().hosts().host_statuses(None))?;
         let runs = reports.into_iter().filter(|report| report.state == DaemonState::Running).map(|report| report.key);
         let online = |key: &AttachmentKey| statuses.get(&key.host_id).is_some_and(|status| status.online);
         let daemons = runs.filter(|key| key.host_id != host && online(key));
@@ -287,12 +287,12 @@ impl Running {
 
 /// Refuses where a server would be left with no host.
 async fn refuse_to_strand(tx: &PolicyChange, id: HostId, running: &Running) -> Result<(), ServiceError> {
-    for attachment in tx.attachments_on(id).await? {
+    for attachment in tx.network().attachments_on(id).await? {
         let server = attachment.value.server_id;
         let Some(server) = tx.find::<Server>(&server).await?.filter(|found| found.value.enabled) else { continue };
         let server = server.value;
         let mut taken_over = false;
-        for other in tx.attachments_of(server.id).await? {
+        for other in tx.network().attachments_of(server.id).await? {
             let other = other.value.host_id;
             let stays = tx.find::<Host>(&other).await?.is_some_and(|host| !host.value.is_draining());
             taken_over |= stays && running.on(server.id, other);

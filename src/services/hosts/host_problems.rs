@@ -19,8 +19,10 @@ use domain::{
 };
 use store::{
     StoreError,
-    conditions::Conditions,
-    hosts::{DaemonStatus, HostStatus, TroubledDaemon},
+    hosts::{
+        conditions::Conditions,
+        records::{DaemonStatus, HostStatus, TroubledDaemon},
+    },
 };
 
 /// How a host is.
@@ -45,13 +47,13 @@ impl Hosts<'_> {
     /// How the given hosts are, by one query, and a second one where daemons are not reached.
     pub(crate) async fn conditions(self, hosts: &[&Host]) -> Result<HashMap<HostId, Condition>, StoreError> {
         let ids: Vec<HostId> = hosts.iter().map(|host| host.id).collect();
-        let Conditions { mut statuses, seen, mut daemons } = self.store().conditions(&ids).await?;
+        let Conditions { mut statuses, seen, mut daemons } = self.store().hosts().conditions(&ids).await?;
         let outside = outside(seen);
         let known: HashSet<AttachmentKey> = daemons.iter().map(|troubled| troubled.daemon.key).collect();
         let shut = outside.iter().filter(|(key, reached)| !reached.ok && !known.contains(*key));
         let unreached: Vec<AttachmentKey> = shut.map(|(key, _)| *key).collect();
         if !unreached.is_empty() {
-            let named = self.store().daemons_named(&unreached).await?;
+            let named = self.store().hosts().daemons_named(&unreached).await?;
             daemons.extend(named.into_iter().map(|daemon| TroubledDaemon { daemon, since: None }));
         }
         let now = self.now();
@@ -70,7 +72,8 @@ impl Hosts<'_> {
         let outside = self.network().outside(Some(&[host])).await?;
         let unreached: Vec<AttachmentKey> =
             outside.iter().filter(|(_, reached)| !reached.ok).map(|(key, _)| *key).collect();
-        let daemons = if unreached.is_empty() { Vec::new() } else { self.store().daemons_named(&unreached).await? };
+        let daemons =
+            if unreached.is_empty() { Vec::new() } else { self.store().hosts().daemons_named(&unreached).await? };
         let found = daemons.iter().filter_map(|daemon| Some((daemon.key.server_id, shut(&outside, daemon)?)));
         let found: BTreeMap<Option<ServerId>, String> =
             found.map(|(server, reached)| (Some(server), unreached_by(reached))).collect();

@@ -44,8 +44,8 @@ use keys::{
 };
 use store::{
     entity::{Page, PageRequest},
+    network::servers::AttachmentKey,
     policy::PolicyChange,
-    servers::AttachmentKey,
 };
 
 const WHAT: &str = "join token";
@@ -279,13 +279,13 @@ impl Hosts<'_> {
         let alive = &self.living_hosts().await?;
         self.store()
             .note(|tx| async move {
-                let known = tx.host_by_name(&stored.body.host_name).await?;
+                let known = tx.hosts().host_by_name(&stored.body.host_name).await?;
                 if known.is_some_and(|host| alive.contains(&host.value.id)) {
                     let detail = format!("host_name: a host named {} is running already", stored.body.host_name);
                     return Err(ServiceError::Conflict(detail));
                 }
                 check_servers(&tx, &stored.body.server_ids).await?;
-                tx.insert_ticket(hash.as_bytes(), stored).await?;
+                tx.identity().insert_ticket(hash.as_bytes(), stored).await?;
                 Ok(tx.record(entry).await?)
             })
             .await?;
@@ -298,7 +298,7 @@ impl Hosts<'_> {
     pub async fn join_tokens(self, act: &Act, page: &PageRequest) -> Result<Page<JoinTokenView>, ServiceError> {
         act.require(Permission::Read)?;
         let now = self.now();
-        let page = self.store().open_join_tickets(now, page).await?;
+        let page = self.store().identity().open_join_tickets(now, page).await?;
         let items = page.items.into_iter().map(|ticket| JoinTokenView::new(ticket, now)).collect();
         Ok(Page { items, next: page.next, count: page.count })
     }
@@ -306,14 +306,14 @@ impl Hosts<'_> {
     /// One join token and what became of it; it is known for a day after it is over.
     pub async fn join_token(self, act: &Act, id: JoinTokenId) -> Result<JoinTokenView, ServiceError> {
         act.require(Permission::Read)?;
-        let ticket = self.store().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+        let ticket = self.store().identity().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(WHAT))?;
         Ok(JoinTokenView::new(ticket, self.now()))
     }
 
     /// Withdraws a join token that nobody has used.
     pub async fn withdraw_join_token(self, act: &Act, id: JoinTokenId) -> Result<(), ServiceError> {
         act.require(Permission::ManageHosts)?;
-        let ticket = self.store().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+        let ticket = self.store().identity().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(WHAT))?;
         let used = || ServiceError::Conflict("the join token was used; remove the host that came of it".to_owned());
         if ticket.redeemed.is_some() {
             return Err(used());
@@ -322,7 +322,7 @@ impl Hosts<'_> {
         let entry = &self.entry(act, Action::JoinTokenWithdraw, &id, changes);
         self.store()
             .note(|tx| async move {
-                if !tx.withdraw_join_ticket(id).await? {
+                if !tx.identity().withdraw_join_ticket(id).await? {
                     return Err(used());
                 }
                 Ok(tx.record(entry).await?)
@@ -352,10 +352,10 @@ impl Hosts<'_> {
     async fn report(self, shown: &Shown, checks: &[MachineCheck]) -> Result<JoinPlan, ServiceError> {
         self.refuse_removed(shown.public_key.as_bytes()).await?;
         let hash = shown.hash()?;
-        let found = self.store().find_join_ticket_by_secret(hash.as_bytes()).await?.ok_or_else(unknown)?;
+        let found = self.store().identity().find_join_ticket_by_secret(hash.as_bytes()).await?.ok_or_else(unknown)?;
         self.check_use(&found, shown)?;
         if !checks.is_empty() {
-            self.store().write(SOON, self.store().set_machine_checks(hash.as_bytes(), checks)).await?;
+            self.store().write(SOON, self.store().identity().set_machine_checks(hash.as_bytes(), checks)).await?;
             self.nudge(&Nudge::JoinChange(found.token_id));
         }
         let mut servers = Vec::new();
@@ -390,7 +390,7 @@ impl Hosts<'_> {
         if let Err(error @ (ServiceError::NotFound(_) | ServiceError::Conflict(_) | ServiceError::Removed(_))) =
             &outcome
         {
-            self.store().insert_audit(&self.join_denial(shown, error, stranger).await).await?;
+            self.store().evidence().insert_audit(&self.join_denial(shown, error, stranger).await).await?;
         }
         outcome
     }
@@ -401,10 +401,10 @@ impl Hosts<'_> {
         let access = &self.database_access(&request.shown.public_key).await?;
         let ticket = self
             .change(|tx| async move {
-                if let Some(removed) = tx.removed_host(request.shown.public_key.as_bytes()).await? {
+                if let Some(removed) = tx.hosts().removed_host(request.shown.public_key.as_bytes()).await? {
                     return Err(ServiceError::Removed(Box::new(removed)));
                 }
-                let found = tx.join_ticket(hash.as_bytes()).await?.ok_or_else(unknown)?;
+                let found = tx.identity().join_ticket(hash.as_bytes()).await?.ok_or_else(unknown)?;
                 self.check_use(&found.body, &request.shown)?;
                 let act = |host| Act::by(Actor::Host(host), stranger.request_id);
                 if let Some(redeemed) = found.body.redeemed {
@@ -416,7 +416,7 @@ impl Hosts<'_> {
                     let now = Redeemed { database_user: Some(user), ..redeemed };
                     let ticket = Ticket { body: JoinTicket { redeemed: Some(now), ..found.body }, ..found };
                     if redeemed != now {
-                        tx.replace_join_ticket(hash.as_bytes(), &ticket).await?;
+                        tx.identity().replace_join_ticket(hash.as_bytes(), &ticket).await?;
                         let changes = json!({ "database_user": [redeemed.database_user, user] });
                         let host = redeemed.host_id;
                         tx.record(&self.entry(&act(host), Action::HostJoin, &host, changes)).await?;
@@ -432,7 +432,7 @@ impl Hosts<'_> {
                 let redeemed =
                     Some(Redeemed { host_id: host.id, public_key: host.public_key, database_user: Some(user) });
                 let ticket = Ticket { body: JoinTicket { redeemed, ..found.body }, expires_at: found.expires_at };
-                tx.replace_join_ticket(hash.as_bytes(), &ticket).await?;
+                tx.identity().replace_join_ticket(hash.as_bytes(), &ticket).await?;
                 let changes = json!({
                     "token_id": [null, ticket.body.token_id], "name": [null, host.name],
                     "public_addresses": [null, host.public_addresses], "server_ids": [null, attached],
@@ -480,7 +480,7 @@ impl Hosts<'_> {
         fresh: HostId,
         alive: &BTreeSet<HostId>,
     ) -> Result<Host, ServiceError> {
-        let known = tx.host_by_name(&ticket.host_name).await?.map(|found| found.value);
+        let known = tx.hosts().host_by_name(&ticket.host_name).await?.map(|found| found.value);
         let host = Host {
             id: known.as_ref().map_or(fresh, |known| known.id),
             name: ticket.host_name.clone(),
@@ -525,7 +525,7 @@ impl Hosts<'_> {
     }
 
     async fn living_hosts(self) -> Result<BTreeSet<HostId>, ServiceError> {
-        let statuses = self.store().host_statuses(None).await?;
+        let statuses = self.store().hosts().host_statuses(None).await?;
         Ok(statuses.into_iter().filter(|(_, status)| status.online).map(|(host, _)| host).collect())
     }
 
@@ -533,7 +533,7 @@ impl Hosts<'_> {
     async fn join_denial(self, shown: &Shown, error: &ServiceError, stranger: &Stranger) -> AuditEntry {
         let act = Act::by(Actor::System("join"), stranger.request_id);
         let known = match shown.hash() {
-            Ok(hash) => self.store().find_join_ticket_by_secret(hash.as_bytes()).await.ok().flatten(),
+            Ok(hash) => self.store().identity().find_join_ticket_by_secret(hash.as_bytes()).await.ok().flatten(),
             Err(_malformed) => None,
         };
         let object = known.as_ref().map_or_else(|| WHAT.to_owned(), |ticket| ticket.token_id.to_string());

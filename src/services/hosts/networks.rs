@@ -26,12 +26,17 @@ impl Hosts<'_> {
     async fn find_collisions(self, act: &Act, server: &Server, only: Option<HostId>) -> Result<(), ServiceError> {
         let attached: HashSet<HostId> = match only {
             Some(host) => [host].into(),
-            None => {
-                self.store().attachments_of(server.id).await?.into_iter().map(|found| found.value.host_id).collect()
-            }
+            None => self
+                .store()
+                .network()
+                .attachments_of(server.id)
+                .await?
+                .into_iter()
+                .map(|found| found.value.host_id)
+                .collect(),
         };
         let concerns = |host: &HostId| attached.is_empty() || attached.contains(host);
-        let statuses = self.store().host_statuses(None).await?;
+        let statuses = self.store().hosts().host_statuses(None).await?;
         let mut found: Vec<(HostId, String)> = statuses
             .iter()
             .filter(|(host, _)| concerns(host))
@@ -41,7 +46,7 @@ impl Hosts<'_> {
             })
             .collect();
         found.sort();
-        let names = self.store().host_names(&found.iter().map(|(host, _)| *host).collect::<Vec<_>>()).await?;
+        let names = self.store().hosts().host_names(&found.iter().map(|(host, _)| *host).collect::<Vec<_>>()).await?;
         // What reported and is no host any more has no name.
         found.retain(|(host, _)| names.contains_key(host));
         for (host, collision) in found.iter().take(NAMED) {

@@ -28,7 +28,7 @@ use domain::{
 use store::{
     StoreError,
     entity::{Page, PageRequest},
-    heartbeat::{Heard, Heartbeat},
+    hosts::heartbeat::{Heard, Heartbeat},
 };
 
 pub(crate) const WHAT: &str = "host";
@@ -114,7 +114,7 @@ impl Hosts<'_> {
     /// A page of hosts.
     pub async fn hosts(self, act: &Act, page: &PageRequest) -> Result<Page<Revised<HostView>>, ServiceError> {
         act.require(Permission::Read)?;
-        let page = self.store().list_hosts(page).await?;
+        let page = self.store().hosts().list_hosts(page).await?;
         let hosts: Vec<&Host> = page.items.iter().map(|host| &host.value).collect();
         let mut conditions = self.conditions(&hosts).await?;
         let mut items = Vec::with_capacity(page.items.len());
@@ -184,7 +184,7 @@ impl Hosts<'_> {
     /// one and has been removed; [`ServiceError::Conflict`] if the name belongs to somebody else, the key to a host of
     /// another name, or if there is something to change and this process's database user may not.
     pub async fn register_host(self, facts: &HostFacts) -> Result<HostId, ServiceError> {
-        let known = self.store().find_host_by_name(&facts.name).await?.map(|found| found.value);
+        let known = self.store().hosts().find_host_by_name(&facts.name).await?.map(|found| found.value);
         // Nothing about the host is changed before it is known that this machine is the host.
         match &known {
             Some(known) if known.public_key == facts.public_key => self.claim_host(known.id).await?,
@@ -210,22 +210,22 @@ impl Hosts<'_> {
 
     /// Two hosts with one key could open each other's secrets, and the removal of one would shut out the other.
     async fn refuse_key_of_another(self, facts: &HostFacts) -> Result<(), ServiceError> {
-        let Some(other) = self.store().find_host_by_key(&facts.public_key).await? else { return Ok(()) };
+        let Some(other) = self.store().hosts().find_host_by_key(&facts.public_key).await? else { return Ok(()) };
         if let Some(instance) = self.instance() {
-            self.store().knock(other.id, instance).await?;
+            self.store().hosts().knock(other.id, instance).await?;
         }
         Err(ServiceError::Conflict(key_of_another(&other.name)))
     }
 
     async fn change_host(self, facts: &HostFacts) -> Result<HostId, ServiceError> {
         let fresh: HostId = self.new_id();
-        let statuses = &self.store().host_statuses(None).await?;
+        let statuses = &self.store().hosts().host_statuses(None).await?;
         let id = self
             .change(|tx| async move {
-                if let Some(removed) = tx.removed_host(&facts.public_key).await? {
+                if let Some(removed) = tx.hosts().removed_host(&facts.public_key).await? {
                     return Err(ServiceError::Removed(Box::new(removed)));
                 }
-                let Some(found) = tx.host_by_name(&facts.name).await? else {
+                let Some(found) = tx.hosts().host_by_name(&facts.name).await? else {
                     let host = facts.host(fresh, None);
                     tx.insert(&host).await?;
                     tx.record(&self.entry(&Act::of(Actor::Host(fresh)), Action::HostRegister, &fresh, facts.changes()))
@@ -278,7 +278,7 @@ impl Hosts<'_> {
             problems: &problems,
             now: self.now(),
         };
-        let heard = self.store().beat(&heartbeat).await?;
+        let heard = self.store().hosts().beat(&heartbeat).await?;
         self.instance.displaced.store(heard == Heard::Refused, Ordering::Relaxed);
         match heard {
             Heard::Taken { at, rival } => {
@@ -306,7 +306,7 @@ impl Hosts<'_> {
 
     /// Says which networks a host needs for itself. `false` if it has not said yet that it is alive.
     pub async fn report_networks(self, host: HostId, networks: &[HostNetwork]) -> Result<bool, ServiceError> {
-        Ok(self.store().report_networks(host, networks).await?)
+        Ok(self.store().hosts().report_networks(host, networks).await?)
     }
 
     /// The names or addresses of the machines that the database runs on.
@@ -316,7 +316,7 @@ impl Hosts<'_> {
 
     /// Says that a host stops on purpose.
     pub async fn beat_last(self, host: HostId) -> Result<(), ServiceError> {
-        self.store().beat_last(host, self.instance()).await?;
+        self.store().hosts().beat_last(host, self.instance()).await?;
         self.nudge(&Nudge::HostChange(host));
         Ok(())
     }
@@ -324,7 +324,7 @@ impl Hosts<'_> {
     /// Says that this process ends and what it carries goes on: its next start, wherever that is, need not wait.
     pub async fn release_host(self, host: HostId) -> Result<(), ServiceError> {
         if let Some(instance) = self.instance() {
-            self.store().release(host, instance).await?;
+            self.store().hosts().release(host, instance).await?;
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ use domain::{
     server::{Attachment, Server},
     text::Name,
 };
-use store::{policy::PolicyChange, servers::AttachmentKey};
+use store::{network::servers::AttachmentKey, policy::PolicyChange};
 
 /// How long a removed host that is alive may take to say farewell.
 const FAREWELL: SignedDuration = SignedDuration::from_secs(30);
@@ -88,19 +88,19 @@ impl Hosts<'_> {
         act.require(Permission::Read)?;
         let (id, now) = (host.id, self.now());
         let had: Vec<Attachment> =
-            self.store().attachments_on(id).await?.into_iter().map(|found| found.value).collect();
+            self.store().network().attachments_on(id).await?.into_iter().map(|found| found.value).collect();
         let attached_to: Vec<ServerId> = had.iter().map(|attachment| attachment.server_id).collect();
         let files_of = attached_to.iter().copied().collect();
         let (servers, keys, attached, files, listing) = tokio::try_join!(
-            self.store().all_servers(),
-            self.store().server_keys(),
-            self.store().attached_hosts(&attached_to),
-            self.store().files_of(&files_of, now),
-            self.store().profiles_listing(id, now),
+            self.store().network().all_servers(),
+            self.store().network().server_keys(),
+            self.store().hosts().attached_hosts(&attached_to),
+            self.store().access().files_of(&files_of, now),
+            self.store().access().profiles_listing(id, now),
         )?;
         let names: HashMap<ServerId, &Name> = servers.iter().map(|server| (server.id, &server.name)).collect();
         let known = known_to(names.keys().copied(), &keys, &had);
-        let profiles = self.store().good_profiles_by_server(&known, now).await?;
+        let profiles = self.store().access().good_profiles_by_server(&known, now).await?;
         let mut shared: Vec<SharedKey> = known
             .into_iter()
             .filter_map(|server_id| {
@@ -140,7 +140,7 @@ impl Hosts<'_> {
         act.require(Permission::ManageHosts)?;
         let host = self.host(act, id).await?.value;
         if !removal.force && !is_out_of_service(&host) {
-            let profiles = self.store().profiles_listing(id, self.now()).await?;
+            let profiles = self.store().access().profiles_listing(id, self.now()).await?;
             return Err(ServiceError::Conflict(in_service(&host, profiles)));
         }
         let outcome = &host.drain.as_ref().map(|drain| (drain.moved, drain.cut_off));
@@ -152,7 +152,7 @@ impl Hosts<'_> {
                 let removed = RemovedHost { id, name, public_key, removed_at: self.now() };
                 let had = self.take_attachments(&tx, id).await?;
                 tx.delete::<Host>(&id, self.now()).await?;
-                tx.drop_join_ticket_of(id).await?;
+                tx.identity().drop_join_ticket_of(id).await?;
                 tx.insert(&removed).await?;
                 let exposed = self.network().renew_keys_of(&tx, &removed, &had).await?;
                 let (moved, cut_off) = outcome.unzip();
@@ -180,7 +180,7 @@ impl Hosts<'_> {
 
     async fn take_attachments(self, tx: &PolicyChange, host: HostId) -> Result<Vec<Attachment>, ServiceError> {
         let mut had = Vec::new();
-        for attachment in tx.attachments_on(host).await? {
+        for attachment in tx.network().attachments_on(host).await? {
             let key = AttachmentKey { server_id: attachment.value.server_id, host_id: host };
             tx.delete::<Attachment>(&key, self.now()).await?;
             had.push(attachment.value);
@@ -190,13 +190,13 @@ impl Hosts<'_> {
 
     /// Clears away what removed hosts needed until they had heard of it. Returns how many are gone without a trace now.
     pub async fn clear_removed_hosts(self) -> Result<usize, ServiceError> {
-        let removed = self.store().uncleared_hosts().await?;
+        let removed = self.store().hosts().uncleared_hosts().await?;
         if removed.is_empty() {
             return Ok(0);
         }
         self.cluster().require_writable().await?;
         let ids: Vec<HostId> = removed.iter().map(|host| host.id).collect();
-        let statuses = self.store().host_statuses(Some(&ids)).await?;
+        let statuses = self.store().hosts().host_statuses(Some(&ids)).await?;
         let mut cleared = 0;
         for host in removed {
             let alive = statuses.get(&host.id).is_some_and(|status| status.online);
@@ -210,16 +210,16 @@ impl Hosts<'_> {
     /// `false` if another process must take the way to the database from it.
     async fn clear_removed_host(self, host: &RemovedHost) -> Result<bool, ServiceError> {
         let dropped = self.drop_host_user(host.id).await?;
-        self.store().clear_reports(host.id).await?;
+        self.store().hosts().clear_reports(host.id).await?;
         if dropped {
-            self.store().mark_cleared(host.id).await?;
+            self.store().hosts().mark_cleared(host.id).await?;
         }
         Ok(dropped)
     }
 
     /// Refuses the key of a host that was removed. A database user that may not look is not refused for it.
     pub(crate) async fn refuse_removed(self, public_key: &[u8; 32]) -> Result<(), ServiceError> {
-        match self.store().find_removed_host(public_key).await {
+        match self.store().hosts().find_removed_host(public_key).await {
             Ok(None) => Ok(()),
             Ok(Some(removed)) => Err(ServiceError::Removed(Box::new(removed))),
             Err(error) if error.is_refusal() => Ok(()),

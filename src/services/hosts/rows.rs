@@ -15,7 +15,7 @@ use domain::{
     server::{Attachment, DaemonState, Port, Protocol, Server},
     text::Name,
 };
-use store::servers::AttachmentKey;
+use store::network::servers::AttachmentKey;
 
 /// A host and its daemons.
 #[derive(Debug, Clone)]
@@ -79,11 +79,13 @@ impl Hosts<'_> {
 
     async fn with_daemons(self, hosts: Vec<Revised<HostView>>) -> Result<Vec<HostRow>, ServiceError> {
         let ids: Vec<HostId> = hosts.iter().map(|host| host.value.id).collect();
-        let attachments = self.store().attachments_on_all(&ids).await?;
+        let attachments = self.store().network().attachments_on_all(&ids).await?;
         let servers: Vec<ServerId> =
             attachments.iter().map(|a| a.server_id).collect::<BTreeSet<_>>().into_iter().collect();
-        let (servers, reports) =
-            tokio::try_join!(self.store().servers_by_id(&servers), self.store().daemons_of_all(&servers))?;
+        let (servers, reports) = tokio::try_join!(
+            self.store().network().servers_by_id(&servers),
+            self.store().hosts().daemons_of_all(&servers)
+        )?;
         let servers: HashMap<ServerId, Server> = servers.into_iter().map(|server| (server.id, server)).collect();
         let reports: HashMap<AttachmentKey, _> = reports.into_iter().map(|report| (report.key, report)).collect();
         let daemon = |attachment: &Attachment| {
@@ -114,7 +116,7 @@ impl Hosts<'_> {
     /// The releases that run in the cluster.
     pub async fn releases(self, act: &Act) -> Result<Releases, ServiceError> {
         act.require(Permission::Read)?;
-        let statuses = self.store().host_statuses(None).await?;
+        let statuses = self.store().hosts().host_statuses(None).await?;
         let mut counts = BTreeMap::<_, usize>::new();
         for status in statuses.into_values().filter(|status| status.online) {
             *counts.entry(status.version).or_default() += 1;
@@ -128,7 +130,7 @@ impl Hosts<'_> {
     pub async fn server_choices(self, act: &Act, host: Option<&HostRow>) -> Result<Vec<ServerChoice>, ServiceError> {
         act.require(Permission::Read)?;
         let taken = |id| host.is_some_and(|host| host.daemons.iter().any(|daemon| daemon.server_id == id));
-        let all = self.store().all_servers().await?.into_iter();
+        let all = self.store().network().all_servers().await?.into_iter();
         let mut free: Vec<ServerChoice> =
             all.filter(|server| !taken(server.id)).map(|Server { id, name, .. }| ServerChoice { id, name }).collect();
         free.sort_by(|a, b| a.name.cmp(&b.name));

@@ -195,7 +195,7 @@ impl Identities<'_> {
     async fn login(self, surface: Surface, cookie: &str) -> Result<Option<Found>, ServiceError> {
         let Ok(secret) = cookie.parse::<OneTimeSecret>() else { return Ok(None) };
         let hash = login_hash(surface, &secret);
-        let found = self.store().deadline(SOON, self.store().find_login(hash.as_bytes())).await?;
+        let found = self.store().deadline(SOON, self.store().identity().find_login(hash.as_bytes())).await?;
         let now = self.now();
         let is_live = |login: &Login| login.surface == surface && login.ends_at() > now;
         let live = found.filter(|(login, user)| is_live(login) && user.as_ref().is_none_or(|user| !user.disabled));
@@ -207,7 +207,7 @@ impl Identities<'_> {
         if now.duration_since(login.seen_at) >= TOUCH {
             let seen = Login { seen_at: now, ..login.clone() };
             // That it could not be noted shuts nobody out; the next page notes it.
-            if let Err(error) = self.store().write(SOON, self.store().touch_login(&seen)).await {
+            if let Err(error) = self.store().write(SOON, self.store().identity().touch_login(&seen)).await {
                 tracing::debug!(%error, "the use of a login was not noted");
             }
         }
@@ -224,7 +224,7 @@ impl Identities<'_> {
         let id: LoginId = self.new_id();
         let (label, address) = (cleaned(&browser.label), browser.address);
         let login = Login { id, who, surface, label, address, since: now, seen_at: now };
-        tx.insert_login(&login, identity, login_hash(surface, &secret).as_bytes()).await?;
+        tx.identity().insert_login(&login, identity, login_hash(surface, &secret).as_bytes()).await?;
         let actor = match (surface, who) {
             (Surface::Portal, Who::User(user)) => Actor::Person { user, login: id },
             _ => Actor::Admin { who, login: id, role },
@@ -243,7 +243,7 @@ impl Identities<'_> {
         self.store()
             .note(|tx| async move {
                 // Over already: what was wanted.
-                if tx.drop_login(admin.login).await? {
+                if tx.identity().drop_login(admin.login).await? {
                     tx.record(entry).await?;
                 }
                 Ok(())
@@ -262,7 +262,7 @@ impl Identities<'_> {
 
     /// All logins of the one who asks, the newest first.
     pub async fn logins_of(self, person: &Person) -> Result<Vec<LoginView>, ServiceError> {
-        let logins = self.store().deadline(SOON, self.store().logins_of(person.user.id)).await?;
+        let logins = self.store().deadline(SOON, self.store().identity().logins_of(person.user.id)).await?;
         let now = self.now();
         let live = logins.into_iter().filter(|login| login.ends_at() > now);
         Ok(live.map(|login| LoginView::new(login, person.login)).collect())
@@ -273,7 +273,7 @@ impl Identities<'_> {
         let entry = &self.entry(&person.act(), Action::LoginEnd, &id, serde_json::json!({}));
         self.store()
             .note(|tx| async move {
-                if !tx.end_login(person.user.id, id).await? {
+                if !tx.identity().end_login(person.user.id, id).await? {
                     return Err(ServiceError::NotFound("sign-in"));
                 }
                 Ok(tx.record(entry).await?)
@@ -288,7 +288,7 @@ impl Identities<'_> {
             .note(|tx| async move {
                 let found = tx.find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?.value;
                 check_role(act, found.role, found.role)?;
-                let ended = tx.end_logins_of(user).await?;
+                let ended = tx.identity().end_logins_of(user).await?;
                 if ended > 0 {
                     let changes = serde_json::json!({ "sign_ins": [ended, 0] });
                     tx.record(&self.entry(act, Action::LoginEnd, &user, changes)).await?;
@@ -302,7 +302,7 @@ impl Identities<'_> {
     pub async fn end_other_logins(self, person: &Person) -> Result<u64, ServiceError> {
         self.store()
             .note(|tx| async move {
-                let ended = tx.end_other_logins(person.user.id, person.login).await?;
+                let ended = tx.identity().end_other_logins(person.user.id, person.login).await?;
                 if ended > 0 {
                     let changes = serde_json::json!({ "others": [ended, 0] });
                     tx.record(&self.entry(&person.act(), Action::LoginEnd, &person.user.id, changes)).await?;

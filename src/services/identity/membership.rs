@@ -52,7 +52,7 @@ impl Identities<'_> {
         organization: Option<OrganizationId>,
         browser: &Browser,
     ) -> Result<User, SignInRefusal> {
-        let known = self.store().deadline(SOON, self.store().find_user_by_identity(identity)).await?;
+        let known = self.store().deadline(SOON, self.store().people().find_user_by_identity(identity)).await?;
         if let Some(user) = known {
             return Ok(user);
         }
@@ -66,11 +66,11 @@ impl Identities<'_> {
         let Newcomer { identity, email, browser, .. } = newcomer;
         let account = || Some((*email).clone());
         // Another callback of the same person may have been quicker.
-        if let Some(found) = tx.user_by_identity(identity).await? {
+        if let Some(found) = tx.people().user_by_identity(identity).await? {
             return Ok(found.value);
         }
         let act = |user: UserId| Act::by(Actor::Holder(user), browser.request_id);
-        let Some(prepared) = tx.user_by_email(email).await? else {
+        let Some(prepared) = tx.people().user_by_email(email).await? else {
             let organization = newcomer.organization.ok_or(SignInRefusal::NotInvited { account: account() })?;
             if tx.find::<Organization>(&organization).await?.is_none() {
                 return Err(SignInRefusal::NotInvited { account: account() });

@@ -57,7 +57,7 @@ impl Identities<'_> {
         let hash = hash(&secret);
         self.store()
             .note(|tx| async move {
-                tx.insert_ticket(hash.as_bytes(), ticket).await?;
+                tx.identity().insert_ticket(hash.as_bytes(), ticket).await?;
                 Ok::<_, ServiceError>(tx.record(entry).await?)
             })
             .await?;
@@ -71,7 +71,7 @@ impl Identities<'_> {
     pub async fn look_at_owner_link(self, secret: &str, browser: &Browser) -> Result<Timestamp, ServiceError> {
         self.cluster().limit_address(Limit::Ticket, browser.address)?;
         let hash = parse(secret)?;
-        let finding = self.store().find_ticket::<OwnerLinkTicket>(hash.as_bytes(), self.now());
+        let finding = self.store().identity().find_ticket::<OwnerLinkTicket>(hash.as_bytes(), self.now());
         let found = self.store().deadline(SOON, finding).await?;
         found.map(|ticket| ticket.expires_at).ok_or(ServiceError::NotFound(WHAT))
     }
@@ -88,7 +88,7 @@ impl Identities<'_> {
             &NewLogin { surface: Surface::Console, who: Who::OwnerLink, role: Role::Owner, identity: None, browser };
         self.store()
             .note(|tx| async move {
-                if !tx.spend_ticket::<OwnerLinkTicket>(hash.as_bytes(), self.now()).await? {
+                if !tx.identity().spend_ticket::<OwnerLinkTicket>(hash.as_bytes(), self.now()).await? {
                     return Err(ServiceError::NotFound(WHAT));
                 }
                 self.open_login(&tx, new).await

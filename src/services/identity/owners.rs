@@ -14,7 +14,7 @@ fn rules(user: &User) -> bool {
 /// # Errors
 /// [`ServiceError::Conflict`].
 pub(crate) async fn keep_an_owner(tx: &PolicyChange, before: &User, after: Option<&User>) -> Result<(), ServiceError> {
-    if !rules(before) || after.is_some_and(rules) || tx.has_another_owner(before.id).await? {
+    if !rules(before) || after.is_some_and(rules) || tx.people().has_another_owner(before.id).await? {
         return Ok(());
     }
     let sentence =

@@ -286,7 +286,7 @@ impl Identities<'_> {
             is_test,
         };
         let ticket = Ticket { body, expires_at: self.now() + LIFETIME };
-        let inserting = self.store().insert_ticket(hash.as_bytes(), &ticket);
+        let inserting = self.store().identity().insert_ticket(hash.as_bytes(), &ticket);
         self.store().write(SOON, inserting).await?;
         Ok(SignInStart { redirect, cookie: cookie.to_text() })
     }
@@ -317,7 +317,7 @@ impl Identities<'_> {
             && refusal.is_denial()
         {
             let entry = self.denial(surface, refusal, &asked, browser);
-            self.store().write(SOON, self.store().insert_audit(&entry)).await?;
+            self.store().write(SOON, self.store().evidence().insert_audit(&entry)).await?;
         }
         outcome
     }
@@ -386,7 +386,7 @@ impl Identities<'_> {
         let secret = |text: Option<&str>| text.and_then(|text| text.parse::<OneTimeSecret>().ok());
         let (Some(state), Some(cookie)) = (secret(answer.state.as_deref()), secret(cookie)) else { return Ok(None) };
         let (state, cookie) = (state.hash("sign_in"), cookie_hash(&cookie));
-        let taking = self.store().take_sign_in(surface, state.as_bytes(), cookie.as_bytes(), self.now());
+        let taking = self.store().identity().take_sign_in(surface, state.as_bytes(), cookie.as_bytes(), self.now());
         Ok(self.store().write(SOON, taking).await?)
     }
 

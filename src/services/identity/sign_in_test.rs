@@ -18,7 +18,7 @@ use domain::{
     user::{Identity, User},
 };
 use oidc::VerifiedIdentity;
-use store::{entity::PageRequest, users::UserFilter};
+use store::{entity::PageRequest, people::users::UserFilter};
 
 /// What the provider and our rules say of an account.
 #[derive(Debug)]
@@ -85,13 +85,13 @@ impl Identities<'_> {
             Ok(email) => email,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let found = self.store().deadline(SOON, self.store().find_user_by_identity(identity)).await?;
+        let found = self.store().deadline(SOON, self.store().people().find_user_by_identity(identity)).await?;
         if let Some(User { name, role, disabled, .. }) = found {
             return Ok(admitted(surface, Welcome::Known { name, role }, role, disabled, email));
         }
         let filter = UserFilter { email: Some(email.clone()), ..UserFilter::default() };
         let one = PageRequest::first(1);
-        let prepared = self.store().deadline(SOON, self.store().list_users(&filter, &one)).await?.items.pop();
+        let prepared = self.store().deadline(SOON, self.store().people().list_users(&filter, &one)).await?.items.pop();
         if let Some(User { name, role, disabled, identity, .. }) = prepared.map(|found| found.value) {
             if identity.is_some() {
                 return Ok(Err(SignInRefusal::OtherPerson { account: Some(email) }));

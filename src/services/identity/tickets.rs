@@ -92,7 +92,7 @@ impl Identities<'_> {
                 if !permits(&server, user.organization_id, &user.groups) {
                     return Err(ServiceError::Conflict("server_id: this server is not open to the user".into()));
                 }
-                tx.insert_ticket(hash.as_bytes(), ticket).await?;
+                tx.identity().insert_ticket(hash.as_bytes(), ticket).await?;
                 Ok(tx.record(entry).await?)
             })
             .await?;
@@ -111,7 +111,8 @@ impl Identities<'_> {
     pub async fn look_at_ticket(self, secret: &str, browser: &Browser) -> Result<TicketView, ServiceError> {
         self.cluster().limit_address(Limit::Ticket, browser.address)?;
         let hash = parse(secret)?;
-        let found = self.store().deadline(SOON, self.store().find_ticket(hash.as_bytes(), self.now())).await?;
+        let found =
+            self.store().deadline(SOON, self.store().identity().find_ticket(hash.as_bytes(), self.now())).await?;
         let ticket::Ticket { body: ProfileTicket { server_id, name, .. }, expires_at } =
             found.ok_or(ServiceError::NotFound(WHAT))?;
         let server = self.store().deadline(SOON, self.store().find::<Server>(&server_id)).await?;
@@ -126,7 +127,8 @@ impl Identities<'_> {
     pub async fn redeem_ticket(self, secret: &str, browser: &Browser) -> Result<IssuedProfile, ServiceError> {
         self.cluster().limit_address(Limit::Ticket, browser.address)?;
         let hash = parse(secret)?;
-        let found = self.store().deadline(SOON, self.store().find_ticket(hash.as_bytes(), self.now())).await?;
+        let found =
+            self.store().deadline(SOON, self.store().identity().find_ticket(hash.as_bytes(), self.now())).await?;
         let ProfileTicket { user_id, server_id, name, .. } = found.ok_or(ServiceError::NotFound(WHAT))?.body;
         let act = Act::by(Actor::Holder(user_id), browser.request_id);
         let ticket = Some(hash.as_bytes());

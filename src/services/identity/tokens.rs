@@ -18,7 +18,7 @@ use keys::{
 };
 use store::{
     entity::{Page, PageRequest},
-    tokens::StoredToken,
+    identity::tokens::StoredToken,
 };
 
 const WHAT: &str = "API token";
@@ -74,7 +74,7 @@ impl Identities<'_> {
         let stored = &StoredToken { token, secret_hash: secret.hash().as_bytes().to_vec() };
         self.store()
             .note(|tx| async move {
-                tx.insert_token(stored).await?;
+                tx.identity().insert_token(stored).await?;
                 Ok::<_, ServiceError>(tx.record(entry).await?)
             })
             .await?;
@@ -85,13 +85,13 @@ impl Identities<'_> {
     /// A page of the tokens that are good.
     pub async fn tokens(self, act: &Act, page: &PageRequest) -> Result<Page<ApiToken>, ServiceError> {
         act.require(Permission::Read)?;
-        Ok(self.store().list_tokens(self.now(), page).await?)
+        Ok(self.store().identity().list_tokens(self.now(), page).await?)
     }
 
     /// One token.
     pub async fn token(self, act: &Act, id: TokenId) -> Result<ApiToken, ServiceError> {
         act.require(Permission::Read)?;
-        let found = self.store().find_token(id).await?.map(|found| found.token);
+        let found = self.store().identity().find_token(id).await?.map(|found| found.token);
         found.filter(|token| token.expires_at > self.now()).ok_or(ServiceError::NotFound(WHAT))
     }
 
@@ -114,7 +114,7 @@ impl Identities<'_> {
         let entry = &self.entry(act, Action::TokenRevoke, &id, changes);
         self.store()
             .note(|tx| async move {
-                if !tx.drop_token(id).await? {
+                if !tx.identity().drop_token(id).await? {
                     return Err(ServiceError::NotFound(WHAT));
                 }
                 Ok(tx.record(entry).await?)
@@ -130,7 +130,7 @@ impl Identities<'_> {
     /// [`ServiceError::Unauthenticated`], whatever is wrong with the token.
     pub async fn authenticate(self, bearer: &str) -> Result<Actor, ServiceError> {
         let shown: Token = bearer.parse().map_err(|_malformed| ServiceError::Unauthenticated)?;
-        let found = self.store().find_token(shown.id).await?.ok_or(ServiceError::Unauthenticated)?;
+        let found = self.store().identity().find_token(shown.id).await?.ok_or(ServiceError::Unauthenticated)?;
         let hash: [u8; 32] = found.secret_hash.try_into().map_err(|_corrupt| ServiceError::Unauthenticated)?;
         if SecretHash::from_bytes(hash) != shown.hash() || found.token.expires_at <= self.now() {
             return Err(ServiceError::Unauthenticated);
@@ -145,7 +145,7 @@ impl Identities<'_> {
             return;
         }
         // That it could not be noted shuts nobody out; the next use notes it.
-        if let Err(error) = self.store().write(SOON, self.store().touch_token(token.id, now)).await {
+        if let Err(error) = self.store().write(SOON, self.store().identity().touch_token(token.id, now)).await {
             tracing::debug!(%error, "the use of a token was not noted");
         }
     }

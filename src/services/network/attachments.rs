@@ -30,7 +30,10 @@ use keys::{
     tls_crypt::ServerKey,
 };
 use pki::request::{LeafKey, PublicKey};
-use store::{hosts::DaemonStatus, server_keys::StoredServerKey, servers::AttachmentKey};
+use store::{
+    hosts::records::DaemonStatus,
+    network::{server_keys::StoredServerKey, servers::AttachmentKey},
+};
 
 /// How long a daemon's certificate is valid.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);
@@ -57,9 +60,9 @@ impl Network<'_> {
         act.require(Permission::Read)?;
         let (found, attachments, reports, hosts, mut outside) = tokio::try_join!(
             self.store().find::<Server>(&server),
-            self.store().attachments_of(server),
-            self.store().daemons_of(server),
-            self.store().host_statuses(None),
+            self.store().network().attachments_of(server),
+            self.store().hosts().daemons_of(server),
+            self.store().hosts().host_statuses(None),
             self.outside(None),
         )?;
         found.ok_or(ServiceError::NotFound("server"))?;
@@ -132,7 +135,7 @@ impl Network<'_> {
     /// Says how a daemon of this host is, and asks for a certificate where `request` holds one.
     pub async fn report_daemon(self, status: &DaemonStatus) -> Result<(), ServiceError> {
         self.hosts().refuse_displaced()?;
-        self.store().report_daemon(status).await?;
+        self.store().hosts().report_daemon(status).await?;
         self.nudge(&Nudge::DaemonChange(status.key));
         if status.request.is_some() {
             self.nudge(&Nudge::CertificateRequest(status.key));
@@ -143,7 +146,7 @@ impl Network<'_> {
     /// Forgets what a daemon of this host reported: it is gone for good.
     pub async fn forget_daemon(self, key: AttachmentKey) -> Result<(), ServiceError> {
         self.hosts().refuse_displaced()?;
-        self.store().forget_daemon(key).await?;
+        self.store().hosts().forget_daemon(key).await?;
         self.nudge(&Nudge::DaemonChange(key));
         Ok(())
     }
@@ -155,7 +158,7 @@ impl Network<'_> {
             return Ok(0);
         }
         let mut answered = 0;
-        for status in self.store().certificate_requests().await? {
+        for status in self.store().hosts().certificate_requests().await? {
             match self.certify_one(&status).await {
                 Ok(true) => answered += 1,
                 Ok(false) => {}

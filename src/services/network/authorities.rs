@@ -25,7 +25,7 @@ use pki::{
     authority::{Authority, ROOT_LIFETIME},
     read::read_certificate,
 };
-use store::authorities::StoredAuthority;
+use store::network::authorities::StoredAuthority;
 
 /// What signs and what wraps, ready for use.
 pub(crate) struct Authorities {
@@ -89,7 +89,7 @@ impl Network<'_> {
     pub async fn authority_views(self, act: &Act) -> Result<Vec<AuthorityView>, ServiceError> {
         act.require(Permission::Read)?;
         let mut views: Vec<_> =
-            self.store().authorities().await?.iter().map(AuthorityView::new).collect::<Result<_, _>>()?;
+            self.store().network().authorities().await?.iter().map(AuthorityView::new).collect::<Result<_, _>>()?;
         views.sort_by_key(|view| view.id);
         Ok(views)
     }
@@ -106,9 +106,9 @@ impl Network<'_> {
         let act = &Act::of(Actor::System("first start"));
         // Made outside of the transaction, which may run several times.
         let new = &[self.new_authority(AuthorityKind::Client)?, self.new_authority(AuthorityKind::Server)?];
-        if self.store().authorities().await?.is_empty() {
+        if self.store().network().authorities().await?.is_empty() {
             self.change(|tx| async move {
-                if !tx.authorities().await?.is_empty() {
+                if !tx.network().authorities().await?.is_empty() {
                     return Ok(());
                 }
                 for authority in new {
@@ -129,7 +129,7 @@ impl Network<'_> {
     /// # Errors
     /// As of [`Self::ensure_authorities`].
     pub async fn prove_master_key(self) -> Result<bool, ServiceError> {
-        if self.store().authorities().await?.is_empty() {
+        if self.store().network().authorities().await?.is_empty() {
             return Ok(false);
         }
         self.authorities().await.map(|_opened| true)
@@ -164,8 +164,8 @@ impl Network<'_> {
         if let Some(loaded) = self.authorities.0.read().await.as_ref() {
             return Ok(Arc::clone(loaded));
         }
-        let stored = self.store().authorities().await?;
-        let cluster = self.store().cluster_id().await?;
+        let stored = self.store().network().authorities().await?;
+        let cluster = self.store().access().cluster_id().await?;
         let loaded = Arc::new(open(self.master_key()?, &stored, &cluster)?);
         *self.authorities.0.write().await = Some(Arc::clone(&loaded));
         Ok(loaded)

@@ -13,7 +13,7 @@ use domain::{
     server::{DaemonState, Port, Protocol},
     text::{HostName, PublicAddress},
 };
-use store::{StoreError, servers::AttachmentKey};
+use store::{StoreError, network::servers::AttachmentKey};
 
 /// Whether a daemon was reached from another host, the last time that one tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -56,8 +56,10 @@ impl Network<'_> {
         let hosts: BTreeSet<HostId> = doors.iter().map(|door| door.host_id).collect();
         let hosts: Vec<HostId> = hosts.into_iter().collect();
         let keys: Vec<AttachmentKey> = doors.iter().map(key).collect();
-        let (statuses, daemons) =
-            tokio::try_join!(self.store().host_statuses(Some(&hosts)), self.store().daemons_named(&keys))?;
+        let (statuses, daemons) = tokio::try_join!(
+            self.store().hosts().host_statuses(Some(&hosts)),
+            self.store().hosts().daemons_named(&keys)
+        )?;
         let online = |door: &Door| statuses.get(&door.host_id).is_some_and(|status| status.online);
         let serves = |door: &Door| daemons.iter().any(|daemon| daemon.key == key(door) && answers(daemon.state));
         let mut taken = BTreeMap::<ServerId, usize>::new();
@@ -78,7 +80,7 @@ impl Network<'_> {
         news: &BTreeSet<HostId>,
     ) -> Result<bool, ServiceError> {
         self.hosts().refuse_displaced()?;
-        let told = self.store().report_looks(host, looks).await?;
+        let told = self.store().network().report_looks(host, looks).await?;
         for seen in news {
             self.nudge(&Nudge::HostChange(*seen));
         }
@@ -87,7 +89,7 @@ impl Network<'_> {
 
     /// What was seen lately of the given hosts, or of all.
     pub(crate) async fn outside(self, hosts: Option<&[HostId]>) -> Result<Outside, StoreError> {
-        Ok(outside(self.store().looks_at(hosts).await?))
+        Ok(outside(self.store().network().looks_at(hosts).await?))
     }
 }
 

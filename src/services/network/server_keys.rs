@@ -29,7 +29,10 @@ use keys::{
     seal::{Context, Sealed},
     tls_crypt::ServerKey,
 };
-use store::{policy::PolicyChange, server_keys::StoredServerKey, servers::AttachmentKey};
+use store::{
+    network::{server_keys::StoredServerKey, servers::AttachmentKey},
+    policy::PolicyChange,
+};
 
 const WHAT: &str = "server";
 
@@ -86,7 +89,7 @@ impl Network<'_> {
         let (server, key, profiles) = tokio::try_join!(
             self.store().find::<Server>(&id),
             self.store().find::<StoredServerKey>(&id),
-            self.store().good_profiles_by_server(&wanted, self.now()),
+            self.store().access().good_profiles_by_server(&wanted, self.now()),
         )?;
         server.ok_or(ServiceError::NotFound(WHAT))?;
         let facts = key.map(|found| found.value.facts).unwrap_or_default();
@@ -108,7 +111,7 @@ impl Network<'_> {
         self.master_key()?;
         self.change(|tx| async move {
             let server = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
-            let profiles = tx.good_profiles_on(id, self.now()).await?;
+            let profiles = tx.access().good_profiles_on(id, self.now()).await?;
             if !profiles.is_empty() && !order.force {
                 return Err(ServiceError::Conflict(format!(
                     "server {} has {} active profiles, which another key makes worthless: repeat this with \"force\": true \
@@ -123,7 +126,7 @@ impl Network<'_> {
                 let (id, was) = (profile.id, profile.state);
                 let after = Profile { state: ProfileState::Revoked, revoked_at: Some(self.now()), ..profile };
                 tx.replace(&after).await?;
-                tx.free_address(id).await?;
+                tx.access().free_address(id).await?;
                 let changes = serde_json::json!({ "state": [was, after.state], "revoked_at": [null, after.revoked_at] });
                 tx.record(&self.entry(act, Action::ProfileRevoke, &id, changes)).await?;
             }
@@ -141,8 +144,8 @@ impl Network<'_> {
         let pem = ServerKey::generate().to_pem();
         let sealed = self.master_key()?.seal(&place(&id.to_string()), pem.expose().as_bytes()).into_bytes();
         let facts = ServerKeyFacts { rotated_at: Some(self.now()), left_with: Vec::new() };
-        tx.put_server_key(&StoredServerKey { server_id: id, sealed: Some(sealed), facts }).await?;
-        for attachment in tx.attachments_of(id).await? {
+        tx.network().put_server_key(&StoredServerKey { server_id: id, sealed: Some(sealed), facts }).await?;
+        for attachment in tx.network().attachments_of(id).await? {
             let Attachment { server_id, host_id, credentials } = attachment.value;
             // Who has none yet gets the new key with its certificate.
             let (Some(credentials), Some(host)) = (credentials, tx.find::<Host>(&host_id).await?) else { continue };
@@ -163,11 +166,11 @@ impl Network<'_> {
         host: &RemovedHost,
         had: &[Attachment],
     ) -> Result<Exposed, ServiceError> {
-        let keys = tx.server_keys().await?;
-        let servers = tx.all_servers().await?.into_iter().map(|found| found.value.id);
+        let keys = tx.network().server_keys().await?;
+        let servers = tx.network().all_servers().await?.into_iter().map(|found| found.value.id);
         let mut exposed = Exposed::default();
         for server in known_to(servers, &keys, had) {
-            if self.has_master_key() && !tx.has_good_profiles(server, self.now()).await? {
+            if self.has_master_key() && !tx.access().has_good_profiles(server, self.now()).await? {
                 self.renew_key(tx, server).await?;
                 exposed.rotated.push(server);
             } else {
@@ -175,7 +178,7 @@ impl Network<'_> {
                 let mut key = known.unwrap_or_else(|| StoredServerKey::of_cluster(server));
                 let holder = KeyHolder { host_name: host.name.clone(), removed_at: host.removed_at };
                 key.facts.left_with.push(holder);
-                tx.put_server_key(&key).await?;
+                tx.network().put_server_key(&key).await?;
                 exposed.due.push(server);
             }
         }

@@ -69,13 +69,13 @@ impl Network<'_> {
         let Page { items, next, count } = self.servers(act, page).await?;
         let ids: Vec<ServerId> = items.iter().map(|server| server.value.id).collect();
         let (attached, daemons, statuses) = tokio::try_join!(
-            self.store().attached_hosts(&ids),
-            self.store().daemons_of_all(&ids),
-            self.store().host_statuses(None),
+            self.store().hosts().attached_hosts(&ids),
+            self.store().hosts().daemons_of_all(&ids),
+            self.store().hosts().host_statuses(None),
         )?;
         let is_online = |host: &HostId| statuses.get(host).is_some_and(|status| status.online);
         let alive: Vec<HostId> = statuses.keys().filter(|host| is_online(host)).copied().collect();
-        let sessions = self.store().live_by_server(&ids, &alive).await?;
+        let sessions = self.store().access().live_by_server(&ids, &alive).await?;
         let row = |server: Revised<Server>| {
             let id = server.value.id;
             let hosts = attached.get(&id).map(Vec::as_slice).unwrap_or_default();
@@ -100,15 +100,15 @@ impl Network<'_> {
         let organizations: Vec<OrganizationId> = server.value.organization_ids.iter().copied().collect();
         let (ids, files_of, now) = ([id], [id].into(), self.now());
         let (reports, attached, statuses, machines, names, files) = tokio::try_join!(
-            self.store().daemons_of(id),
-            self.store().attached_hosts(&ids),
-            self.store().host_statuses(None),
-            self.store().list_hosts(&all),
+            self.store().hosts().daemons_of(id),
+            self.store().hosts().attached_hosts(&ids),
+            self.store().hosts().host_statuses(None),
+            self.store().hosts().list_hosts(&all),
             self.store().names::<Organization, Name>(&organizations),
-            self.store().files_of(&files_of, now),
+            self.store().access().files_of(&files_of, now),
         )?;
         let alive: Vec<HostId> = statuses.iter().filter(|(_, status)| status.online).map(|(host, _)| *host).collect();
-        let sessions = self.store().live_by_server(&ids, &alive).await?;
+        let sessions = self.store().access().live_by_server(&ids, &alive).await?;
         let attached = attached.get(&id).map(Vec::as_slice).unwrap_or_default();
         let mut hosts: Vec<ServerHost> = attached
             .iter()
@@ -142,7 +142,7 @@ impl Network<'_> {
     /// The hosts that can run servers: their ids and names.
     pub async fn host_choices(self, act: &Act) -> Result<Vec<(HostId, HostName)>, ServiceError> {
         act.require(Permission::Read)?;
-        let hosts = self.store().list_hosts(&PageRequest::first(CHOICES)).await?;
+        let hosts = self.store().hosts().list_hosts(&PageRequest::first(CHOICES)).await?;
         Ok(able(hosts).map(|host| (host.id, host.name)).collect())
     }
 

@@ -19,8 +19,8 @@ use domain::{
 };
 use store::{
     entity::{Page, PageRequest},
+    network::server_keys::StoredServerKey,
     policy::PolicyChange,
-    server_keys::StoredServerKey,
 };
 
 const WHAT: &str = "server";
@@ -150,7 +150,7 @@ impl Network<'_> {
     /// A page of servers.
     pub async fn servers(self, act: &Act, page: &PageRequest) -> Result<Page<Revised<Server>>, ServiceError> {
         act.require(Permission::Read)?;
-        Ok(self.store().list_servers(page).await?)
+        Ok(self.store().network().list_servers(page).await?)
     }
 
     /// One server.
@@ -209,7 +209,7 @@ impl Network<'_> {
                     return Ok((found, false));
                 }
                 check(&tx, &after).await?;
-                if after.network != before.network && tx.has_active_profiles(id).await? {
+                if after.network != before.network && tx.access().has_active_profiles(id).await? {
                     let sentence = "network: active profiles hold addresses of the present network; make a new server";
                     return Err(ServiceError::Conflict(sentence.into()));
                 }
@@ -232,11 +232,11 @@ impl Network<'_> {
         self.change_by(act, |tx| async move {
             let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
-            if !tx.attachments_of(id).await?.is_empty() {
+            if !tx.network().attachments_of(id).await?.is_empty() {
                 return Err(ServiceError::Conflict("hosts are still attached to the server; detach them first".into()));
             }
-            for profile in tx.profiles_on(id).await? {
-                tx.free_address(profile.value.id).await?;
+            for profile in tx.access().profiles_on(id).await? {
+                tx.access().free_address(profile.value.id).await?;
                 tx.delete::<Profile>(&profile.value.id, self.now()).await?;
             }
             if tx.find::<StoredServerKey>(&id).await?.is_some() {
@@ -278,13 +278,13 @@ async fn check(tx: &PolicyChange, server: &Server) -> Result<(), ServiceError> {
             return Err(ServiceError::invalid("organization_ids", format!("there is no organization {organization}")));
         }
     }
-    for other in tx.all_servers().await? {
+    for other in tx.network().all_servers().await? {
         if other.value.id != server.id && other.value.network.overlaps(server.network.net()) {
             let sentence = format!("overlaps the network {} of another server", other.value.network.net());
             return Err(ServiceError::invalid("network", sentence));
         }
     }
-    for attached in tx.attachments_of(server.id).await? {
+    for attached in tx.network().attachments_of(server.id).await? {
         check_port(tx, server, attached.value.host_id).await?;
     }
     Ok(())
@@ -296,7 +296,7 @@ pub(crate) async fn check_port(
     server: &Server,
     host: domain::ids::HostId,
 ) -> Result<(), ServiceError> {
-    for neighbour in tx.attachments_on(host).await? {
+    for neighbour in tx.network().attachments_on(host).await? {
         if neighbour.value.server_id == server.id {
             continue;
         }

@@ -47,7 +47,8 @@ impl People<'_> {
     /// All groups, by their names.
     pub async fn groups(self, act: &Act) -> Result<Vec<Group>, ServiceError> {
         act.require(Permission::Read)?;
-        let (users, open) = tokio::try_join!(self.store().user_groups(), self.store().servers_with_groups(None))?;
+        let (users, open) =
+            tokio::try_join!(self.store().people().user_groups(), self.store().people().servers_with_groups(None))?;
         let mut servers: BTreeMap<GroupName, Vec<ServerId>> = BTreeMap::new();
         for Server { id, groups, .. } in open {
             for group in groups {
@@ -67,8 +68,10 @@ impl People<'_> {
     /// One group.
     pub async fn group(self, act: &Act, name: &GroupName) -> Result<Group, ServiceError> {
         act.require(Permission::Read)?;
-        let (users, open) =
-            tokio::try_join!(self.store().count_in_group(name), self.store().servers_with_groups(Some(name)))?;
+        let (users, open) = tokio::try_join!(
+            self.store().people().count_in_group(name),
+            self.store().people().servers_with_groups(Some(name))
+        )?;
         if users == 0 && open.is_empty() {
             return Err(ServiceError::NotFound(WHAT));
         }
@@ -103,7 +106,7 @@ impl People<'_> {
         name: &GroupName,
         (ids, field, is_in): (&[UserId], &str, bool),
     ) -> Result<(), ServiceError> {
-        let found = tx.users_by_id(ids).await?;
+        let found = tx.people().users_by_id(ids).await?;
         if let Some((place, id)) = ids.iter().enumerate().find(|(_, id)| found.iter().all(|user| user.value.id != **id))
         {
             return Err(ServiceError::invalid(format!("{field}/{place}"), format!("there is no user {id}")));
@@ -134,7 +137,7 @@ impl People<'_> {
             if is_there(&tx, to).await? {
                 return Err(ServiceError::Conflict("name: another group has this name".into()));
             }
-            let servers = tx.servers_of_group(from).await?;
+            let servers = tx.people().servers_of_group(from).await?;
             if !servers.is_empty() {
                 act.require(Permission::ManageServers)?;
             }
@@ -143,7 +146,7 @@ impl People<'_> {
                 server.groups.insert(to.clone());
                 tx.replace(&server).await?;
             }
-            let users = tx.move_group(from, Some(to)).await?;
+            let users = tx.people().move_group(from, Some(to)).await?;
             let changes = json!({ "name": [from, to], "users": [users, users] });
             tx.record(&self.entry(act, Action::GroupRename, &GroupId::from(to.clone()), changes)).await?;
             Ok(())
@@ -158,14 +161,14 @@ impl People<'_> {
     pub async fn delete_group(self, act: &Act, name: &GroupName) -> Result<(), ServiceError> {
         act.require(Permission::ManageUsers)?;
         self.change(|tx| async move {
-            if let [first, ..] = tx.servers_of_group(name).await?.as_slice() {
+            if let [first, ..] = tx.people().servers_of_group(name).await?.as_slice() {
                 let text = format!("the server {} is open to this group; take the group off it first", first.name);
                 return Err(ServiceError::Conflict(text));
             }
-            for role in tx.roles_in_group(name).await? {
+            for role in tx.people().roles_in_group(name).await? {
                 check_role(act, role, role)?;
             }
-            let users = tx.move_group(name, None).await?;
+            let users = tx.people().move_group(name, None).await?;
             if users == 0 {
                 return Err(ServiceError::NotFound(WHAT));
             }
@@ -179,10 +182,10 @@ impl People<'_> {
     /// The users with these addresses, as far as there are any.
     pub async fn users_by_email(self, act: &Act, emails: &BTreeSet<Email>) -> Result<Vec<User>, ServiceError> {
         act.require(Permission::Read)?;
-        Ok(self.store().users_by_email(emails).await?)
+        Ok(self.store().people().users_by_email(emails).await?)
     }
 }
 
 async fn is_there(tx: &PolicyChange, name: &GroupName) -> Result<bool, ServiceError> {
-    Ok(tx.has_group(name).await? || !tx.servers_of_group(name).await?.is_empty())
+    Ok(tx.people().has_group(name).await? || !tx.people().servers_of_group(name).await?.is_empty())
 }

@@ -170,9 +170,9 @@ impl Known {
         let emails: BTreeSet<&Email> = asked().filter_map(|asked| asked.email.as_ref()).collect();
         let machines: BTreeSet<&Name> =
             asked().filter(|asked| asked.email.is_none()).map(|asked| &asked.name).collect();
-        let organizations: Vec<Organization> = tx.organizations_called(&named).await?;
-        let people = tx.users_with_emails(&emails).await?;
-        let machines = tx.machines_called(&machines).await?;
+        let organizations: Vec<Organization> = tx.people().organizations_called(&named).await?;
+        let people = tx.people().users_with_emails(&emails).await?;
+        let machines = tx.people().machines_called(&machines).await?;
         Ok(Self {
             organizations: organizations.into_iter().map(|found| (found.name, found.id)).collect(),
             by_email: people.into_iter().filter_map(|user| Some((user.email?, user.id))).collect(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{People, SOON, ServiceError, identity::logins::Person};
 use domain::{Revised, profile::Profile, retention::DataKind};
-use store::{StoreError, audit::AuditFilter, entity::PageRequest};
+use store::{StoreError, entity::PageRequest, evidence::audit::AuditFilter};
 
 /// So many records of a kind are shown, the newest.
 const SHOWN: u32 = 1000;
@@ -57,13 +57,13 @@ impl People<'_> {
                 "groups": user.groups, "role": user.role, "disabled": user.disabled,
             })],
             DataKind::Identity => user.identity.iter().map(|identity| json!(identity)).collect(),
-            DataKind::Profiles => store.newest_profiles(user.id, newest).await?.iter().map(profile).collect(),
+            DataKind::Profiles => store.access().newest_profiles(user.id, newest).await?.iter().map(profile).collect(),
             DataKind::VpnSessions => {
-                let sessions = store.newest_sessions(user.id, newest).await?;
+                let sessions = store.access().newest_sessions(user.id, newest).await?;
                 sessions.iter().map(|session| json!(session)).collect()
             }
             DataKind::Logins => {
-                let logins = store.logins_of(user.id).await?.into_iter();
+                let logins = store.identity().logins_of(user.id).await?.into_iter();
                 let shown = logins.map(|login| {
                     json!({
                         "id": login.id, "browser": login.label, "address": login.address, "since": login.since,
@@ -73,7 +73,7 @@ impl People<'_> {
                 shown.collect()
             }
             DataKind::Tickets => {
-                let tickets = store.tickets_of(user.id).await?.into_iter();
+                let tickets = store.identity().tickets_of(user.id).await?.into_iter();
                 let shown = tickets.map(|ticket| {
                     json!({
                         "name": ticket.body.name, "server_id": ticket.body.server_id, "made_by": ticket.body.made_by,
@@ -84,7 +84,7 @@ impl People<'_> {
             }
             DataKind::Audit => {
                 let filter = AuditFilter { actor: Some(user.id.to_string()), ..AuditFilter::default() };
-                let trail = store.list_audit(&filter, &PageRequest::first(SHOWN)).await?;
+                let trail = store.evidence().list_audit(&filter, &PageRequest::first(SHOWN)).await?;
                 trail.items.iter().map(|entry| json!(entry)).collect()
             }
         })

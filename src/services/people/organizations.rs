@@ -57,8 +57,10 @@ impl People<'_> {
 
     async fn counted(self, found: Vec<Revised<Organization>>) -> Result<Vec<OrganizationRow>, ServiceError> {
         let ids: Vec<OrganizationId> = found.iter().map(|organization| organization.value.id).collect();
-        let (users, servers) =
-            tokio::try_join!(self.store().users_by_organization(&ids), self.store().servers_by_organization(&ids))?;
+        let (users, servers) = tokio::try_join!(
+            self.store().people().users_by_organization(&ids),
+            self.store().people().servers_by_organization(&ids)
+        )?;
         let row = |organization: Revised<Organization>| {
             let count = |counts: &HashMap<_, u64>| counts.get(&organization.value.id).copied().unwrap_or_default();
             OrganizationRow { users: count(&users), servers: count(&servers), organization }
@@ -73,7 +75,7 @@ impl People<'_> {
         page: &PageRequest,
     ) -> Result<Page<Revised<Organization>>, ServiceError> {
         act.require(Permission::Read)?;
-        Ok(self.store().list_organizations(page).await?)
+        Ok(self.store().people().list_organizations(page).await?)
     }
 
     /// One organization.
@@ -135,12 +137,12 @@ impl People<'_> {
         self.change_by(act, |tx| async move {
             let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
-            if tx.has_users(id).await? {
+            if tx.people().has_users(id).await? {
                 return Err(ServiceError::Conflict(
                     "the organization still has users; delete or move them first".into(),
                 ));
             }
-            if tx.opens_servers(id).await? {
+            if tx.people().opens_servers(id).await? {
                 return Err(ServiceError::Conflict(
                     "servers are still open to the organization; close them first".into(),
                 ));

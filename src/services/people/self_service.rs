@@ -26,8 +26,8 @@ use domain::{
 };
 use store::{
     StoreError,
+    access::sessions::{Ends, SessionFilter},
     entity::PageRequest,
-    sessions::{Ends, SessionFilter},
 };
 
 const WHAT: &str = "profile";
@@ -104,7 +104,7 @@ impl People<'_> {
 
     /// The profiles of a user, the newest first; that the asker may see them is for the caller to know.
     pub(crate) async fn profile_views(self, user: UserId) -> Result<Vec<MyProfile>, ServiceError> {
-        let profiles = self.store().newest_profiles(user, i64::from(SHOWN));
+        let profiles = self.store().access().newest_profiles(user, i64::from(SHOWN));
         let profiles = self.store().deadline(SOON, profiles).await?;
         let around = self.surroundings(user, &profiles).await?;
         Ok(profiles.into_iter().filter_map(|profile| around.view(profile)).collect())
@@ -112,7 +112,7 @@ impl People<'_> {
 
     /// One of them.
     pub async fn my_profile(self, person: &Person, id: ProfileId) -> Result<MyProfile, ServiceError> {
-        let found = self.store().deadline(SOON, self.store().find_profile_of(person.user.id, id)).await?;
+        let found = self.store().deadline(SOON, self.store().access().find_profile_of(person.user.id, id)).await?;
         let found = found.ok_or(ServiceError::NotFound(WHAT))?;
         let around = self.surroundings(person.user.id, std::slice::from_ref(&found)).await?;
         around.view(found).ok_or(ServiceError::NotFound(WHAT))
@@ -124,14 +124,14 @@ impl People<'_> {
         ids.dedup();
         let read = async {
             tokio::try_join!(
-                self.store().servers_by_id(&ids),
-                self.store().attached_hosts(&ids),
+                self.store().network().servers_by_id(&ids),
+                self.store().hosts().attached_hosts(&ids),
                 self.live_sessions(user),
             )
         };
         let (servers, attached, sessions) = self.store().deadline(SOON, read).await?;
         let carriers: Vec<HostId> = sessions.iter().map(|session| session.host_id).collect();
-        let hosts = self.store().deadline(SOON, self.store().host_names(&carriers)).await?;
+        let hosts = self.store().deadline(SOON, self.store().hosts().host_names(&carriers)).await?;
         let servers = servers.into_iter().map(|server| (server.id, server)).collect();
         Ok(Surroundings { servers, attached, sessions, hosts, now: self.now() })
     }
@@ -139,7 +139,7 @@ impl People<'_> {
     async fn live_sessions(self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let filter = SessionFilter { user_id: Some(user), ..SessionFilter::default() };
         let page = PageRequest::first(SHOWN);
-        Ok(self.store().list_sessions(&filter, &self.access().alive().await?, &page).await?.items)
+        Ok(self.store().access().list_sessions(&filter, &self.access().alive().await?, &page).await?.items)
     }
 
     /// The servers that are open to the one who asks, by their names.
@@ -149,7 +149,8 @@ impl People<'_> {
 
     /// The servers that are open to a user, by their names.
     pub(crate) async fn servers_of(self, user: &User) -> Result<Vec<Server>, ServiceError> {
-        let mut servers = self.store().deadline(SOON, self.store().servers_open_to(user.organization_id)).await?;
+        let mut servers =
+            self.store().deadline(SOON, self.store().network().servers_open_to(user.organization_id)).await?;
         servers.retain(|server| permits(server, user.organization_id, &user.groups));
         Ok(servers)
     }
@@ -175,7 +176,7 @@ impl People<'_> {
     /// [`ServiceError::Conflict`] if that one was revoked or replaced already.
     pub async fn replace_own(self, person: &Person, id: ProfileId) -> Result<IssuedProfile, ServiceError> {
         let user = person.user.id;
-        let found = self.store().deadline(SOON, self.store().find_profile_of(user, id)).await?;
+        let found = self.store().deadline(SOON, self.store().access().find_profile_of(user, id)).await?;
         let old = found.ok_or(ServiceError::NotFound(WHAT))?.value;
         self.own_server(person, old.server_id).await?;
         self.cluster().limit_account(Limit::ProfileIssue, &user.to_string()).await?;
@@ -192,7 +193,7 @@ impl People<'_> {
     ) -> Result<Revised<Profile>, ServiceError> {
         let name = &name;
         self.change(|tx| async move {
-            let found = tx.profile_of(person.user.id, id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = tx.access().profile_of(person.user.id, id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             if found.value.name == *name {
                 return Ok(found);
             }
@@ -219,9 +220,9 @@ impl People<'_> {
     pub(crate) async fn live_sessions_of(self, user: UserId) -> Result<Vec<MySession>, ServiceError> {
         let read = async {
             let sessions = self.live_sessions(user).await?;
-            let profiles = self.store().newest_profiles(user, i64::from(SHOWN)).await?;
+            let profiles = self.store().access().newest_profiles(user, i64::from(SHOWN)).await?;
             let carriers: Vec<HostId> = sessions.iter().map(|session| session.host_id).collect();
-            Ok::<_, StoreError>((sessions, profiles, self.store().host_names(&carriers).await?))
+            Ok::<_, StoreError>((sessions, profiles, self.store().hosts().host_names(&carriers).await?))
         };
         let (sessions, profiles, hosts) = self.store().deadline(SOON, read).await?;
         let names: HashMap<ProfileId, Name> =

@@ -22,8 +22,8 @@ use domain::{
 };
 use store::{
     entity::{Page, PageRequest},
+    people::users::UserFilter,
     policy::PolicyChange,
-    users::UserFilter,
 };
 
 const WHAT: &str = "user";
@@ -122,16 +122,16 @@ impl People<'_> {
         act.require(Permission::Read)?;
         let nobody = Page { items: Vec::new(), next: None, count: None };
         let named = match &filter.search.organization {
-            None => return Ok(self.store().list_users(filter, page).await?),
+            None => return Ok(self.store().people().list_users(filter, page).await?),
             Some(OrganizationRef::Id(id)) => Some(*id),
             Some(OrganizationRef::Name(name)) => {
-                self.store().find_organization_by_name(name).await?.map(|found| found.id)
+                self.store().people().find_organization_by_name(name).await?.map(|found| found.id)
             }
         };
         match (named, filter.organization_id) {
             (Some(named), other) if other.is_none_or(|other| other == named) => {
                 let filter = UserFilter { organization_id: Some(named), ..filter.clone() };
-                Ok(self.store().list_users(&filter, page).await?)
+                Ok(self.store().people().list_users(&filter, page).await?)
             }
             _ => Ok(nobody),
         }
@@ -139,7 +139,7 @@ impl People<'_> {
 
     /// Sees to it that a search finds whom the release before wrote; answers how many were not found until now.
     pub async fn index_users(self) -> Result<u64, ServiceError> {
-        Ok(self.store().index_users().await?)
+        Ok(self.store().people().index_users().await?)
     }
 
     /// One user.
@@ -191,8 +191,8 @@ impl People<'_> {
             }
             tx.replace(&after).await.map_err(ServiceError::taken("email", WHAT))?;
             if after.disabled || after.identity != before.identity {
-                tx.end_logins_of(id).await?;
-                tx.drop_tickets_of(id).await?;
+                tx.identity().end_logins_of(id).await?;
+                tx.identity().drop_tickets_of(id).await?;
             }
             let action = match (before.disabled, after.disabled) {
                 (false, true) => Action::UserDisable,
@@ -214,12 +214,12 @@ impl People<'_> {
             check_role(act, found.value.role, Role::User)?;
             spare_oneself(act, &found.value, None)?;
             keep_an_owner(&tx, &found.value, None).await?;
-            for profile in tx.profiles_of(id).await? {
-                tx.free_address(profile.value.id).await?;
+            for profile in tx.people().profiles_of(id).await? {
+                tx.access().free_address(profile.value.id).await?;
                 tx.delete::<Profile>(&profile.value.id, self.now()).await?;
             }
-            tx.end_logins_of(id).await?;
-            tx.drop_tickets_of(id).await?;
+            tx.identity().end_logins_of(id).await?;
+            tx.identity().drop_tickets_of(id).await?;
             tx.delete::<User>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);
             tx.record(&self.entry(act, Action::UserDelete, &id, changes)).await?;

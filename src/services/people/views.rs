@@ -23,10 +23,10 @@ use domain::{
     user::User,
 };
 use store::{
+    access::sessions::SessionFilter,
     entity::{Page, PageRequest},
     order::Order,
-    sessions::SessionFilter,
-    users::UserFilter,
+    people::users::UserFilter,
 };
 
 /// A user in a list.
@@ -109,7 +109,7 @@ impl People<'_> {
         let alive = self.access().alive().await?;
         let (names, sessions): (HashMap<_, Name>, _) = tokio::try_join!(
             self.store().names::<Organization, Name>(&organizations),
-            self.store().live_sessions_by_user(&users, &alive)
+            self.store().access().live_sessions_by_user(&users, &alive)
         )?;
         let row = |user: Revised<User>| UserRow {
             organization: names.get(&user.value.organization_id).cloned(),
@@ -143,7 +143,7 @@ impl People<'_> {
         let alive: Vec<HostId> = host.is_heard().then_some(carrier.id).into_iter().collect();
         let filter = SessionFilter { host_id: Some(carrier.id), ..SessionFilter::default() };
         let page = PageRequest { order: Some(Order::NEWEST), ..page.clone() };
-        let Page { items, next, count } = self.store().list_sessions(&filter, &alive, &page).await?;
+        let Page { items, next, count } = self.store().access().list_sessions(&filter, &alive, &page).await?;
         let carrier = HashMap::from([(carrier.id, carrier.name.clone())]);
         Ok(Page { items: self.named_sessions(items, Some(carrier)).await?, next, count })
     }
@@ -177,7 +177,7 @@ impl People<'_> {
         )?;
         let hosts = match hosts {
             Some(hosts) => hosts,
-            None => self.store().host_names(&carriers).await?,
+            None => self.store().hosts().host_names(&carriers).await?,
         };
         let row = |session: Session| SessionRow {
             user: users.get(&session.user_id).cloned(),
@@ -200,8 +200,8 @@ impl People<'_> {
         let users: Vec<UserId> = filter.user_id.into_iter().collect();
         let (users, servers, hosts) = tokio::try_join!(
             self.store().names::<User, Name>(&users),
-            self.store().list_servers(page),
-            self.store().list_hosts(page)
+            self.store().network().list_servers(page),
+            self.store().hosts().list_hosts(page)
         )?;
         let mut servers: Vec<_> = servers.items.into_iter().map(|found| (found.value.id, found.value.name)).collect();
         let mut hosts: Vec<_> = hosts.items.into_iter().map(|found| (found.value.id, found.value.name)).collect();
@@ -229,7 +229,7 @@ impl People<'_> {
             self.servers_of(&user.value),
             self.profile_views(id),
             self.live_sessions_of(id),
-            async { Ok(self.store().deadline(SOON, self.store().logins_of(id)).await?) },
+            async { Ok(self.store().deadline(SOON, self.store().identity().logins_of(id)).await?) },
         )?;
         let now = self.now();
         let logins = logins.into_iter().filter(|login| login.ends_at() > now).collect();

@@ -17,7 +17,7 @@ use std::{
 use crc::{CRC_64_XZ, Crc, Digest};
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 
-use super::{DumpError, MOST, Metadata, Namespace, Piece, piece};
+use crate::dump::{DumpError, MOST, Metadata, Namespace, Piece, piece};
 
 const MAGIC: [u8; 4] = [0x6d, 0xe2, 0x99, 0x81];
 const TERMINATOR: [u8; 4] = [0xff; 4];

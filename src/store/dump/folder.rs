@@ -11,7 +11,7 @@ use std::{
 
 use mongodb::bson::RawDocumentBuf;
 
-use super::{DumpError, LONGEST, MOST, Metadata, Namespace, Piece, gunzipped, piece};
+use crate::dump::{DumpError, LONGEST, MOST, Metadata, Namespace, Piece, gunzipped, piece};
 
 /// Databases that are the server's own.
 const OWN: [&str; 3] = ["admin", "config", "local"];

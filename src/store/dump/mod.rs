@@ -194,5 +194,6 @@ fn piece(source: &mut impl Read, at: impl Fn() -> String) -> Result<Piece, DumpE
     }
 }
 
+pub mod backup;
 #[cfg(test)]
 mod tests;

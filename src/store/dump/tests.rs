@@ -10,7 +10,7 @@ use flate2::{Compression, write::GzEncoder};
 use mongodb::bson::{Document, doc};
 use proptest::prelude::*;
 
-use super::*;
+use crate::dump::*;
 
 type Contents = (Vec<Namespace>, Vec<(usize, Document)>);
 

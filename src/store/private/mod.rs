@@ -27,9 +27,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{
+use crate::{
     StoreError,
-    events::{random, random_hex},
+    bus::events::{random, random_hex},
 };
 use process::ServerProcess;
 use runtime::backoff::Backoff;

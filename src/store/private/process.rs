@@ -12,7 +12,7 @@ use std::{
 use mongodb::{Client, Database, bson::doc, options::ClientOptions};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Access, Place, SET, USER};
+use crate::private::{Access, Place, SET, USER};
 use crate::{StoreError, error::code};
 
 /// It takes half a second; a recovery after a crash on a slow disk may take long.

@@ -12,7 +12,10 @@ use domain::{
     chain::lines::{Beginning, Ending, FORMAT, Line},
     role::Permission,
 };
-use store::{StoreError, audit::AuditFilter, statements::TrailItem};
+use store::{
+    StoreError,
+    evidence::{audit::AuditFilter, statements::TrailItem},
+};
 
 /// An export that is being read.
 pub struct AuditExport {
@@ -28,16 +31,19 @@ impl Evidence<'_> {
     pub async fn export_audit(self, act: &Act, filter: AuditFilter) -> Result<AuditExport, ServiceError> {
         act.require(Permission::ReadAudit)?;
         let words = words(&filter);
-        self.store().insert_audit(&self.entry(act, Action::AuditExport, &"audit", json!({ "filter": words }))).await?;
+        self.store()
+            .evidence()
+            .insert_audit(&self.entry(act, Action::AuditExport, &"audit", json!({ "filter": words })))
+            .await?;
         let filter = Some(filter).filter(|filter| *filter != AuditFilter::default());
         if filter.is_none() {
             self.checkpoint().await?;
         }
-        let cluster = self.store().cluster_id().await?;
+        let cluster = self.store().access().cluster_id().await?;
         let (to, items) = mpsc::channel(ON_THE_WAY);
         let store = self.store().clone();
         #[expect(clippy::disallowed_methods, reason = "it ends with the receiver of what it reads")]
-        let reading = tokio::spawn(async move { store.read_trail(filter.as_ref(), &to).await });
+        let reading = tokio::spawn(async move { store.evidence().read_trail(filter.as_ref(), &to).await });
         Ok(AuditExport {
             beginning: Some(Beginning { format: FORMAT, cluster, at: self.now(), filter: words }),
             items,

@@ -16,7 +16,7 @@ use keys::{
 };
 use store::{
     StoreError,
-    statements::{AUDIT_KEY, StoredAuditKey},
+    evidence::statements::{AUDIT_KEY, StoredAuditKey},
 };
 
 /// The public half of the audit key.
@@ -43,7 +43,7 @@ impl Evidence<'_> {
 
     /// Makes the audit key if the cluster has none. Does nothing without a master key.
     pub(crate) async fn ensure_audit_key(self) -> Result<(), ServiceError> {
-        if !self.has_master_key() || self.store().audit_key().await?.is_some() {
+        if !self.has_master_key() || self.store().evidence().audit_key().await?.is_some() {
             return Ok(());
         }
         let private = SigningKey::generate();
@@ -54,7 +54,7 @@ impl Evidence<'_> {
         let entry =
             &self.entry(&act, Action::AuditKeyCreate, &public.name(), json!({ "algorithm": [null, "ed25519"] }));
         let made = self.store().note(|tx| async move {
-            tx.insert_audit_key(stored).await?;
+            tx.evidence().insert_audit_key(stored).await?;
             tx.record(entry).await
         });
         match made.await {
@@ -66,14 +66,14 @@ impl Evidence<'_> {
 
     /// The public half, if there is a key yet.
     pub(super) async fn verifying_key(self) -> Result<Option<VerifyingKey>, ServiceError> {
-        let stored = self.store().audit_key().await?;
+        let stored = self.store().evidence().audit_key().await?;
         Ok(stored.map(|stored| VerifyingKey::from_bytes(&stored.public)).transpose()?)
     }
 
     /// The key, opened.
     pub(crate) async fn signing_key(self) -> Result<SigningKey, ServiceError> {
         self.ensure_audit_key().await?;
-        let stored = self.store().audit_key().await?.ok_or(ServiceError::NoMasterKey)?;
+        let stored = self.store().evidence().audit_key().await?.ok_or(ServiceError::NoMasterKey)?;
         let private = self.master_key()?.open(&PLACE, &Sealed::from(stored.sealed))?;
         Ok(SigningKey::from_bytes(&private)?)
     }

@@ -9,8 +9,8 @@ pub use self::{export::AuditExport, key::AuditKey};
 use crate::{Act, Evidence, ServiceError};
 use domain::{audit::AuditEntry, role::Permission};
 use store::{
-    audit::AuditFilter,
     entity::{Page, PageRequest},
+    evidence::audit::AuditFilter,
 };
 
 impl Evidence<'_> {
@@ -22,6 +22,6 @@ impl Evidence<'_> {
         page: &PageRequest,
     ) -> Result<Page<AuditEntry>, ServiceError> {
         act.require(Permission::ReadAudit)?;
-        Ok(self.store().list_audit(filter, page).await?)
+        Ok(self.store().evidence().list_audit(filter, page).await?)
     }
 }

@@ -15,7 +15,7 @@ use domain::{
     ids::ChainId,
 };
 use keys::signing::SigningKey;
-use store::{StoreError, statements::TrailItem};
+use store::{StoreError, evidence::statements::TrailItem};
 
 /// How much of the trail is in memory on its way.
 pub(super) const ON_THE_WAY: usize = 256;
@@ -28,13 +28,13 @@ impl Evidence<'_> {
     /// [`ServiceError::Paused`] while the cluster is paused, [`ServiceError::NoMasterKey`] without a master key.
     pub async fn checkpoint(self) -> Result<Option<Signed>, ServiceError> {
         let key = self.signing_key().await?;
-        let last = self.store().last_statement().await?;
+        let last = self.store().evidence().last_statement().await?;
         let heads = self.grown_heads().await?;
         if heads.is_empty() {
             return Ok(None);
         }
         let signed = &self.state(&key, last.as_ref(), heads, Vec::new());
-        match self.store().note(|tx| async move { tx.insert_statement(signed).await }).await {
+        match self.store().note(|tx| async move { tx.evidence().insert_statement(signed).await }).await {
             Ok(()) => {}
             Err(StoreError::Conflict { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -45,9 +45,9 @@ impl Evidence<'_> {
 
     /// The heads of the chains that have grown since a statement named them.
     async fn grown_heads(self) -> Result<Vec<Head>, ServiceError> {
-        let signed = self.store().signed_heads().await?;
+        let signed = self.store().evidence().signed_heads().await?;
         let signed: HashMap<ChainId, u64> = signed.into_iter().map(|head| (head.chain, head.seq)).collect();
-        let mut heads = self.store().heads().await?;
+        let mut heads = self.store().evidence().heads().await?;
         heads.retain(|head| signed.get(&head.chain).is_none_or(|seq| *seq < head.seq));
         heads.sort_unstable_by_key(|head| head.chain);
         Ok(heads)
@@ -94,10 +94,10 @@ impl Evidence<'_> {
     async fn read_and_verify(self) -> Result<Report, ServiceError> {
         let key = self.verifying_key().await?.ok_or(ServiceError::NotFound("audit key yet"))?;
         // Asked before the trail is read: a checkpoint that is made in between is read with the rest.
-        let is_signed = self.store().is_trail_signed().await?;
+        let is_signed = self.store().evidence().is_trail_signed().await?;
         let (to, mut items) = mpsc::channel(ON_THE_WAY);
         let store = self.store().clone();
-        let reading = async move { store.read_trail(None, &to).await };
+        let reading = async move { store.evidence().read_trail(None, &to).await };
         let check = |bytes: &[u8], signature: &Signature| key.verifies(bytes, signature);
         let folding = async {
             let verifier = Verifier::new(&check);

@@ -1,0 +1,84 @@
+//! The one document of `cluster`: who the cluster is, how far its policy has come, and whether it may change now.
+
+use crate::areas::{Cluster, ClusterChange};
+use jiff::Timestamp;
+use mongodb::bson::{Document, RawDocumentBuf, doc};
+
+use crate::{
+    StoreError,
+    entity::{date, timestamp},
+};
+use domain::{Revision, ids::HostId};
+
+/// What the cluster says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// Its id, which never changes.
+    pub id: String,
+    /// Its revision.
+    pub revision: Revision,
+    /// Whether it is paused.
+    pub paused: Option<Pause>,
+}
+
+/// A time in which nothing but the pause itself may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// The revision that it began with; tells it from other pauses.
+    pub rev: Revision,
+    /// When it began.
+    pub since: Timestamp,
+}
+
+impl Cluster<'_> {
+    /// What the cluster says of itself.
+    pub async fn cluster_facts(self) -> Result<ClusterFacts, StoreError> {
+        let cluster = self.database().collection::<RawDocumentBuf>("cluster");
+        let found = cluster.find_one(doc! { "_id": "cluster" }).await?;
+        let read = |found: RawDocumentBuf| {
+            Some(ClusterFacts {
+                id: found.get_str("id").ok()?.to_owned(),
+                revision: Revision(found.get_i64("revision").ok()?),
+                paused: pause(&found),
+            })
+        };
+        found.and_then(read).ok_or_else(|| StoreError::Corrupt { collection: "cluster", id: "cluster".into() })
+    }
+
+    /// Writes down that a host has stopped recording sessions for this pause.
+    pub async fn confirm_pause(self, host: HostId, pause: Revision) -> Result<(), StoreError> {
+        let status = self.database().collection::<Document>("host_status");
+        let set = doc! { "$set": { "paused_rev": pause.0 } };
+        status.update_one(doc! { "_id": host.to_string() }, set).await?;
+        Ok(())
+    }
+
+    /// The hosts that have confirmed this pause.
+    pub async fn confirmed_pause(self, pause: Revision) -> Result<Vec<HostId>, StoreError> {
+        use futures_util::TryStreamExt as _;
+        let status = self.database().collection::<Document>("host_status");
+        let rows: Vec<Document> = status.find(doc! { "paused_rev": pause.0 }).await?.try_collect().await?;
+        Ok(rows.iter().filter_map(|row| row.get_str("_id").ok()?.parse().ok()).collect())
+    }
+}
+
+/// The pause in a document of the cluster.
+pub(crate) fn pause(cluster: &RawDocumentBuf) -> Option<Pause> {
+    let paused = cluster.get_document("paused").ok()?;
+    let since = timestamp(paused.get_datetime("since").ok()?)?;
+    Some(Pause { rev: Revision(paused.get_i64("rev").ok()?), since })
+}
+
+impl ClusterChange<'_> {
+    /// From the commit of this change on, nothing but the pause itself may change.
+    pub async fn pause(self, since: Timestamp) -> Result<Pause, StoreError> {
+        let pause = Pause { rev: self.rev(), since };
+        self.update_cluster(doc! { "$set": { "paused": { "rev": pause.rev.0, "since": date(since) } } }).await?;
+        Ok(pause)
+    }
+
+    /// From the commit of this change on, all may change again.
+    pub async fn resume(self) -> Result<(), StoreError> {
+        self.update_cluster(doc! { "$unset": { "paused": "" } }).await
+    }
+}

@@ -1,0 +1,4 @@
+//! The audit log and its statements.
+
+pub mod audit;
+pub mod statements;

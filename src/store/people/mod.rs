@@ -1,0 +1,5 @@
+//! Users, groups, organizations.
+
+pub mod groups;
+pub mod organizations;
+pub mod users;
