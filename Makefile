@@ -20,7 +20,7 @@ STATE := $(CURDIR)/.postern
 POSTERN := target/release/postern
 MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 
-.PHONY: help setup run start test check fmt clippy build unit e2e doc openapi reference deny demo bench
+.PHONY: help setup run start test check fmt clippy build unit e2e doc openapi reference deny release demo bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
@@ -105,6 +105,9 @@ deny: ## licences, banned crates and sources (when cargo-deny is there; works wi
 
 openapi: ## renews docs/openapi.json, the committed copy of the API's document
 	cargo run --locked --quiet -- openapi >docs/openapi.json
+
+release: ## the program as packages and images hold it, optimised across crates: target/dist/postern
+	POSTERN_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown) cargo build --locked --profile dist
 
 demo: ## a tour: three hosts, a database and laptops in namespaces of this machine; joins, drain, crash, failover
 	@deploy/dev/setup.sh test

@@ -12,6 +12,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     Here,
@@ -106,10 +107,11 @@ impl Supervisor {
     fn keep(&mut self, id: ServerId, server: Option<Server>) {
         let wake = Wake(Arc::clone(&self.here));
         let keeper = keeper::keep(Arc::clone(&self.here), id, self.walls.clone());
-        let task = self.here.tracker.spawn(async move {
+        let kept = async move {
             let _wake = wake;
             keeper.await;
-        });
+        };
+        let task = self.here.tracker.spawn(kept.instrument(tracing::error_span!("daemon", server.id = %id)));
         self.keepers.insert(id, Kept { task, server });
     }
 

@@ -13,7 +13,7 @@
 //! # Theory of operation
 //! The collections hold what is true, at a cluster-wide revision; the capped collection `events` only says where to
 //! look ([`bus`]). [`connect`] holds the connections, [`check`] tries at start whatever we rely on, [`migrate`] brings
-//! the collections into the shape of this release, [`lease`] decides which process does periodic work, and
+//! the collections into the shape of this release, [`bus::lease`] decides which process does periodic work, and
 //! [`private`] runs a `mongod` of our own where none is configured.
 
 pub mod access;

@@ -28,6 +28,7 @@ use mongodb::{
     error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
 };
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
+use tracing::Instrument as _;
 
 use crate::{
     Store, StoreError,
@@ -219,7 +220,7 @@ impl Store {
                 clippy::disallowed_methods,
                 reason = "a commit goes on when its caller is gone, and ends by its limit"
             )]
-            let ended = tokio::spawn(async move { (tx.finish(began).await, turn) }).await;
+            let ended = tokio::spawn(async move { (tx.finish(began).await, turn) }.in_current_span()).await;
             let (ended, kept) = ended.map_err(|panicked| E::from(StoreError::unexpected(panicked)))?;
             match ended {
                 Ended::Committed => return Ok((value, Some(rev))),
@@ -238,7 +239,9 @@ impl Store {
         let store = self.clone();
         let limit = tokio::time::Instant::from_std(began) + LONGEST;
         #[expect(clippy::disallowed_methods, reason = "it goes on when its caller is gone, and ends by its limit")]
-        let opening = tokio::spawn(async move { tokio::time::timeout_at(limit, store.open(rules, began)).await });
+        let opening = tokio::spawn(
+            async move { tokio::time::timeout_at(limit, store.open(rules, began)).await }.in_current_span(),
+        );
         let opened = opening.await.map_err(StoreError::unexpected)?;
         opened.unwrap_or_else(|_elapsed| Err(Outage::Deadline(LONGEST).into()))
     }

@@ -1,6 +1,7 @@
 //! One line of the log: what an event says, in the form that it is written.
 //!
-//! A line is one JSON object with `ts`, `level`, `target`, `event`, `msg` and `host` first, then the fields of the event.
+//! A line is one JSON object with `ts`, `level`, `target`, `event`, `msg` and `host` first, then the fields of the event
+//! and those of the spans around it.
 //! `event` is a word that stays what it is when the sentence beside it is improved. Code writes fields with dots
 //! (`user.id`), lines have them with underscores, so that no reader takes them for objects.
 
@@ -46,6 +47,16 @@ impl Line {
         };
         event.record(&mut line);
         line
+    }
+
+    /// The same with what the spans around it say; what it says itself counts more.
+    pub(super) fn within(mut self, context: Vec<(&'static str, Value)>) -> Self {
+        for (name, value) in context {
+            if self.fields.iter().all(|(known, _)| *known != name) {
+                self.fields.push((name, value));
+            }
+        }
+        self
     }
 
     /// A line that says no more than this.

@@ -4,6 +4,7 @@
 //! standard error. What a line looks like is in `line.rs`, what never gets into one in `redact.rs`, how a loop that fails
 //! is kept from filling the disk in `repeats.rs`, and how a running process is made to say more in `detail.rs`.
 
+mod context;
 mod detail;
 mod line;
 mod redact;
@@ -17,9 +18,14 @@ use std::{
 
 use futures_util::stream;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{Event, Level, Subscriber, callsite::Identifier};
+use tracing::{
+    Event, Level, Subscriber,
+    callsite::Identifier,
+    span::{Attributes, Id, Record},
+};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::Context, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan, reload,
+    util::SubscriberInitExt as _,
 };
 
 use self::{line::Line, repeats::Repeats};
@@ -126,9 +132,17 @@ struct Lines {
     repeats: Mutex<Repeats<Identifier>>,
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = Line::of(event, SystemClock.now());
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, spans: Context<'_, S>) {
+        context::begin(attributes, id, &spans);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, spans: Context<'_, S>) {
+        context::add(values, id, &spans);
+    }
+
+    fn on_event(&self, event: &Event<'_>, spans: Context<'_, S>) {
+        let line = Line::of(event, SystemClock.now()).within(context::around(event, &spans));
         // What says that something is wrong may say so in a loop; what happens to people is told each time.
         let lines = if *event.metadata().level() <= Level::WARN {
             let place = event.metadata().callsite();

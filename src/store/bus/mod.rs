@@ -1,7 +1,7 @@
 //! The bus: every process hears every nudge, through one cursor, and is told when it may have missed some.
 //!
 //! # Theory of operation
-//! One task keeps one tailable-await cursor on the capped collection `events` ([`events`](crate::bus::events) writes it)
+//! One task keeps one tailable-await cursor on the capped collection `events` ([`mod@events`] writes it)
 //! and fans out in memory. It reads with concern *local*: a cursor that waits for the majority is woken by the insert,
 //! finds nothing committed yet and sleeps on until the next one.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Beside what a user is stand the words that a search finds it by, and the name as lists are ordered by it. They follow
 //! from the name and the address, so the release before, which writes users without them, costs nothing but a look
-//! ([`Store::index_users`]).
+//! ([`index_users`](crate::areas::People::index_users)).
 
 use crate::areas::{People, PeopleChange};
 use std::collections::BTreeSet;

@@ -11,6 +11,8 @@ use axum::{
 };
 use tokio_util::task::TaskTracker;
 
+use tracing::Instrument as _;
+
 use crate::{
     api::{answer::Repeatable, extract::read_body},
     http::problem::{Code, Problem},
@@ -71,7 +73,7 @@ impl Once {
             other => return answered(other),
         };
         let request = Request::from_parts(parts, Body::from(body));
-        let task = tasks.spawn(async move {
+        let done = async move {
             let (response, outcome) = read(next.run(request).await).await;
             match outcome {
                 Outcome::Done(reply) => services.cluster().keep_reply(&keyed, &reply).await,
@@ -79,8 +81,8 @@ impl Once {
                 Outcome::Unknown => {}
             }
             response
-        });
-        match task.await {
+        };
+        match tasks.spawn(done.in_current_span()).await {
             Ok(response) => Ok(response),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

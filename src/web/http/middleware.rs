@@ -23,6 +23,8 @@ use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
+use tracing::Instrument as _;
+
 use crate::{
     admin::{self, context::Inside},
     api::download::accepts,
@@ -161,11 +163,17 @@ fn check_path(uri: &Uri) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The frame around everything else.
-pub(crate) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request, next: Next) -> Response {
-    let began = Instant::now();
+/// The frame around everything else. What is logged on the way names the request and its trace.
+pub(crate) async fn frame(State(frame): State<Arc<Frame>>, request: Request, next: Next) -> Response {
     let id = given_id(request.headers()).unwrap_or_else(|| frame.services.new_id());
-    let trace = TraceId::of(request.headers());
+    let trace_id = TraceId::of(request.headers()).map(tracing::field::display);
+    // Of the highest level, so that there is no filter under which a warning would not bear it.
+    let span = tracing::error_span!("request", request_id = %id, trace_id);
+    framed(frame, id, request, next).instrument(span).await
+}
+
+async fn framed(frame: Arc<Frame>, id: RequestId, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
     let peer = request.extensions().get::<SocketAddr>().map(SocketAddr::ip);
     let client = peer.map(|peer| client_address(peer, request.headers(), &frame.trusted_proxies));
     request.extensions_mut().insert(id);
@@ -187,7 +195,7 @@ pub(crate) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
         response = not_modified(response);
     }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        log_cause(&problem, id, trace);
+        log_cause(&problem);
         let act = response.extensions_mut().remove::<Act>();
         // A page that listens on without its login says so every few seconds.
         if problem.is_refusal() && (problem.code() != Code::NoToken || path.starts_with(API)) {
@@ -220,8 +228,6 @@ pub(crate) async fn frame(State(frame): State<Arc<Frame>>, mut request: Request,
         route,
         status = response.status().as_u16(),
         duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        request_id = %id,
-        trace_id = trace.map(tracing::field::display),
         client = client.map(tracing::field::display),
         "request"
     );
@@ -248,15 +254,13 @@ fn given_id(headers: &HeaderMap) -> Option<RequestId> {
     headers.get(REQUEST_ID)?.to_str().ok()?.parse().ok()
 }
 
-fn log_cause(problem: &Problem, id: RequestId, trace: Option<TraceId>) {
-    let trace_id = trace.map(tracing::field::display);
+fn log_cause(problem: &Problem) {
     match (problem.cause(), problem.code()) {
-        (Some(cause), Code::Internal) => tracing::error!(event = "http.failed", request_id = %id, trace_id,
-            error = chain(cause), "a request failed"),
-        (Some(cause), _) => tracing::warn!(event = "http.put_off", request_id = %id, trace_id, error = chain(cause),
-            "a request was put off"),
-        (None, Code::Internal) => tracing::error!(event = "http.panicked", request_id = %id, trace_id,
-            "a handler panicked"),
+        (Some(cause), Code::Internal) => {
+            tracing::error!(event = "http.failed", error = chain(cause), "a request failed");
+        }
+        (Some(cause), _) => tracing::warn!(event = "http.put_off", error = chain(cause), "a request was put off"),
+        (None, Code::Internal) => tracing::error!(event = "http.panicked", "a handler panicked"),
         (None, _) => {}
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::{Act, ServiceError, statements::ON_THE_WAY};
 use crate::Evidence;
@@ -43,7 +44,8 @@ impl Evidence<'_> {
         let (to, items) = mpsc::channel(ON_THE_WAY);
         let store = self.store().clone();
         #[expect(clippy::disallowed_methods, reason = "it ends with the receiver of what it reads")]
-        let reading = tokio::spawn(async move { store.evidence().read_trail(filter.as_ref(), &to).await });
+        let reading =
+            tokio::spawn(async move { store.evidence().read_trail(filter.as_ref(), &to).await }.in_current_span());
         Ok(AuditExport {
             beginning: Some(Beginning { format: FORMAT, cluster, at: self.now(), filter: words }),
             items,
