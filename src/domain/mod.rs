@@ -47,6 +47,11 @@ pub mod usage;
 pub mod user;
 pub mod user_list;
 
+/// A test value of each noun, for tests alone: the program does not hold them.
+#[cfg(any(test, feature = "samples"))]
+#[path = "../../tests/samples/values.rs"]
+pub mod samples;
+
 /// The cluster-wide number that every change of policy increases by one.
 ///
 /// A document carries the revision of the change that last touched it; the API shows it as the `ETag`.

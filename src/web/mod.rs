@@ -19,14 +19,18 @@ mod openapi;
 mod portal;
 pub(crate) mod ui;
 
-pub use crate::{
-    http::{
-        listeners::{BoundAddresses, Listener, Listeners, Settings, TlsFiles, WebError},
-        ops::{Check, CheckState, StatusSource},
-        route::{Access, RouteInfo},
-    },
-    portal::samples::PageSample,
+/// The pages in every state, for tests alone: the program does not hold them.
+#[cfg(any(test, feature = "samples"))]
+#[path = "../../tests/samples/mod.rs"]
+mod samples;
+
+pub use crate::http::{
+    listeners::{BoundAddresses, Listener, Listeners, Settings, TlsFiles, WebError},
+    ops::{Check, CheckState, StatusSource},
+    route::{Access, RouteInfo},
 };
+#[cfg(any(test, feature = "samples"))]
+pub use crate::samples::{PageSample, page_samples};
 use http::{ops, route::Route};
 use services::Services;
 
@@ -59,12 +63,4 @@ fn admin_routes() -> Vec<Route<Services>> {
     let mut routes = api::routes();
     routes.extend(admin::routes());
     routes
-}
-
-/// Every page of both sites in every state: once with the names of decent people, once (`hostile-…`) with names that
-/// want out.
-pub fn page_samples() -> Vec<PageSample> {
-    let mut pages = portal::samples::page_samples();
-    pages.extend(admin::samples::page_samples());
-    pages
 }

@@ -21,7 +21,7 @@
 //! 6. **Live.** What should keep itself fresh stands in `<div id="…" data-part>`, and the page says what it depends on:
 //!    `desk.live = &[Topic::Policy]`. The script then asks for the page again when the bus tells of such a change and
 //!    swaps these parts. Without script there is the link "Refresh".
-//! 7. **Samples.** Every state of the page in `samples.rs` (or a file beside it): they are checked for HTML, for
+//! 7. **Samples.** Every state of the page in `tests/samples`: they are checked for HTML, for
 //!    accessibility in light and dark, and for narrow screens, with decent names and with hostile ones.
 //!
 //! # Theory of operation
@@ -41,15 +41,10 @@ mod commands;
 pub(crate) mod evidence;
 pub(crate) mod hosts;
 pub(crate) mod identity;
-mod live;
+pub(crate) mod live;
 pub(crate) mod network;
 pub(crate) mod people;
-pub(crate) mod samples;
-mod samples_evidence;
-mod samples_hosts;
-mod samples_system;
-mod start_samples;
-mod trouble;
+pub(crate) mod trouble;
 
 use crate::auth::{guard, owner_link};
 pub(crate) use crate::{

@@ -145,27 +145,13 @@ fn words(problem: &Problem) -> (&'static str, String, String) {
     }
 }
 
-/// Every problem that people can meet, for [`crate::portal::samples`].
-pub(crate) const MET: &[(&str, Code)] = &[
-    ("not-found", Code::NoSuchPath),
-    ("method", Code::MethodNotAllowed),
-    ("form-too-old", Code::StaleForm),
-    ("foreign-form", Code::ForeignForm),
-    ("too-large", Code::TooLarge),
-    ("too-many", Code::TooMany),
-    ("database-away", Code::DatabaseAway),
-    ("paused", Code::Paused),
-    ("busy", Code::Busy),
-    ("internal", Code::Internal),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_problem_has_words_and_no_blame() {
-        for (_, code) in MET {
+        for (_, code) in crate::samples::MET {
             let (title, what, next) = words(&Problem::new(*code, "inside"));
             assert!(!title.is_empty() && what.ends_with('.') && next.ends_with('.'), "{code:?}");
             assert!(!what.contains('!') && !what.contains("inside"), "{code:?}");

@@ -14,14 +14,13 @@
 //! [`Form`]: crate::ui::forms::Form
 //! [`Flash`]: crate::ui::page::Flash
 
-mod live;
-mod my_data;
+pub(crate) mod live;
+pub(crate) mod my_data;
 pub(crate) mod profiles;
-mod ready;
-pub(crate) mod samples;
-mod sessions;
-mod status;
-mod ticket;
+pub(crate) mod ready;
+pub(crate) mod sessions;
+pub(crate) mod status;
+pub(crate) mod ticket;
 
 use std::sync::Arc;
 
@@ -117,9 +116,9 @@ pub(crate) fn sentence(text: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FieldError {
     /// The id of the field on the page.
-    field: &'static str,
+    pub(crate) field: &'static str,
     /// What is wrong, as a sentence.
-    text: String,
+    pub(crate) text: String,
 }
 
 /// What is wrong with a field, if something is.

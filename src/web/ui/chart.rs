@@ -4,7 +4,6 @@
 use std::fmt::{self, Display, Formatter, Write as _};
 
 use askama::{Template, filters::HtmlSafe};
-use jiff::Timestamp;
 
 use crate::ui::parts::{When, bytes};
 use domain::usage::{Usage, UsageStep};
@@ -152,27 +151,6 @@ fn paths(steps: &[UsageStep], top: u64) -> (String, String) {
     (line, area)
 }
 
-/// A report for samples and tests: a day with a quiet night and a gap.
-pub(crate) fn sample(now: Timestamp) -> Usage {
-    use domain::{
-        ids::{HostId, Id as _},
-        usage::{SLOT, UsageSample, slot_of},
-    };
-    let shape = [3, 2, 2, 4, 18, 61, 97, 120, 114, 128, 96, 40];
-    let samples = (0_i64..288).filter(|n| !(100..112).contains(n)).flat_map(|n| {
-        let at = slot_of(now).as_second() - (287 - n) * SLOT;
-        let busy = usize::try_from(n / 24).ok().and_then(|hour| shape.get(hour)).copied().unwrap_or(0);
-        [1_u128, 2].map(|host| UsageSample {
-            host_id: HostId::from_parts(now, host),
-            at: Timestamp::from_second(at).unwrap_or(now),
-            sessions: busy / u64::try_from(host).unwrap_or(1),
-            bytes_received: busy * 1_400_000,
-            bytes_sent: busy * 9_300_000 / u64::try_from(host).unwrap_or(1),
-        })
-    });
-    Usage::of(&samples.collect::<Vec<_>>(), 24, now)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,7 +180,7 @@ mod tests {
         let nothing = Usage::of(&[], 24, Timestamp::UNIX_EPOCH);
         assert!(SessionChart::new(&nothing).is_none() && TrafficChart::new(&nothing, |_| None).is_none());
         let now = "2026-11-27T13:47:31Z".parse().unwrap();
-        let chart = SessionChart::new(&sample(now)).unwrap();
+        let chart = SessionChart::new(&crate::samples::usage(now)).unwrap();
         assert_eq!((chart.most, chart.top), (192, 200));
         assert!(chart.values.len() <= 200);
     }

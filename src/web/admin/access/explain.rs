@@ -5,7 +5,7 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 
 use crate::{
-    admin::{context::Desk, samples::Book},
+    admin::context::Desk,
     ui::{
         fields::{FieldError, error_of},
         links::Link,
@@ -14,20 +14,17 @@ use crate::{
 use crate::{
     api::extract::Parameters,
     http::problem::Problem,
-    portal::{
-        samples::{id, now, text},
-        sentence,
-    },
+    portal::sentence,
     ui::parts::{Chip, Icon, Tone},
 };
 use domain::{
-    ids::{ProfileId, ServerId, UserId},
+    ids::{ProfileId, UserId},
     search::quoted,
     text::Email,
 };
 use services::{
     PageRequest, ServiceError, Services, UserFilter,
-    access::explain::{ChainLink, Explanation, LinkKind, Target, Traveller, Way},
+    access::explain::{ChainLink, Explanation, Target, Traveller, Way},
 };
 
 /// The question, as it was typed.
@@ -105,7 +102,7 @@ impl<'a> ExplainPage<'a> {
         error_of(&self.errors, field)
     }
 
-    fn wrong(&mut self, field: &str, text: &str) {
+    pub(crate) fn wrong(&mut self, field: &str, text: &str) {
         self.errors.push(FieldError { field: field.to_owned(), text: sentence(text) });
     }
 }
@@ -178,58 +175,4 @@ pub(crate) async fn show(
         }
     }
     Ok(desk.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page))
-}
-
-/// The page in every state.
-pub(crate) fn samples(book: &mut Book) {
-    let name = book.name;
-    let link = |kind, says: &str, change: Option<&str>| ChainLink {
-        kind,
-        holds: change.is_none(),
-        says: says.to_owned(),
-        change: change.map(str::to_owned),
-    };
-    let chain = |disabled: bool| {
-        let user = if disabled {
-            link(LinkKind::User, &format!("{name} is disabled."), Some(&format!("Enable {name}.")))
-        } else {
-            link(LinkKind::User, &format!("{name} is enabled."), None)
-        };
-        vec![
-            user,
-            link(LinkKind::Organization, "Office is open to Acme.", None),
-            link(LinkKind::Group, &format!("{name} is in ops, to which Office is open."), None),
-            link(LinkKind::Profile, "The profile Laptop works until 2027-02-21.", None),
-            link(LinkKind::Server, "Office is enabled.", None),
-            link(LinkKind::Route, "Office leads to 10.8.0.0/16 (the office network).", None),
-            link(LinkKind::Host, "These hosts take connections: vpn-1, vpn-2.", None),
-        ]
-    };
-    let way = |number: u128, server: &str, disabled: bool| Way {
-        server_id: id::<ServerId>(number),
-        server: text(server),
-        profile_id: Some(id::<ProfileId>(1)),
-        allowed: !disabled,
-        links: chain(disabled),
-    };
-    let answer = |allowed: bool, ways: Vec<Way>, changes: &[&str]| Explanation {
-        destination: text("10.8.0.5"),
-        at: now(),
-        allowed,
-        ways,
-        changes: changes.iter().map(|change| (*change).to_owned()).collect(),
-    };
-    let who = || (id::<UserId>(1), name.to_owned());
-    let desk = book.desk("/explain");
-    book.add("explain", &ExplainPage::new(&desk, "", ""));
-    let asked = || ExplainPage::new(&desk, name, "10.8.0.5");
-    book.add("explain-allowed", &asked().with(who(), answer(true, vec![way(1, "Office", false)], &[])));
-    let ways = vec![way(1, "Office", true), way(2, name, true)];
-    book.add("explain-denied", &asked().with(who(), answer(false, ways, &["Enable Ana.", "Attach a host to Office."])));
-    let nowhere = answer(false, Vec::new(), &["Add a route to 10.8.0.5 to a server."]);
-    book.add("explain-nowhere", &asked().with(who(), nowhere));
-    let mut refused = ExplainPage::new(&desk, name, "office");
-    refused.wrong("user", "No user is called so");
-    refused.wrong("destination", "The destination must be an IPv4 address such as 10.8.0.5");
-    book.add("explain-refused", &refused);
 }

@@ -13,7 +13,6 @@ use crate::{
         context::Desk,
         evidence::history::{HistoryRow, history},
         live::Topic,
-        samples::Book,
     },
     ui::{
         columns::Columns,
@@ -24,20 +23,17 @@ use crate::{
 use crate::{
     api::extract::{At, Parameters},
     http::problem::Problem,
-    portal::samples::{id, text},
     ui::{
         export::{FileKind, Sheet},
         page::Flash,
     },
 };
 use domain::{
-    Revised, Revision,
     group::{Group, GroupId},
-    ids::{OrganizationId, ServerId, UserId},
-    role::{Permission, Role},
+    ids::UserId,
+    role::Permission,
     search::{UserSearch, fold, quoted},
     text::{Email, GroupName},
-    user::User,
 };
 use services::{
     Page, PageRequest, ServiceError, Services, UserFilter,
@@ -126,7 +122,7 @@ pub(crate) struct GroupPage<'a> {
     found: Option<Facts>,
     /// What stands in the form: the name, and addresses of people.
     name: String,
-    emails: String,
+    pub(crate) emails: String,
     pub(crate) errors: Vec<FieldError>,
 }
 
@@ -370,68 +366,4 @@ pub(crate) async fn delete(
             again(&services, &desk, &id, status, form).await
         }
     }
-}
-
-/// The pages in every state.
-pub(crate) fn samples(book: &mut Book) {
-    let name = book.name;
-    let group = |group: &str, users, servers: Vec<ServerId>| {
-        let name: GroupName = text(group);
-        Group { id: name.clone().into(), name, users, servers }
-    };
-    let server = || vec![id::<ServerId>(1)];
-    let mut desk = book.desk("/groups");
-    desk.live = &[Topic::Policy];
-    let all = vec![group("dev", 48, server()), group(name, 1, Vec::new()), group("VPN users", 0, server())];
-    book.add("groups", &Groups::new(&desk, all.clone(), ("users", true)));
-    desk.chrome.flash = Some(Flash::GroupDeleted);
-    book.add("groups-empty", &Groups::new(&desk, Vec::new(), ("name", false)));
-    let auditor = book.desk_of(Role::Auditor, "/groups");
-    book.add("groups-auditor", &Groups::new(&auditor, all, ("name", false)));
-
-    let desk = book.desk("/groups/new");
-    book.add("group-new", &GroupPage::empty(&desk));
-    let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
-    let errors =
-        vec![wrong("name", "The name must not be empty."), wrong("emails", "No user has the address x@example.com.")];
-    book.add("group-new-refused", &GroupPage { errors, emails: "x@example.com".to_owned(), ..GroupPage::empty(&desk) });
-    let changes = book.changes();
-    let row = |number, email: Option<&str>| UserRow {
-        user: Revised {
-            rev: Revision(1),
-            value: User {
-                id: id::<UserId>(number),
-                organization_id: id::<OrganizationId>(1),
-                name: text(name),
-                email: email.map(text),
-                groups: BTreeSet::new(),
-                role: Role::User,
-                disabled: false,
-                identity: None,
-            },
-        },
-        organization: Some(text("Acme")),
-        sessions: 0,
-    };
-    let people = |next: Option<&str>| Page {
-        items: vec![row(1, Some("bo@example.com")), row(2, None)],
-        next: next.map(str::to_owned),
-        count: None,
-    };
-    let servers = || vec![(Link::to(&id::<ServerId>(1)), name.to_owned())];
-    let page = |desk, next| {
-        GroupPage::of(
-            desk,
-            group(name, 214, server()),
-            servers(),
-            people(next),
-            crate::admin::evidence::history::rows(&changes, desk),
-        )
-    };
-    book.add("group", &page(&desk, Some("more")));
-    let used = FieldError::whole("The server Office is open to this group; take the group off it first.");
-    book.add("group-in-use", &GroupPage { errors: vec![used], ..page(&desk, None) });
-    let nobody = Page { items: Vec::new(), next: None, count: None };
-    book.add("group-nobody", &GroupPage::of(&desk, group("VPN users", 0, server()), servers(), nobody, Vec::new()));
-    book.add("group-auditor", &page(&auditor, None));
 }

@@ -3,7 +3,6 @@
 mod chosen;
 mod export;
 mod row;
-pub(crate) mod samples;
 
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
@@ -45,7 +44,7 @@ pub(crate) struct Sessions<'a> {
     hosts: Vec<Choice>,
     is_first: bool,
     first: String,
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// What is shown.
@@ -62,7 +61,7 @@ struct Choice {
 
 impl<'a> Sessions<'a> {
     /// The page of a choice, on which nothing is shown yet.
-    fn new(desk: &'a Desk, chosen: Chosen, around: SessionSurroundings) -> Self {
+    pub(crate) fn new(desk: &'a Desk, chosen: Chosen, around: SessionSurroundings) -> Self {
         let SessionSurroundings { user, servers, hosts } = around;
         let choice = |id: String, name: String, chosen: &str| Choice { is_chosen: chosen == id, id, name };
         let servers = servers.iter().map(|(id, name)| choice(id.to_string(), name.to_string(), &chosen.server_id));
@@ -88,19 +87,19 @@ impl<'a> Sessions<'a> {
     }
 
     /// The same with live sessions.
-    fn live(self, page: Page<SessionRow>) -> Self {
+    pub(crate) fn live(self, page: Page<SessionRow>) -> Self {
         let desk = self.desk;
         Self { rows: Rows::Live(page.items.into_iter().map(|row| Row::new(row, desk)).collect()), ..self }
     }
 
     /// The same with sessions that are over.
-    fn ended(self, page: Page<EndedSessionRow>) -> Self {
+    pub(crate) fn ended(self, page: Page<EndedSessionRow>) -> Self {
         let desk = self.desk;
         Self { rows: Rows::Ended(page.items.into_iter().map(|row| EndedRow::new(row, desk)).collect()), ..self }
     }
 
     /// The same with what is wrong with the search.
-    fn refused(self, reason: &str) -> Self {
+    pub(crate) fn refused(self, reason: &str) -> Self {
         Self { error: Some(sentence(&format!("The search {reason}"))), ..self }
     }
 

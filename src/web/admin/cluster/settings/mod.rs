@@ -1,8 +1,7 @@
 //! The settings of the cluster, in sections: one form, since all of it is one document with one revision.
 
-mod form;
-pub(crate) mod samples;
-mod test;
+pub(crate) mod form;
+pub(crate) mod test;
 
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
@@ -43,19 +42,19 @@ pub(crate) struct SettingsPage<'a> {
     /// What to paste at the provider: for which pages, and the address if it is known here.
     redirects: Vec<(&'static str, &'static str, Option<String>)>,
     history: Vec<HistoryRow>,
-    errors: Vec<FieldError>,
-    conflict: Option<Conflict>,
+    pub(crate) errors: Vec<FieldError>,
+    pub(crate) conflict: Option<Conflict>,
 }
 
 /// What the page shows beside the form.
-struct Around {
-    organizations: Vec<(OrganizationId, Name)>,
-    redirects: Vec<(&'static str, &'static str, Option<String>)>,
-    history: Vec<HistoryRow>,
+pub(crate) struct Around {
+    pub(crate) organizations: Vec<(OrganizationId, Name)>,
+    pub(crate) redirects: Vec<(&'static str, &'static str, Option<String>)>,
+    pub(crate) history: Vec<HistoryRow>,
 }
 
 impl<'a> SettingsPage<'a> {
-    fn new(desk: &'a Desk, found: &Revised<Settings>, around: Around) -> Self {
+    pub(crate) fn new(desk: &'a Desk, found: &Revised<Settings>, around: Around) -> Self {
         let form = SettingsForm::of(&found.value);
         let Around { organizations, redirects, history } = around;
         Self {

@@ -1,9 +1,8 @@
 //! Servers: the list, one with its hosts, and what is done to them. What a change does to people is shown before it is done.
 
-mod edit;
-mod form;
+pub(crate) mod edit;
+pub(crate) mod form;
 mod hosts;
-pub(crate) mod samples;
 
 use askama::Template;
 use axum::{extract::State, response::Response};

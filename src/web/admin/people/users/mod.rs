@@ -1,12 +1,11 @@
 //! Users: the list with its search, its file and many from a file, a new one, and the sheet of one.
 
 mod export;
-mod form;
-mod import;
-mod link;
-mod list;
-pub(crate) mod samples;
-mod sheet;
+pub(crate) mod form;
+pub(crate) mod import;
+pub(crate) mod link;
+pub(crate) mod list;
+pub(crate) mod sheet;
 
 pub(crate) use crate::admin::people::users::{
     export::export,

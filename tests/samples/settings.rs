@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::admin::cluster::settings::{Around, SettingsPage, form::SettingsForm, test::TestPage};
+use crate::samples::{SampleSet, id, text, with};
 use crate::{
-    admin::{context::Desk, evidence::history, samples::Book},
-    portal::samples::{id, text},
+    admin::{context::Desk, evidence::history},
     ui::{conflict::Conflict, fields::FieldError},
 };
 use domain::{
@@ -33,7 +33,7 @@ fn settings(name: &str) -> Revised<Settings> {
     }
 }
 
-impl Book {
+impl SampleSet {
     fn settings_page<'a>(&self, desk: &'a Desk, found: &Revised<Settings>, is_known: bool) -> SettingsPage<'a> {
         let url = |url: &str| is_known.then(|| url.to_owned());
         let around = Around {
@@ -52,7 +52,7 @@ impl Book {
     }
 
     /// The page, and what a test of sign-in says.
-    pub(crate) fn settings(&mut self) {
+    pub(super) fn settings(&mut self) {
         let desk = self.desk("/settings");
         let there = settings(self.name);
         self.add("settings", &self.settings_page(&desk, &there, true));
@@ -64,7 +64,7 @@ impl Book {
             wrong("client_secret", "The secret must have 1 to 1000 characters."),
             wrong("profile_lifetime_days", "The number of days must be between 1 and 397 days."),
         ];
-        self.add("settings-refused", &SettingsPage { errors, ..self.settings_page(&desk, &there, true) });
+        self.add("settings-refused", &with(self.settings_page(&desk, &there, true), |page| page.errors = errors));
 
         let changes = self.changes();
         let filled = SettingsForm::of(&there.value);
@@ -72,7 +72,7 @@ impl Book {
         let theirs = SettingsForm::of(&Settings { contact: None, company_name: None, ..there.value.clone() });
         let [was, yours, now] = [&filled, &mine, &theirs].map(|form| form.shown(&self.choices()));
         let conflict = Some(Conflict::to_choose(changes.first(), &was, &yours, &now, &desk));
-        self.add("settings-conflict", &SettingsPage { conflict, ..self.settings_page(&desk, &there, true) });
+        self.add("settings-conflict", &with(self.settings_page(&desk, &there, true), |page| page.conflict = conflict));
 
         let account = || Some(text("ana@example.com"));
         let test = SignInTest {

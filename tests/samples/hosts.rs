@@ -2,17 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::portal::samples::{ago, id, now, text};
+use crate::samples::{SampleSet, ago, id, now, sessions::row as carried, text};
 use crate::{
     admin::{
-        access::sessions::samples::row as carried,
         evidence::history,
         hosts::{
             invitations::{Invitation, JoinForm, Joined},
             list::{Found, HostPage, Hosts},
         },
         live::Topic,
-        samples::Book,
     },
     ui::{
         fields::{FieldError, Fields},
@@ -63,7 +61,7 @@ fn host(number: u128, state: HostState) -> HostView {
 }
 
 /// Something that is wrong with a host.
-pub(crate) fn problem(code: ProblemCode, server: Option<u128>, detail: &str, hours: i64) -> Problem {
+pub(super) fn problem(code: ProblemCode, server: Option<u128>, detail: &str, hours: i64) -> Problem {
     Problem { code, server_id: server.map(id::<ServerId>), detail: detail.to_owned(), since: ago(hours) }
 }
 
@@ -126,7 +124,7 @@ fn daemon(number: u128, name: &str, state: DaemonState, detail: Option<&str>) ->
 }
 
 /// What another host saw of a daemon.
-pub(crate) fn seen(detail: Option<&str>) -> Reached {
+pub(super) fn seen(detail: Option<&str>) -> Reached {
     Reached {
         by: id::<HostId>(1),
         name: text("vpn-1"),
@@ -176,23 +174,23 @@ fn removal(needs_force: bool, name: &str) -> RemovalView {
     }
 }
 
-fn found(book: &Book, host: HostView, desk: &crate::admin::context::Desk) -> Found {
+fn found(set: &SampleSet, host: HostView, desk: &crate::admin::context::Desk) -> Found {
     let needs_force = host.state != HostState::Offline;
     Found {
         carried: Page {
             items: if needs_force {
-                vec![carried(book, 1, "Laptop", true), carried(book, 2, book.name, true)]
+                vec![carried(set, 1, "Laptop", true), carried(set, 2, set.name, true)]
             } else {
                 Vec::new()
             },
             next: needs_force.then(|| "more".to_owned()),
             count: None,
         },
-        row: row(host, book.name),
-        removal: removal(needs_force, book.name),
+        row: row(host, set.name),
+        removal: removal(needs_force, set.name),
         releases: releases(),
-        free: vec![ServerChoice { id: id::<ServerId>(4), name: text(book.name) }],
-        history: history::rows(&book.changes(), desk),
+        free: vec![ServerChoice { id: id::<ServerId>(4), name: text(set.name) }],
+        history: history::rows(&set.changes(), desk),
     }
 }
 
@@ -225,21 +223,21 @@ fn check(name: &str, trouble: Option<(&str, &str)>) -> MachineCheck {
 }
 
 /// Adds them all.
-pub(crate) fn add(book: &mut Book) {
-    lists(book);
-    pages(book);
-    questions(book);
-    invitations(book);
+pub(super) fn add(set: &mut SampleSet) {
+    lists(set);
+    pages(set);
+    questions(set);
+    invitations(set);
 }
 
-fn lists(book: &mut Book) {
-    let mut desk = book.desk("/hosts");
+fn lists(set: &mut SampleSet) {
+    let mut desk = set.desk("/hosts");
     desk.live = TOPICS;
     let page = |items| Page { items, next: None, count: None };
-    let rows = |book: &Book| {
+    let rows = |set: &SampleSet| {
         let draining = HostView { drain: Some(drain(DrainState::Moving, 12, 29)), ..host(3, HostState::Draining) };
         vec![
-            row(host(1, HostState::Online), book.name),
+            row(host(1, HostState::Online), set.name),
             row(HostView { problems: all_problems(), ..host(2, HostState::Online) }, "Laboratory"),
             row(draining, "Laboratory"),
             HostRow { daemons: Vec::new(), ..row(host(4, HostState::Offline), "Laboratory") },
@@ -248,43 +246,43 @@ fn lists(book: &mut Book) {
     };
     let open = || vec![token(7, JoinTokenState::Open, Vec::new()), token(8, JoinTokenState::Open, Vec::new())];
     let next = (false, Some("/hosts?limit=50&cursor=x".to_owned()));
-    let list = Hosts::new(&desk, page(rows(book)), open(), &releases(), next);
-    book.add("hosts", &list);
+    let list = Hosts::new(&desk, page(rows(set)), open(), &releases(), next);
+    set.add("hosts", &list);
     let one = vec![("0.2.0".to_owned(), 1)];
-    book.add("hosts-empty", &Hosts::new(&desk, page(Vec::new()), Vec::new(), &one, (true, None)));
-    let auditor = book.desk_of(Role::Auditor, "/hosts");
-    let list = Hosts::new(&auditor, page(rows(book)), Vec::new(), &one, (true, None));
-    book.add("hosts-auditor", &list);
+    set.add("hosts-empty", &Hosts::new(&desk, page(Vec::new()), Vec::new(), &one, (true, None)));
+    let auditor = set.desk_of(Role::Auditor, "/hosts");
+    let list = Hosts::new(&auditor, page(rows(set)), Vec::new(), &one, (true, None));
+    set.add("hosts-auditor", &list);
 }
 
-fn pages(book: &mut Book) {
-    let mut desk = book.desk("/hosts/hst_1");
+fn pages(set: &mut SampleSet) {
+    let mut desk = set.desk("/hosts/hst_1");
     desk.live = TOPICS;
     let online = host(2, HostState::Online);
-    book.add("host", &HostPage::new(&desk, found(book, online.clone(), &desk)));
+    set.add("host", &HostPage::new(&desk, found(set, online.clone(), &desk)));
     let ill = HostView { problems: all_problems(), ..online.clone() };
-    book.add("host-ill", &HostPage::new(&desk, found(book, ill, &desk)));
-    let mut shut = found(book, online.clone(), &desk);
+    set.add("host-ill", &HostPage::new(&desk, found(set, ill, &desk)));
+    let mut shut = found(set, online.clone(), &desk);
     for daemon in shut.row.daemons.iter_mut().take(1) {
         daemon.reached = Some(seen(Some(SILENT)));
     }
-    book.add("host-unreached", &HostPage::new(&desk, shut));
+    set.add("host-unreached", &HostPage::new(&desk, shut));
     let text =
         "Host vpn-2 is in service: it carries 41 live sessions, and 214 active profiles list it: drain it first.";
     let refused =
-        HostPage { errors: vec![FieldError::whole(text)], ..HostPage::new(&desk, found(book, online.clone(), &desk)) };
-    book.add("host-refused", &refused);
+        HostPage { errors: vec![FieldError::whole(text)], ..HostPage::new(&desk, found(set, online.clone(), &desk)) };
+    set.add("host-refused", &refused);
     let wrong = "The name must consist of lower-case letters, digits and hyphens.";
     let wrong = vec![
         FieldError { field: "name".to_owned(), text: wrong.to_owned() },
         FieldError { field: "budget".to_owned(), text: "The time must be one of those offered.".to_owned() },
     ];
     let named = HostPage {
-        name: book.name.to_owned(),
+        name: set.name.to_owned(),
         errors: wrong,
-        ..HostPage::new(&desk, found(book, online.clone(), &desk))
+        ..HostPage::new(&desk, found(set, online.clone(), &desk))
     };
-    book.add("host-wrong", &named);
+    set.add("host-wrong", &named);
     for (name, state, moved, remaining) in [
         ("waiting", DrainState::Waiting, 0, 41),
         ("moving", DrainState::Moving, 12, 29),
@@ -292,26 +290,26 @@ fn pages(book: &mut Book) {
         ("drained", DrainState::Drained, 41, 0),
     ] {
         let draining = HostView { drain: Some(drain(state, moved, remaining)), ..host(3, HostState::Draining) };
-        book.add(&format!("host-{name}"), &HostPage::new(&desk, found(book, draining, &desk)));
+        set.add(&format!("host-{name}"), &HostPage::new(&desk, found(set, draining, &desk)));
     }
     let offline = host(4, HostState::Offline);
-    book.add("host-offline", &HostPage::new(&desk, found(book, offline, &desk)));
-    let mut bare = found(book, host(6, HostState::Offline), &desk);
+    set.add("host-offline", &HostPage::new(&desk, found(set, offline, &desk)));
+    let mut bare = found(set, host(6, HostState::Offline), &desk);
     (bare.row.daemons, bare.free, bare.removal.servers) = (Vec::new(), Vec::new(), Vec::new());
     (bare.removal.profiles, bare.removal.profiles_cut_off) = (0, 0);
-    book.add("host-never-heard", &HostPage::new(&desk, bare));
+    set.add("host-never-heard", &HostPage::new(&desk, bare));
     let web = HostView { roles: BTreeSet::from([ProcessRole::Console]), ..online.clone() };
-    book.add(
+    set.add(
         "host-without-vpn",
-        &HostPage::new(&desk, Found { row: row(web, book.name), ..found(book, online.clone(), &desk) }),
+        &HostPage::new(&desk, Found { row: row(web, set.name), ..found(set, online.clone(), &desk) }),
     );
-    let auditor = book.desk_of(Role::Auditor, "/hosts/hst_1");
-    book.add("host-auditor", &HostPage::new(&auditor, found(book, online, &auditor)));
+    let auditor = set.desk_of(Role::Auditor, "/hosts/hst_1");
+    set.add("host-auditor", &HostPage::new(&auditor, found(set, online, &auditor)));
 }
 
 /// What is asked before a host is drained.
-fn questions(book: &mut Book) {
-    let desk = book.desk("/hosts/hst_1/drain");
+fn questions(set: &mut SampleSet) {
+    let desk = set.desk("/hosts/hst_1/drain");
     let link = Link::to(&id::<HostId>(2));
     let question = Question {
         title: "Drain vpn-2?".to_owned(),
@@ -321,7 +319,7 @@ fn questions(book: &mut Book) {
         action: link.and("drain"),
         back: link,
     };
-    let cut_off = removal(true, book.name).cut_off;
+    let cut_off = removal(true, set.name).cut_off;
     let effect = Effect {
         sessions_ending: 23,
         sessions_cut_off: 23,
@@ -330,11 +328,11 @@ fn questions(book: &mut Book) {
         cut_off,
         ..Effect::default()
     };
-    book.add("host-drain-asked", &Preview::new(&desk, question, &Fields::default(), (&[], &[]), &effect));
+    set.add("host-drain-asked", &Preview::new(&desk, question, &Fields::default(), (&[], &[]), &effect));
 }
 
-fn invitations(book: &mut Book) {
-    let desk = book.desk("/hosts/join");
+fn invitations(set: &mut SampleSet) {
+    let desk = set.desk("/hosts/join");
     let choice = |number, name: &str| ServerChoice { id: id::<ServerId>(number), name: text(name) };
     let form = |servers: Vec<ServerChoice>, errors| JoinForm {
         desk: &desk,
@@ -344,7 +342,7 @@ fn invitations(book: &mut Book) {
         share: None,
         errors,
     };
-    let servers = || vec![choice(1, book.name), choice(2, "Laboratory")];
+    let servers = || vec![choice(1, set.name), choice(2, "Laboratory")];
     let unshared = || FieldError {
         field: "share_database_user".to_owned(),
         text: "This process may make no database users.".to_owned(),
@@ -371,37 +369,37 @@ fn invitations(book: &mut Book) {
         ),
     ];
     for (name, page) in pages {
-        book.add(name, &page);
+        set.add(name, &page);
     }
-    let mut desk = book.desk("/hosts/join/jtk_1");
+    let mut desk = set.desk("/hosts/join/jtk_1");
     desk.live = TOPICS;
     let command = format!(
         "printf %s psj_{} | postern join https://vpn-admin.internal.example.com --token-file -",
         "3kQ9w".repeat(24)
     );
     let open = token(7, JoinTokenState::Open, Vec::new());
-    book.add("invitation-new", &Invitation::new(&desk, &open, None, Some(command)));
-    book.add("invitation-open", &Invitation::new(&desk, &open, None, None));
+    set.add("invitation-new", &Invitation::new(&desk, &open, None, Some(command)));
+    set.add("invitation-open", &Invitation::new(&desk, &open, None, None));
     let sharing = JoinTokenView { share_database_user: true, ..open.clone() };
-    book.add("invitation-sharing", &Invitation::new(&desk, &sharing, None, None));
+    set.add("invitation-sharing", &Invitation::new(&desk, &sharing, None, None));
     let failed = vec![
         check("tun device", None),
         check("clock", Some(("40 seconds behind the database", "timedatectl set-ntp true"))),
-        check("openvpn", Some((book.name, "apt install openvpn"))),
+        check("openvpn", Some((set.name, "apt install openvpn"))),
     ];
     let failed = token(7, JoinTokenState::Open, failed);
-    book.add("invitation-failed", &Invitation::new(&desk, &failed, None, None));
+    set.add("invitation-failed", &Invitation::new(&desk, &failed, None, None));
     let passed = || ["tun device", "clock", "openvpn", "forwarding", "database"].map(|name| check(name, None)).to_vec();
     let joined = token(5, JoinTokenState::Redeemed, passed());
     let watched = |row| Joined { row, watched: [id::<ServerId>(1)].into() };
     let alone = |row| Joined { row, watched: BTreeSet::new() };
     let starting = || HostRow {
-        daemons: vec![daemon(1, book.name, DaemonState::Pending, Some("waits for its certificate"))],
-        ..row(host(5, HostState::Online), book.name)
+        daemons: vec![daemon(1, set.name, DaemonState::Pending, Some("waits for its certificate"))],
+        ..row(host(5, HostState::Online), set.name)
     };
-    book.add("invitation-joined", &Invitation::new(&desk, &joined, Some(&watched(starting())), None));
+    set.add("invitation-joined", &Invitation::new(&desk, &joined, Some(&watched(starting())), None));
     let runs = |reached| HostRow {
-        daemons: vec![HostDaemon { reached, ..daemon(1, book.name, DaemonState::Running, None) }],
+        daemons: vec![HostDaemon { reached, ..daemon(1, set.name, DaemonState::Running, None) }],
         ..starting()
     };
     let pages = [
@@ -411,13 +409,13 @@ fn invitations(book: &mut Book) {
         ("invitation-shut", watched(runs(Some(seen(Some(SILENT)))))),
     ];
     for (name, came) in pages {
-        book.add(name, &Invitation::new(&desk, &joined, Some(&came), None));
+        set.add(name, &Invitation::new(&desk, &joined, Some(&came), None));
     }
     let shares = JoinTokenView { database_user: Some(DatabaseUser::SharedWithWeb), ..joined.clone() };
-    book.add("invitation-shares", &Invitation::new(&desk, &shares, None, None));
-    book.add("invitation-removed", &Invitation::new(&desk, &joined, None, None));
+    set.add("invitation-shares", &Invitation::new(&desk, &shares, None, None));
+    set.add("invitation-removed", &Invitation::new(&desk, &joined, None, None));
     let over = token(7, JoinTokenState::Expired, Vec::new());
-    book.add("invitation-expired", &Invitation::new(&desk, &over, None, None));
-    let auditor = book.desk_of(Role::Auditor, "/hosts/join/jtk_1");
-    book.add("invitation-auditor", &Invitation::new(&auditor, &open, None, None));
+    set.add("invitation-expired", &Invitation::new(&desk, &over, None, None));
+    let auditor = set.desk_of(Role::Auditor, "/hosts/join/jtk_1");
+    set.add("invitation-auditor", &Invitation::new(&auditor, &open, None, None));
 }

@@ -2,21 +2,14 @@
 
 use jiff::Timestamp;
 
+use crate::samples::{SampleSet, ago, hosts::problem, id, now, text};
+use crate::ui::parts::When;
 use crate::{
     admin::{
         cluster::{overview::OverviewPage, setup::SetupPage},
         live::Topic,
-        samples::Book,
-        samples_hosts::problem,
     },
-    ui::{
-        chart,
-        fields::{FieldError, Fields},
-    },
-};
-use crate::{
-    portal::samples::{ago, id, now, text},
-    ui::parts::When,
+    ui::fields::{FieldError, Fields},
 };
 use domain::{
     authority::AuthorityKind,
@@ -30,8 +23,8 @@ use services::cluster::{
     setup::Setup,
 };
 
-impl Book {
-    fn set_up(&self) -> Setup {
+impl SampleSet {
+    fn complete_setup(&self) -> Setup {
         Setup {
             company: Some(text(self.name)),
             portal_url: Some("https://vpn.example.com".to_owned()),
@@ -58,8 +51,8 @@ impl Book {
             outdated: 0,
             expiring: vec![Expiry { what: Expiring::Authority(AuthorityKind::Server), at: ago(-24 * 3000) }],
             joins_in_trouble: Vec::new(),
-            setup: self.set_up(),
-            usage: chart::sample(now()),
+            setup: self.complete_setup(),
+            usage: usage(now()),
             names: [(HostId::from_parts(now(), 1), text("vpn-1")), (HostId::from_parts(now(), 2), text("vpn-2"))]
                 .into(),
             hears: true,
@@ -67,7 +60,7 @@ impl Book {
     }
 
     /// The first page.
-    pub(crate) fn overview(&mut self) {
+    pub(super) fn overview(&mut self) {
         let mut desk = self.desk("/");
         desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
         self.add("overview", &OverviewPage::new(&desk, self.well()));
@@ -116,7 +109,7 @@ impl Book {
             profiles: 0,
             expiring: Vec::new(),
             usage: Usage::of(&[], 24, now()),
-            setup: Setup { has_profile: false, sign_in: false, ..self.set_up() },
+            setup: Setup { has_profile: false, sign_in: false, ..self.complete_setup() },
             ..self.well()
         };
         self.add("overview-fresh", &OverviewPage::new(&desk, fresh.clone()));
@@ -125,10 +118,10 @@ impl Book {
     }
 
     /// The way to the first connection, step by step.
-    pub(crate) fn setup(&mut self) {
+    pub(super) fn setup(&mut self) {
         let mut desk = self.desk("/setup");
         desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
-        let all = self.set_up();
+        let all = self.complete_setup();
         let waiting = Setup { has_connected: false, sign_in: false, ..all.clone() };
         let profile = Setup { has_profile: false, ..waiting.clone() };
         let host = Setup { is_attached: false, is_running: false, ..profile.clone() };
@@ -155,4 +148,25 @@ impl Book {
         let shown = SetupPage::new(&desk, profile, hosts).with_link(link, When::new(ago(-1), now()));
         self.add("setup-link", &shown);
     }
+}
+
+/// A report: a day with a quiet night and a gap.
+pub(crate) fn usage(now: Timestamp) -> Usage {
+    use domain::{
+        ids::{HostId, Id as _},
+        usage::{SLOT, UsageSample, slot_of},
+    };
+    let shape = [3, 2, 2, 4, 18, 61, 97, 120, 114, 128, 96, 40];
+    let samples = (0_i64..288).filter(|n| !(100..112).contains(n)).flat_map(|n| {
+        let at = slot_of(now).as_second() - (287 - n) * SLOT;
+        let busy = usize::try_from(n / 24).ok().and_then(|hour| shape.get(hour)).copied().unwrap_or(0);
+        [1_u128, 2].map(|host| UsageSample {
+            host_id: HostId::from_parts(now, host),
+            at: Timestamp::from_second(at).unwrap_or(now),
+            sessions: busy / u64::try_from(host).unwrap_or(1),
+            bytes_received: busy * 1_400_000,
+            bytes_sent: busy * 9_300_000 / u64::try_from(host).unwrap_or(1),
+        })
+    });
+    Usage::of(&samples.collect::<Vec<_>>(), 24, now)
 }

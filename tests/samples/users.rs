@@ -1,7 +1,5 @@
 //! The pages of users in every state.
 
-use std::net::Ipv4Addr;
-
 use crate::admin::people::users::{
     form::UserForm,
     import::ImportPage,
@@ -9,9 +7,9 @@ use crate::admin::people::users::{
     list::UserList,
     sheet::{NewUserPage, UserPage},
 };
+use crate::samples::{SampleSet, ago, id, now, text};
 use crate::{
-    admin::{context::Desk, evidence::history, live::Topic, samples::Book},
-    portal::samples::{ago, id, now, text},
+    admin::{context::Desk, evidence::history, live::Topic},
     ui::{
         conflict::Conflict,
         fields::{FieldError, Fields},
@@ -22,12 +20,12 @@ use crate::{
 };
 use domain::{
     Revised, Revision,
-    ids::{HostId, LoginId, OrganizationId, ProfileId, ServerId, SessionId, UserId},
+    ids::{ServerId, UserId},
     login::{Login, Surface, Who},
     organization::Organization,
-    profile::{Fingerprint, Profile, ProfileState},
+    profile::{Profile, ProfileState},
     role::Role,
-    session::Session,
+    samples,
     user::{Identity, User},
     user_list::{CellError, Written},
 };
@@ -41,34 +39,31 @@ use services::{
     },
 };
 
-/// Adds the samples to a book.
-pub(crate) fn add(book: &mut Book) {
-    lists(book);
-    forms(book);
-    imports(book);
-    sheets(book);
+/// Adds the samples to a set of samples.
+pub(super) fn add(set: &mut SampleSet) {
+    lists(set);
+    forms(set);
+    imports(set);
+    sheets(set);
 }
 
 fn user(number: u128, name: &str, email: Option<&str>, groups: &[&str], role: Role, disabled: bool) -> User {
     User {
-        id: id::<UserId>(number),
-        organization_id: id::<OrganizationId>(1),
-        name: text(name),
         email: email.map(text),
         groups: groups.iter().map(|group| text(group)).collect(),
         role,
         disabled,
         identity: email.map(|_| Identity { iss: "https://accounts.google.com".to_owned(), sub: "1".to_owned() }),
+        ..samples::user(number, name)
     }
 }
 
 fn organizations(name: &str) -> Vec<Organization> {
-    let organization = |number, name: &str| Organization { id: id::<OrganizationId>(number), name: text(name) };
-    vec![organization(1, name), organization(2, "Contractors")]
+    vec![samples::organization(1, name), samples::organization(2, "Contractors")]
 }
 
-fn lists(book: &mut Book) {
-    let name = book.name;
+fn lists(set: &mut SampleSet) {
+    let name = set.name;
     let row = |user: User, sessions| UserRow {
         user: Revised { rev: Revision(7), value: user },
         organization: Some(text(if name == "Bo Lind" { "Acme" } else { name })),
@@ -83,26 +78,26 @@ fn lists(book: &mut Book) {
         ]
     };
     let page = |items| Page { items, next: None, count: None };
-    let mut desk = book.desk("/users");
+    let mut desk = set.desk("/users");
     desk.live = &[Topic::Policy, Topic::Sessions];
     let next = Some("/users?limit=50&cursor=x".to_owned());
-    book.add("users", &UserList::new(&desk, "").with(page(rows()), next));
-    book.add("users-found", &UserList::new(&desk, "group:dev state:enabled").with(page(rows()), None));
-    book.add("users-none-found", &UserList::new(&desk, &format!("group:\"{name}\"")));
-    book.add(
+    set.add("users", &UserList::new(&desk, "").with(page(rows()), next));
+    set.add("users-found", &UserList::new(&desk, "group:dev state:enabled").with(page(rows()), None));
+    set.add("users-none-found", &UserList::new(&desk, &format!("group:\"{name}\"")));
+    set.add(
         "users-search-refused",
         &UserList::new(&desk, "grup:ops").refused("has no key “grup”; there are group, role, state and org"),
     );
     desk.chrome.flash = Some(Flash::UserDeleted);
-    book.add("users-empty", &UserList::new(&desk, ""));
-    let auditor = book.desk_of(Role::Auditor, "/users");
-    book.add("users-auditor", &UserList::new(&auditor, "").with(page(rows()), None));
+    set.add("users-empty", &UserList::new(&desk, ""));
+    let auditor = set.desk_of(Role::Auditor, "/users");
+    set.add("users-auditor", &UserList::new(&auditor, "").with(page(rows()), None));
 }
 
-fn forms(book: &mut Book) {
-    let desk = book.desk("/users/new");
-    let form = UserForm::empty(&desk, organizations(book.name), Role::User);
-    book.add("user-new", &NewUserPage { desk: &desk, form: form.clone(), errors: Vec::new() });
+fn forms(set: &mut SampleSet) {
+    let desk = set.desk("/users/new");
+    let form = UserForm::empty(&desk, organizations(set.name), Role::User);
+    set.add("user-new", &NewUserPage { desk: &desk, form: form.clone(), errors: Vec::new() });
     let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
     let errors = vec![
         wrong("name", "The name must not be empty."),
@@ -111,31 +106,31 @@ fn forms(book: &mut Book) {
         wrong("groups", "“\u{202e}x” must not contain control characters, line breaks or direction marks."),
         wrong("role", "The role must be one of owner, admin, operator, helpdesk, auditor, user."),
     ];
-    book.add("user-new-refused", &NewUserPage { desk: &desk, form: form.typed(&Fields::default()), errors });
+    set.add("user-new-refused", &NewUserPage { desk: &desk, form: form.typed(&Fields::default()), errors });
     let link = LinkPage {
         desk: &desk,
         back: Link::to(&id::<UserId>(1)),
-        user: book.name.to_owned(),
+        user: set.name.to_owned(),
         name: "Laptop".to_owned(),
         url: format!("https://vpn.example.com/p/{}", "k3Zx9".repeat(9)),
         qr: Qr::new("https://vpn.example.com/p/k3Zx9"),
         until: When::new(ago(-1), now()),
     };
-    book.add("user-profile-link", &link);
+    set.add("user-profile-link", &link);
 }
 
-fn imports(book: &mut Book) {
-    let name = book.name;
-    let desk = book.desk("/users/import");
+fn imports(set: &mut SampleSet) {
+    let name = set.name;
+    let desk = set.desk("/users/import");
     let page = || ImportPage::new(&desk, organizations(name), &Fields::default());
-    book.add("users-import", &page());
+    set.add("users-import", &page());
     let errors = vec![FieldError {
         field: "csv".to_owned(),
         text: "Has a column “surname”; known are name, email, groups, role and organization.".to_owned(),
     }];
     let mut refused = page();
     refused.errors = errors;
-    book.add("users-import-refused", &refused);
+    set.add("users-import-refused", &refused);
     let line = |line, name: &str, email: Option<&str>, outcome, errors| ImportedLine {
         written: Written {
             line,
@@ -169,61 +164,34 @@ fn imports(book: &mut Book) {
         }
         Imported { dry_run, new: 2, existing: 1, refused: lines.len() - 3, lines }
     };
-    book.add("users-import-preview", &page().with(imported(true, true)));
-    book.add("users-import-nothing", &page().with(Imported { new: 0, lines: Vec::new(), ..imported(true, false) }));
-    book.add("users-import-done", &page().with(imported(false, false)));
-    book.add("users-import-partly", &page().with(imported(false, true)));
+    set.add("users-import-preview", &page().with(imported(true, true)));
+    set.add("users-import-nothing", &page().with(Imported { new: 0, lines: Vec::new(), ..imported(true, false) }));
+    set.add("users-import-done", &page().with(imported(false, false)));
+    set.add("users-import-partly", &page().with(imported(false, true)));
 }
 
 fn profile(number: u128, name: &str, status: MyProfileStatus) -> MyProfile {
     let is_revoked = matches!(status, MyProfileStatus::Revoked { .. });
     let profile = Profile {
-        id: id::<ProfileId>(number),
-        user_id: id::<UserId>(1),
-        server_id: id::<ServerId>(1),
-        name: text(name),
-        address: Ipv4Addr::new(10, 200, 14, 7),
         state: if is_revoked { ProfileState::Revoked } else { ProfileState::Active },
-        issued_at: ago(24 * 16),
-        expires_at: ago(-24 * 74),
-        revoked_at: None,
         last_connected_at: (status != MyProfileStatus::NeverUsed).then(|| ago(2)),
-        replaced_by: None,
-        fingerprint: Fingerprint([7; 32]),
-        written_for: None,
+        ..samples::profile(number, name)
     };
     MyProfile { profile: Revised { rev: Revision(1), value: profile }, server_name: text("Office"), status, note: None }
 }
 
 fn session(number: u128, profile_name: &str) -> MySession {
-    let session = Session {
-        id: id::<SessionId>(number),
-        user_id: id::<UserId>(1),
-        profile_id: id::<ProfileId>(number),
-        server_id: id::<ServerId>(1),
-        host_id: id::<HostId>(1),
-        address: Ipv4Addr::new(10, 200, 14, 7),
-        remote_address: (Ipv4Addr::new(198, 51, 100, 7), 50123).into(),
-        connected_at: ago(3),
-        bytes_received: 48_200_000,
-        bytes_sent: 1_412_000_000,
-        client_version: None,
-        client_protocol: None,
-    };
-    MySession { session, profile_name: text(profile_name), host_name: text("vpn-2") }
+    MySession { session: samples::session(number), profile_name: text(profile_name), host_name: text("vpn-2") }
 }
 
 fn sheet(of: User, is_connected: bool) -> UserSheet {
     let name = of.name.to_string();
     let connected = || MyProfileStatus::Connected { host: text("vpn-2"), since: ago(3) };
     let login = |number, label: &str, surface| Login {
-        id: id::<LoginId>(number),
         who: Who::User(of.id),
         surface,
         label: label.to_owned(),
-        address: Ipv4Addr::new(198, 51, 100, 7).into(),
-        since: ago(2),
-        seen_at: ago(1),
+        ..samples::login(number)
     };
     UserSheet {
         organization: Some(text("Acme")),
@@ -252,19 +220,19 @@ fn page<'a>(desk: &'a Desk, sheet: UserSheet, changes: &[Change]) -> UserPage<'a
     UserPage::of(desk, sheet, form, history::rows(changes, desk))
 }
 
-fn sheets(book: &mut Book) {
-    let name = book.name;
-    let changes = book.changes();
+fn sheets(set: &mut SampleSet) {
+    let name = set.name;
+    let changes = set.changes();
     let ana = || user(1, name, Some("ana@example.com"), &["dev", name], Role::User, false);
-    let mut desk = book.desk("/users/usr_1");
-    book.add("user-conflict", &{
+    let mut desk = set.desk("/users/usr_1");
+    set.add("user-conflict", &{
         let mut page = page(&desk, sheet(ana(), false), &changes);
         let versions =
             [("Name", "Ana Maria".to_owned(), name.to_owned()), ("Groups", "dev".to_owned(), "dev, ops".to_owned())];
         page.conflict = Some(Conflict::of(changes.first(), &versions, &desk));
         page
     });
-    book.add("user-refused", &{
+    set.add("user-refused", &{
         let mut page = page(&desk, sheet(ana(), false), &changes);
         page.errors = vec![
             FieldError { field: "email".to_owned(), text: "Another user has this email.".to_owned() },
@@ -273,15 +241,15 @@ fn sheets(book: &mut Book) {
         page
     });
     desk.live = &[Topic::Policy, Topic::Sessions];
-    book.add("user", &page(&desk, sheet(ana(), true), &changes));
+    set.add("user", &page(&desk, sheet(ana(), true), &changes));
     desk.chrome.flash = Some(Flash::UserDisabled);
-    book.add("user-disabled", &page(&desk, sheet(User { disabled: true, ..ana() }, false), &changes));
+    set.add("user-disabled", &page(&desk, sheet(User { disabled: true, ..ana() }, false), &changes));
     let mut machine = sheet(user(3, name, None, &[], Role::User, false), false);
     (machine.servers, machine.profiles) = (Vec::new(), Vec::new());
     desk.chrome.flash = Some(Flash::UserCreated);
-    book.add("user-machine", &page(&desk, machine, &changes));
-    let helpdesk = book.desk_of(Role::Helpdesk, "/users/usr_1");
-    book.add("user-out-of-reach", &page(&helpdesk, sheet(User { role: Role::Owner, ..ana() }, true), &changes));
-    let auditor = book.desk_of(Role::Auditor, "/users/usr_1");
-    book.add("user-auditor", &page(&auditor, sheet(ana(), true), &changes));
+    set.add("user-machine", &page(&desk, machine, &changes));
+    let helpdesk = set.desk_of(Role::Helpdesk, "/users/usr_1");
+    set.add("user-out-of-reach", &page(&helpdesk, sheet(User { role: Role::Owner, ..ana() }, true), &changes));
+    let auditor = set.desk_of(Role::Auditor, "/users/usr_1");
+    set.add("user-auditor", &page(&auditor, sheet(ana(), true), &changes));
 }

@@ -3,17 +3,17 @@
 //! The names are as hostile as names can be, so that a page which forgets to escape one shows it here. Nothing of the
 //! program calls this, so the linker leaves it out.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use askama::Template;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 
+use crate::samples::{HOSTILE, SampleSet, ago, facts, id, now, request_id, text};
 use crate::{
     auth::{
         refused::Refused,
         sign_in::{SignInPage, SignInState},
-        trouble::{MET, Trouble, Words},
+        trouble::{Trouble, Words},
     },
     portal::{
         FieldError,
@@ -31,16 +31,16 @@ use crate::{
     },
 };
 use crate::{
-    http::problem::Problem,
+    http::problem::{Code, Problem},
     ui::page::{Chrome, Flash},
 };
 use domain::{
     Revised, Revision,
     command_line::CommandLine,
-    ids::{HostId, Id, LoginId, OrganizationId, ProfileId, RequestId, ServerId, SessionId, UserId},
-    profile::{Fingerprint, Profile, ProfileState},
+    ids::{HostId, LoginId, ServerId},
+    profile::{Profile, ProfileState},
     retention::DataKind,
-    role::Role,
+    samples,
     secret::Secret,
     session::Session,
     settings::Retention,
@@ -59,64 +59,26 @@ use services::{
     },
 };
 
-/// A page in a state.
-#[derive(Debug, Clone)]
-pub struct PageSample {
-    /// Which: letters, digits and hyphens.
-    pub name: String,
-    /// The page.
-    pub html: String,
-}
-
-/// The moment of all samples: 2026-11-23, 14:02 UTC.
-const NOW: i64 = 1_795_442_520;
-
-/// A name that wants out of wherever it is put.
-pub(crate) const HOSTILE: &str = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;";
-
-pub(crate) fn ago(hours: i64) -> Timestamp {
-    now() - SignedDuration::from_hours(hours)
-}
-
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_second(NOW).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-#[expect(clippy::expect_used, reason = "the texts are constants of this file, and a test renders them all")]
-pub(crate) fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
-    text.parse().expect("a sample is well formed")
-}
-
-pub(crate) fn id<T: Id>(number: u128) -> T {
-    T::from_parts(now(), number)
-}
+/// Every problem that people can meet.
+pub(crate) const MET: &[(&str, Code)] = &[
+    ("not-found", Code::NoSuchPath),
+    ("method", Code::MethodNotAllowed),
+    ("form-too-old", Code::StaleForm),
+    ("foreign-form", Code::ForeignForm),
+    ("too-large", Code::TooLarge),
+    ("too-many", Code::TooMany),
+    ("database-away", Code::DatabaseAway),
+    ("paused", Code::Paused),
+    ("busy", Code::Busy),
+    ("internal", Code::Internal),
+];
 
 fn person(name: &str) -> Person {
     Person {
-        user: User {
-            id: id::<UserId>(1),
-            organization_id: id::<OrganizationId>(1),
-            name: text(name),
-            email: Some(text("ana@example.com")),
-            groups: std::collections::BTreeSet::new(),
-            role: Role::User,
-            disabled: false,
-            identity: None,
-        },
+        user: User { email: Some(text("ana@example.com")), ..samples::user(1, name) },
         login: id::<LoginId>(1),
         form_token: FormToken("sample-form-token".to_owned()),
         request_id: None,
-    }
-}
-
-/// Facts about a company with a name.
-pub(crate) fn facts(company: &str) -> SignInFacts {
-    SignInFacts {
-        company_name: Some(text(company)),
-        contact: Some(text("the IT desk, it@example.com")),
-        issuer: Some("https://accounts.google.com".to_owned()),
-        is_google: true,
-        away_since: None,
     }
 }
 
@@ -126,46 +88,19 @@ fn profile(number: u128, name: &str, status: MyProfileStatus) -> MyProfile {
     let expires_at = if status == MyProfileStatus::Expired { ago(24 * 3) } else { ago(-24 * 74) };
     let state =
         if matches!(status, MyProfileStatus::Revoked { .. }) { ProfileState::Revoked } else { ProfileState::Active };
-    let profile = Profile {
-        id: id::<ProfileId>(number),
-        user_id: id::<UserId>(1),
-        server_id: id::<ServerId>(1),
-        name: text(name),
-        address: Ipv4Addr::new(10, 200, 14, 7),
-        state,
-        issued_at: ago(24 * 16),
-        expires_at,
-        revoked_at: None,
-        last_connected_at: used.then(|| ago(2)),
-        replaced_by: None,
-        fingerprint: Fingerprint([7; 32]),
-        written_for: None,
-    };
+    let profile =
+        Profile { state, expires_at, last_connected_at: used.then(|| ago(2)), ..samples::profile(number, name) };
     let server_name: Name = text("Office");
     MyProfile { profile: Revised { rev: Revision(1), value: profile }, server_name, status, note: None }
 }
 
-/// The samples of one set of names.
-struct Book {
-    company: &'static str,
-    person: &'static str,
-    device: &'static str,
-    prefix: &'static str,
-    pages: Vec<PageSample>,
-}
-
-impl Book {
-    fn add(&mut self, name: &str, page: &impl Template) {
-        let html = page.render().unwrap_or_else(|error| format!("not written: {error}"));
-        self.pages.push(PageSample { name: format!("{}{name}", self.prefix), html });
-    }
-
-    fn outside(&self) -> Chrome {
+impl SampleSet {
+    fn portal_outside(&self) -> Chrome {
         Chrome::new(&facts(self.company), None, None)
     }
 
     fn inside(&self, here: &'static str) -> Chrome {
-        Chrome { here, ..Chrome::new(&facts(self.company), Some(&person(self.person)), None) }
+        Chrome { here, ..Chrome::new(&facts(self.company), Some(&person(self.name)), None) }
     }
 
     /// A profile in each state, with a word for each.
@@ -202,17 +137,17 @@ impl Book {
             command_line: CommandLine::default(),
         };
         let open = SignInState::Open(None);
-        self.add("sign-in", &page(self.outside(), open.clone(), true, "Google"));
-        self.add("sign-in-other-issuer", &page(self.outside(), open.clone(), false, "Your company's sign-in"));
+        self.add("sign-in", &page(self.portal_outside(), open.clone(), true, "Google"));
+        self.add("sign-in-other-issuer", &page(self.portal_outside(), open.clone(), false, "Your company's sign-in"));
         let away = SignInState::Open(Some(When::new(now() - SignedDuration::from_mins(12), now())));
-        self.add("sign-in-provider-away", &page(self.outside(), away, true, "Google"));
+        self.add("sign-in-provider-away", &page(self.portal_outside(), away, true, "Google"));
         let nameless = SignInFacts { company_name: None, contact: None, issuer: None, ..facts("x") };
         self.add(
             "sign-in-not-set-up",
             &page(Chrome::new(&nameless, None, None), SignInState::NotSetUp, true, "Google"),
         );
-        self.add("sign-in-database-away", &page(self.outside(), SignInState::Unknown, true, "Google"));
-        let flash = Chrome { flash: Some(Flash::SignedOut), ..self.outside() };
+        self.add("sign-in-database-away", &page(self.portal_outside(), SignInState::Unknown, true, "Google"));
+        let flash = Chrome { flash: Some(Flash::SignedOut), ..self.portal_outside() };
         self.add("sign-in-signed-out", &page(flash, open, true, "Google"));
 
         let account = || Some(text("ana@gmail.com"));
@@ -229,13 +164,13 @@ impl Book {
             ("provider-away", SignInRefusal::ProviderAway { since: ago(1) }),
             ("provider", SignInRefusal::Provider("PST-OIDC-007".to_owned())),
         ] {
-            if let Ok(page) = Refused::new(self.outside(), "Google", refusal, request_id()) {
+            if let Ok(page) = Refused::new(self.portal_outside(), "Google", refusal, request_id()) {
                 self.add(&format!("refused-{name}"), &page);
             }
         }
         for (name, code) in MET {
             let problem = Problem::new(*code, "inside");
-            let page = Trouble { chrome: self.outside(), words: Words::of(&problem), request_id: request_id() };
+            let page = Trouble { chrome: self.portal_outside(), words: Words::of(&problem), request_id: request_id() };
             self.add(&format!("trouble-{name}"), &page);
         }
     }
@@ -264,7 +199,7 @@ impl Book {
 
     fn set_up(&mut self) {
         let choice = |number, name: &str| Choice { id: id::<ServerId>(number).to_string(), name: name.to_owned() };
-        let new = |book: &Self, guess, servers| NewDevice::new(book.inside("/"), book.person, guess, servers);
+        let new = |set: &Self, guess, servers| NewDevice::new(set.inside("/"), set.name, guess, servers);
         let one = || vec![choice(1, "Office")];
         let two = || vec![choice(1, "Office"), choice(2, self.device)];
         let plain = new(self, Some(System::Macos), one());
@@ -308,25 +243,20 @@ impl Book {
             expires_at: now() + SignedDuration::from_mins(7),
         };
         let shown = Shown::new(&view, "k3Zx9".repeat(9), "https://vpn.example.com");
-        self.add("ticket", &TicketPage { chrome: self.outside(), ticket: Some(shown), request_id: request_id() });
-        self.add("ticket-gone", &TicketPage { chrome: self.outside(), ticket: None, request_id: request_id() });
+        self.add(
+            "ticket",
+            &TicketPage { chrome: self.portal_outside(), ticket: Some(shown), request_id: request_id() },
+        );
+        self.add("ticket-gone", &TicketPage { chrome: self.portal_outside(), ticket: None, request_id: request_id() });
     }
 
     fn own(&mut self) {
         let session = |number, host: &str, device: &str| MySession {
             session: Session {
-                id: id::<SessionId>(number),
-                user_id: id::<UserId>(1),
-                profile_id: id::<ProfileId>(number),
-                server_id: id::<ServerId>(1),
                 host_id: id::<HostId>(number),
-                address: Ipv4Addr::new(10, 200, 14, 7),
-                remote_address: (Ipv4Addr::new(198, 51, 100, 24), 50_114).into(),
-                connected_at: ago(3),
-                bytes_received: 48_200_000,
+                remote_address: ([198, 51, 100, 24], 50_114).into(),
                 bytes_sent: 1_310_000_000,
-                client_version: None,
-                client_protocol: None,
+                ..samples::session(number)
             },
             profile_name: text(device),
             host_name: text(host),
@@ -349,7 +279,7 @@ impl Book {
 
         let value = |kind| match kind {
             DataKind::Account => {
-                json!({ "name": self.person, "email": "ana@example.com", "groups": ["staff", "build"] })
+                json!({ "name": self.name, "email": "ana@example.com", "groups": ["staff", "build"] })
             }
             DataKind::Profiles => {
                 json!({ "name": self.device, "address": "10.200.14.7", "issued_at": "2026-11-07T14:02:00Z", "revoked": false })
@@ -366,7 +296,7 @@ impl Book {
         let data = MyData { at: now(), kinds: kinds.into() };
         self.add("my-data", &MyDataPage::new(self.inside("/my-data"), &data));
 
-        self.add("help", &HelpIndex { chrome: self.outside(), guides: GUIDES });
+        self.add("help", &HelpIndex { chrome: self.portal_outside(), guides: GUIDES });
         for guide in GUIDES {
             self.add(&format!("help-{}", guide.slug), &HelpGuide { chrome: self.inside("/help"), guide });
         }
@@ -388,27 +318,15 @@ impl Book {
                 false,
             ),
         ] {
-            self.add(name, &Status::new(self.outside(), health, away, When::clock(now())));
+            self.add(name, &Status::new(self.portal_outside(), health, away, When::clock(now())));
         }
     }
 }
 
-pub(crate) fn request_id() -> String {
-    id::<RequestId>(1).to_string()
-}
-
-/// Every page of the portal in every state, with decent names and with hostile ones.
-pub(crate) fn page_samples() -> Vec<PageSample> {
-    let decent = ("Example", "Ana Horvat", "Ana's MacBook", "");
-    let hostile = (HOSTILE, HOSTILE, HOSTILE, "hostile-");
-    let mut pages = Vec::new();
-    for (company, person, device, prefix) in [decent, hostile] {
-        let mut book = Book { company, person, device, prefix, pages: Vec::new() };
-        book.sign_in();
-        book.devices();
-        book.set_up();
-        book.own();
-        pages.append(&mut book.pages);
-    }
-    pages
+/// Adds every page of the portal in every state.
+pub(super) fn add(set: &mut SampleSet) {
+    set.sign_in();
+    set.devices();
+    set.set_up();
+    set.own();
 }

@@ -8,9 +8,8 @@ use crate::admin::{
     cluster::jobs::Jobs,
     evidence::audit::{AuditPage, Choices, Wanted},
     live::Topic,
-    samples::Book,
 };
-use crate::portal::samples::{ago, id, now};
+use crate::samples::{SampleSet, ago, id, now};
 use domain::{
     audit::AuditEntry,
     chain::{Link, NOTHING},
@@ -20,7 +19,7 @@ use domain::{
 };
 use services::{Page, evidence::history::NamedEntry};
 
-impl Book {
+impl SampleSet {
     fn entry(&self, hours: i64, action: &str, object: &str, outcome: &str, changes: Value) -> NamedEntry {
         let link = Link { chain: id::<ChainId>(1), seq: 4000 - hours.unsigned_abs(), prev: NOTHING, hash: NOTHING };
         let entry = AuditEntry {
@@ -73,7 +72,7 @@ impl Book {
         JobState::new(Job::AuditVerify, Some(run), None, now())
     }
 
-    pub(crate) fn audit(&mut self) {
+    pub(super) fn audit(&mut self) {
         let mut desk = self.desk("/audit");
         desk.live = &[Topic::Policy, Topic::Jobs];
         let sound = Self::verified(RunResult::Done, "12840 entries are what was recorded.");
@@ -118,7 +117,7 @@ impl Book {
         self.add("audit-empty", &AuditPage::new(&desk, Wanted::default(), &failed, page(Vec::new()), true, None));
     }
 
-    pub(crate) fn jobs(&mut self) {
+    pub(super) fn jobs(&mut self) {
         let mut desk = self.desk("/jobs");
         desk.live = &[Topic::Jobs];
         let ran = |job, result, detail: &str| {

@@ -1,22 +1,20 @@
 //! The pages about the cluster itself, in every state, from sample data.
 
+use crate::samples::{SampleSet, ago, id};
+use crate::ui::page::Flash;
 use crate::{
     admin::{
         cluster::migrations::Migrations,
         identity::tokens::{TokenForm, TokenMade, Tokens},
         network::authorities::Authorities,
-        samples::Book,
     },
     ui::fields::FieldError,
-};
-use crate::{
-    portal::samples::{ago, id, text},
-    ui::page::Flash,
 };
 use domain::{
     authority::{AuthorityKind, AuthorityState},
     ids::{AuthorityId, TokenId},
     role::Role,
+    samples,
     secret::Secret,
     token::ApiToken,
 };
@@ -28,20 +26,12 @@ use services::{
 };
 
 fn token(name: &str, number: u128, role: Role, hours_left: i64, used: Option<i64>) -> ApiToken {
-    ApiToken {
-        id: id::<TokenId>(number),
-        name: text(name),
-        role,
-        created_by: None,
-        created_at: Some(ago(500)),
-        expires_at: ago(-hours_left),
-        last_used_at: used.map(ago),
-    }
+    ApiToken { role, expires_at: ago(-hours_left), last_used_at: used.map(ago), ..samples::token(number, name) }
 }
 
-impl Book {
+impl SampleSet {
     /// All of them.
-    pub(crate) fn system(&mut self) {
+    pub(super) fn system(&mut self) {
         self.tokens();
         self.token_forms();
         self.authorities();

@@ -1,13 +1,13 @@
 //! The pages of servers in every state.
 
 use crate::admin::network::servers::{
-    Server, ServerPage, ServerRow, ServerView, Servers,
+    ServerPage, Servers,
     edit::{Filled, ServerFormPage},
     form::ServerForm,
 };
+use crate::samples::{SampleSet, id, text, with};
 use crate::{
-    admin::{context::Desk, evidence::history, live::Topic, samples::Book},
-    portal::samples::{id, text},
+    admin::{context::Desk, evidence::history, live::Topic},
     ui::{
         conflict::Conflict,
         fields::{FieldError, Fields},
@@ -19,30 +19,24 @@ use domain::{
     Revised, Revision,
     ids::{HostId, OrganizationId, ServerId},
     role::Role,
-    server::{DaemonState, Keepalive, Port, Protocol},
+    samples,
+    server::{DaemonState, Server},
     text::Name,
 };
-use services::{Page, access::effect::Effect, network::server_view::ServerHost};
-
-#[expect(clippy::expect_used, reason = "the numbers are constants of this file, and a test renders them all")]
-fn port(number: u32) -> Port {
-    number.try_into().expect("a sample is well formed")
-}
+use services::{
+    Page,
+    access::effect::Effect,
+    network::server_view::{ServerHost, ServerRow, ServerView},
+};
 
 fn server(number: u128, name: &str) -> Server {
     Server {
-        id: id::<ServerId>(number),
         name: text(name),
         network: text("10.200.0.0/16"),
-        port: port(1194),
-        protocol: Protocol::Udp,
-        enabled: true,
-        organization_ids: [id::<OrganizationId>(1)].into(),
         groups: [text("engineering"), text("operations")].into(),
-        routes: Vec::new(),
         dns_servers: vec![[10, 0, 0, 53].into()],
         search_domains: vec![text("corp.example.com")],
-        keepalive: Keepalive::default(),
+        ..samples::server(number)
     }
 }
 
@@ -91,14 +85,14 @@ fn organizations(name: &str) -> Vec<(OrganizationId, Name)> {
     vec![(id::<OrganizationId>(1), text(name)), (id::<OrganizationId>(2), text("Contractors"))]
 }
 
-impl Book {
+impl SampleSet {
     /// A server of this name.
-    pub(crate) fn sample_server(&self) -> Revised<Server> {
+    pub(super) fn sample_server(&self) -> Revised<Server> {
         Revised { rev: Revision(7), value: routed(self.name) }
     }
 
     /// The list, one server, and the preview of what a change does.
-    pub(crate) fn servers(&mut self) {
+    pub(super) fn servers(&mut self) {
         let name = self.name;
         let mut desk = self.desk("/servers");
         desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
@@ -123,7 +117,7 @@ impl Book {
         self.add("server", &of(&desk, view(name)));
         self.add("server-auditor", &of(&auditor, view(name)));
         let used = vec![FieldError::whole("Hosts are still attached to the server; detach them first.")];
-        self.add("server-in-use", &ServerPage { errors: used, ..of(&desk, view(name)) });
+        self.add("server-in-use", &with(of(&desk, view(name)), |page| page.errors = used));
         let bare = ServerView {
             row: row(server(1, name), 0, 0, 0),
             hosts: Vec::new(),

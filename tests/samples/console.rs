@@ -2,20 +2,13 @@
 
 use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
-use askama::Template;
-
+use crate::samples::{SampleSet, ago, explain, facts, groups, hosts, id, now, request_id, sessions, text, users};
 use crate::{
     admin::{
-        access::{explain, sessions},
         context::{Desk, account},
         evidence::history,
         live::Topic,
-        people::{
-            groups,
-            organizations::{OrganizationPage, Organizations},
-            users,
-        },
-        samples_hosts,
+        people::organizations::{OrganizationPage, Organizations},
         trouble::TroublePage,
     },
     auth::owner_link::OwnerLinkPage,
@@ -28,7 +21,6 @@ use crate::{
         trouble::Words,
     },
     http::problem::{Code, Problem},
-    portal::samples::{HOSTILE, PageSample, ago, facts, id, now, request_id, text},
     ui::{
         page::{Chrome, Flash},
         parts::When,
@@ -36,13 +28,7 @@ use crate::{
     },
 };
 use domain::{
-    Revised, Revision,
-    command_line::CommandLine,
-    ids::{LoginId, OrganizationId, UserId},
-    login::Surface,
-    organization::Organization,
-    role::Role,
-    user::User,
+    Revised, Revision, command_line::CommandLine, ids::LoginId, login::Surface, role::Role, samples, user::User,
 };
 use services::{
     Page,
@@ -52,44 +38,19 @@ use services::{
     people::organizations::OrganizationRow,
 };
 
-/// The samples of one set of names.
-pub(crate) struct Book {
-    /// What things and people are called.
-    pub(crate) name: &'static str,
-    /// The company.
-    company: &'static str,
-    prefix: &'static str,
-    pages: Vec<PageSample>,
-}
-
-impl Book {
-    /// Adds a page in a state.
-    pub(crate) fn add(&mut self, name: &str, page: &impl Template) {
-        let html = page.render().unwrap_or_else(|error| format!("not written: {error}"));
-        self.pages.push(PageSample { name: format!("{}console-{name}", self.prefix), html });
-    }
-
-    pub(crate) fn outside(&self) -> Chrome {
+impl SampleSet {
+    pub(super) fn outside(&self) -> Chrome {
         Chrome::on(Surface::Console, &facts(self.company), None, None)
     }
 
     fn admin(&self, role: Role) -> Admin {
-        let user = User {
-            id: id::<UserId>(1),
-            organization_id: id::<OrganizationId>(1),
-            name: text(self.name),
-            email: Some(text("bo@example.com")),
-            groups: std::collections::BTreeSet::new(),
-            role,
-            disabled: false,
-            identity: None,
-        };
+        let user = User { email: Some(text("bo@example.com")), role, ..samples::user(1, self.name) };
         let form_token = FormToken("sample-form-token".to_owned());
         Admin { user: Some(user), role, login: id::<LoginId>(1), form_token, request_id: None }
     }
 
     /// A desk of somebody with a role, at a page.
-    pub(crate) fn desk_of(&self, role: Role, path: &str) -> Desk {
+    pub(super) fn desk_of(&self, role: Role, path: &str) -> Desk {
         let site = Site::new(Surface::Console, None, (Ipv4Addr::LOCALHOST, 9443).into(), false);
         let admin = self.admin(role);
         let chrome = Chrome::on(Surface::Console, &facts(self.company), Some(account(&admin)), None);
@@ -98,7 +59,7 @@ impl Book {
     }
 
     /// A desk of an owner, at a page.
-    pub(crate) fn desk(&self, path: &str) -> Desk {
+    pub(super) fn desk(&self, path: &str) -> Desk {
         self.desk_of(Role::Owner, path)
     }
 
@@ -142,7 +103,7 @@ impl Book {
     }
 
     /// What happened to a thing.
-    pub(crate) fn changes(&self) -> Vec<Change> {
+    pub(super) fn changes(&self) -> Vec<Change> {
         let change = |hours, action: &str, fields: &[&str], success| Change {
             at: ago(hours),
             by: self.name.to_owned(),
@@ -159,7 +120,7 @@ impl Book {
 
     fn organizations(&mut self) {
         let row = |number: u128, name: &str, users, servers| {
-            let value = Organization { id: id::<OrganizationId>(number), name: text(name) };
+            let value = samples::organization(number, name);
             OrganizationRow { organization: Revised { rev: Revision(7), value }, users, servers }
         };
         let page = |items| Page { items, next: None, count: None };
@@ -195,26 +156,20 @@ impl Book {
     }
 }
 
-/// Every page of the console in every state, with decent names and with hostile ones.
-pub(crate) fn page_samples() -> Vec<PageSample> {
-    let mut pages = Vec::new();
-    for (company, name, prefix) in [("Example", "Bo Lind", ""), (HOSTILE, HOSTILE, "hostile-")] {
-        let mut book = Book { name, company, prefix, pages: Vec::new() };
-        book.outer();
-        book.organizations();
-        book.audit();
-        book.jobs();
-        book.system();
-        samples_hosts::add(&mut book);
-        book.servers();
-        book.settings();
-        book.overview();
-        book.setup();
-        users::samples::add(&mut book);
-        groups::samples(&mut book);
-        sessions::samples::add(&mut book);
-        explain::samples(&mut book);
-        pages.append(&mut book.pages);
-    }
-    pages
+/// Adds every page of the console in every state.
+pub(super) fn add(set: &mut SampleSet) {
+    set.outer();
+    set.organizations();
+    set.audit();
+    set.jobs();
+    set.system();
+    hosts::add(set);
+    set.servers();
+    set.settings();
+    set.overview();
+    set.setup();
+    users::add(set);
+    groups::add(set);
+    sessions::add(set);
+    explain::add(set);
 }

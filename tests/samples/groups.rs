@@ -1,0 +1,67 @@
+//! The pages of groups in every state.
+
+use crate::{
+    admin::{
+        live::Topic,
+        people::groups::{GroupPage, Groups},
+    },
+    samples::{SampleSet, id, text, with},
+    ui::{fields::FieldError, links::Link, page::Flash},
+};
+use domain::{Revised, Revision, group::Group, ids::ServerId, role::Role, samples, text::GroupName, user::User};
+use services::{Page, people::views::UserRow};
+
+/// Adds the samples to a set of samples.
+pub(super) fn add(set: &mut SampleSet) {
+    let name = set.name;
+    let group = |group: &str, users, servers: Vec<ServerId>| {
+        let name: GroupName = text(group);
+        Group { id: name.clone().into(), name, users, servers }
+    };
+    let server = || vec![id::<ServerId>(1)];
+    let mut desk = set.desk("/groups");
+    desk.live = &[Topic::Policy];
+    let all = vec![group("dev", 48, server()), group(name, 1, Vec::new()), group("VPN users", 0, server())];
+    set.add("groups", &Groups::new(&desk, all.clone(), ("users", true)));
+    desk.chrome.flash = Some(Flash::GroupDeleted);
+    set.add("groups-empty", &Groups::new(&desk, Vec::new(), ("name", false)));
+    let auditor = set.desk_of(Role::Auditor, "/groups");
+    set.add("groups-auditor", &Groups::new(&auditor, all, ("name", false)));
+
+    let desk = set.desk("/groups/new");
+    set.add("group-new", &GroupPage::empty(&desk));
+    let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
+    let errors =
+        vec![wrong("name", "The name must not be empty."), wrong("emails", "No user has the address x@example.com.")];
+    set.add(
+        "group-new-refused",
+        &with(GroupPage::empty(&desk), |page| (page.errors, page.emails) = (errors, "x@example.com".to_owned())),
+    );
+    let changes = set.changes();
+    let row = |number, email: Option<&str>| UserRow {
+        user: Revised { rev: Revision(1), value: User { email: email.map(text), ..samples::user(number, name) } },
+        organization: Some(text("Acme")),
+        sessions: 0,
+    };
+    let people = |next: Option<&str>| Page {
+        items: vec![row(1, Some("bo@example.com")), row(2, None)],
+        next: next.map(str::to_owned),
+        count: None,
+    };
+    let servers = || vec![(Link::to(&id::<ServerId>(1)), name.to_owned())];
+    let page = |desk, next| {
+        GroupPage::of(
+            desk,
+            group(name, 214, server()),
+            servers(),
+            people(next),
+            crate::admin::evidence::history::rows(&changes, desk),
+        )
+    };
+    set.add("group", &page(&desk, Some("more")));
+    let used = FieldError::whole("The server Office is open to this group; take the group off it first.");
+    set.add("group-in-use", &with(page(&desk, None), |page| page.errors = vec![used]));
+    let nobody = Page { items: Vec::new(), next: None, count: None };
+    set.add("group-nobody", &GroupPage::of(&desk, group("VPN users", 0, server()), servers(), nobody, Vec::new()));
+    set.add("group-auditor", &page(&auditor, None));
+}

@@ -1,0 +1,104 @@
+//! Every page in every state, from sample data: what tests render and what people look at before they change a page.
+//!
+//! A part of the web crate that only tests compile (its feature `samples`), so that pages keep what they are made of to
+//! the crate. There are two sets of samples: one with decent names, and one with names as hostile as names can be, so
+//! that a page which forgets to escape one shows it here.
+
+mod audit;
+mod console;
+mod explain;
+mod groups;
+mod hosts;
+mod overview;
+mod portal;
+mod servers;
+mod sessions;
+mod settings;
+mod system;
+mod users;
+
+use askama::Template;
+
+use domain::samples::{ago, id, now, text};
+#[cfg(test)]
+pub(crate) use {overview::usage, portal::MET};
+
+use domain::ids::RequestId;
+use services::identity::logins::SignInFacts;
+
+/// A page in a state.
+#[derive(Debug, Clone)]
+pub struct PageSample {
+    /// Which: letters, digits and hyphens.
+    pub name: String,
+    /// The page.
+    pub html: String,
+}
+
+/// A name that wants out of wherever it is put.
+const HOSTILE: &str = "</title><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;";
+
+/// The samples of one set of names.
+struct SampleSet {
+    /// The company.
+    company: &'static str,
+    /// What people and things are called.
+    name: &'static str,
+    /// What devices are called.
+    device: &'static str,
+    /// What the names of its samples begin with.
+    prefix: String,
+    pages: Vec<PageSample>,
+}
+
+impl SampleSet {
+    fn new(names: [&'static str; 3], prefix: String) -> Self {
+        let [company, name, device] = names;
+        Self { company, name, device, prefix, pages: Vec::new() }
+    }
+
+    /// Adds a page in a state.
+    fn add(&mut self, name: &str, page: &impl Template) {
+        let html = page.render().unwrap_or_else(|error| format!("not written: {error}"));
+        self.pages.push(PageSample { name: format!("{}{name}", self.prefix), html });
+    }
+}
+
+/// Facts about a company with a name.
+fn facts(company: &str) -> SignInFacts {
+    SignInFacts {
+        company_name: Some(text(company)),
+        contact: Some(text("the IT desk, it@example.com")),
+        issuer: Some("https://accounts.google.com".to_owned()),
+        is_google: true,
+        away_since: None,
+    }
+}
+
+/// A page with something changed.
+fn with<T>(mut page: T, change: impl FnOnce(&mut T)) -> T {
+    change(&mut page);
+    page
+}
+
+fn request_id() -> String {
+    id::<RequestId>(1).to_string()
+}
+
+/// Every page of both sites in every state: once with the names of decent people, once (`hostile-…`) with names that
+/// want out.
+#[must_use]
+pub fn page_samples() -> Vec<PageSample> {
+    let mut pages = Vec::new();
+    for (names, prefix) in [(["Example", "Ana Horvat", "Ana's MacBook"], ""), ([HOSTILE; 3], "hostile-")] {
+        let mut set = SampleSet::new(names, prefix.to_owned());
+        portal::add(&mut set);
+        pages.append(&mut set.pages);
+    }
+    for (names, prefix) in [(["Example", "Bo Lind", "Laptop"], ""), ([HOSTILE; 3], "hostile-")] {
+        let mut set = SampleSet::new(names, format!("{prefix}console-"));
+        console::add(&mut set);
+        pages.append(&mut set.pages);
+    }
+    pages
+}
