@@ -99,6 +99,31 @@ fn misused(name: &str, manifest: &str) -> Vec<String> {
     above.chain(foreign.map(|(used, by)| format!("only {} may use `{used}`, not `{name}`", by.join(", ")))).collect()
 }
 
+/// What only tests compile: the feature `samples` is switched on under `[dev-dependencies]` and nowhere else, and no
+/// crate has it by default. A build of the program alone does not take the features of those (resolver 3).
+#[test]
+fn the_program_holds_no_samples() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = FLOORS.iter().map(|(floor, _)| root.join("src").join(floor));
+    for folder in folders.chain([root.to_path_buf()]) {
+        let manifest: toml::Table = fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+        let workspace = manifest.get("workspace").and_then(toml::Value::as_table);
+        assert!(workspace.is_none_or(|workspace| workspace["resolver"].as_str() == Some("3")));
+        let features = manifest.get("features").and_then(toml::Value::as_table);
+        assert!(features.is_none_or(|features| !features.contains_key("default")), "{}", folder.display());
+        for uses in [Some(&manifest), workspace].into_iter().flatten().filter_map(|table| table.get("dependencies")) {
+            assert!(
+                !uses.to_string().contains("\"samples\""),
+                "{} compiles samples into the program",
+                folder.display()
+            );
+        }
+    }
+    let web = fs::read_to_string(root.join("src/web/mod.rs")).unwrap();
+    assert_eq!(web.matches("tests/samples").count(), 1);
+    assert!(web.contains("#[cfg(any(test, feature = \"samples\"))]\n#[path = \"../../tests/samples/mod.rs\"]"));
+}
+
 #[test]
 fn the_files_keep_their_rules() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

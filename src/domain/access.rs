@@ -391,10 +391,7 @@ pub fn permits<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        ids::Id,
-        server::{Keepalive, Protocol},
-    };
+    use crate::samples::{self, id};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -405,46 +402,15 @@ mod tests {
         host: Host,
     }
 
-    fn id<T: Id>(n: u128) -> T {
-        T::from_parts(NOW, n)
-    }
-
     fn world() -> World {
-        let (organization, server_id) = (id(1), id(2));
         World {
-            user: UserAccess { id: id(3), organization_id: organization, groups: Box::new([]), disabled: false },
+            user: samples::user_access(3),
             profile: ProfileAccess {
-                id: id(4),
-                user_id: id(3),
-                server_id,
-                address: Ipv4Addr::new(10, 9, 0, 7),
-                state: ProfileState::Active,
                 expires_at: NOW + jiff::SignedDuration::from_hours(1),
-                fingerprint: Fingerprint([5; 32]),
-                file: None,
+                ..samples::profile_access(4)
             },
-            server: Server {
-                id: server_id,
-                name: "main".parse().unwrap(),
-                network: "10.9.0.0/16".parse().unwrap(),
-                port: 1194.try_into().unwrap(),
-                protocol: Protocol::Udp,
-                enabled: true,
-                organization_ids: BTreeSet::from([organization]),
-                groups: BTreeSet::new(),
-                routes: Vec::new(),
-                dns_servers: Vec::new(),
-                search_domains: Vec::new(),
-                keepalive: Keepalive::default(),
-            },
-            host: Host {
-                id: id(6),
-                name: "vpn-1".parse().unwrap(),
-                public_addresses: vec!["203.0.113.10".parse().unwrap()],
-                roles: BTreeSet::new(),
-                public_key: [0; 32],
-                drain: None,
-            },
+            server: samples::server(2),
+            host: Host { name: "vpn-1".parse().unwrap(), ..samples::host(6) },
         }
     }
 

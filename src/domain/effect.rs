@@ -319,35 +319,28 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::samples::{self, id};
     use crate::{
         Revision,
         access::{ProfileAccess, UserAccess},
         drain::Drain,
-        ids::Id,
         profile::Fingerprint,
-        server::{Attachment, Keepalive, Protocol},
+        server::Attachment,
     };
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn id<T: Id>(n: u128) -> T {
-        T::from_parts(NOW, n)
-    }
-
     fn user(n: u128) -> UserAccess {
-        UserAccess { id: id(n), organization_id: id(1), groups: Box::new([]), disabled: false }
+        samples::user_access(n)
     }
 
     fn profile(n: u128, of: u128) -> ProfileAccess {
         ProfileAccess {
-            id: id(n),
             user_id: id(of),
-            server_id: id(2),
-            address: [10, 9, 0, 7].into(),
-            state: ProfileState::Active,
             expires_at: NOW + jiff::SignedDuration::from_hours(1),
             fingerprint: Fingerprint([u8::try_from(n).unwrap(); 32]),
             file: Some(Arc::new(written_for(&[6, 7]))),
+            ..samples::profile_access(n)
         }
     }
 
@@ -356,31 +349,11 @@ mod tests {
     }
 
     fn server() -> Server {
-        Server {
-            id: id(2),
-            name: "main".parse().unwrap(),
-            network: "10.9.0.0/16".parse().unwrap(),
-            port: 1194.try_into().unwrap(),
-            protocol: Protocol::Udp,
-            enabled: true,
-            organization_ids: [id(1)].into(),
-            groups: BTreeSet::new(),
-            routes: Vec::new(),
-            dns_servers: Vec::new(),
-            search_domains: Vec::new(),
-            keepalive: Keepalive::default(),
-        }
+        samples::server(2)
     }
 
     fn host(n: u128) -> Host {
-        Host {
-            id: id(n),
-            name: format!("vpn-{n}").parse().unwrap(),
-            public_addresses: vec![format!("203.0.113.{n}").parse().unwrap()],
-            roles: BTreeSet::new(),
-            public_key: [0; 32],
-            drain: None,
-        }
+        samples::host(n.try_into().unwrap())
     }
 
     fn draining(n: u128, forced: bool) -> Change {

@@ -94,47 +94,26 @@ pub fn latest(mut seen: Vec<Seen>) -> Vec<Seen> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use super::*;
+    use crate::samples::{self, id};
     use crate::{
         Revision,
         access::Change,
         host::Host,
-        ids::Id,
-        server::{Attachment, Keepalive, Server},
+        server::{Attachment, Server},
     };
 
-    fn id<T: Id>(n: u128) -> T {
-        T::from_parts(Timestamp::UNIX_EPOCH, n)
-    }
-
     fn server(enabled: bool) -> Server {
-        Server {
-            id: id(1),
-            name: "main".parse().unwrap(),
-            network: "10.9.0.0/16".parse().unwrap(),
-            port: 1194.try_into().unwrap(),
-            protocol: Protocol::Udp,
-            enabled,
-            organization_ids: BTreeSet::new(),
-            groups: BTreeSet::new(),
-            routes: Vec::new(),
-            dns_servers: Vec::new(),
-            search_domains: Vec::new(),
-            keepalive: Keepalive::default(),
-        }
+        Server { enabled, ..samples::server(1) }
     }
 
     fn snapshot(hosts: u128, enabled: bool) -> Snapshot {
-        let host = |n| Host {
+        let host = |n: u128| Host {
             id: id(n),
-            name: format!("vpn-{n}").parse().unwrap(),
             // The fourth has not said yet where it is reached.
             public_addresses: (n != 4).then(|| format!("203.0.113.{}", n % 250).parse().unwrap()).into_iter().collect(),
-            roles: BTreeSet::new(),
-            public_key: [0; 32],
-            drain: None,
+            ..samples::host(1)
         };
         let attachment = |n| Attachment { server_id: id(1), host_id: id(n), credentials: None };
         let hosts =

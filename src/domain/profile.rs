@@ -174,41 +174,16 @@ impl WrittenFor {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{ids::Id, server::Keepalive};
-
-    fn id<T: Id>(number: u128) -> T {
-        T::from_parts(Timestamp::UNIX_EPOCH, number)
-    }
+    use crate::samples;
 
     fn server() -> Server {
-        Server {
-            id: id(2),
-            name: "main".parse().unwrap(),
-            network: "10.9.0.0/16".parse().unwrap(),
-            port: 1194.try_into().unwrap(),
-            protocol: Protocol::Udp,
-            enabled: true,
-            organization_ids: BTreeSet::new(),
-            groups: BTreeSet::new(),
-            routes: Vec::new(),
-            dns_servers: Vec::new(),
-            search_domains: Vec::new(),
-            keepalive: Keepalive::default(),
-        }
+        samples::server(2)
     }
 
-    fn host(number: u128, address: &str) -> Host {
-        Host {
-            id: id(number),
-            name: format!("vpn-{number}").parse().unwrap(),
-            public_addresses: vec![address.parse().unwrap()],
-            roles: BTreeSet::new(),
-            public_key: [0; 32],
-            drain: None,
-        }
+    fn host(number: u8, address: &str) -> Host {
+        Host { public_addresses: vec![address.parse().unwrap()], ..samples::host(number) }
     }
 
     #[test]

@@ -98,49 +98,21 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc};
+    use std::sync::Arc;
 
     use super::*;
+    use crate::samples::{self, host, id};
     use crate::{
         Revision,
         access::{Change, UserAccess},
-        ids::Id,
         profile::{Fingerprint, ProfileState, WrittenFor},
-        server::{Attachment, Keepalive, Protocol, Server},
+        server::{Attachment, Server},
     };
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn id<T: Id>(n: u128) -> T {
-        T::from_parts(NOW, n)
-    }
-
     fn server() -> Server {
-        Server {
-            id: id(2),
-            name: "main".parse().unwrap(),
-            network: "10.9.0.0/16".parse().unwrap(),
-            port: 1194.try_into().unwrap(),
-            protocol: Protocol::Udp,
-            enabled: true,
-            organization_ids: [id(1)].into(),
-            groups: BTreeSet::default(),
-            routes: Vec::new(),
-            dns_servers: Vec::new(),
-            search_domains: Vec::new(),
-            keepalive: Keepalive::default(),
-        }
-    }
-
-    fn host(n: u8) -> Host {
-        Host {
-            id: id(n.into()),
-            name: format!("vpn-{n}").parse().unwrap(),
-            public_addresses: vec![format!("203.0.113.{n}").parse().unwrap()],
-            roles: BTreeSet::default(),
-            public_key: [0; 32],
-            drain: None,
-        }
+        samples::server(2)
     }
 
     /// A drain of one minute that began now.

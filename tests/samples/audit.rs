@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::admin::{
     cluster::jobs::Jobs,
     evidence::audit::{AuditPage, Choices, Wanted},
-    live::Topic,
 };
 use crate::samples::{SampleSet, ago, id, now};
+use crate::ui::topic::Topic;
 use domain::{
     audit::AuditEntry,
     chain::{Link, NOTHING},

@@ -3,11 +3,11 @@
 use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 use crate::samples::{SampleSet, ago, explain, facts, groups, hosts, id, now, request_id, sessions, text, users};
+use crate::ui::topic::Topic;
 use crate::{
     admin::{
         context::{Desk, account},
         evidence::history,
-        live::Topic,
         people::organizations::{OrganizationPage, Organizations},
         trouble::TroublePage,
     },

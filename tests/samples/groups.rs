@@ -1,10 +1,8 @@
 //! The pages of groups in every state.
 
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{
-        live::Topic,
-        people::groups::{GroupPage, Groups},
-    },
+    admin::people::groups::{GroupPage, Groups},
     samples::{SampleSet, id, text, with},
     ui::{fields::FieldError, links::Link, page::Flash},
 };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::samples::{SampleSet, ago, id, now, sessions::row as carried, text};
+use crate::ui::topic::Topic;
 use crate::{
     admin::{
         evidence::history,
@@ -10,7 +11,6 @@ use crate::{
             invitations::{Invitation, JoinForm, Joined},
             list::{Found, HostPage, Hosts},
         },
-        live::Topic,
     },
     ui::{
         fields::{FieldError, Fields},

@@ -4,11 +4,9 @@ use jiff::Timestamp;
 
 use crate::samples::{SampleSet, ago, hosts::problem, id, now, text};
 use crate::ui::parts::When;
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{
-        cluster::{overview::OverviewPage, setup::SetupPage},
-        live::Topic,
-    },
+    admin::cluster::{overview::OverviewPage, setup::SetupPage},
     ui::fields::{FieldError, Fields},
 };
 use domain::{

@@ -6,8 +6,9 @@ use crate::admin::network::servers::{
     form::ServerForm,
 };
 use crate::samples::{SampleSet, id, text, with};
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, evidence::history, live::Topic},
+    admin::{context::Desk, evidence::history},
     ui::{
         conflict::Conflict,
         fields::{FieldError, Fields},

@@ -2,7 +2,8 @@
 
 use crate::admin::access::sessions::{Chosen, Sessions};
 use crate::samples::{SampleSet, ago, id, text, with};
-use crate::{admin::live::Topic, ui::page::Flash};
+use crate::ui::page::Flash;
+use crate::ui::topic::Topic;
 use domain::{
     ids::{HostId, ServerId, UserId},
     role::Role,

@@ -51,7 +51,7 @@ impl SampleSet {
         let page = |items| Page { items, next: None, count: None };
         let next = || Some("/tokens?limit=50&cursor=x".to_owned());
         let mut desk = self.desk("/tokens");
-        desk.live = &[crate::admin::live::Topic::Tokens];
+        desk.live = &[crate::ui::topic::Topic::Tokens];
         let list = Tokens::new(&desk, page(rows()), makers(), false, next());
         self.add("tokens", &list);
         desk.chrome.flash = Some(Flash::TokenRevoked);
@@ -93,7 +93,7 @@ impl SampleSet {
             }
         };
         let mut desk = self.desk("/authorities");
-        desk.live = &[crate::admin::live::Topic::Policy];
+        desk.live = &[crate::ui::topic::Topic::Policy];
         let views = vec![
             view(1, AuthorityKind::Client, AuthorityState::Retired, -24),
             view(2, AuthorityKind::Client, AuthorityState::Trusted, 24 * 90),

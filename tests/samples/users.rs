@@ -8,8 +8,9 @@ use crate::admin::people::users::{
     sheet::{NewUserPage, UserPage},
 };
 use crate::samples::{SampleSet, ago, id, now, text};
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, evidence::history, live::Topic},
+    admin::{context::Desk, evidence::history},
     ui::{
         conflict::Conflict,
         fields::{FieldError, Fields},

@@ -8,79 +8,42 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     drain::Drain,
-    ids::{Id, OrganizationId},
     profile::{Fingerprint, WrittenFor},
-    role::Role,
-    server::{Keepalive, Protocol},
+    samples::{self, id},
     text::GroupName,
 };
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-fn id<T: Id>(number: u128) -> T {
-    T::from_parts(NOW, number)
-}
 
 fn groups(names: &[&str]) -> BTreeSet<GroupName> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
 fn user() -> User {
-    User {
-        id: id(1),
-        organization_id: id::<OrganizationId>(1),
-        name: "Ana".parse().unwrap(),
-        email: None,
-        groups: groups(&["dev"]),
-        role: Role::User,
-        disabled: false,
-        identity: None,
-    }
+    User { groups: groups(&["dev"]), ..samples::user(1, "Ana") }
 }
 
 fn server(number: u128, network: &str) -> Server {
     Server {
-        id: id(number),
         name: format!("server {number}").parse().unwrap(),
         network: "10.200.0.0/16".parse().unwrap(),
-        port: 1194.try_into().unwrap(),
-        protocol: Protocol::Udp,
-        enabled: true,
-        organization_ids: BTreeSet::from([id(1)]),
-        groups: BTreeSet::new(),
         routes: vec![Route { network: network.parse().unwrap(), comment: None, nat: true }],
-        dns_servers: Vec::new(),
-        search_domains: Vec::new(),
-        keepalive: Keepalive::default(),
+        ..samples::server(number)
     }
 }
 
-fn host(number: u128) -> Host {
-    Host {
-        id: id(number),
-        name: format!("vpn-{number}x").parse().unwrap(),
-        public_addresses: vec![format!("203.0.113.{number}").parse().unwrap()],
-        roles: BTreeSet::new(),
-        public_key: [0; 32],
-        drain: None,
-    }
+fn host(number: u8) -> Host {
+    Host { name: format!("vpn-{number}x").parse().unwrap(), ..samples::host(number) }
 }
 
 fn profile(number: u8, server: u128) -> Profile {
     Profile {
-        id: id(u128::from(number)),
-        user_id: id(1),
         server_id: id(server),
-        name: format!("device {number}").parse().unwrap(),
         address: Ipv4Addr::new(10, 200, 0, number),
-        state: ProfileState::Active,
         issued_at: NOW,
         expires_at: NOW + SignedDuration::from_hours(1),
-        revoked_at: None,
-        last_connected_at: None,
-        replaced_by: None,
         fingerprint: Fingerprint([number; 32]),
-        written_for: None,
+        ..samples::profile(number.into(), &format!("device {number}"))
     }
 }
 
@@ -226,7 +189,7 @@ fn built(conditions: &Conditions) -> Scene {
     if !conditions.open_to {
         server.organization_ids = BTreeSet::from([id(2)]);
     }
-    let all: Vec<Host> = conditions.hosts.iter().zip(20u128..).map(|(_, number)| host(number)).collect();
+    let all: Vec<Host> = conditions.hosts.iter().zip(20u8..).map(|(_, number)| host(number)).collect();
     let written_for = conditions.named.map(|named| WrittenFor::now(&server, all.get(..named).unwrap_or(&all)));
     let profiles = conditions.profiles.iter().zip(10u8..).map(|((is_active, is_fresh), number)| Profile {
         written_for: written_for.clone(),
@@ -236,8 +199,8 @@ fn built(conditions: &Conditions) -> Scene {
     });
     let ends_at = if conditions.drained { NOW } else { NOW + SignedDuration::from_mins(1) };
     let drain = |drains: bool| drains.then_some(Drain { started_at: NOW, ends_at, forced: conditions.drained });
-    let hosts = conditions.hosts.iter().zip(20u128..);
-    let online = hosts.clone().filter(|((is_online, _), _)| *is_online).map(|(_, number)| id(number)).collect();
+    let hosts = conditions.hosts.iter().zip(20u8..);
+    let online = hosts.clone().filter(|((is_online, _), _)| *is_online).map(|(_, number)| id(number.into())).collect();
     let hosts = hosts.map(|((_, stays), number)| Host { drain: drain(!*stays), ..host(number) }).collect();
     Scene {
         user: User { disabled: conditions.user_disabled, ..user() },

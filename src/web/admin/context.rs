@@ -10,7 +10,8 @@ use axum::{
 };
 use jiff::Timestamp;
 
-use crate::{admin::live::Topic, ui::links::Link};
+use crate::ui::links::Link;
+use crate::ui::topic::Topic;
 use crate::{
     http::problem::{Code, Problem},
     ui::{

@@ -6,20 +6,15 @@
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     sync::{LazyLock, Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::{
-    body::Body,
     extract::{FromRequestParts, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Response, sse::Event},
 };
-use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::time::{Interval, MissedTickBehavior};
 use utoipa::openapi::{ObjectBuilder, Type, path::ParameterIn};
 
 use crate::{
@@ -27,17 +22,17 @@ use crate::{
         answer::Answer,
         extract::{Caller, NoQuery, authenticate},
     },
-    http::problem::{Code, Problem},
+    http::{
+        problem::{Code, Problem},
+        sse::{self, BEAT, Heard, Source},
+    },
     openapi::{Draft, Gives, Takes},
 };
 use domain::{audit::Actor, ids::TokenId, role::Permission};
 use services::{
     Nudge, ServiceError, Services,
-    bus::events::{Event, EventId, Following, Happening},
+    bus::events::{self, EventId, Following, Happening},
 };
-
-/// A stream that has nothing to say says so this often, and looks at its token.
-const BEAT: Duration = Duration::from_secs(15);
 
 /// So many streams of a process belong to one token at most.
 const STREAMS: usize = 4;
@@ -87,8 +82,6 @@ struct Listener {
     headers: HeaderMap,
     token: TokenId,
     following: Following,
-    beats: Interval,
-    is_over: bool,
     _place: Place,
 }
 
@@ -104,57 +97,33 @@ pub(crate) async fn follow(
     };
     let place = Place::take(token)?;
     let following = services.follow(&act, after).await?;
-    let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut credentials = HeaderMap::new();
     if let Some(bearer) = headers.get(header::AUTHORIZATION) {
         credentials.insert(header::AUTHORIZATION, bearer.clone());
     }
-    Ok(EventStream(Listener { services, headers: credentials, token, following, beats, is_over: false, _place: place }))
+    Ok(EventStream(Listener { services, headers: credentials, token, following, _place: place }))
 }
 
 impl IntoResponse for EventStream {
     fn into_response(self) -> Response {
-        let words = stream::unfold(self.0, async |mut listener| {
-            let word = listener.next().await?;
-            Some((Ok::<_, Infallible>(word), listener))
-        });
-        // The first words arrive at once, so that whoever listens knows that it is heard.
-        let hello = stream::iter([Ok("retry: 2000\n: hello\n\n".to_owned())]);
-        let body = Body::from_stream(futures_util::StreamExt::chain(hello, words));
-        ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+        sse::stream(Event::default().comment("hello"), self.0)
     }
 }
 
-impl Listener {
-    /// The next words; nothing after the last.
-    async fn next(&mut self) -> Option<String> {
-        if self.is_over {
-            return None;
-        }
+impl Source for Listener {
+    const OVER: &'static str = "{}";
+
+    async fn next(&mut self) -> Option<Heard> {
         loop {
-            tokio::select! {
-                _ = self.beats.tick() => return Some(self.unless_over(": beat\n\n".to_owned()).await),
-                event = self.following.next() => {
-                    let event = event?;
-                    let Some(words) = words(&event) else { continue };
-                    let is_about_us = matches!(event.what, Happening::Change(Nudge::TokenChange(id)) if id == self.token);
-                    return Some(if is_about_us { self.unless_over(words).await } else { words });
-                }
+            let happened = self.following.next().await?;
+            if let Some(event) = event(&happened) {
+                let ours = Happening::Change(Nudge::TokenChange(self.token));
+                return Some(Heard { event, is_about_right: happened.what == ours });
             }
         }
     }
 
-    async fn unless_over(&mut self, words: String) -> String {
-        if self.is_good().await {
-            return words;
-        }
-        self.is_over = true;
-        "event: over\ndata: {}\n\n".to_owned()
-    }
-
-    /// Whether the token is still good. While the database is away that is not known, and nothing is told either.
-    async fn is_good(&self) -> bool {
+    async fn may_listen(&self) -> bool {
         match authenticate(&self.services, &self.headers, None).await {
             Ok(act) => act.require(Permission::Read).is_ok(),
             Err(problem) => problem.code() != Code::BadToken,
@@ -163,13 +132,13 @@ impl Listener {
 }
 
 /// An event as it goes over the wire; nothing for what is between hosts only.
-fn words(event: &Event) -> Option<String> {
-    let (name, data) = match event.what {
+fn event(happened: &events::Event) -> Option<Event> {
+    let (name, data) = match happened.what {
         Happening::Resync => ("resync", json!({})),
         Happening::Change(nudge) => told(&nudge)?,
     };
-    let id = event.id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-    Some(format!("{id}event: {name}\ndata: {data}\n\n"))
+    let event = happened.id.map_or_else(Event::default, |id| Event::default().id(id.to_string()));
+    Some(event.event(name).data(data.to_string()))
 }
 
 fn told(nudge: &Nudge) -> Option<(&'static str, Value)> {

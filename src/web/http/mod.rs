@@ -8,4 +8,5 @@ pub(crate) mod ops;
 pub(crate) mod pin;
 pub(crate) mod problem;
 pub(crate) mod route;
+pub(crate) mod sse;
 pub(crate) mod trace;

@@ -153,6 +153,8 @@ fn paths(steps: &[UsageStep], top: u64) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn step(sessions: Option<u64>) -> UsageStep {

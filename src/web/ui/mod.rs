@@ -15,3 +15,4 @@ pub(crate) mod page;
 pub(crate) mod parts;
 pub(crate) mod preview;
 pub(crate) mod site;
+pub(crate) mod topic;

@@ -4,10 +4,8 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use jiff::Timestamp;
 
-use crate::{
-    admin::{context::Desk, live::Topic},
-    ui::links::Link,
-};
+use crate::ui::topic::Topic;
+use crate::{admin::context::Desk, ui::links::Link};
 use crate::{
     api::extract::{At, NoQuery},
     auth::sign_in::Empty,

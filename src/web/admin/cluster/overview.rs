@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::{extract::State, response::Response};
 
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, hosts::problems::ProblemLine, live::Topic},
+    admin::{context::Desk, hosts::problems::ProblemLine},
     ui::{
         chart::{SessionChart, TrafficChart},
         links::Link,

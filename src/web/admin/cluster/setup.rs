@@ -4,8 +4,9 @@
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, live::Topic, network::servers::first_server},
+    admin::{context::Desk, network::servers::first_server},
     ui::{
         fields::{FieldError, Fields, error_of},
         links::Link,

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, evidence::history::done, live::Topic},
+    admin::{context::Desk, evidence::history::done},
     ui::columns::Columns,
 };
 use crate::{

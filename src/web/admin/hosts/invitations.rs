@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, live::Topic},
+    admin::context::Desk,
     ui::{
         fields::{FieldError, Fields, error_of},
         links::Link,

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
 
+use crate::ui::topic::Topic;
 use crate::{
     admin::{
         access::sessions::{Chosen, Row as SessionLine},
@@ -11,7 +12,6 @@ use crate::{
         context::Desk,
         evidence::history::{HistoryRow, history},
         hosts::problems::{ProblemLine, problem_chip},
-        live::Topic,
     },
     ui::{
         columns::Columns,

@@ -5,8 +5,9 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use jiff::SignedDuration;
 
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, live::Topic},
+    admin::context::Desk,
     ui::{
         fields::{FieldError, Fields, error_of},
         links::Link,

@@ -4,7 +4,8 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use jiff::SignedDuration;
 
-use crate::admin::{context::Desk, live::Topic};
+use crate::admin::context::Desk;
+use crate::ui::topic::Topic;
 use crate::{
     api::extract::NoQuery,
     http::problem::Problem,

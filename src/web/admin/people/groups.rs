@@ -7,12 +7,12 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
-        live::Topic,
     },
     ui::{
         columns::Columns,

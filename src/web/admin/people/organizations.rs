@@ -3,12 +3,12 @@
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 
+use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
-        live::Topic,
     },
     ui::{
         columns::Columns,

@@ -9,8 +9,9 @@ use axum::{extract::State, http::StatusCode, response::Response};
 
 use crate::admin::access::sessions::row::EndedRow;
 pub(crate) use crate::admin::access::sessions::{chosen::Chosen, export::export, row::Row};
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, live::Topic},
+    admin::context::Desk,
     ui::{columns::Columns, fields::Fields, links::Link},
 };
 use crate::{

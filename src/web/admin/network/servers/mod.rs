@@ -13,12 +13,12 @@ pub(crate) use crate::admin::network::servers::{
     edit::{create, delete, edit, new, update},
     hosts::{attach, detach},
 };
+use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
-        live::Topic,
     },
     ui::{columns::Columns, fields::FieldError, links::Link},
 };

@@ -5,8 +5,9 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, live::Topic},
+    admin::context::Desk,
     api::extract::{Filter, Query, Sort},
     http::problem::Problem,
     portal::sentence,

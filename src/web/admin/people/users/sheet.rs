@@ -7,13 +7,13 @@ use crate::admin::people::users::{
     form::{self, UserForm, described},
     list::state,
 };
+use crate::ui::topic::Topic;
 use crate::{
     admin::{
         access::sessions::Chosen,
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
-        live::Topic,
     },
     api::extract::At,
     http::problem::Problem,
