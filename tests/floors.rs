@@ -53,6 +53,9 @@ const SPAWNERS: &[&str] = &["openvpn", "firewall", "store/private", "commands/jo
 /// Beyond this, a file is two.
 const LINES: usize = 600;
 
+/// Beyond this, a type is two: so many public methods in all its `impl` blocks.
+const METHODS: usize = 40;
+
 /// A broken rule, for people.
 #[derive(Debug, PartialEq, Eq)]
 struct Offence {
@@ -138,6 +141,75 @@ fn the_files_keep_their_rules() {
         .collect();
     let report: Vec<_> = offences.iter().map(ToString::to_string).collect();
     assert!(report.is_empty(), "the rules for files (tests/floors.rs) are broken:\n{}", report.join("\n"));
+}
+
+#[test]
+fn no_type_has_hundreds_of_methods() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut methods = std::collections::BTreeMap::<String, usize>::new();
+    for path in sources(&root) {
+        let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        let part = name.split('/').next().unwrap_or_default();
+        for (of, count) in public_methods(&fs::read_to_string(&path).unwrap()) {
+            *methods.entry(format!("{part}::{of}")).or_default() += count;
+        }
+    }
+    assert!(methods["services::People"] > 10, "the areas of the services are seen: {methods:?}");
+    let large: Vec<_> = methods.iter().filter(|(_, count)| **count > METHODS).collect();
+    assert!(large.is_empty(), "past {METHODS} public methods, ask what a type is two of: {large:?}");
+}
+
+/// The types with inherent `impl` blocks in a file, and how many public functions each block has.
+fn public_methods(source: &str) -> Vec<(String, usize)> {
+    let tokens = without_tests(&tokens(&blank(source)));
+    let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+    let mut found = Vec::new();
+    let mut depth = 0_usize;
+    for at in 0..tokens.len() {
+        match text(at) {
+            "{" => depth += 1,
+            "}" => depth = depth.saturating_sub(1),
+            "impl" if depth == 0 => {
+                let head: Vec<&str> =
+                    (at + 1..).map(text).take_while(|token| *token != "{" && !token.is_empty()).collect();
+                if !head.contains(&"for") {
+                    // Behind the parameters of the block, if it has some.
+                    let mut open = 0_usize;
+                    let name = head.iter().find(|token| {
+                        open += usize::from(**token == "<");
+                        let outside = open == 0;
+                        open -= usize::from(**token == ">").min(open);
+                        outside && is_word(token)
+                    });
+                    found.extend(name.map(|name| ((*name).to_owned(), 0)));
+                } else {
+                    found.push((String::new(), 0));
+                }
+            }
+            "fn" if depth == 1 => {
+                let before: Vec<&str> = (at.saturating_sub(3)..at).map(text).collect();
+                let public = match before.as_slice() {
+                    [.., "pub"] | [.., "pub", "async" | "const"] | ["pub", "const", "async"] => 1,
+                    _ => 0,
+                };
+                if let Some((name, count)) = found.last_mut()
+                    && !name.is_empty()
+                {
+                    *count += public;
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn public_methods_are_counted() {
+    let source = "impl<T: Into<X>> Area<'_> { pub fn a() { if x { } } pub async fn b() {} fn c() {} pub(crate) fn d() {} }\n\
+                  impl fmt::Display for Area<'_> { fn fmt() {} }\nimpl Other { pub const fn e() {} }";
+    let counted: Vec<_> = public_methods(source).into_iter().filter(|(name, _)| !name.is_empty()).collect();
+    assert_eq!(counted, [("Area".to_owned(), 2), ("Other".to_owned(), 1)]);
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -83,6 +83,13 @@ struct Inner {
     told: Option<std::sync::Mutex<Vec<Change>>>,
 }
 
+/// Does what goes on when its caller is gone, and ends by its own limit.
+async fn detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, StoreError> {
+    #[expect(clippy::disallowed_methods, reason = "the caller's end is not its end, and it has a limit")]
+    let task = tokio::spawn(work.in_current_span());
+    task.await.map_err(StoreError::unexpected)
+}
+
 /// This process's turn to change policy; what is no policy needs none.
 type Turn = Option<OwnedMutexGuard<()>>;
 
@@ -216,12 +223,8 @@ impl Store {
                 }
             };
             let rev = tx.rev();
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a commit goes on when its caller is gone, and ends by its limit"
-            )]
-            let ended = tokio::spawn(async move { (tx.finish(began).await, turn) }.in_current_span()).await;
-            let (ended, kept) = ended.map_err(|panicked| E::from(StoreError::unexpected(panicked)))?;
+            let ended = detached(async move { (tx.finish(began).await, turn) });
+            let (ended, kept) = ended.await?;
             match ended {
                 Ended::Committed => return Ok((value, Some(rev))),
                 Ended::GivenUp => turn = kept,
@@ -238,11 +241,8 @@ impl Store {
     async fn begin(&self, rules: Rules, began: Instant) -> Result<PolicyChange, StoreError> {
         let store = self.clone();
         let limit = tokio::time::Instant::from_std(began) + LONGEST;
-        #[expect(clippy::disallowed_methods, reason = "it goes on when its caller is gone, and ends by its limit")]
-        let opening = tokio::spawn(
-            async move { tokio::time::timeout_at(limit, store.open(rules, began)).await }.in_current_span(),
-        );
-        let opened = opening.await.map_err(StoreError::unexpected)?;
+        let opening = async move { tokio::time::timeout_at(limit, store.open(rules, began)).await };
+        let opened = detached(opening).await?;
         opened.unwrap_or_else(|_elapsed| Err(Outage::Deadline(LONGEST).into()))
     }
 
