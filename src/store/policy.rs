@@ -223,8 +223,7 @@ impl Store {
                 }
             };
             let rev = tx.rev();
-            let ended = detached(async move { (tx.finish(began).await, turn) });
-            let (ended, kept) = ended.await?;
+            let (ended, kept) = detached(async move { (tx.finish(began).await, turn) }).await?;
             match ended {
                 Ended::Committed => return Ok((value, Some(rev))),
                 Ended::GivenUp => turn = kept,
@@ -241,8 +240,7 @@ impl Store {
     async fn begin(&self, rules: Rules, began: Instant) -> Result<PolicyChange, StoreError> {
         let store = self.clone();
         let limit = tokio::time::Instant::from_std(began) + LONGEST;
-        let opening = async move { tokio::time::timeout_at(limit, store.open(rules, began)).await };
-        let opened = detached(opening).await?;
+        let opened = detached(async move { tokio::time::timeout_at(limit, store.open(rules, began)).await }).await?;
         opened.unwrap_or_else(|_elapsed| Err(Outage::Deadline(LONGEST).into()))
     }
 
