@@ -2,13 +2,15 @@
 
 use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
-use crate::samples::{SampleSet, ago, explain, facts, groups, hosts, id, now, request_id, sessions, text, users};
+use crate::samples::{
+    SampleSet, ago, explain, facts, groups, hosts, id, listed, now, request_id, sessions, text, users,
+};
 use crate::ui::topic::Topic;
 use crate::{
     admin::{
         context::{Desk, account},
         evidence::history,
-        people::organizations::{OrganizationPage, Organizations},
+        people::organizations::OrganizationPage,
         trouble::TroublePage,
     },
     auth::owner_link::OwnerLinkPage,
@@ -31,7 +33,6 @@ use domain::{
     Revised, Revision, command_line::CommandLine, ids::LoginId, login::Surface, role::Role, samples, user::User,
 };
 use services::{
-    Page,
     cluster::health::{ClusterHealth, HostCount},
     evidence::history::Change,
     identity::logins::{Admin, FormToken, SignInRefusal},
@@ -123,20 +124,19 @@ impl SampleSet {
             let value = samples::organization(number, name);
             OrganizationRow { organization: Revised { rev: Revision(7), value }, users, servers }
         };
-        let page = |items| Page { items, next: None, count: None };
         let mut desk = self.desk("/organizations");
         desk.live = &[Topic::Policy];
         let rows = || vec![row(1, self.name, 214, 3), row(2, "Contractors", 12, 1), row(3, "Build machines", 1, 0)];
         let next = "/organizations?limit=50&cursor=x";
-        let list = Organizations::new(&desk, page(rows()), false, Some(next.to_owned()));
+        let list = listed(&desk, &rows(), false, Some(next));
         self.add("organizations", &list);
         desk.chrome.flash = Some(Flash::OrganizationDeleted);
-        self.add("organizations-empty", &Organizations::new(&desk, page(Vec::new()), true, None));
+        self.add("organizations-empty", &listed::<OrganizationRow>(&desk, &[], true, None));
         let since = When::new(ago(2), now());
         let paused = Desk { pause: Some((since, Some("postern pause".to_owned()))), ..self.desk("/organizations") };
-        self.add("organizations-paused", &Organizations::new(&paused, page(rows()), true, None));
+        self.add("organizations-paused", &listed(&paused, &rows(), true, None));
         let auditor = self.desk_of(Role::Auditor, "/organizations");
-        self.add("organizations-auditor", &Organizations::new(&auditor, page(rows()), true, None));
+        self.add("organizations-auditor", &listed(&auditor, &rows(), true, None));
 
         let desk = self.desk("/organizations/new");
         self.add("organization-new", &OrganizationPage::empty(&desk));

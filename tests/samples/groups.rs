@@ -2,12 +2,21 @@
 
 use crate::ui::topic::Topic;
 use crate::{
-    admin::people::groups::{GroupPage, Groups},
+    admin::{
+        context::Desk,
+        lists::{List as _, ListPage, Place},
+        people::groups::GroupPage,
+    },
     samples::{SampleSet, id, text, with},
-    ui::{fields::FieldError, links::Link, page::Flash},
+    ui::{columns::Columns, fields::FieldError, links::Link, page::Flash},
 };
 use domain::{Revised, Revision, group::Group, ids::ServerId, role::Role, samples, text::GroupName, user::User};
 use services::{Page, people::views::UserRow};
+
+fn groups<'a>(desk: &'a Desk, all: &[Group], (word, is_descending): (&'static str, bool)) -> ListPage<'a> {
+    let list = Group::link();
+    ListPage::new(desk, all, &Columns::at(list.as_str(), word, is_descending), Place::only(&list))
+}
 
 /// Adds the samples to a set of samples.
 pub(super) fn add(set: &mut SampleSet) {
@@ -20,11 +29,11 @@ pub(super) fn add(set: &mut SampleSet) {
     let mut desk = set.desk("/groups");
     desk.live = &[Topic::Policy];
     let all = vec![group("dev", 48, server()), group(name, 1, Vec::new()), group("VPN users", 0, server())];
-    set.add("groups", &Groups::new(&desk, all.clone(), ("users", true)));
+    set.add("groups", &groups(&desk, &all, ("users", true)));
     desk.chrome.flash = Some(Flash::GroupDeleted);
-    set.add("groups-empty", &Groups::new(&desk, Vec::new(), ("name", false)));
+    set.add("groups-empty", &groups(&desk, &[], ("name", false)));
     let auditor = set.desk_of(Role::Auditor, "/groups");
-    set.add("groups-auditor", &Groups::new(&auditor, all, ("name", false)));
+    set.add("groups-auditor", &groups(&auditor, &all, ("name", false)));
 
     let desk = set.desk("/groups/new");
     set.add("group-new", &GroupPage::empty(&desk));
@@ -52,7 +61,7 @@ pub(super) fn add(set: &mut SampleSet) {
             desk,
             group(name, 214, server()),
             servers(),
-            people(next),
+            &people(next),
             crate::admin::evidence::history::rows(&changes, desk),
         )
     };
@@ -60,6 +69,6 @@ pub(super) fn add(set: &mut SampleSet) {
     let used = FieldError::whole("The server Office is open to this group; take the group off it first.");
     set.add("group-in-use", &with(page(&desk, None), |page| page.errors = vec![used]));
     let nobody = Page { items: Vec::new(), next: None, count: None };
-    set.add("group-nobody", &GroupPage::of(&desk, group("VPN users", 0, server()), servers(), nobody, Vec::new()));
+    set.add("group-nobody", &GroupPage::of(&desk, group("VPN users", 0, server()), servers(), &nobody, Vec::new()));
     set.add("group-auditor", &page(&auditor, None));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::samples::{SampleSet, ago, id, now, sessions::row as carried, text};
+use crate::samples::{SampleSet, ago, by_name, id, now, place, sessions::row as carried, text};
 use crate::ui::topic::Topic;
 use crate::{
     admin::{
@@ -11,6 +11,7 @@ use crate::{
             invitations::{Invitation, JoinForm, Joined},
             list::{Found, HostPage, Hosts},
         },
+        lists::List as _,
     },
     ui::{
         fields::{FieldError, Fields},
@@ -233,7 +234,9 @@ pub(super) fn add(set: &mut SampleSet) {
 fn lists(set: &mut SampleSet) {
     let mut desk = set.desk("/hosts");
     desk.live = TOPICS;
-    let page = |items| Page { items, next: None, count: None };
+    let link = HostRow::link();
+    let order = by_name(&link);
+    let only = || place(&link, true, None);
     let rows = |set: &SampleSet| {
         let draining = HostView { drain: Some(drain(DrainState::Moving, 12, 29)), ..host(3, HostState::Draining) };
         vec![
@@ -245,14 +248,12 @@ fn lists(set: &mut SampleSet) {
         ]
     };
     let open = || vec![token(7, JoinTokenState::Open, Vec::new()), token(8, JoinTokenState::Open, Vec::new())];
-    let next = (false, Some("/hosts?limit=50&cursor=x".to_owned()));
-    let list = Hosts::new(&desk, page(rows(set)), open(), &releases(), next);
-    set.add("hosts", &list);
+    let next = place(&link, false, Some("/hosts?limit=50&cursor=x"));
+    set.add("hosts", &Hosts::new(&desk, &rows(set), &open(), &releases(), &order, next));
     let one = vec![("0.2.0".to_owned(), 1)];
-    set.add("hosts-empty", &Hosts::new(&desk, page(Vec::new()), Vec::new(), &one, (true, None)));
+    set.add("hosts-empty", &Hosts::new(&desk, &[], &[], &one, &order, only()));
     let auditor = set.desk_of(Role::Auditor, "/hosts");
-    let list = Hosts::new(&auditor, page(rows(set)), Vec::new(), &one, (true, None));
-    set.add("hosts-auditor", &list);
+    set.add("hosts-auditor", &Hosts::new(&auditor, &rows(set), &[], &one, &order, only()));
 }
 
 fn pages(set: &mut SampleSet) {

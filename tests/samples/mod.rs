@@ -23,6 +23,13 @@ use domain::samples::{ago, id, now, text};
 #[cfg(test)]
 pub(crate) use {overview::usage, portal::MET};
 
+use crate::{
+    admin::{
+        context::Desk,
+        lists::{List, ListPage, Place},
+    },
+    ui::{columns::Columns, links::Link},
+};
 use domain::ids::RequestId;
 use services::identity::logins::SignInFacts;
 
@@ -73,6 +80,21 @@ fn facts(company: &str) -> SignInFacts {
         is_google: true,
         away_since: None,
     }
+}
+
+/// Where a page of a list is.
+fn place(list: &Link, is_first: bool, next: Option<&str>) -> Place {
+    Place { is_first, next: next.map(str::to_owned), ..Place::only(list) }
+}
+
+/// How a list is ordered by the names of its rows.
+fn by_name(list: &Link) -> Columns {
+    Columns::at(list.as_str(), "name", false)
+}
+
+/// The page of a list that has nothing besides.
+fn listed<'a, L: List>(desk: &'a Desk, rows: &[L], is_first: bool, next: Option<&str>) -> ListPage<'a> {
+    ListPage::new(desk, rows, &by_name(&L::link()), place(&L::link(), is_first, next))
 }
 
 /// A page with something changed.

@@ -1,11 +1,11 @@
 //! The pages of servers in every state.
 
 use crate::admin::network::servers::{
-    ServerPage, Servers,
+    ServerPage,
     edit::{Filled, ServerFormPage},
     form::ServerForm,
 };
-use crate::samples::{SampleSet, id, text, with};
+use crate::samples::{SampleSet, id, listed, text, with};
 use crate::ui::topic::Topic;
 use crate::{
     admin::{context::Desk, evidence::history},
@@ -25,7 +25,6 @@ use domain::{
     text::Name,
 };
 use services::{
-    Page,
     access::effect::Effect,
     network::server_view::{ServerHost, ServerRow, ServerView},
 };
@@ -107,11 +106,10 @@ impl SampleSet {
                 row(server(5, "Branch"), 1, 0, 0),
             ]
         };
-        let page = |items| Page { items, next: None, count: None };
-        self.add("servers", &Servers::new(&desk, page(rows()), true, None));
-        self.add("servers-empty", &Servers::new(&desk, page(Vec::new()), true, None));
+        self.add("servers", &listed(&desk, &rows(), true, None));
+        self.add("servers-empty", &listed::<ServerRow>(&desk, &[], true, None));
         let auditor = self.desk_of(Role::Auditor, "/servers");
-        self.add("servers-auditor", &Servers::new(&auditor, page(rows()), true, None));
+        self.add("servers-auditor", &listed(&auditor, &rows(), true, None));
 
         let changes = self.changes();
         let of = |desk, view| ServerPage::new(desk, view, history::rows(&changes, desk));

@@ -1,11 +1,12 @@
 //! The pages about the cluster itself, in every state, from sample data.
 
-use crate::samples::{SampleSet, ago, id};
+use crate::samples::{SampleSet, ago, id, listed};
 use crate::ui::page::Flash;
+use crate::ui::topic::Topic;
 use crate::{
     admin::{
         cluster::migrations::Migrations,
-        identity::tokens::{TokenForm, TokenMade, Tokens},
+        identity::tokens::{TokenForm, TokenMade, TokenRow},
         network::authorities::Authorities,
     },
     ui::fields::FieldError,
@@ -19,7 +20,6 @@ use domain::{
     token::ApiToken,
 };
 use services::{
-    Page,
     cluster::migrations::{MigrationState, MigrationView},
     identity::tokens::IssuedToken,
     network::authorities::AuthorityView,
@@ -40,26 +40,20 @@ impl SampleSet {
 
     fn tokens(&mut self) {
         let name = self.name;
-        let rows = || {
-            vec![
-                token(name, 1, Role::Owner, 24 * 200, Some(0)),
-                token(name, 2, Role::Auditor, 24 * 3, Some(30)),
-                token(name, 3, Role::Helpdesk, 24 * 25, None),
-            ]
-        };
-        let makers = || vec![Some(name.to_owned()), Some("postern token create".to_owned()), None];
-        let page = |items| Page { items, next: None, count: None };
-        let next = || Some("/tokens?limit=50&cursor=x".to_owned());
+        let row = |token, maker: Option<&str>| TokenRow { token, maker: maker.map(str::to_owned) };
+        let rows = [
+            row(token(name, 1, Role::Owner, 24 * 200, Some(0)), Some(name)),
+            row(token(name, 2, Role::Auditor, 24 * 3, Some(30)), Some("postern token create")),
+            row(token(name, 3, Role::Helpdesk, 24 * 25, None), None),
+        ];
         let mut desk = self.desk("/tokens");
-        desk.live = &[crate::ui::topic::Topic::Tokens];
-        let list = Tokens::new(&desk, page(rows()), makers(), false, next());
-        self.add("tokens", &list);
+        desk.live = &[Topic::Tokens];
+        self.add("tokens", &listed(&desk, &rows, false, Some("/tokens?limit=50&cursor=x")));
         desk.chrome.flash = Some(Flash::TokenRevoked);
-        self.add("tokens-empty", &Tokens::new(&desk, page(Vec::new()), Vec::new(), true, None));
+        self.add("tokens-empty", &listed::<TokenRow>(&desk, &[], true, None));
         for role in [Role::Admin, Role::Auditor] {
             let desk = self.desk_of(role, "/tokens");
-            let list = Tokens::new(&desk, page(rows()), makers(), true, None);
-            self.add(&format!("tokens-{}", role.as_str()), &list);
+            self.add(&format!("tokens-{}", role.as_str()), &listed(&desk, &rows, true, None));
         }
     }
 
@@ -93,15 +87,15 @@ impl SampleSet {
             }
         };
         let mut desk = self.desk("/authorities");
-        desk.live = &[crate::ui::topic::Topic::Policy];
+        desk.live = &[Topic::Policy];
         let views = vec![
             view(1, AuthorityKind::Client, AuthorityState::Retired, -24),
             view(2, AuthorityKind::Client, AuthorityState::Trusted, 24 * 90),
             view(3, AuthorityKind::Client, AuthorityState::Issuing, 24 * 3000),
             view(4, AuthorityKind::Server, AuthorityState::Issuing, 24 * 3000),
         ];
-        self.add("authorities", &Authorities::new(&desk, views));
-        self.add("authorities-empty", &Authorities::new(&desk, Vec::new()));
+        self.add("authorities", &Authorities::new(&desk, &views));
+        self.add("authorities-empty", &Authorities::new(&desk, &[]));
     }
 
     fn migrations(&mut self) {

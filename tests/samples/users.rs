@@ -7,10 +7,10 @@ use crate::admin::people::users::{
     list::UserList,
     sheet::{NewUserPage, UserPage},
 };
-use crate::samples::{SampleSet, ago, id, now, text};
+use crate::samples::{SampleSet, ago, by_name, id, now, place, text};
 use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, evidence::history},
+    admin::{context::Desk, evidence::history, lists::List as _},
     ui::{
         conflict::Conflict,
         fields::{FieldError, Fields},
@@ -31,7 +31,6 @@ use domain::{
     user_list::{CellError, Written},
 };
 use services::{
-    Page,
     evidence::history::Change,
     people::{
         import::{Imported, ImportedLine, Outcome},
@@ -63,6 +62,10 @@ fn organizations(name: &str) -> Vec<Organization> {
     vec![samples::organization(1, name), samples::organization(2, "Contractors")]
 }
 
+fn listed<'a>(desk: &'a Desk, q: &str) -> UserList<'a> {
+    UserList::new(desk, q, by_name(&UserRow::link()))
+}
+
 fn lists(set: &mut SampleSet) {
     let name = set.name;
     let row = |user: User, sessions| UserRow {
@@ -78,21 +81,22 @@ fn lists(set: &mut SampleSet) {
             row(user(4, "Cy Young", Some("cy.young@example.com"), &["sales", name], Role::Helpdesk, true), 0),
         ]
     };
-    let page = |items| Page { items, next: None, count: None };
+    let list = UserRow::link();
+    let only = || place(&list, true, None);
     let mut desk = set.desk("/users");
     desk.live = &[Topic::Policy, Topic::Sessions];
-    let next = Some("/users?limit=50&cursor=x".to_owned());
-    set.add("users", &UserList::new(&desk, "").with(page(rows()), next));
-    set.add("users-found", &UserList::new(&desk, "group:dev state:enabled").with(page(rows()), None));
-    set.add("users-none-found", &UserList::new(&desk, &format!("group:\"{name}\"")));
+    let next = place(&list, true, Some("/users?limit=50&cursor=x"));
+    set.add("users", &listed(&desk, "").with(&rows(), next));
+    set.add("users-found", &listed(&desk, "group:dev state:enabled").with(&rows(), only()));
+    set.add("users-none-found", &listed(&desk, &format!("group:\"{name}\"")).with(&[], only()));
     set.add(
         "users-search-refused",
-        &UserList::new(&desk, "grup:ops").refused("has no key “grup”; there are group, role, state and org"),
+        &listed(&desk, "grup:ops").refused("has no key “grup”; there are group, role, state and org"),
     );
     desk.chrome.flash = Some(Flash::UserDeleted);
-    set.add("users-empty", &UserList::new(&desk, ""));
+    set.add("users-empty", &listed(&desk, "").with(&[], only()));
     let auditor = set.desk_of(Role::Auditor, "/users");
-    set.add("users-auditor", &UserList::new(&auditor, "").with(page(rows()), None));
+    set.add("users-auditor", &listed(&auditor, "").with(&rows(), only()));
 }
 
 fn forms(set: &mut SampleSet) {

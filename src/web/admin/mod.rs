@@ -5,31 +5,38 @@
 //!
 //! 1. **Service.** A page says nothing that the API could not say: ask a verb of [`services`], with `&desk.act`.
 //!    A list costs a number of queries that does not depend on its rows.
-//! 2. **Page.** A struct with its template. It borrows the [`context::Desk`] (`desk: &'a Desk`), which is what surrounds it, and
-//!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`]. The template extends
-//!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`. A list is ordered by
-//!    the heads of those columns that an index serves ([`columns`](crate::ui::columns)), and taken along as a file (`ui/export.rs`). The page
+//! 2. **List.** Implement [`List`] for the row that the service gives: title, columns (each says what it shows of a row
+//!    and whether an index lets the list be ordered by it), what is said where there is none, and what a file of the list
+//!    holds; and [`Paged`] for how it is read. The routes are `lists::list::<Row>` and `lists::export::<Row, Csv>`; a page
+//!    with more than a list has a template of its own and shows [`Rows`]. Every other table is a [`Table`] of columns.
+//! 3. **Page.** A struct with its template. It borrows the [`context::Desk`] (`desk: &'a Desk`), which is what surrounds it, and
+//!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`], [`Table`]. The template extends
+//!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`. The page
 //!    of one thing offers what it shows and does as [`commands`].
-//! 3. **Handlers.** Take `Desk`, `At(id)`, `Query<…>` as the API does, and [`Fields`] for a form: it reads typed values
+//! 4. **Handlers.** Take `Desk`, `At(id)`, `Query<…>` as the API does, and [`Fields`] for a form: it reads typed values
 //!    and gathers what is wrong by field; the page is then shown again with status 422 and everything that was typed.
 //!    What was done answers with `desk.go(&link, Flash::…)`. What people notice is shown by a [`preview`](crate::ui::preview) first. A stale edit shows both versions ([`conflict`](crate::ui::conflict)), and what
 //!    the person typed stays in the form: nothing is ever overwritten unseen.
-//! 4. **Routes.** One line each in [`routes`], with the permission that it takes: the guard asks nothing else. A POST to
+//! 5. **Routes.** One line each in [`routes`], with the permission that it takes: the guard asks nothing else. A POST to
 //!    `/things` makes, to `/things/{id}` changes, to `/things/{id}/delete` deletes. The walk over every route and role
 //!    in `tests/it/console_access.rs` finds new ones by itself; give it a body there if the form needs one.
-//! 5. **Navigation.** One line in [`context::NAV`], and the first part of the path in `domain/login.rs`, `PAGES`.
-//! 6. **Live.** What should keep itself fresh stands in `<div id="…" data-part>`, and the page says what it depends on:
+//! 6. **Navigation.** One line in [`context::NAV`], and the first part of the path in `domain/login.rs`, `PAGES`.
+//! 7. **Live.** What should keep itself fresh stands in `<div id="…" data-part>`, and the page says what it depends on:
 //!    `desk.live = &[Topic::Policy]`. The script then asks for the page again when the bus tells of such a change and
 //!    swaps these parts. Without script there is the link "Refresh".
-//! 7. **Samples.** Every state of the page in `tests/samples`: they are checked for HTML, for
+//! 8. **Samples.** Every state of the page in `tests/samples`: they are checked for HTML, for
 //!    accessibility in light and dark, and for narrow screens, with decent names and with hostile ones.
 //!
 //! # Theory of operation
 //! [`guard::guard`] reads the login's cookie, and with it, in the same round trip, the user and the role as they are at
 //! this moment (SEC-SESS-05). It leaves the act, the token that forms must carry and who it is for the extractors. The
 //! cookie is `SameSite=Strict`, so a link from elsewhere arrives without it; the answer to that is a page that leads
-//! on to the same address, which then counts as ours ([`hop`]). Problems are shown inside of the frame as well.
+//! on to the same address, which then counts as ours ([`guard::hop`]). Problems are shown inside of the frame as well.
 //!
+//! [`List`]: lists::List
+//! [`Paged`]: lists::Paged
+//! [`Rows`]: lists::Rows
+//! [`Table`]: crate::ui::table::Table
 //! [`Chip`]: crate::ui::parts::Chip
 //! [`When`]: crate::ui::parts::When
 //! [`Link`]: crate::ui::links::Link
@@ -41,17 +48,15 @@ mod commands;
 pub(crate) mod evidence;
 pub(crate) mod hosts;
 pub(crate) mod identity;
+pub(crate) mod lists;
 pub(crate) mod live;
 pub(crate) mod network;
 pub(crate) mod people;
 pub(crate) mod trouble;
 
 use crate::auth::{guard, owner_link};
-pub(crate) use crate::{
-    admin::{cluster::settings::answer_test, trouble::page as trouble},
-    auth::guard::{guard, hop},
-};
 use crate::{
+    admin::identity::tokens::TokenRow,
     auth::sign_in,
     http::route::{Access, Route},
     ui::{
@@ -60,7 +65,15 @@ use crate::{
     },
 };
 use domain::role::Permission;
-use services::Services;
+use services::{
+    Services,
+    hosts::rows::HostRow,
+    network::server_view::ServerRow,
+    people::{
+        organizations::OrganizationRow,
+        views::{SessionRow, UserRow},
+    },
+};
 
 /// The routes of the console.
 pub(crate) fn routes() -> Vec<Route<Services>> {
@@ -76,7 +89,7 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::post("/sign-out", to(P::Read), guard::sign_out),
         Route::get("/live", to(P::Read), live::stream),
         Route::get("/", to(P::Read), cluster::overview::show),
-        Route::get("/organizations", to(P::Read), people::organizations::list),
+        Route::get("/organizations", to(P::Read), lists::list::<OrganizationRow>),
         Route::post("/organizations", to(P::ManageOrganizations), people::organizations::create),
         Route::get("/organizations/new", to(P::ManageOrganizations), people::organizations::new),
         Route::get("/organizations/{id}", to(P::Read), people::organizations::show),
@@ -86,15 +99,15 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::get("/jobs", to(P::Read), cluster::jobs::list),
         Route::post("/jobs/{id}/run", to(P::ManageSettings), cluster::jobs::run),
         Route::post("/organizations/{id}/delete", to(P::ManageOrganizations), people::organizations::delete),
-        Route::get("/tokens", to(P::Read), identity::tokens::list),
+        Route::get("/tokens", to(P::Read), lists::list::<TokenRow>),
         Route::post("/tokens", to(P::ManageTokens), identity::tokens::create),
         Route::get("/tokens/new", to(P::ManageTokens), identity::tokens::new),
         Route::post("/tokens/{id}/revoke", to(P::ManageTokens), identity::tokens::revoke),
         Route::get("/authorities", to(P::Read), network::authorities::list),
         Route::get("/migrations", to(P::Read), cluster::migrations::list),
         Route::get("/hosts", to(P::Read), hosts::list::list),
-        Route::get("/hosts/export", to(P::Read), hosts::list::export::<Csv>),
-        Route::get("/hosts/export.json", to(P::Read), hosts::list::export::<Json>),
+        Route::get("/hosts/export", to(P::Read), lists::export::<HostRow, Csv>),
+        Route::get("/hosts/export.json", to(P::Read), lists::export::<HostRow, Json>),
         Route::get("/hosts/join", to(P::ManageHosts), hosts::invitations::new),
         Route::post("/hosts/join", to(P::ManageHosts), hosts::invitations::create),
         Route::get("/hosts/join/{id}", to(P::Read), hosts::invitations::show),
@@ -106,9 +119,9 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::post("/hosts/{id}/attach", to(P::ManageServers), hosts::acts::attach),
         Route::post("/hosts/{id}/detach", to(P::ManageServers), hosts::acts::detach),
         Route::post("/hosts/{id}/delete", to(P::ManageHosts), hosts::acts::delete),
-        Route::get("/servers", to(P::Read), network::servers::list),
-        Route::get("/servers/export", to(P::Read), network::servers::export::<Csv>),
-        Route::get("/servers/export.json", to(P::Read), network::servers::export::<Json>),
+        Route::get("/servers", to(P::Read), lists::list::<ServerRow>),
+        Route::get("/servers/export", to(P::Read), lists::export::<ServerRow, Csv>),
+        Route::get("/servers/export.json", to(P::Read), lists::export::<ServerRow, Json>),
         Route::post("/servers", to(P::ManageServers), network::servers::create),
         Route::get("/servers/new", to(P::ManageServers), network::servers::new),
         Route::get("/servers/{id}", to(P::Read), network::servers::show),
@@ -133,15 +146,15 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::post("/groups/{id}/users", to(P::ManageUsers), people::groups::add),
         Route::post("/groups/{id}/users/{user_id}/remove", to(P::ManageUsers), people::groups::remove),
         Route::get("/sessions", to(P::Read), access::sessions::list),
-        Route::get("/sessions/export", to(P::Read), access::sessions::export::<Csv>),
-        Route::get("/sessions/export.json", to(P::Read), access::sessions::export::<Json>),
+        Route::get("/sessions/export", to(P::Read), lists::export::<SessionRow, Csv>),
+        Route::get("/sessions/export.json", to(P::Read), lists::export::<SessionRow, Json>),
         Route::post("/sessions/{id}/end", to(P::EndSessions), access::sessions::end),
         Route::get("/explain", to(P::Read), access::explain::show),
         Route::get("/users", to(P::Read), people::users::list),
         Route::post("/users", to(P::ManageUsers), people::users::create),
         Route::get("/users/new", to(P::ManageUsers), people::users::new),
-        Route::get("/users/export", to(P::Read), people::users::export::<Csv>),
-        Route::get("/users/export.json", to(P::Read), people::users::export::<Json>),
+        Route::get("/users/export", to(P::Read), lists::export::<UserRow, Csv>),
+        Route::get("/users/export.json", to(P::Read), lists::export::<UserRow, Json>),
         Route::get("/users/import", to(P::ManageUsers), people::users::import_form),
         Route::post("/users/import", to(P::ManageUsers), people::users::import),
         Route::get("/users/{id}", to(P::Read), people::users::show),

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    http::{HeaderName, HeaderValue, Method},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -14,9 +14,12 @@ use crate::{
         extract::{authenticate, no_token},
         idempotency::{self, Once},
     },
-    http::problem::{Code, Problem},
+    http::{
+        problem::{Code, Problem},
+        rate_headers::tell,
+    },
 };
-use domain::{audit::Actor, ids::TokenId, limits::Allowance, role::Permission};
+use domain::{audit::Actor, ids::TokenId, role::Permission};
 use services::{Act, Services};
 
 /// Lets only bearers of the right through to the handler, before the body is read. Of an act that is only to be tried, the
@@ -101,19 +104,5 @@ pub(crate) fn name_refused(response: &mut Response, act: Act) {
     }
 }
 
-/// Says how much of a limit is left (draft-ietf-httpapi-ratelimit-headers-10).
-pub(crate) fn tell(allowance: &Allowance, headers: &mut HeaderMap) {
-    let (name, rate) = (allowance.limit.as_str(), allowance.limit.rate());
-    let policy = format!("\"{name}\";q={};w={}", rate.most, rate.per.as_secs());
-    let left = format!("\"{name}\";r={};t={}", allowance.left, allowance.full_in.as_secs_f64().ceil());
-    for (header, value) in [(POLICY, policy), (LEFT, left)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(header, value);
-        }
-    }
-}
-
 /// A sentence that whoever acts should know; any number of them.
 const WARNING: HeaderName = HeaderName::from_static("postern-warning");
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LEFT: HeaderName = HeaderName::from_static("ratelimit");

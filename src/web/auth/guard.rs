@@ -13,8 +13,8 @@ use axum::{
 use crate::admin::context::{Desk, Inside};
 use crate::{
     api::{bearer::name_refused, download::accepts},
-    auth::sign_in::Empty,
     http::problem::{Code, Problem},
+    ui::forms::Empty,
     ui::{
         cookies::Cookie,
         forms::Form,

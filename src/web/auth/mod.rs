@@ -4,4 +4,5 @@ pub(crate) mod guard;
 pub(crate) mod owner_link;
 pub(crate) mod refused;
 pub(crate) mod sign_in;
+pub(crate) mod signed_in;
 pub(crate) mod trouble;

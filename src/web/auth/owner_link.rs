@@ -8,8 +8,8 @@ use axum::{
 };
 
 use crate::{
-    auth::sign_in::Empty,
     http::problem::Problem,
+    ui::forms::Empty,
     ui::{
         cookies::Cookie,
         forms::Form,

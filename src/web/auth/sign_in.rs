@@ -9,11 +9,12 @@ use axum::{
 use serde::Deserialize;
 
 use crate::{
-    admin::{self, hop},
+    admin::cluster::settings::answer_test,
+    auth::guard::hop,
     http::problem::Problem,
     ui::{
         cookies::Cookie,
-        forms::Form,
+        forms::{Empty, Form},
         page::{Chrome, Employee, Flash, Visit, set_cookie},
     },
 };
@@ -139,7 +140,7 @@ pub(crate) async fn callback(
     let surface = visit.site.surface();
     let mut response =
         match services.identity().complete_sign_in(surface, &answer, cookie.as_deref(), &visit.browser()).await {
-            Ok(CameBack::Tested(test)) => admin::answer_test(&visit, *test),
+            Ok(CameBack::Tested(test)) => answer_test(&visit, *test),
             Ok(CameBack::SignedIn(done)) => {
                 let mut response = match surface {
                     Surface::Portal => {
@@ -176,10 +177,6 @@ async fn end_replaced(services: &Services, visit: &Visit, headers: &HeaderMap) {
         );
     }
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Empty {}
 
 pub(crate) async fn sign_out(
     State(services): State<Services>,

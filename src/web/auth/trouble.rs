@@ -11,8 +11,8 @@ use crate::{
     },
 };
 use crate::{
-    portal::sentence,
     ui::parts::{Icon, span},
+    ui::text::sentence,
 };
 use domain::ids::RequestId;
 

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use crate::{
-    admin::{self, context::Inside},
+    admin::{context::Inside, trouble::page as console_trouble},
     api::download::accepts,
     auth::trouble,
     http::{
@@ -208,7 +208,7 @@ async fn framed(frame: Arc<Frame>, id: RequestId, mut request: Request, next: Ne
         problem.set_headers(response.headers_mut());
         let inside = response.extensions_mut().remove::<Inside>();
         let page = pages.map(|site| match inside {
-            Some(inside) => admin::trouble(&site, inside, &problem, id, frame.services.now()),
+            Some(inside) => console_trouble(&site, inside, &problem, id, frame.services.now()),
             None => trouble::page(&site, &problem, id),
         });
         match page {

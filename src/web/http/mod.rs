@@ -7,6 +7,7 @@ pub(crate) mod middleware;
 pub(crate) mod ops;
 pub(crate) mod pin;
 pub(crate) mod problem;
+pub(crate) mod rate_headers;
 pub(crate) mod route;
 pub(crate) mod sse;
 pub(crate) mod trace;

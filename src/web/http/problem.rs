@@ -17,7 +17,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::bearer::tell;
+use crate::http::rate_headers::tell;
 use domain::{
     Revision,
     ids::RequestId,

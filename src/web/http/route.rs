@@ -12,11 +12,10 @@ use axum::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admin,
     api::bearer,
+    auth::{guard::guard, signed_in::signed_in},
     http::problem::{Code, Problem},
     openapi::Documented,
-    portal,
 };
 use domain::role::Permission;
 use services::Services;
@@ -130,10 +129,10 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(
             }
             Access::Console(permission) => {
                 let state = (services.clone(), permission);
-                handler = handler.route_layer(middleware::from_fn_with_state(state, admin::guard));
+                handler = handler.route_layer(middleware::from_fn_with_state(state, guard));
             }
             Access::SignedIn => {
-                handler = handler.route_layer(middleware::from_fn_with_state(services.clone(), portal::signed_in));
+                handler = handler.route_layer(middleware::from_fn_with_state(services.clone(), signed_in));
             }
         }
         built = built.route(info.path, handler);

@@ -5,7 +5,7 @@
 //! pages work as plain HTML: the script only keeps a line fresh and writes times in the reader's zone.
 //!
 //! # Theory of operation
-//! A route that needs a sign-in says so in the table; [`signed_in`] looks the login up before anything else is read,
+//! A route that needs a sign-in says so in the table; [`signed_in`](crate::auth::signed_in::signed_in) looks the login up before anything else is read,
 //! and leaves the person for the handler (`Employee`). Forms come from our own pages only ([`Form`]). A form that
 //! changes something answers with a redirect and one of a closed set of sentences ([`Flash`]); a form that makes a
 //! profile answers with the file. What goes wrong is a [`Problem`] like anywhere else, which the frame writes as a
@@ -22,23 +22,10 @@ pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod ticket;
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    http::Method,
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
-
-use crate::auth::sign_in;
-use crate::ui::{assets, guides};
 use crate::{
-    http::{
-        problem::Problem,
-        route::{Access, Route},
-    },
-    ui::page::{Flash, find_person, go, site_of},
+    auth::sign_in,
+    http::route::{Access, Route},
+    ui::{assets, guides},
 };
 use services::Services;
 
@@ -72,44 +59,6 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::get("/status", Anyone, status::page),
         Route::get("/assets/{hash}/{file}", Anyone, assets::asset),
     ]
-}
-
-/// Lets only people who are signed in through to the handler; others are sent to the sign-in page and, if they were
-/// only looking, back here afterwards.
-pub(crate) async fn signed_in(
-    State(services): State<Services>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let (mut parts, body) = request.into_parts();
-    let site = site_of(&parts)?;
-    if let Some(person) = find_person(&services, &site, &parts).await? {
-        parts.extensions.insert(person.form_token.clone());
-        parts.extensions.insert(person);
-        return Ok(next.run(Request::from_parts(parts, body)).await);
-    }
-    if crate::api::download::accepts(&parts.headers, "application/json") {
-        return Ok(
-            crate::http::problem::Problem::new(crate::http::problem::Code::NoToken, "sign in first").into_response()
-        );
-    }
-    let site: &Arc<_> = &site;
-    Ok(match parts.method {
-        Method::GET | Method::HEAD => go(site, &format!("/sign-in?return_to={}", parts.uri.path()), None),
-        _ => go(site, "/sign-in", Some(Flash::SignInAgain)),
-    })
-}
-
-/// A sentence of a service as part of a page: with a capital letter, a full stop, and without the name of a field.
-pub(crate) fn sentence(text: &str) -> String {
-    let text = match text.split_once(": ") {
-        Some((field, rest)) if field.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => rest,
-        _ => text,
-    };
-    let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    let stop = if text.ends_with(['.', '?']) { "" } else { "." };
-    format!("{first}{}{stop}", chars.as_str())
 }
 
 /// A field of a form that was refused.

@@ -14,8 +14,9 @@ use crate::{
     },
 };
 use crate::{
-    auth::sign_in::{Empty, SignInPage},
+    auth::sign_in::SignInPage,
     portal::{FieldError, error_of, live::Live},
+    ui::forms::Empty,
     ui::parts::{Chip, DAY, Icon, Tone, When, date, span},
 };
 use domain::{ids::ProfileId, login::ReturnPath, profile::Profile, text::Name};
@@ -294,7 +295,7 @@ pub(crate) async fn rename(
         Ok(name) => match services.people().rename_own(&person, id, name).await {
             Ok(_) => return Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
             Err(ServiceError::Invalid { reason, .. } | ServiceError::Conflict(reason)) => {
-                crate::portal::sentence(&reason)
+                crate::ui::text::sentence(&reason)
             }
             Err(other) => return Err(other.into()),
         },

@@ -13,7 +13,8 @@ use crate::{
     },
 };
 use crate::{
-    portal::{FieldError, error_of, live::Live, sentence},
+    portal::{FieldError, error_of, live::Live},
+    ui::text::sentence,
     ui::{
         guides::{GUIDES, Guide, System},
         parts::{Icon, Qr, When},

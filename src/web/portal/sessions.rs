@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use crate::{
-    auth::sign_in::Empty,
+    ui::forms::Empty,
     ui::parts::{Chip, Icon, Tone, When, bytes},
 };
 use domain::ids::{LoginId, SessionId};

@@ -21,8 +21,8 @@ use crate::{
     },
 };
 use crate::{
-    auth::sign_in::Empty,
     portal::ready::import_link,
+    ui::forms::Empty,
     ui::parts::{Icon, When},
 };
 use domain::secret::Secret;

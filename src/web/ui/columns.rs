@@ -24,9 +24,12 @@ pub(crate) struct Columns {
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     label: &'static str,
-    href: String,
+    class: Option<&'static str>,
+    /// Whether only screen readers say what it is.
+    is_unseen: bool,
+    /// Where the list is in the order of this column.
+    href: Option<String>,
     sorted: Option<bool>,
-    is_number: bool,
 }
 
 impl Columns {
@@ -43,57 +46,19 @@ impl Columns {
         Self { base: path.to_owned(), sorted: Some((word, is_descending)) }
     }
 
-    /// The head of a column that begins with the smallest.
-    fn head(&self, label: &'static str, word: &'static str) -> Head {
-        self.beginning(label, word, false)
-    }
-
-    /// The head of a column of moments or numbers, which begins with the greatest.
-    fn latest(&self, label: &'static str, word: &'static str) -> Head {
-        self.beginning(label, word, true)
-    }
-
-    fn beginning(&self, label: &'static str, word: &'static str, is_descending: bool) -> Head {
+    /// The head of a column as a link that orders the list by it; the first click brings the greatest first if
+    /// `is_descending`, as is usual for moments and numbers.
+    pub(crate) fn link(&self, head: &Head, word: &'static str, is_descending: bool) -> Head {
         let sorted = self.sorted.filter(|(sorted, _)| *sorted == word).map(|(_, is_descending)| is_descending);
         let next = sorted.map_or(is_descending, |is_descending| !is_descending);
         let more = if self.base.contains('?') { '&' } else { '?' };
         let href = format!("{}{more}sort={}{word}", self.base, if next { "-" } else { "" });
-        Head { label, href, sorted, is_number: false }
-    }
-
-    /// That of names.
-    pub(crate) fn name(&self) -> Head {
-        self.head("Name", "name")
-    }
-
-    /// That of mailboxes.
-    pub(crate) fn email(&self) -> Head {
-        self.head("E-mail address", "email")
-    }
-
-    /// That of the moment when a connection began.
-    pub(crate) fn since(&self) -> Head {
-        self.latest("Since", "since")
-    }
-
-    /// That of the moment when a connection ended.
-    pub(crate) fn until(&self) -> Head {
-        self.latest("Ended", "ended")
+        Head { href: Some(href), sorted, ..head.clone() }
     }
 
     /// That of the moment when something happened.
     pub(crate) fn at_time(&self) -> Head {
-        self.latest("When", "at")
-    }
-
-    /// That of how many users there are.
-    pub(crate) fn users(&self) -> Head {
-        Head { is_number: true, ..self.latest("Users", "users") }
-    }
-
-    /// That of how many servers there are.
-    pub(crate) fn servers(&self) -> Head {
-        Head { is_number: true, ..self.latest("Servers open to it", "servers") }
+        self.link(&Head::plain("When", None, false), "at", true)
     }
 
     /// The order, as forms carry it.
@@ -103,6 +68,11 @@ impl Columns {
 }
 
 impl Head {
+    /// One that orders nothing.
+    pub(crate) fn plain(label: &'static str, class: Option<&'static str>, is_unseen: bool) -> Self {
+        Self { label, class, is_unseen, href: None, sorted: None }
+    }
+
     /// How the column is ordered, as `aria-sort` says it.
     fn state(&self) -> Option<&'static str> {
         self.sorted.map(|is_descending| if is_descending { "descending" } else { "ascending" })
@@ -111,17 +81,28 @@ impl Head {
 
 impl Display for Head {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { label, href, .. } = self;
-        f.write_str(if self.is_number { "<th scope=\"col\" class=\"number\"" } else { "<th scope=\"col\"" })?;
+        f.write_str("<th scope=\"col\"")?;
+        if let Some(class) = self.class {
+            write!(f, " class=\"{class}\"")?;
+        }
         if let Some(state) = self.state() {
             write!(f, " aria-sort=\"{state}\"")?;
         }
-        // The address is made of our words, of what a serializer of forms wrote and of numbers.
-        write!(f, "><a class=\"sort\" href=\"{}\">{label}", href.replace('&', "&amp;"))?;
-        if self.sorted.is_some() {
-            Icon::Up.fmt(f)?;
+        f.write_str(">")?;
+        let label = self.label;
+        match &self.href {
+            None if self.is_unseen => write!(f, "<span class=\"unseen\">{label}</span>")?,
+            None => f.write_str(label)?,
+            // The address is made of our words, of what a serializer of forms wrote and of numbers.
+            Some(href) => {
+                write!(f, "<a class=\"sort\" href=\"{}\">{label}", href.replace('&', "&amp;"))?;
+                if self.sorted.is_some() {
+                    Icon::Up.fmt(f)?;
+                }
+                f.write_str("</a>")?;
+            }
         }
-        f.write_str("</a></th>")
+        f.write_str("</th>")
     }
 }
 
@@ -134,15 +115,17 @@ mod tests {
     #[test]
     fn the_column_that_orders_says_so_and_turns_around() {
         let columns = Columns::at("/users", "name", false);
+        let head =
+            |columns: &Columns, label, word| columns.link(&Head::plain(label, None, false), word, false).to_string();
         assert_eq!(
-            columns.email().to_string(),
+            head(&columns, "E-mail address", "email"),
             "<th scope=\"col\"><a class=\"sort\" href=\"/users?sort=email\">E-mail address</a></th>"
         );
-        let name = columns.name().to_string();
+        let name = head(&columns, "Name", "name");
         assert!(name.contains("aria-sort=\"ascending\"") && name.contains("?sort=-name\""), "{name}");
-        let name = Columns::at("/users?q=a&limit=9", "name", true).name().to_string();
+        let name = head(&Columns::at("/users?q=a&limit=9", "name", true), "Name", "name");
         assert!(name.contains("aria-sort=\"descending\""), "{name}");
         assert!(name.contains("href=\"/users?q=a&amp;limit=9&amp;sort=name\""), "{name}");
-        assert!(columns.since().to_string().contains("sort=-since"), "moments begin with the latest");
+        assert!(columns.at_time().to_string().contains("sort=-at"), "moments begin with the latest");
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     openapi::{Draft, Gives},
 };
 use domain::text::harmless;
-use services::{Order, Page, PageRequest, evidence::audit::AuditExport};
+use services::evidence::audit::AuditExport;
 
 /// The media type of one JSON value on each line.
 const JSON_LINES: &str = "application/jsonl";
@@ -50,43 +50,14 @@ impl Gives for JsonLines {
     }
 }
 
-/// So many rows of a list are read at a time.
-const AT_ONCE: u32 = 1_000;
-
-/// All rows of a list, gathered page by page.
-pub(crate) struct AllRows<T> {
-    /// Which page is next.
-    next: Option<PageRequest>,
-    /// Those that were found.
-    pub(crate) found: Vec<T>,
-}
-
-impl<T> AllRows<T> {
-    /// Of a list that comes in an order.
-    pub(crate) fn new(order: Option<Order>) -> Self {
-        Self { next: Some(PageRequest { order, ..PageRequest::first(AT_ONCE) }), found: Vec::new() }
-    }
-
-    /// Which page is to be read next; nothing behind the last.
-    pub(crate) fn next(&mut self) -> Option<PageRequest> {
-        self.next.take()
-    }
-
-    /// Takes a page that was read, which was asked for by `request`.
-    pub(crate) fn take(&mut self, page: Page<T>, request: &PageRequest) {
-        self.found.extend(page.items);
-        self.next = page.next.map(|next| PageRequest { after: Some(next), ..request.clone() });
-    }
-}
-
 /// A list as a file: the same columns for spreadsheets and for programs.
-pub(crate) struct Sheet<const N: usize> {
+pub(crate) struct Sheet {
     /// What the file is called, without its ending.
     pub(crate) name: &'static str,
     /// What its columns are called.
-    pub(crate) columns: [&'static str; N],
+    pub(crate) columns: Vec<&'static str>,
     /// Its rows.
-    pub(crate) rows: Vec<[Value; N]>,
+    pub(crate) rows: Vec<Vec<Value>>,
 }
 
 /// A kind of file that a list can be written as.
@@ -97,7 +68,7 @@ pub(crate) trait FileKind: Send + 'static {
     const TYPE: &'static str;
 
     /// The bytes of the file.
-    fn bytes<const N: usize>(sheet: Sheet<N>) -> Result<Vec<u8>, Problem>;
+    fn bytes(sheet: Sheet) -> Result<Vec<u8>, Problem>;
 }
 
 /// For spreadsheets.
@@ -106,7 +77,7 @@ pub(crate) enum Csv {}
 /// For programs.
 pub(crate) enum Json {}
 
-impl<const N: usize> Sheet<N> {
+impl Sheet {
     /// The answer that has it as a file.
     pub(crate) fn file<K: FileKind>(self) -> Result<Response, Problem> {
         let disposition = format!("attachment; filename=\"{}.{}\"", self.name, K::ENDING);
@@ -121,11 +92,11 @@ impl FileKind for Csv {
     const ENDING: &'static str = "csv";
     const TYPE: &'static str = "text/csv; charset=utf-8";
 
-    fn bytes<const N: usize>(sheet: Sheet<N>) -> Result<Vec<u8>, Problem> {
+    fn bytes(sheet: Sheet) -> Result<Vec<u8>, Problem> {
         let mut file = csv::Writer::from_writer(Vec::new());
         file.write_record(sheet.columns).map_err(|_full| unwritable())?;
         for row in sheet.rows {
-            file.write_record(row.map(cell)).map_err(|_full| unwritable())?;
+            file.write_record(row.into_iter().map(cell)).map_err(|_full| unwritable())?;
         }
         file.into_inner().map_err(|_full| unwritable())
     }
@@ -135,8 +106,8 @@ impl FileKind for Json {
     const ENDING: &'static str = "json";
     const TYPE: &'static str = "application/json";
 
-    fn bytes<const N: usize>(sheet: Sheet<N>) -> Result<Vec<u8>, Problem> {
-        let object = |row: [Value; N]| -> Map<String, Value> {
+    fn bytes(sheet: Sheet) -> Result<Vec<u8>, Problem> {
+        let object = |row: Vec<Value>| -> Map<String, Value> {
             sheet.columns.iter().map(|column| (*column).to_owned()).zip(row).collect()
         };
         let rows: Vec<_> = sheet.rows.into_iter().map(object).collect();
@@ -171,9 +142,10 @@ mod tests {
 
     use super::*;
 
-    fn sheet() -> Sheet<3> {
-        let rows = vec![[json!("Ana, of us"), json!(["a", "b"]), json!(7)], [json!("=cmd()"), json!([]), Value::Null]];
-        Sheet { name: "people", columns: ["name", "groups", "count"], rows }
+    fn sheet() -> Sheet {
+        let rows =
+            vec![vec![json!("Ana, of us"), json!(["a", "b"]), json!(7)], vec![json!("=cmd()"), json!([]), Value::Null]];
+        Sheet { name: "people", columns: vec!["name", "groups", "count"], rows }
     }
 
     #[test]

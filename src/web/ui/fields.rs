@@ -9,8 +9,8 @@ use axum::{
 
 use crate::{
     http::problem::{Code, Problem},
-    portal::sentence,
     ui::forms::Form,
+    ui::text::sentence,
 };
 use domain::Revision;
 use services::ServiceError;

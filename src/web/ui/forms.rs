@@ -79,6 +79,11 @@ fn is_own(site: &Site, headers: &HeaderMap) -> bool {
     }
 }
 
+/// A form that is a button and carries nothing besides its token.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Empty {}
+
 #[cfg(test)]
 mod tests {
     use axum::http::{HeaderName, HeaderValue};

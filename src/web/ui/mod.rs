@@ -15,4 +15,6 @@ pub(crate) mod page;
 pub(crate) mod parts;
 pub(crate) mod preview;
 pub(crate) mod site;
+pub(crate) mod table;
+pub(crate) mod text;
 pub(crate) mod topic;

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
-use askama::filters::HtmlSafe;
+use askama::filters::{Html, HtmlSafe, escape};
 use jiff::Timestamp;
 use qrcodegen::{QrCode, QrCodeEcc};
 
@@ -99,6 +99,16 @@ impl Chip {
         Self { tone, icon, text: text.into() }
     }
 }
+
+impl Display for Chip {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { tone, icon, text } = self;
+        let Ok(text) = escape(text, Html);
+        write!(f, "<span class=\"chip {tone}\">{icon}{text}</span>")
+    }
+}
+
+impl HtmlSafe for Chip {}
 
 /// A moment, in words, with the exact time for machines and for whoever points at it.
 #[derive(Debug, Clone, PartialEq, Eq)]

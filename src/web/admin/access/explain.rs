@@ -9,13 +9,14 @@ use crate::{
     ui::{
         fields::{FieldError, error_of},
         links::Link,
+        table::{Cell, Column, Table},
     },
 };
 use crate::{
     api::extract::Parameters,
     http::problem::Problem,
-    portal::sentence,
     ui::parts::{Chip, Icon, Tone},
+    ui::text::sentence,
 };
 use domain::{
     ids::{ProfileId, UserId},
@@ -62,13 +63,7 @@ struct Answer {
 struct WayRow {
     server: String,
     verdict: Chip,
-    links: Vec<LinkRow>,
-}
-
-struct LinkRow {
-    kind: &'static str,
-    holds: Chip,
-    says: String,
+    links: Table,
 }
 
 impl<'a> ExplainPage<'a> {
@@ -81,11 +76,15 @@ impl<'a> ExplainPage<'a> {
     /// The same with an answer about somebody.
     pub(crate) fn with(self, who: (UserId, String), answer: Explanation) -> Self {
         let Explanation { destination, at: _, allowed, ways, changes } = answer;
-        let row = |link: ChainLink| LinkRow { kind: link.kind.as_str(), holds: held(link.holds), says: link.says };
+        let columns = [
+            Column::name("Link of the chain", |link: &ChainLink| Cell::word(link.kind.as_str())),
+            Column::new("Holds", |link: &ChainLink| Cell::part(held(link.holds))),
+            Column::broken("What is so", |link: &ChainLink| Cell::text(&link.says)),
+        ];
         let way = |way: Way| WayRow {
             server: way.server.to_string(),
             verdict: verdict(way.allowed),
-            links: way.links.into_iter().map(row).collect(),
+            links: Table::new(&columns, &way.links),
         };
         let answer = Answer {
             link: Link::to(&who.0),

@@ -8,8 +8,8 @@ use crate::ui::topic::Topic;
 use crate::{admin::context::Desk, ui::links::Link};
 use crate::{
     api::extract::{At, NoQuery},
-    auth::sign_in::Empty,
     http::problem::Problem,
+    ui::forms::Empty,
     ui::{
         forms::Form,
         page::Flash,

@@ -7,7 +7,10 @@ use crate::admin::context::Desk;
 use crate::{
     api::extract::NoQuery,
     http::problem::Problem,
-    ui::parts::{Chip, Icon, Tone, When},
+    ui::{
+        parts::{Chip, Icon, Tone, When},
+        table::{Cell, Column, Table},
+    },
 };
 use services::{
     Services,
@@ -19,35 +22,31 @@ use services::{
 #[template(path = "admin/migrations.html")]
 pub(crate) struct Migrations<'a> {
     pub(crate) desk: &'a Desk,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Table,
     /// How many wait.
     pub(crate) pending: usize,
     /// Whether a newer release has been at work.
     pub(crate) newer: bool,
 }
 
-/// One migration.
-pub(crate) struct Row {
-    name: String,
-    state: Chip,
-    at: Option<When>,
-}
-
 impl<'a> Migrations<'a> {
     /// The page of some migrations, the newest first.
-    pub(crate) fn new(desk: &'a Desk, views: Vec<MigrationView>) -> Self {
+    pub(crate) fn new(desk: &'a Desk, mut views: Vec<MigrationView>) -> Self {
         let pending = views.iter().filter(|view| view.state == MigrationState::Pending).count();
         let newer = views.iter().any(|view| view.state == MigrationState::Newer);
-        let row = |view: MigrationView| Row {
-            name: view.name,
-            state: match view.state {
-                MigrationState::Applied => Chip::new(Tone::Good, Icon::Check, "Applied"),
-                MigrationState::Pending => Chip::new(Tone::Warn, Icon::Clock, "Pending"),
-                MigrationState::Newer => Chip::new(Tone::Info, Icon::Up, "Of a newer release"),
-            },
-            at: view.applied_at.map(|at| When::new(at, desk.now)),
+        let state = |view: &MigrationView| match view.state {
+            MigrationState::Applied => Chip::new(Tone::Good, Icon::Check, "Applied"),
+            MigrationState::Pending => Chip::new(Tone::Warn, Icon::Clock, "Pending"),
+            MigrationState::Newer => Chip::new(Tone::Info, Icon::Up, "Of a newer release"),
         };
-        Self { desk, rows: views.into_iter().rev().map(row).collect(), pending, newer }
+        let applied = |view: &MigrationView| view.applied_at.map(|at| When::new(at, desk.now));
+        let columns = [
+            Column::name("Migration", |view: &MigrationView| Cell::mono(&view.name)),
+            Column::new("State", |view| Cell::part(state(view))),
+            Column::new("Applied", |view| Cell::part_or(applied(view), "Not yet")),
+        ];
+        views.reverse();
+        Self { desk, rows: Table::new(&columns, &views), pending, newer }
     }
 
     fn command(&self) -> String {

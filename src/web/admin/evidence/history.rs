@@ -1,7 +1,13 @@
 //! What happened to one thing, at the foot of its page.
 
 use crate::admin::context::Desk;
-use crate::{http::problem::Problem, ui::parts::When};
+use crate::{
+    http::problem::Problem,
+    ui::{
+        parts::{Chip, Icon, Tone, When},
+        table::{Cell, Column, Table},
+    },
+};
 use domain::role::Permission;
 use services::{Services, evidence::history::Change};
 
@@ -46,6 +52,17 @@ fn row(change: &Change, desk: &Desk) -> HistoryRow {
         _ => done(verb),
     };
     HistoryRow { at: When::new(change.at, desk.now), by: change.by.clone(), what, denied: !change.success }
+}
+
+/// The table of the changes.
+pub(crate) fn table(history: &[HistoryRow]) -> Table {
+    let refused = |row: &HistoryRow| row.denied.then(|| Cell::part(Chip::new(Tone::Bad, Icon::Cross, "Refused")));
+    let columns = [
+        Column::name("What", |row: &HistoryRow| Cell::text(&row.what).and(refused(row))),
+        Column::new("Who", |row: &HistoryRow| Cell::text(&row.by)),
+        Column::new("When", |row: &HistoryRow| Cell::part(&row.at)),
+    ];
+    Table::new(&columns, history)
 }
 
 /// "create" as "Created".

@@ -7,24 +7,25 @@ use serde_json::json;
 use crate::ui::topic::Topic;
 use crate::{
     admin::{
-        access::sessions::{Chosen, Row as SessionLine},
+        access::sessions::{Chosen, live_columns},
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
         hosts::problems::{ProblemLine, problem_chip},
+        lists::{Field, List, Paged, Place, Rows},
     },
     ui::{
         columns::Columns,
         fields::{FieldError, Fields, error_of},
         links::Link,
         preview::CutOffList,
+        table::{Cell, Column, RowButton, Table},
     },
 };
 use crate::{
     api::extract::{At, ByName, Query, USUAL},
     http::problem::Problem,
     ui::{
-        export::{AllRows, FileKind, Sheet},
         page::Flash,
         parts::{Chip, Icon, Tone, When, span},
     },
@@ -32,7 +33,7 @@ use crate::{
 use domain::{
     Revision,
     host::HostState,
-    ids::{HostId, ServerId},
+    ids::HostId,
     problem::{Problem as HostProblem, ProblemCode},
     role::Permission,
     server::DaemonState,
@@ -88,30 +89,10 @@ fn daemon_chip(daemon: &HostDaemon) -> Chip {
 #[template(path = "admin/hosts.html")]
 pub(crate) struct Hosts<'a> {
     pub(crate) desk: &'a Desk,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) invitations: Vec<Waiting>,
+    pub(crate) rows: Rows,
+    pub(crate) invitations: Table,
     /// "0.1.0 on 2 hosts", where more than one release runs.
     pub(crate) releases: Vec<String>,
-    pub(crate) columns: Columns,
-    pub(crate) is_first: bool,
-    pub(crate) next: Option<String>,
-}
-
-/// One of the list.
-pub(crate) struct Row {
-    pub(crate) link: Link,
-    pub(crate) name: String,
-    pub(crate) chip: Chip,
-    /// How many things are wrong with it.
-    pub(crate) problems: Option<Chip>,
-    /// Which.
-    pub(crate) wrong: String,
-    pub(crate) servers: String,
-    pub(crate) sessions: u64,
-    pub(crate) version: String,
-    /// Whether others run a newer release.
-    pub(crate) is_behind: bool,
-    pub(crate) seen: Option<When>,
 }
 
 /// The kinds of things that are wrong with a host that is heard of, each once.
@@ -125,60 +106,109 @@ fn kinds(problems: &[HostProblem]) -> String {
     titles.join(", ")
 }
 
-/// A machine that was invited and has not come.
-pub(crate) struct Waiting {
-    pub(crate) link: Link,
-    pub(crate) host_name: String,
-    pub(crate) until: When,
-}
-
 impl<'a> Hosts<'a> {
     /// A page of the list.
     pub(crate) fn new(
         desk: &'a Desk,
-        page: Page<HostRow>,
-        invitations: Vec<JoinTokenView>,
+        rows: &[HostRow],
+        invitations: &[JoinTokenView],
         releases: &Releases,
-        (is_first, next): (bool, Option<String>),
+        order: &Columns,
+        place: Place,
     ) -> Self {
         let newest = releases.last().filter(|_| releases.len() > 1).map(|(version, _)| version.as_str());
-        let row = |HostRow { host, daemons }: HostRow| {
-            let host = host.value;
-            let version = host.version.unwrap_or_default();
-            Row {
-                link: Link::to(&host.id),
-                name: host.name.to_string(),
-                chip: state_chip(host.state),
-                problems: problem_chip(&host.problems),
-                wrong: kinds(&host.problems),
-                servers: daemons.iter().map(|daemon| daemon.name.to_string()).collect::<Vec<_>>().join(", "),
-                sessions: host.sessions,
-                is_behind: host.state != HostState::Offline && newest.is_some_and(|newest| newest != version),
-                version,
-                seen: host.last_seen_at.map(|at| When::new(at, desk.now)),
-            }
-        };
-        let waiting = |token: JoinTokenView| Waiting {
-            link: Link::to(&token.id),
-            host_name: token.host_name.to_string(),
-            until: When::new(token.expires_at, desk.now),
-        };
         let counted = |(version, hosts): &(String, usize)| {
             format!("{version} on {hosts} {}", if *hosts == 1 { "host" } else { "hosts" })
         };
+        let columns = [
+            Column::name("Host", |token: &JoinTokenView| Cell::link(Link::to(&token.id), &token.host_name)),
+            Column::new("Ends", |token: &JoinTokenView| Cell::part(When::new(token.expires_at, desk.now))),
+        ];
+        let table = Table::in_order(&host_columns(desk, newest), Some(order), rows);
         Self {
             desk,
-            rows: page.items.into_iter().map(row).collect(),
-            invitations: invitations.into_iter().map(waiting).collect(),
-            columns: Columns::at("/hosts", "name", false),
+            rows: Rows::listed::<HostRow>(table, place),
+            invitations: Table::new(&columns, invitations),
             releases: newest.map(|_| releases.iter().map(counted).collect()).unwrap_or_default(),
-            is_first,
-            next,
         }
     }
 
     fn may_invite(&self) -> bool {
         self.desk.may(Permission::ManageHosts)
+    }
+}
+
+/// What is shown of a host, some of which may be on a release that is not the newest.
+fn host_columns<'a>(desk: &'a Desk, newest: Option<&'a str>) -> Vec<Column<'a, HostRow>> {
+    let state = |row: &HostRow| {
+        let host = &row.host.value;
+        let problems = problem_chip(&host.problems);
+        let kinds = problems.as_ref().map(|_| Cell::text(kinds(&host.problems)));
+        Cell::part(state_chip(host.state)).and(problems.map(Cell::part)).hint(kinds)
+    };
+    let servers =
+        |row: &HostRow| row.daemons.iter().map(|daemon| daemon.name.to_string()).collect::<Vec<_>>().join(", ");
+    let release = move |row: &HostRow| {
+        let host = &row.host.value;
+        let version = host.version.as_deref().unwrap_or_default();
+        let is_behind = host.state != HostState::Offline && newest.is_some_and(|newest| newest != version);
+        let older = is_behind.then(|| Cell::part(Chip::new(Tone::Warn, Icon::Up, "older")));
+        Cell::or_soft(version, "unknown").and(older)
+    };
+    let seen = |row: &HostRow| match row.host.value.last_seen_at {
+        Some(at) => Cell::part(When::new(at, desk.now)),
+        None => Cell::soft("not heard of"),
+    };
+    vec![
+        Column::name("Name", |row: &HostRow| Cell::link(Link::to(&row.host.value.id), &row.host.value.name))
+            .ordered("name"),
+        Column::new("State", state),
+        Column::new("Servers", move |row| Cell::or_soft(&servers(row), "none")),
+        Column::number("Sessions", |row: &HostRow| row.host.value.sessions),
+        Column::new("Release", release),
+        Column::new("Last seen", seen),
+    ]
+}
+
+impl List for HostRow {
+    const TITLE: &'static str = "Hosts";
+    const EMPTY: [&'static str; 3] = [
+        "There is no host yet",
+        "There are no more hosts",
+        "A host is a machine that runs Postern. People's VPN connections go through hosts.",
+    ];
+    const FILE: &'static str = "hosts";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("name", |row| json!(row.host.value.name)),
+        ("state", |row| json!(row.host.value.state)),
+        ("addresses", |row| json!(row.host.value.public_addresses)),
+        ("servers", |row| json!(row.daemons.iter().map(|daemon| &daemon.name).collect::<Vec<_>>())),
+        ("sessions", |row| json!(row.host.value.sessions)),
+        ("release", |row| json!(row.host.value.version)),
+        ("last_seen_at", |row| json!(row.host.value.last_seen_at)),
+        ("problems", |row| json!(row.host.value.problems.iter().map(|problem| problem.code).collect::<Vec<_>>())),
+    ];
+
+    fn link() -> Link {
+        HostPage::list()
+    }
+
+    fn columns(desk: &Desk) -> Vec<Column<'_, Self>> {
+        host_columns(desk, None)
+    }
+}
+
+impl Paged for HostRow {
+    type Filter = ByName<HostId>;
+    const TOPICS: &'static [Topic] = TOPICS;
+
+    async fn page(
+        services: &Services,
+        desk: &Desk,
+        _: &Self::Filter,
+        request: &PageRequest,
+    ) -> Result<Page<Self>, Problem> {
+        Ok(services.hosts().host_rows(&desk.act, request).await?)
     }
 }
 
@@ -188,40 +218,12 @@ pub(crate) async fn list(
     query: Query<ByName<HostId>>,
 ) -> Result<Response, Problem> {
     desk.live = TOPICS;
-    let page = services.hosts().host_rows(&desk.act, &query.page).await?;
-    let next = query.next(&page);
+    let page = HostRow::page(&services, &desk, &query.filter, &query.page).await?;
     let first = PageRequest::first(USUAL);
     let (waiting, releases) =
         tokio::try_join!(services.hosts().join_tokens(&desk.act, &first), services.hosts().releases(&desk.act))?;
-    let list = Hosts::new(&desk, page, waiting.items, &releases, (query.is_first(), next));
-    Ok(desk.show(&Hosts { columns: Columns::of(&query, None), ..list }))
-}
-
-/// The list as a file.
-pub(crate) async fn export<K: FileKind>(
-    State(services): State<Services>,
-    desk: Desk,
-    query: Query<ByName<HostId>>,
-) -> Result<Response, Problem> {
-    let mut all = AllRows::new(query.page.order);
-    while let Some(page) = all.next() {
-        all.take(services.hosts().host_rows(&desk.act, &page).await?, &page);
-    }
-    let row = |HostRow { host, daemons }: HostRow| {
-        let (host, servers) = (host.value, daemons.into_iter().map(|daemon| daemon.name).collect::<Vec<_>>());
-        [
-            json!(host.name),
-            json!(host.state),
-            json!(host.public_addresses),
-            json!(servers),
-            json!(host.sessions),
-            json!(host.version),
-            json!(host.last_seen_at),
-            json!(host.problems.iter().map(|problem| problem.code).collect::<Vec<_>>()),
-        ]
-    };
-    let columns = ["name", "state", "addresses", "servers", "sessions", "release", "last_seen_at", "problems"];
-    Sheet { name: "hosts", columns, rows: all.found.into_iter().map(row).collect() }.file::<K>()
+    let (order, place) = (Columns::of(&query, None), Place::of(&query, &page));
+    Ok(desk.show(&Hosts::new(&desk, &page.items, &waiting.items, &releases, &order, place)))
 }
 
 /// One host.
@@ -246,48 +248,55 @@ pub(crate) struct HostPage<'a> {
     pub(crate) sessions: u64,
     pub(crate) is_heard: bool,
     pub(crate) runs_servers: bool,
-    pub(crate) daemons: Vec<DaemonLine>,
+    pub(crate) daemons: Table,
     pub(crate) free: Vec<ServerChoice>,
     pub(crate) drain: Option<DrainLine>,
     /// Who goes nowhere when it leaves: how many sessions, and whose.
     pub(crate) stranded: (u64, CutOffList),
     /// Some of the sessions that it carries, the newest, and whether there are more.
-    pub(crate) carried: (Vec<SessionLine>, bool),
+    pub(crate) carried: (Table, bool),
     pub(crate) removal: RemovalView,
     pub(crate) history: Vec<HistoryRow>,
     pub(crate) errors: Vec<FieldError>,
 }
 
-/// A server that the host is to run.
-pub(crate) struct DaemonLine {
-    pub(crate) id: ServerId,
-    pub(crate) link: Link,
-    pub(crate) name: String,
-    pub(crate) chip: Chip,
-    pub(crate) detail: String,
-    /// Whether it lets clients in.
-    pub(crate) serves: bool,
-    pub(crate) outside: Option<Outside>,
-}
-
-/// Whether a daemon can be reached from outside.
-pub(crate) struct Outside {
-    pub(crate) chip: Chip,
-    pub(crate) seen: When,
-    /// What was seen instead of an answer.
-    pub(crate) detail: Option<String>,
-}
-
-impl Outside {
-    fn new(reached: &Reached, desk: &Desk) -> Self {
-        let Reached { name, at, ok, detail, protocol, port, .. } = reached;
-        let chip = if *ok {
-            Chip::new(Tone::Good, Icon::Check, format!("Reached from {name}"))
-        } else {
-            Chip::new(Tone::Bad, Icon::Cross, format!("No answer to {name} ({} {})", protocol.as_str(), port.get()))
-        };
-        Self { chip, seen: When::new(*at, desk.now), detail: detail.clone() }
+/// The servers that a host is to run.
+fn daemons_of(desk: &Desk, link: &Link, daemons: &[HostDaemon]) -> Table {
+    let state = |daemon: &HostDaemon| {
+        Cell::part(daemon_chip(daemon)).hint(daemon.detail.as_ref().filter(|it| !it.is_empty()).map(Cell::text))
+    };
+    let outside = |daemon: &HostDaemon| match &daemon.reached {
+        Some(reached) => outside(reached, desk),
+        None if daemon.serves() => Cell::soft("no other host looked lately"),
+        None => Cell::soft("nobody is let in"),
+    };
+    let mut columns = vec![
+        Column::name("Server", |daemon: &HostDaemon| Cell::link(Link::to(&daemon.server_id), &daemon.name)),
+        Column::new("State", state),
+        Column::new("From outside", outside),
+    ];
+    if desk.may(Permission::ManageServers) {
+        columns.push(Column::act(|daemon: &HostDaemon| {
+            let text =
+                Cell::text("Detach").then(Cell::text(format!(" server {}", daemon.name)).within("span", "unseen"));
+            let fields = vec![("server_id", daemon.server_id.to_string())];
+            let to = link.and("detach").to_string();
+            RowButton { text, fields, class: "link", ..RowButton::slim(to, desk.form_token(), "") }.cell()
+        }));
     }
+    Table::new(&columns, daemons)
+}
+
+/// Whether a daemon can be reached from outside, and what was seen instead of an answer.
+fn outside(reached: &Reached, desk: &Desk) -> Cell {
+    let Reached { name, at, ok, detail, protocol, port, .. } = reached;
+    let chip = if *ok {
+        Chip::new(Tone::Good, Icon::Check, format!("Reached from {name}"))
+    } else {
+        Chip::new(Tone::Bad, Icon::Cross, format!("No answer to {name} ({} {})", protocol.as_str(), port.get()))
+    };
+    let detail = detail.as_ref().map(|detail| Cell::text(format!("{detail}, "))).unwrap_or_default();
+    Cell::part(chip).hint(Some(detail.then(Cell::part(When::new(*at, desk.now)))))
 }
 
 /// How far a host has come with leaving service.
@@ -361,22 +370,15 @@ impl<'a> HostPage<'a> {
     /// The page of a host.
     pub(crate) fn new(desk: &'a Desk, found: Found) -> Self {
         let Found { row, carried, removal, releases, free, history } = found;
-        let (has_more, carried) = (carried.next.is_some(), carried.items.into_iter());
         let (is_heard, runs_servers) = (row.is_heard(), row.runs_servers());
         let host = row.host.value;
         let name = |server| row.daemons.iter().find(|daemon| daemon.server_id == server).map(|daemon| &daemon.name);
         let known: Vec<HostProblem> =
             host.problems.iter().filter(|problem| problem.code != ProblemCode::Offline).cloned().collect();
         let problems = ProblemLine::all(&known, desk.now, name);
-        let line = |daemon: HostDaemon| DaemonLine {
-            id: daemon.server_id,
-            link: Link::to(&daemon.server_id),
-            chip: daemon_chip(&daemon),
-            serves: daemon.serves(),
-            outside: daemon.reached.as_ref().map(|reached| Outside::new(reached, desk)),
-            name: daemon.name.to_string(),
-            detail: daemon.detail.unwrap_or_default(),
-        };
+        let link = Link::to(&host.id);
+        let (has_more, mut columns) = (carried.next.is_some(), live_columns(desk));
+        columns.retain(|column| column.label != "Host");
         let version = host.version.unwrap_or_default();
         let others: Vec<&str> = releases.iter().map(|(other, _)| other.as_str()).filter(|o| *o != version).collect();
         let roles: Vec<String> = host.roles.iter().map(|role| role.as_str().to_owned()).collect();
@@ -384,7 +386,8 @@ impl<'a> HostPage<'a> {
         Self {
             desk,
             id: host.id,
-            link: Link::to(&host.id),
+            daemons: daemons_of(desk, &link, &row.daemons),
+            link,
             revision: row.host.rev,
             title: host.name.to_string(),
             name: host.name.to_string(),
@@ -398,11 +401,10 @@ impl<'a> HostPage<'a> {
             sessions: host.sessions,
             is_heard,
             runs_servers,
-            daemons: row.daemons.into_iter().map(line).collect(),
             free,
             drain: host.drain.as_ref().map(|drain| DrainLine::new(drain, desk)),
             stranded: (removal.sessions_cut_off, CutOffList::new(removal.sessions_cut_off, &removal.cut_off)),
-            carried: (carried.map(|row| SessionLine::new(row, desk)).collect(), has_more),
+            carried: (Table::new(&columns, &carried.items), has_more),
             removal,
             history,
             errors: Vec::new(),

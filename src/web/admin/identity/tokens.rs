@@ -5,16 +5,20 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use jiff::SignedDuration;
 
-use crate::ui::topic::Topic;
 use crate::{
-    admin::context::Desk,
+    admin::{
+        context::Desk,
+        lists::{List, Paged},
+    },
     ui::{
         fields::{FieldError, Fields, error_of},
         links::Link,
+        table::{Cell, Column, RowButton},
+        topic::Topic,
     },
 };
 use crate::{
-    api::extract::{All, At, Query},
+    api::extract::{All, At},
     http::problem::Problem,
     ui::{
         page::Flash,
@@ -28,77 +32,79 @@ use domain::{
     token::{ApiToken, TokenLifetime},
 };
 use services::{
-    Page, ServiceError, Services,
+    Page, PageRequest, ServiceError, Services,
     identity::tokens::{IssuedToken, NewToken},
 };
 
-/// The list.
-#[derive(Template)]
-#[template(path = "admin/tokens.html")]
-pub(crate) struct Tokens<'a> {
-    pub(crate) desk: &'a Desk,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) is_first: bool,
-    pub(crate) next: Option<String>,
-}
-
-/// One of the list.
-pub(crate) struct Row {
-    link: Link,
-    name: String,
-    role: Role,
-    maker: String,
-    expires: When,
-    ends_soon: Option<Chip>,
-    used: Option<When>,
-    may_revoke: bool,
+/// A token of the list, and who made it.
+pub(crate) struct TokenRow {
+    /// The token.
+    pub(crate) token: ApiToken,
+    /// Who made it, where that is recorded.
+    pub(crate) maker: Option<String>,
 }
 
 /// Who makes no new token in this time may find a program without one.
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-impl<'a> Tokens<'a> {
-    /// A page of the list; `makers` says who made each.
-    pub(crate) fn new(
-        desk: &'a Desk,
-        page: Page<ApiToken>,
-        makers: Vec<Option<String>>,
-        is_first: bool,
-        next: Option<String>,
-    ) -> Self {
-        let row = |(token, maker): (ApiToken, Option<String>)| Row {
-            link: Link::to(&token.id),
-            name: token.name.to_string(),
-            role: token.role,
-            maker: maker.unwrap_or_else(|| "Not recorded".to_owned()),
-            expires: When::new(token.expires_at, desk.now),
-            ends_soon: (token.expires_at < desk.now + SOON).then(|| Chip::new(Tone::Warn, Icon::Clock, "Ends soon")),
-            used: token.last_used_at.map(|at| When::new(at, desk.now)),
-            may_revoke: desk.may(Permission::ManageTokens) && desk.act.actor.may_grant(token.role),
-        };
-        Self { desk, rows: page.items.into_iter().zip(makers).map(row).collect(), is_first, next }
-    }
+impl List for TokenRow {
+    const TITLE: &'static str = "API tokens";
+    const LEAD: &'static str =
+        "A program shows its token to use the API or the command line. Only a hash of it is stored.";
+    const MAKE: Option<(Permission, &'static str)> = Some((Permission::ManageTokens, "New token"));
+    const EMPTY: [&'static str; 3] = [
+        "There is no API token",
+        "There are no more API tokens",
+        "Make one for each program that is to use the API, with the weakest role that does for it.",
+    ];
 
-    fn may_make(&self) -> bool {
-        self.desk.may(Permission::ManageTokens)
-    }
-
-    /// Where the list is.
-    fn list() -> Link {
+    fn link() -> Link {
         Link::list::<TokenId>()
+    }
+
+    fn columns(desk: &Desk) -> Vec<Column<'_, Self>> {
+        let used = |row: &Self| Cell::part_or(row.token.last_used_at.map(|at| When::new(at, desk.now)), "Never");
+        let ends = |row: &Self| {
+            let soon = row.token.expires_at < desk.now + SOON;
+            let soon = soon.then(|| Cell::part(Chip::new(Tone::Warn, Icon::Clock, "Ends soon")));
+            Cell::part(When::new(row.token.expires_at, desk.now)).and(soon)
+        };
+        let revoke = |row: &Self| {
+            if !desk.may(Permission::ManageTokens) || !desk.act.actor.may_grant(row.token.role) {
+                return Cell::default();
+            }
+            let name = Cell::text(format!(" “{}”", row.token.name)).within("span", "unseen");
+            let summary = Cell::text("Revoke").then(name).then(Cell::text("…"));
+            let to = Link::to(&row.token.id).and("revoke").to_string();
+            RowButton { class: "button danger slim", ..RowButton::slim(to, desk.form_token(), "Revoke token") }
+                .behind(&summary, Some("The next request with it is refused."))
+        };
+        vec![
+            Column::name("Name", |row: &Self| Cell::strong(&row.token.name)),
+            Column::new("Role", |row: &Self| Cell::word(row.token.role.as_str())),
+            Column::new("Made by", |row: &Self| Cell::text(row.maker.as_deref().unwrap_or("Not recorded"))),
+            Column::new("Last used", used),
+            Column::new("Ends", ends),
+            Column::act(revoke),
+        ]
     }
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    mut desk: Desk,
-    query: Query<All<TokenId>>,
-) -> Result<Response, Problem> {
-    desk.live = &[Topic::Tokens];
-    let page = services.identity().tokens(&desk.act, &query.page).await?;
-    let makers = services.identity().makers(&page.items).await?;
-    let next = query.next(&page);
-    Ok(desk.show(&Tokens::new(&desk, page, makers, query.is_first(), next)))
+impl Paged for TokenRow {
+    type Filter = All<TokenId>;
+    const TOPICS: &'static [Topic] = &[Topic::Tokens];
+
+    async fn page(
+        services: &Services,
+        desk: &Desk,
+        _: &Self::Filter,
+        request: &PageRequest,
+    ) -> Result<Page<Self>, Problem> {
+        let Page { items, next, count } = services.identity().tokens(&desk.act, request).await?;
+        let makers = services.identity().makers(&items).await?;
+        let items = items.into_iter().zip(makers).map(|(token, maker)| Self { token, maker }).collect();
+        Ok(Page { items, next, count })
+    }
 }
 
 /// How long a new token may be good: days, and the words for them.

@@ -9,7 +9,10 @@ use crate::ui::topic::Topic;
 use crate::{
     api::extract::NoQuery,
     http::problem::Problem,
-    ui::parts::{Chip, Icon, Tone, When},
+    ui::{
+        parts::{Chip, Icon, Tone, When},
+        table::{Cell, Column, Table},
+    },
 };
 use domain::authority::{AuthorityKind, AuthorityState};
 use services::{Services, network::authorities::AuthorityView};
@@ -19,17 +22,7 @@ use services::{Services, network::authorities::AuthorityView};
 #[template(path = "admin/authorities.html")]
 pub(crate) struct Authorities<'a> {
     pub(crate) desk: &'a Desk,
-    pub(crate) rows: Vec<Row>,
-}
-
-/// One authority.
-pub(crate) struct Row {
-    what: &'static str,
-    state: Chip,
-    subject: String,
-    fingerprint: String,
-    ends: When,
-    ends_soon: Option<Chip>,
+    pub(crate) rows: Table,
 }
 
 /// A new authority has to be in every profile before the old one ends, so there is this much time to act.
@@ -37,24 +30,33 @@ const SOON: SignedDuration = SignedDuration::from_hours(180 * 24);
 
 impl<'a> Authorities<'a> {
     /// The page of some authorities.
-    pub(crate) fn new(desk: &'a Desk, views: Vec<AuthorityView>) -> Self {
-        let row = |view: AuthorityView| Row {
-            what: match view.kind {
-                AuthorityKind::Client => "Profiles",
-                AuthorityKind::Server => "VPN daemons",
-            },
-            state: match view.state {
-                AuthorityState::Issuing => Chip::new(Tone::Good, Icon::Check, "Signs and is believed"),
-                AuthorityState::Trusted => Chip::new(Tone::Info, Icon::Clock, "Believed, signs nothing"),
-                AuthorityState::Retired => Chip::new(Tone::Calm, Icon::Cross, "Not believed any more"),
-            },
-            subject: view.subject.unwrap_or_else(|| view.id.to_string()),
-            fingerprint: pairs(&view.fingerprint),
-            ends: When::new(view.not_after, desk.now),
-            ends_soon: (view.state != AuthorityState::Retired && view.not_after < desk.now + SOON)
-                .then(|| Chip::new(Tone::Warn, Icon::Alert, "Ends soon")),
+    pub(crate) fn new(desk: &'a Desk, views: &[AuthorityView]) -> Self {
+        let state = |view: &AuthorityView| match view.state {
+            AuthorityState::Issuing => Chip::new(Tone::Good, Icon::Check, "Signs and is believed"),
+            AuthorityState::Trusted => Chip::new(Tone::Info, Icon::Clock, "Believed, signs nothing"),
+            AuthorityState::Retired => Chip::new(Tone::Calm, Icon::Cross, "Not believed any more"),
         };
-        Self { desk, rows: views.into_iter().map(row).collect() }
+        let ends = |view: &AuthorityView| {
+            let soon = view.state != AuthorityState::Retired && view.not_after < desk.now + SOON;
+            let soon = soon.then(|| Cell::part(Chip::new(Tone::Warn, Icon::Alert, "Ends soon")));
+            Cell::part(When::new(view.not_after, desk.now)).and(soon)
+        };
+        let subject = |view: &AuthorityView| {
+            let subject = Cell::mono(view.subject.clone().unwrap_or_else(|| view.id.to_string()));
+            subject.line(Cell::text(pairs(&view.fingerprint)).within("span", "mono soft broken"))
+        };
+        let columns = [
+            Column::name("Vouches for", |view: &AuthorityView| {
+                Cell::strong(match view.kind {
+                    AuthorityKind::Client => "Profiles",
+                    AuthorityKind::Server => "VPN daemons",
+                })
+            }),
+            Column::new("State", |view| Cell::part(state(view))),
+            Column::new("Ends", ends),
+            Column::new("Subject and fingerprint (SHA-256)", subject),
+        ];
+        Self { desk, rows: Table::new(&columns, views) }
     }
 }
 
@@ -73,7 +75,7 @@ fn pairs(hex: &str) -> String {
 pub(crate) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy];
     let views = services.network().authority_views(&desk.act).await?;
-    Ok(desk.show(&Authorities::new(&desk, views)))
+    Ok(desk.show(&Authorities::new(&desk, &views)))
 }
 
 #[cfg(test)]

@@ -13,20 +13,20 @@ use crate::{
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
+        lists::{Field, List, ListPage, Place, file},
+        people::users::list::person_columns,
     },
     ui::{
         columns::Columns,
         fields::{FieldError, Fields, error_of},
         links::Link,
+        table::{Cell, Column, RowButton, Table},
     },
 };
 use crate::{
     api::extract::{At, Parameters},
     http::problem::Problem,
-    ui::{
-        export::{FileKind, Sheet},
-        page::Flash,
-    },
+    ui::{export::FileKind, page::Flash},
 };
 use domain::{
     group::{Group, GroupId},
@@ -34,6 +34,7 @@ use domain::{
     role::Permission,
     search::{UserSearch, fold, quoted},
     text::{Email, GroupName},
+    user::User,
 };
 use services::{
     Page, PageRequest, ServiceError, Services, UserFilter,
@@ -43,13 +44,33 @@ use services::{
 /// So many people of a group are shown on its page; the list of users shows all.
 const SHOWN: u32 = 50;
 
-/// The list.
-#[derive(Template)]
-#[template(path = "admin/groups.html")]
-pub(crate) struct Groups<'a> {
-    desk: &'a Desk,
-    columns: Columns,
-    rows: Vec<Row>,
+impl List for Group {
+    const TITLE: &'static str = "Groups";
+    const MAKE: Option<(Permission, &'static str)> = Some((Permission::ManageUsers, "New group"));
+    const EMPTY: [&'static str; 3] = [
+        "There is no group yet",
+        "There are no more groups",
+        "A group is a name that users carry. A server can be open to some groups only, instead of to everybody in an \
+         organization.",
+    ];
+    const FILE: &'static str = "groups";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("name", |group| json!(group.name)),
+        ("users", |group| json!(group.users)),
+        ("servers", |group| json!(group.servers.len())),
+    ];
+
+    fn link() -> Link {
+        Link::list::<GroupId>()
+    }
+
+    fn columns(_: &Desk) -> Vec<Column<'_, Self>> {
+        vec![
+            Column::name("Name", |group: &Self| Cell::link(Link::to(&group.id), &group.name)).ordered("name"),
+            Column::number("Users", |group: &Self| group.users).latest("users"),
+            Column::number("Servers open to it", |group: &Self| group.servers.len()).latest("servers"),
+        ]
+    }
 }
 
 /// In which order the list comes: `name`, `users` or `servers`, with `-` before it for the opposite direction.
@@ -84,35 +105,6 @@ fn ordered(mut groups: Vec<Group>, (column, is_descending): (&str, bool)) -> Vec
     groups
 }
 
-struct Row {
-    link: Link,
-    name: String,
-    users: u64,
-    servers: usize,
-}
-
-impl<'a> Groups<'a> {
-    /// The list of these.
-    pub(crate) fn new(desk: &'a Desk, groups: Vec<Group>, (column, is_descending): (&'static str, bool)) -> Self {
-        let row = |group: Group| Row {
-            link: Link::to(&group.id),
-            name: group.name.to_string(),
-            users: group.users,
-            servers: group.servers.len(),
-        };
-        let columns = Columns::at("/groups", column, is_descending);
-        Self { desk, columns, rows: groups.into_iter().map(row).collect() }
-    }
-
-    fn may_make(&self) -> bool {
-        self.desk.may(Permission::ManageUsers)
-    }
-
-    fn list() -> Link {
-        Link::list::<GroupId>()
-    }
-}
-
 /// The page of a group, or of a new one.
 #[derive(Template)]
 #[template(path = "admin/group.html")]
@@ -132,7 +124,7 @@ struct Facts {
     name: GroupName,
     users: u64,
     servers: Vec<(Link, String)>,
-    people: Vec<Person>,
+    people: Table,
     /// Where all people are listed, if they are more than are shown.
     all: Option<String>,
     history: Vec<HistoryRow>,
@@ -142,14 +134,6 @@ impl Facts {
     fn recipes(&self, desk: &Desk) -> Vec<Recipe> {
         Recipes::of_group(desk, &self.name)
     }
-}
-
-struct Person {
-    id: UserId,
-    link: Link,
-    name: String,
-    email: Option<String>,
-    organization: String,
 }
 
 impl<'a> GroupPage<'a> {
@@ -163,29 +147,26 @@ impl<'a> GroupPage<'a> {
         desk: &'a Desk,
         group: Group,
         servers: Vec<(Link, String)>,
-        people: Page<UserRow>,
+        people: &Page<UserRow>,
         history: Vec<HistoryRow>,
     ) -> Self {
         let Group { id, name, users, servers: _ } = group;
         let search = format!("group:{}", quoted(name.as_str()));
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("q", &search).finish();
-        let person = |row: UserRow| Person {
-            id: row.user.value.id,
-            link: Link::to(&row.user.value.id),
-            name: row.user.value.name.to_string(),
-            email: row.user.value.email.as_ref().map(ToString::to_string),
-            organization: row.organization.map_or_else(String::new, |name| name.to_string()),
-        };
+        let link = Link::to(&id);
+        let mut columns = person_columns();
+        if desk.may(Permission::ManageUsers) {
+            columns.push(Column::act(|row: &UserRow| {
+                let User { id, name, .. } = &row.user.value;
+                let text = Cell::text("Take out").then(Cell::text(format!(" {name}")).within("span", "unseen"));
+                let to = format!("{link}/users/{id}/remove");
+                RowButton { text, ..RowButton::slim(to, desk.form_token(), "") }.cell()
+            }));
+        }
+        let table = Table::new(&columns, &people.items);
+        drop(columns);
         let all = people.next.is_some().then(|| format!("{}?{query}", Link::list::<UserId>()));
-        let facts = Facts {
-            link: Link::to(&id),
-            name,
-            users,
-            servers,
-            people: people.items.into_iter().map(person).collect(),
-            all,
-            history,
-        };
+        let facts = Facts { link, name, users, servers, people: table, all, history };
         Self { name: facts.name.to_string(), found: Some(facts), ..Self::empty(desk) }
     }
 
@@ -218,9 +199,10 @@ pub(crate) async fn list(
     Parameters(order): Parameters<GroupOrder>,
 ) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy];
-    let column = order.column()?;
-    let groups = ordered(services.people().groups(&desk.act).await?, column);
-    Ok(desk.show(&Groups::new(&desk, groups, column)))
+    let (word, is_descending) = order.column()?;
+    let groups = ordered(services.people().groups(&desk.act).await?, (word, is_descending));
+    let (list, columns) = (Group::link(), Columns::at("/groups", word, is_descending));
+    Ok(desk.show(&ListPage::new(&desk, &groups, &columns, Place::only(&list))))
 }
 
 /// The list as a file.
@@ -229,10 +211,7 @@ pub(crate) async fn export<K: FileKind>(
     desk: Desk,
     Parameters(order): Parameters<GroupOrder>,
 ) -> Result<Response, Problem> {
-    let groups = ordered(services.people().groups(&desk.act).await?, order.column()?);
-    let row = |group: Group| [json!(group.name), json!(group.users), json!(group.servers.len())];
-    let rows = groups.into_iter().map(row).collect();
-    Sheet { name: "groups", columns: ["name", "users", "servers"], rows }.file::<K>()
+    file::<Group, K>(&ordered(services.people().groups(&desk.act).await?, order.column()?))
 }
 
 pub(crate) async fn new(desk: Desk) -> Response {
@@ -278,7 +257,7 @@ async fn found<'a>(services: &Services, desk: &'a Desk, id: &GroupId) -> Result<
     let people = services.people().user_rows(&desk.act, &filter, &page).await?;
     let names = services.people().server_names(&desk.act, &group.servers).await?;
     let servers = group.servers.iter().filter_map(|id| Some((Link::to(id), names.get(id)?.to_string()))).collect();
-    Ok(GroupPage::of(desk, group, servers, people, history(services, desk, id).await?))
+    Ok(GroupPage::of(desk, group, servers, &people, history(services, desk, id).await?))
 }
 
 pub(crate) async fn show(

@@ -9,72 +9,64 @@ use crate::{
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
+        lists::{List, Paged},
     },
     ui::{
-        columns::Columns,
         conflict::{Conflict, changed_by},
         fields::{FieldError, Fields, error_of},
         links::Link,
+        table::{Cell, Column},
     },
 };
 use crate::{
-    api::extract::{At, ByName, Query},
+    api::extract::{At, ByName},
     http::problem::Problem,
     ui::page::Flash,
 };
-use domain::{Revised, Revision, ids::OrganizationId, role::Permission};
+use domain::{Revised, Revision, ids::OrganizationId, organization::Organization, role::Permission};
 use services::{
-    Page, ServiceError, Services,
+    Page, PageRequest, ServiceError, Services,
     people::organizations::{NewOrganization, OrganizationPatch, OrganizationRow},
 };
 
-/// The list.
-#[derive(Template)]
-#[template(path = "admin/organizations.html")]
-pub(crate) struct Organizations<'a> {
-    pub(crate) desk: &'a Desk,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) columns: Columns,
-    pub(crate) is_first: bool,
-    pub(crate) next: Option<String>,
-}
+impl List for OrganizationRow {
+    const TITLE: &'static str = "Organizations";
+    const MAKE: Option<(Permission, &'static str)> = Some((Permission::ManageOrganizations, "New organization"));
+    const EMPTY: [&'static str; 3] = [
+        "There is no organization yet",
+        "There are no more organizations",
+        "An organization is a set of people. Servers are opened to organizations, so it comes before the first server.",
+    ];
 
-/// One of the list.
-pub(crate) struct Row {
-    pub(crate) link: Link,
-    pub(crate) name: String,
-    pub(crate) users: u64,
-    pub(crate) servers: u64,
-}
+    fn link() -> Link {
+        Link::list::<OrganizationId>()
+    }
 
-impl<'a> Organizations<'a> {
-    /// A page of the list.
-    pub(crate) fn new(desk: &'a Desk, page: Page<OrganizationRow>, is_first: bool, next: Option<String>) -> Self {
-        let row = |row: OrganizationRow| Row {
-            link: Link::to(&row.organization.value.id),
-            name: row.organization.value.name.to_string(),
-            users: row.users,
-            servers: row.servers,
+    fn columns(_: &Desk) -> Vec<Column<'_, Self>> {
+        let organization = |row: &Self| {
+            let Organization { id, name } = &row.organization.value;
+            Cell::link(Link::to(id), name)
         };
-        let columns = Columns::at("/organizations", "name", false);
-        Self { desk, rows: page.items.into_iter().map(row).collect(), columns, is_first, next }
-    }
-
-    fn may_make(&self) -> bool {
-        self.desk.may(Permission::ManageOrganizations)
+        vec![
+            Column::name("Name", organization).ordered("name"),
+            Column::number("Users", |row: &Self| row.users),
+            Column::number("Servers open to it", |row: &Self| row.servers),
+        ]
     }
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    mut desk: Desk,
-    query: Query<ByName<OrganizationId>>,
-) -> Result<Response, Problem> {
-    desk.live = &[Topic::Policy];
-    let page = services.people().organization_rows(&desk.act, &query.page).await?;
-    let next = query.next(&page);
-    let list = Organizations::new(&desk, page, query.is_first(), next);
-    Ok(desk.show(&Organizations { columns: Columns::of(&query, None), ..list }))
+impl Paged for OrganizationRow {
+    type Filter = ByName<OrganizationId>;
+    const TOPICS: &'static [Topic] = &[Topic::Policy];
+
+    async fn page(
+        services: &Services,
+        desk: &Desk,
+        _: &Self::Filter,
+        request: &PageRequest,
+    ) -> Result<Page<Self>, Problem> {
+        Ok(services.people().organization_rows(&desk.act, request).await?)
+    }
 }
 
 /// A form, for a new organization or one that is there.

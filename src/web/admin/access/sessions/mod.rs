@@ -1,24 +1,30 @@
 //! VPN sessions over all hosts: those that go on, and those that are over.
 
 mod chosen;
-mod export;
 mod row;
 
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 
-use crate::admin::access::sessions::row::EndedRow;
-pub(crate) use crate::admin::access::sessions::{chosen::Chosen, export::export, row::Row};
-use crate::ui::topic::Topic;
+use crate::admin::access::sessions::row::{ended_columns, who_with};
+pub(crate) use crate::admin::access::sessions::{chosen::Chosen, row::live_columns};
 use crate::{
-    admin::context::Desk,
-    ui::{columns::Columns, fields::Fields, links::Link},
+    admin::{
+        context::Desk,
+        lists::{Paged as _, Place, Rows},
+    },
+    ui::{
+        columns::Columns,
+        fields::Fields,
+        links::Link,
+        table::{Column, RowButton, Table},
+    },
 };
 use crate::{
     api::extract::{At, Query},
     http::problem::Problem,
-    portal::sentence,
     ui::page::{Flash, go},
+    ui::text::sentence,
 };
 use domain::{ids::SessionId, role::Permission, session::SessionState, session_search::SessionSearch};
 use services::{
@@ -29,6 +35,12 @@ use services::{
 /// So many servers and hosts can be chosen from.
 const CHOICES: u32 = 200;
 
+/// What introduces the files.
+const ENDS_ALL: &str = "A session that is ended may come back by itself. To shut somebody out, disable the user or revoke \
+                        the profile. Download all sessions";
+const ENDS_THAT_MATCH: &str = "A session that is ended may come back by itself. To shut somebody out, disable the user or \
+                               revoke the profile. Download all that match";
+
 /// The list.
 #[derive(Template)]
 #[template(path = "admin/sessions.html")]
@@ -37,21 +49,13 @@ pub(crate) struct Sessions<'a> {
     chosen: Chosen,
     /// What is wrong with the search.
     error: Option<String>,
-    rows: Rows,
+    /// Nothing where the search could not be read.
+    rows: Option<Rows>,
     columns: Columns,
     /// Whose sessions, where those of one user are shown.
     user: Option<(Link, String)>,
     servers: Vec<Choice>,
     hosts: Vec<Choice>,
-    is_first: bool,
-    first: String,
-    pub(crate) next: Option<String>,
-}
-
-/// What is shown.
-enum Rows {
-    Live(Vec<Row>),
-    Ended(Vec<EndedRow>),
 }
 
 struct Choice {
@@ -67,45 +71,61 @@ impl<'a> Sessions<'a> {
         let choice = |id: String, name: String, chosen: &str| Choice { is_chosen: chosen == id, id, name };
         let servers = servers.iter().map(|(id, name)| choice(id.to_string(), name.to_string(), &chosen.server_id));
         let hosts = hosts.iter().map(|(id, name)| choice(id.to_string(), name.to_string(), &chosen.host_id));
-        let (rows, column) = match chosen.state {
-            SessionState::Live => (Rows::Live(Vec::new()), "since"),
-            SessionState::Ended => (Rows::Ended(Vec::new()), "ended"),
-        };
-        let first = chosen.address();
+        let column = if chosen.is_ended() { "ended" } else { "since" };
         Self {
             desk,
             error: None,
-            rows,
-            columns: Columns::at(&first, column, true),
+            rows: None,
+            columns: Columns::at(&chosen.address(), column, true),
             user: user.map(|(id, name)| (Link::to(&id), name.to_string())),
             servers: servers.collect(),
             hosts: hosts.collect(),
-            is_first: true,
-            first,
-            next: None,
             chosen,
         }
     }
 
     /// The same with live sessions.
-    pub(crate) fn live(self, page: Page<SessionRow>) -> Self {
-        let desk = self.desk;
-        Self { rows: Rows::Live(page.items.into_iter().map(|row| Row::new(row, desk)).collect()), ..self }
+    pub(crate) fn live(self, rows: &[SessionRow], place: Place) -> Self {
+        let (desk, chosen, is_first) = (self.desk, &self.chosen, place.is_first);
+        let mut columns = live_columns(desk);
+        if desk.may(Permission::EndSessions) {
+            columns.push(Column::act(|row: &SessionRow| {
+                let fields = chosen.fields().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+                let to = format!("{}/{}/end", Self::list(), row.session.id);
+                let label = Some(format!("End the session of {}", who_with(row)));
+                RowButton { fields, label, ..RowButton::slim(to, desk.form_token(), "End") }.cell()
+            }));
+        }
+        let table = Table::in_order(&columns, Some(&self.columns), rows);
+        let rows = if is_first && chosen.is_narrowed() {
+            Rows::new(table, place).or("Nobody is connected that way", "").or_go(Self::list(), "Show all sessions")
+        } else {
+            Rows::listed::<SessionRow>(table, place)
+        };
+        let lead = if chosen.is_narrowed() { ENDS_THAT_MATCH } else { ENDS_ALL };
+        let rows = rows.with_files(lead, |file| chosen.under(Self::list().and(file).as_str()));
+        drop(columns);
+        Self { rows: Some(rows), ..self }
     }
 
     /// The same with sessions that are over.
-    pub(crate) fn ended(self, page: Page<EndedSessionRow>) -> Self {
-        let desk = self.desk;
-        Self { rows: Rows::Ended(page.items.into_iter().map(|row| EndedRow::new(row, desk)).collect()), ..self }
+    pub(crate) fn ended(self, rows: &[EndedSessionRow], place: Place) -> Self {
+        let table = Table::in_order(&ended_columns(self.desk), Some(&self.columns), rows);
+        let (title, text) = match (place.is_first, self.chosen.is_narrowed()) {
+            (false, _) => ("There are no more sessions", ""),
+            (true, true) => {
+                ("No such session is known", "Sessions are deleted when they have become old; the settings say when.")
+            }
+            (true, false) => {
+                ("No session has ended yet", "What was a live session is shown here, until it is deleted at its age.")
+            }
+        };
+        Self { rows: Some(Rows::new(table, place).or(title, text)), ..self }
     }
 
     /// The same with what is wrong with the search.
     pub(crate) fn refused(self, reason: &str) -> Self {
         Self { error: Some(sentence(&format!("The search {reason}"))), ..self }
-    }
-
-    fn may_end(&self) -> bool {
-        self.desk.may(Permission::EndSessions)
     }
 
     fn list() -> Link {
@@ -142,7 +162,7 @@ pub(crate) async fn list(
     let chosen = query.filter.clone();
     // What is over does not change, and each look at it is recorded: that page does not look by itself.
     if chosen.state == SessionState::Live {
-        desk.live = &[Topic::Sessions, Topic::Hosts];
+        desk.live = SessionRow::TOPICS;
     }
     let wanted = wanted(&services, &desk, &chosen).await?;
     let around =
@@ -150,25 +170,21 @@ pub(crate) async fn list(
     let (state, request) = (chosen.state, query.page.clone());
     let usual = if state == SessionState::Live { Order::NEWEST } else { Order::ENDED };
     let columns = Columns::of(&query, Some(usual));
-    let page = Sessions {
-        columns,
-        is_first: query.is_first(),
-        first: query.first().to_owned(),
-        ..Sessions::new(&desk, chosen, around)
-    };
+    let page = Sessions { columns, ..Sessions::new(&desk, chosen, around) };
     let page = match (wanted, state) {
         (Wanted::Refused(reason), _) => {
             return Ok(desk.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page.refused(&reason)));
         }
-        (Wanted::Nothing, _) => page,
+        (Wanted::Nothing, SessionState::Live) => page.live(&[], Place::of(&query, &Page::<SessionRow>::empty())),
+        (Wanted::Nothing, SessionState::Ended) => page.ended(&[], Place::of(&query, &Page::<SessionRow>::empty())),
         (Wanted::These(filter), SessionState::Live) => {
             let request = PageRequest { order: request.order.or(Some(usual)), ..request };
             let found = services.people().session_rows(&desk.act, &filter, &request).await?;
-            Sessions { next: query.next(&found), ..page }.live(found)
+            page.live(&found.items, Place::of(&query, &found))
         }
         (Wanted::These(filter), SessionState::Ended) => {
             let found = services.people().ended_session_rows(&desk.act, &filter, &request).await?;
-            Sessions { next: query.next(&found), ..page }.ended(found)
+            page.ended(&found.items, Place::of(&query, &found))
         }
     };
     Ok(desk.show(&page))

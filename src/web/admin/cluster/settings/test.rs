@@ -6,8 +6,9 @@ use axum::{extract::State, http::StatusCode, response::Response};
 
 use crate::{
     admin::context::Desk,
-    auth::{refused, sign_in::Empty},
+    auth::refused,
     http::problem::Problem,
+    ui::forms::Empty,
     ui::{
         cookies::Cookie,
         forms::Form,
@@ -73,7 +74,7 @@ fn outcome(result: Result<Welcome, SignInRefusal>) -> Outcome {
         },
         Err(refusal) => Outcome {
             chip: Chip::new(Tone::Warn, Icon::Alert, "Turned away"),
-            words: crate::portal::sentence(&refusal.to_string()),
+            words: crate::ui::text::sentence(&refusal.to_string()),
         },
     }
 }

@@ -19,70 +19,82 @@ use crate::{
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
+        lists::{Field, List, Paged},
     },
-    ui::{columns::Columns, fields::FieldError, links::Link},
+    ui::{
+        fields::FieldError,
+        links::Link,
+        table::{Cell, Column, RowButton, Table},
+    },
 };
 use crate::{
-    api::extract::{At, ByName, Query},
+    api::extract::{At, ByName},
     http::problem::Problem,
-    ui::{
-        export::{AllRows, FileKind, Sheet},
-        parts::{Chip, Icon, Tone},
-    },
+    ui::parts::{Chip, Icon, Tone},
 };
 use domain::{
     Revision,
     ids::ServerId,
+    network::Route,
     role::Permission,
     server::{DaemonState, Server},
 };
 use services::{
-    Page, Services,
+    Page, PageRequest, Services,
     network::server_view::{ServerHost, ServerRow, ServerView},
 };
 
-/// The list.
-#[derive(Template)]
-#[template(path = "admin/servers.html")]
-pub(crate) struct Servers<'a> {
-    pub(crate) desk: &'a Desk,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) columns: Columns,
-    pub(crate) is_first: bool,
-    pub(crate) next: Option<String>,
-}
+/// What the pages of servers depend on.
+const TOPICS: &[Topic] = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
 
-/// One of the list.
-pub(crate) struct Row {
-    link: Link,
-    name: String,
-    network: String,
-    listens: String,
-    state: Chip,
-    sessions: u64,
-}
+impl List for ServerRow {
+    const TITLE: &'static str = "Servers";
+    const MAKE: Option<(Permission, &'static str)> = Some((Permission::ManageServers, "New server"));
+    const EMPTY: [&'static str; 3] = [
+        "There is no server yet",
+        "There are no more servers",
+        "A server is what people connect to: a network, what can be reached from it, and who may. It runs on as many \
+         hosts as you attach.",
+    ];
+    const FILE: &'static str = "servers";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("name", |row| json!(row.server.value.name)),
+        ("enabled", |row| json!(row.server.value.enabled)),
+        ("network", |row| json!(row.server.value.network)),
+        ("protocol", |row| json!(row.server.value.protocol)),
+        ("port", |row| json!(row.server.value.port)),
+        ("hosts", |row| json!(row.attached)),
+        ("hosts_running", |row| json!(row.running)),
+        ("sessions", |row| json!(row.sessions)),
+    ];
 
-impl<'a> Servers<'a> {
-    /// A page of the list.
-    pub(crate) fn new(desk: &'a Desk, page: Page<ServerRow>, is_first: bool, next: Option<String>) -> Self {
-        let row = |row: ServerRow| Row {
-            state: state_of(&row),
-            link: Link::to(&row.server.value.id),
-            name: row.server.value.name.to_string(),
-            network: row.server.value.network.net().to_string(),
-            listens: listens(&row.server.value),
-            sessions: row.sessions,
-        };
-        let columns = Columns::at("/servers", "name", false);
-        Self { desk, rows: page.items.into_iter().map(row).collect(), columns, is_first, next }
-    }
-
-    fn may_make(&self) -> bool {
-        self.desk.may(Permission::ManageServers)
-    }
-
-    fn list() -> Link {
+    fn link() -> Link {
         Link::list::<ServerId>()
+    }
+
+    fn columns(_: &Desk) -> Vec<Column<'_, Self>> {
+        let server = |row: &Self| Cell::link(Link::to(&row.server.value.id), &row.server.value.name);
+        vec![
+            Column::name("Name", server).ordered("name"),
+            Column::new("State", |row| Cell::part(state_of(row))),
+            Column::new("Network", |row: &Self| Cell::mono(row.server.value.network.net())),
+            Column::new("Listens on", |row: &Self| Cell::text(listens(&row.server.value))),
+            Column::number("Connected now", |row: &Self| row.sessions),
+        ]
+    }
+}
+
+impl Paged for ServerRow {
+    type Filter = ByName<ServerId>;
+    const TOPICS: &'static [Topic] = TOPICS;
+
+    async fn page(
+        services: &Services,
+        desk: &Desk,
+        _: &Self::Filter,
+        request: &PageRequest,
+    ) -> Result<Page<Self>, Problem> {
+        Ok(services.network().server_rows(&desk.act, request).await?)
     }
 }
 
@@ -110,45 +122,6 @@ fn hosts_in_words(count: usize) -> String {
     format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    mut desk: Desk,
-    query: Query<ByName<ServerId>>,
-) -> Result<Response, Problem> {
-    desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
-    let page = services.network().server_rows(&desk.act, &query.page).await?;
-    let next = query.next(&page);
-    let list = Servers::new(&desk, page, query.is_first(), next);
-    Ok(desk.show(&Servers { columns: Columns::of(&query, None), ..list }))
-}
-
-/// The list as a file.
-pub(crate) async fn export<K: FileKind>(
-    State(services): State<Services>,
-    desk: Desk,
-    query: Query<ByName<ServerId>>,
-) -> Result<Response, Problem> {
-    let mut all = AllRows::new(query.page.order);
-    while let Some(page) = all.next() {
-        all.take(services.network().server_rows(&desk.act, &page).await?, &page);
-    }
-    let row = |ServerRow { server, attached, running, sessions }: ServerRow| {
-        let server = server.value;
-        [
-            json!(server.name),
-            json!(server.enabled),
-            json!(server.network),
-            json!(server.protocol),
-            json!(server.port),
-            json!(attached),
-            json!(running),
-            json!(sessions),
-        ]
-    };
-    let columns = ["name", "enabled", "network", "protocol", "port", "hosts", "hosts_running", "sessions"];
-    Sheet { name: "servers", columns, rows: all.found.into_iter().map(row).collect() }.file::<K>()
-}
-
 /// One server.
 #[derive(Template)]
 #[template(path = "admin/server.html")]
@@ -161,27 +134,11 @@ pub(crate) struct ServerPage<'a> {
     revision: Revision,
     state: Chip,
     facts: Vec<(&'static str, String)>,
-    routes: Vec<RouteRow>,
-    hosts: Vec<HostRow>,
+    routes: Table,
+    hosts: Table,
     others: Vec<(String, String)>,
     history: Vec<HistoryRow>,
     pub(crate) errors: Vec<FieldError>,
-}
-
-/// A private network behind a server.
-struct RouteRow {
-    network: String,
-    comment: String,
-    nat: bool,
-}
-
-/// A host that is attached to it.
-struct HostRow {
-    link: Option<Link>,
-    detach: Link,
-    name: String,
-    state: Chip,
-    detail: String,
 }
 
 impl<'a> ServerPage<'a> {
@@ -191,18 +148,33 @@ impl<'a> ServerPage<'a> {
         let facts = facts(&view);
         let ServerView { row: ServerRow { server, .. }, hosts, others, .. } = view;
         let link = Link::to(&server.value.id);
-        let row = |host: ServerHost| HostRow {
-            link: desk.leads_to("/hosts").then(|| Link::to(&host.id)),
-            detach: link.within("hosts", &host.id).and("detach"),
-            state: host_state(&host),
-            detail: detail_of(&host),
-            name: host.name.to_string(),
-        };
-        let route = |route: &domain::network::Route| RouteRow {
-            network: route.network.net().to_string(),
-            comment: route.comment.as_ref().map(ToString::to_string).unwrap_or_default(),
-            nat: route.nat,
-        };
+        let mut columns = vec![
+            Column::name("Host", |host: &ServerHost| {
+                if desk.leads_to("/hosts") {
+                    Cell::link(Link::to(&host.id), &host.name)
+                } else {
+                    Cell::text(&host.name)
+                }
+            }),
+            Column::new("State", |host| Cell::part(host_state(host))),
+            Column::new("What it says", |host| Cell::or_soft(&detail_of(host), "Nothing to add")),
+        ];
+        if desk.may(Permission::ManageServers) {
+            columns.push(Column::act(|host: &ServerHost| {
+                let to = link.within("hosts", &host.id).and("detach").to_string();
+                let label = Some(format!("Detach host {}", host.name));
+                RowButton { label, ..RowButton::slim(to, desk.form_token(), "Detach host") }.cell()
+            }));
+        }
+        let arrives = |route: &Route| if route.nat { "The host’s own" } else { "The client’s own" };
+        let comment = |route: &Route| route.comment.as_ref().map(ToString::to_string).unwrap_or_default();
+        let routes = [
+            Column::name("Network", |route: &Route| Cell::mono(route.network.net())),
+            Column::new("What it is", |route| Cell::or_soft(&comment(route), "No comment")),
+            Column::new("Address that arrives there", |route| Cell::text(arrives(route))),
+        ];
+        let hosts = Table::new(&columns, &hosts);
+        drop(columns);
         Self {
             desk,
             id: server.value.id,
@@ -211,8 +183,8 @@ impl<'a> ServerPage<'a> {
             revision: server.rev,
             state,
             facts,
-            routes: server.value.routes.iter().map(route).collect(),
-            hosts: hosts.into_iter().map(row).collect(),
+            routes: Table::new(&routes, &server.value.routes),
+            hosts,
             others: others.into_iter().map(|(id, name)| (id.to_string(), name.to_string())).collect(),
             history,
             errors: Vec::new(),
@@ -283,7 +255,7 @@ fn host_state(host: &ServerHost) -> Chip {
 }
 
 fn detail_of(host: &ServerHost) -> String {
-    host.detail.as_deref().map(crate::portal::sentence).unwrap_or_default()
+    host.detail.as_deref().map(crate::ui::text::sentence).unwrap_or_default()
 }
 
 /// The page of a server that is there, as it is now.
@@ -297,6 +269,6 @@ pub(crate) async fn show(
     mut desk: Desk,
     At(id): At<ServerId>,
 ) -> Result<Response, Problem> {
-    desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
+    desk.live = TOPICS;
     Ok(desk.show(&found(&services, &desk, id).await?))
 }

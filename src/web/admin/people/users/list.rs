@@ -3,26 +3,27 @@
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::ui::topic::Topic;
 use crate::{
-    admin::context::Desk,
+    admin::{
+        context::Desk,
+        lists::{Field, List, Paged, Place, Rows},
+    },
     api::extract::{Filter, Query, Sort},
     http::problem::Problem,
-    portal::sentence,
+    ui::text::sentence,
     ui::{
         columns::Columns,
         links::Link,
         parts::{Chip, Icon, Tone},
+        table::{Cell, Column, Table},
+        topic::Topic,
     },
 };
-use domain::{
-    ids::UserId,
-    role::{Permission, Role},
-    search::UserSearch,
-};
-use services::{Order, OrderBy, Page, Services, UserFilter, people::views::UserRow};
+use domain::{ids::UserId, role::Permission, search::UserSearch, text::GroupName};
+use services::{Order, OrderBy, Page, PageRequest, Services, UserFilter, people::views::UserRow};
 
 /// What was searched for, as it was typed: a mistake in it is shown on the page.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -54,35 +55,29 @@ pub(crate) struct UserList<'a> {
     q: String,
     /// What is wrong with it.
     error: Option<String>,
-    rows: Vec<Row>,
     columns: Columns,
-    is_first: bool,
-    /// Where the first page is.
-    first: String,
-    next: Option<String>,
-}
-
-struct Row {
-    link: Link,
-    name: String,
-    chip: Chip,
-    email: Option<String>,
-    groups: String,
-    role: Role,
-    organization: String,
+    rows: Option<Rows>,
 }
 
 impl<'a> UserList<'a> {
-    /// A list that found nothing yet.
-    pub(crate) fn new(desk: &'a Desk, q: &str) -> Self {
-        let first = Link::list::<UserId>().as_str().to_owned();
-        let columns = Columns::at(&first, "name", false);
-        Self { desk, q: q.to_owned(), error: None, rows: Vec::new(), columns, is_first: true, first, next: None }
+    /// A list before anything is found.
+    pub(crate) fn new(desk: &'a Desk, q: &str, columns: Columns) -> Self {
+        Self { desk, q: q.to_owned(), error: None, columns, rows: None }
     }
 
-    /// The same with a page of rows.
-    pub(crate) fn with(self, page: Page<UserRow>, next: Option<String>) -> Self {
-        Self { rows: page.items.into_iter().map(Row::new).collect(), next, ..self }
+    /// The same with rows.
+    pub(crate) fn with(self, rows: &[UserRow], place: Place) -> Self {
+        let (is_first, q) = (place.is_first, &self.q);
+        let rows = if q.is_empty() || !is_first {
+            Rows::of(self.desk, rows, &self.columns, place)
+        } else {
+            let table = Table::in_order(&UserRow::columns(self.desk), Some(&self.columns), rows);
+            let nobody = format!("Nobody fits all parts of “{q}”.");
+            Rows::new(table, place).or("No user matches", nobody).or_go(Self::list(), "Show all users")
+        };
+        let lead = if q.is_empty() { "Download all users" } else { "Download all that match" };
+        let rows = rows.with_files(lead, |file| self.export(file));
+        Self { rows: Some(rows), ..self }
     }
 
     /// The same with what is wrong with the search.
@@ -106,21 +101,67 @@ impl<'a> UserList<'a> {
     }
 }
 
-impl Row {
-    fn new(row: UserRow) -> Self {
-        let UserRow { user, organization, sessions } = row;
-        let user = user.value;
-        let groups: Vec<&str> = user.groups.iter().map(domain::text::GroupName::as_str).collect();
-        Self {
-            link: Link::to(&user.id),
-            name: user.name.to_string(),
-            chip: state(user.disabled, sessions > 0),
-            email: user.email.as_ref().map(ToString::to_string),
-            groups: groups.join(", "),
-            role: user.role,
-            organization: organization.map_or_else(String::new, |name| name.to_string()),
-        }
+impl List for UserRow {
+    const TITLE: &'static str = "Users";
+    const EMPTY: [&'static str; 3] = [
+        "There is no user yet",
+        "There are no more users",
+        "A user is a person, or a machine that connects on its own. Whoever signs in for the first time is added here, \
+         if you let newcomers in.",
+    ];
+    const FILE: &'static str = "users";
+    const FIELDS: &'static [Field<Self>] = &[
+        ("name", |row| json!(row.user.value.name)),
+        ("email", |row| json!(row.user.value.email)),
+        ("groups", |row| json!(row.user.value.groups)),
+        ("role", |row| json!(row.user.value.role)),
+        ("organization", |row| json!(row.organization)),
+        ("state", |row| json!(if row.user.value.disabled { "disabled" } else { "enabled" })),
+    ];
+
+    fn link() -> Link {
+        Link::list::<UserId>()
     }
+
+    fn columns(_: &Desk) -> Vec<Column<'_, Self>> {
+        let groups = |row: &Self| row.user.value.groups.iter().map(GroupName::as_str).collect::<Vec<_>>().join(", ");
+        let mut columns = person_columns();
+        let organization = columns.pop();
+        columns
+            .insert(1, Column::new("State", |row: &Self| Cell::part(state(row.user.value.disabled, row.sessions > 0))));
+        columns.push(Column::broken("Groups", move |row| Cell::or_dash(&groups(row))));
+        columns.push(Column::new("Role", |row: &Self| Cell::word(row.user.value.role.as_str())));
+        columns.extend(organization);
+        columns
+    }
+}
+
+impl Paged for UserRow {
+    type Filter = Searched;
+    const TOPICS: &'static [Topic] = &[Topic::Policy, Topic::Sessions];
+
+    async fn page(
+        services: &Services,
+        desk: &Desk,
+        filter: &Self::Filter,
+        request: &PageRequest,
+    ) -> Result<Page<Self>, Problem> {
+        let search = filter.text().parse::<UserSearch>().map_err(|error| Problem::parameter("q", error.to_string()))?;
+        let filter = UserFilter { search, ..UserFilter::default() };
+        Ok(services.people().user_rows(&desk.act, &filter, request).await?)
+    }
+}
+
+/// Who somebody is: name, address, organization.
+pub(crate) fn person_columns<'a>() -> Vec<Column<'a, UserRow>> {
+    let user = |row: &UserRow| Cell::link(Link::to(&row.user.value.id), &row.user.value.name);
+    let email = |row: &UserRow| row.user.value.email.as_ref().map(ToString::to_string).unwrap_or_default();
+    let organization = |row: &UserRow| row.organization.as_ref().map(ToString::to_string).unwrap_or_default();
+    vec![
+        Column::name("Name", user).ordered("name"),
+        Column::broken("E-mail address", move |row| Cell::or_dash(&email(row))).ordered("email"),
+        Column::broken("Organization", move |row| Cell::text(organization(row))),
+    ]
 }
 
 /// How a user stands.
@@ -137,23 +178,12 @@ pub(crate) async fn list(
     mut desk: Desk,
     query: Query<Searched>,
 ) -> Result<Response, Problem> {
-    desk.live = &[Topic::Policy, Topic::Sessions];
-    let q = query.filter.text();
-    let search = match q.parse::<UserSearch>() {
-        Ok(search) => search,
-        Err(error) => {
-            let page = UserList::new(&desk, q).refused(&error.to_string());
-            return Ok(desk.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page));
-        }
-    };
-    let page =
-        services.people().user_rows(&desk.act, &UserFilter { search, ..UserFilter::default() }, &query.page).await?;
-    let next = query.next(&page);
-    let list = UserList {
-        columns: Columns::of(&query, None),
-        is_first: query.is_first(),
-        first: query.first().to_owned(),
-        ..UserList::new(&desk, q)
-    };
-    Ok(desk.show(&list.with(page, next)))
+    desk.live = UserRow::TOPICS;
+    let list = UserList::new(&desk, query.filter.text(), Columns::of(&query, None));
+    if let Err(error) = query.filter.text().parse::<UserSearch>() {
+        return Ok(desk.show_as(StatusCode::UNPROCESSABLE_ENTITY, &list.refused(&error.to_string())));
+    }
+    let page = UserRow::page(&services, &desk, &query.filter, &query.page).await?;
+    let place = Place::of(&query, &page);
+    Ok(desk.show(&list.with(&page.items, place)))
 }

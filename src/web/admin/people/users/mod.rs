@@ -1,6 +1,5 @@
 //! Users: the list with its search, its file and many from a file, a new one, and the sheet of one.
 
-mod export;
 pub(crate) mod form;
 pub(crate) mod import;
 pub(crate) mod link;
@@ -8,7 +7,6 @@ pub(crate) mod list;
 pub(crate) mod sheet;
 
 pub(crate) use crate::admin::people::users::{
-    export::export,
     import::{form as import_form, run as import},
     link::link,
     list::list,

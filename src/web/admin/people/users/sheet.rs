@@ -24,6 +24,7 @@ use crate::{
         links::Link,
         page::Flash,
         parts::{Chip, When, bytes},
+        table::{Cell, Column, RowButton, Table},
     },
 };
 use domain::{
@@ -67,9 +68,9 @@ impl NewUserPage<'_> {
 pub(crate) struct UserPage<'a> {
     pub(crate) desk: &'a Desk,
     facts: Facts,
-    profiles: Vec<ProfileRow>,
-    sessions: Vec<SessionRow>,
-    logins: Vec<LoginRow>,
+    profiles: Table,
+    sessions: Table,
+    logins: Table,
     /// The servers for which there can be a profile: id and name.
     servers: Vec<(String, String)>,
     /// The name of the device in the form of a link.
@@ -98,33 +99,6 @@ struct Facts {
     is_within_reach: bool,
 }
 
-struct ProfileRow {
-    id: ProfileId,
-    name: String,
-    chip: Chip,
-    server: String,
-    used: Option<When>,
-    expires: When,
-    is_live: bool,
-}
-
-struct SessionRow {
-    id: SessionId,
-    profile: String,
-    host: String,
-    from: String,
-    since: When,
-    received: String,
-    sent: String,
-}
-
-struct LoginRow {
-    label: String,
-    where_to: &'static str,
-    since: When,
-    seen: When,
-}
-
 impl<'a> UserPage<'a> {
     /// The sheet as things are.
     pub(crate) fn of(desk: &'a Desk, sheet: UserSheet, form: UserForm, history: Vec<HistoryRow>) -> Self {
@@ -146,10 +120,10 @@ impl<'a> UserPage<'a> {
         };
         Self {
             desk,
+            profiles: profiles_of(desk, &facts, &profiles),
+            sessions: sessions_of(desk, &facts, &sessions),
+            logins: logins_of(desk, &logins),
             facts,
-            profiles: profiles.iter().map(|mine| ProfileRow::new(mine, desk)).collect(),
-            sessions: sessions.into_iter().map(|mine| SessionRow::new(mine, desk)).collect(),
-            logins: logins.into_iter().map(|login| LoginRow::new(login, desk)).collect(),
             servers: servers.into_iter().map(|(id, name)| (id.to_string(), name.to_string())).collect(),
             device: String::new(),
             form,
@@ -195,45 +169,61 @@ impl<'a> UserPage<'a> {
     }
 }
 
-impl ProfileRow {
-    fn new(mine: &MyProfile, desk: &Desk) -> Self {
-        let profile = &mine.profile.value;
-        Self {
-            id: profile.id,
-            name: profile.name.to_string(),
-            chip: chip(mine, desk.now),
-            server: mine.server_name.to_string(),
-            used: profile.last_connected_at.map(|at| When::new(at, desk.now)),
-            expires: When::new(profile.expires_at, desk.now),
-            is_live: !matches!(mine.status, MyProfileStatus::Revoked { .. } | MyProfileStatus::Expired),
-        }
+fn profiles_of(desk: &Desk, user: &Facts, profiles: &[MyProfile]) -> Table {
+    let last = |mine: &MyProfile| mine.profile.value.last_connected_at.map(|at| When::new(at, desk.now));
+    let mut columns = vec![
+        Column::name("Device", |mine: &MyProfile| Cell::text(&mine.profile.value.name)),
+        Column::new("State", |mine| Cell::part(chip(mine, desk.now))),
+        Column::broken("Server", |mine: &MyProfile| Cell::text(&mine.server_name)),
+        Column::new("Last connected", |mine| Cell::part_or(last(mine), "Never")),
+        Column::new("Works until", |mine: &MyProfile| Cell::part(When::new(mine.profile.value.expires_at, desk.now))),
+    ];
+    if user.is_within_reach && desk.may(Permission::ManageUsers) {
+        columns.push(Column::act(|mine: &MyProfile| {
+            if matches!(mine.status, MyProfileStatus::Revoked { .. } | MyProfileStatus::Expired) {
+                return Cell::default();
+            }
+            let profile = &mine.profile.value;
+            let to = format!("{}/profiles/{}/revoke", user.link, profile.id);
+            let label = Some(format!("Revoke {} for good", profile.name));
+            let button = RowButton::slim(to, desk.form_token(), "Revoke for good");
+            RowButton { label, class: "button slim danger", ..button }.behind(&Cell::text("Revoke…"), None)
+        }));
     }
+    Table::new(&columns, profiles)
 }
 
-impl SessionRow {
-    fn new(mine: MySession, desk: &Desk) -> Self {
-        let MySession { session, profile_name, host_name } = mine;
-        Self {
-            id: session.id,
-            profile: profile_name.to_string(),
-            host: host_name.to_string(),
-            from: session.remote_address.ip().to_string(),
-            since: When::new(session.connected_at, desk.now),
-            received: bytes(session.bytes_received),
-            sent: bytes(session.bytes_sent),
-        }
+fn sessions_of(desk: &Desk, user: &Facts, sessions: &[MySession]) -> Table {
+    let mut columns = vec![
+        Column::name("Profile", |mine: &MySession| Cell::text(&mine.profile_name)),
+        Column::new("Host", |mine: &MySession| Cell::text(&mine.host_name)),
+        Column::new("Since", |mine: &MySession| Cell::part(When::new(mine.session.connected_at, desk.now))),
+        Column::new("From", |mine: &MySession| Cell::mono(mine.session.remote_address.ip())),
+        Column::number("Up", |mine: &MySession| bytes(mine.session.bytes_received)),
+        Column::number("Down", |mine: &MySession| bytes(mine.session.bytes_sent)),
+    ];
+    if desk.may(Permission::EndSessions) {
+        columns.push(Column::act(|mine: &MySession| {
+            let to = format!("{}/sessions/{}/end", user.link, mine.session.id);
+            let label = Some(format!("End the session of {}", mine.profile_name));
+            RowButton { label, ..RowButton::slim(to, desk.form_token(), "End") }.cell()
+        }));
     }
+    Table::new(&columns, sessions)
 }
 
-impl LoginRow {
-    fn new(login: Login, desk: &Desk) -> Self {
-        let where_to = match login.surface {
-            Surface::Portal => "Portal",
-            Surface::Console => "Console",
-        };
-        let (since, seen) = (When::new(login.since, desk.now), When::new(login.seen_at, desk.now));
-        Self { label: login.label, where_to, since, seen }
-    }
+fn logins_of(desk: &Desk, logins: &[Login]) -> Table {
+    let surface = |login: &Login| match login.surface {
+        Surface::Portal => "Portal",
+        Surface::Console => "Console",
+    };
+    let columns = [
+        Column::name("Browser", |login: &Login| Cell::text(&login.label)),
+        Column::new("Where", |login| Cell::text(surface(login))),
+        Column::new("Signed in", |login: &Login| Cell::part(When::new(login.since, desk.now))),
+        Column::new("Last seen", |login: &Login| Cell::part(When::new(login.seen_at, desk.now))),
+    ];
+    Table::new(&columns, logins)
 }
 
 /// The sheet of a user, as it is now.
