@@ -1,12 +1,13 @@
 //! The configuration of this machine: one TOML file, each key also as an environment variable.
 //!
 //! `POSTERN_DATABASE__URI` is the key `uri` of the table `database`: `POSTERN_`, then the path in capitals joined by
-//! two underscores. The environment wins over the file. Unknown keys are refused, in the file and in the environment.
+//! two underscores. The environment wins over the file. Unknown keys are refused, in the file and in the environment. The
+//! proxies (`HTTPS_PROXY` and so on) come from the environment alone.
 //! Only what this machine alone knows stands here; what all hosts must agree on is in the database. Everything is
 //! parsed and checked before any port is opened.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
 };
@@ -24,6 +25,7 @@ use crate::{
         secret::Secret,
         text::{HostName, PublicAddress},
     },
+    oidc::Proxies,
     services::hosts::joining::HostDatabase,
 };
 
@@ -54,6 +56,9 @@ pub struct Config {
     pub proxy: ProxyConfig,
     /// The `openvpn` daemons.
     pub vpn: VpnConfig,
+    /// Through whom the identity provider is asked: from the variables that all programs share.
+    #[serde(skip)]
+    pub provider_proxies: Proxies,
 }
 
 /// Table `host`.
@@ -188,9 +193,11 @@ impl Config {
         };
         let name = path.map_or_else(|| DEFAULT_PATH.to_owned(), |path| path.display().to_string());
         let mut table: toml::Table = text.parse().with_context(|| format!("{name} is not valid TOML"))?;
-        overlay(&mut table, environment)?;
-        let config: Self = serde_path_to_error::deserialize(toml::Value::Table(table))
+        let environment: BTreeMap<String, String> = environment.into_iter().collect();
+        overlay(&mut table, &environment)?;
+        let mut config: Self = serde_path_to_error::deserialize(toml::Value::Table(table))
             .map_err(|error| anyhow::anyhow!("{name}: {}: {}", error.path(), error.inner().message()))?;
+        config.provider_proxies = Proxies::from_environment(|name| environment.get(name).map(String::as_str))?;
         config.check()?;
         Ok(config)
     }
@@ -299,7 +306,7 @@ fn address_towards_the_internet() -> IpAddr {
 }
 
 /// Puts `POSTERN_A__B=value` at `a.b`. Variables without two underscores belong to others (`POSTERN_URL`).
-fn overlay(table: &mut toml::Table, environment: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<()> {
+fn overlay(table: &mut toml::Table, environment: &BTreeMap<String, String>) -> anyhow::Result<()> {
     for (name, value) in environment {
         let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|path| path.split_once("__")) else {
             continue;
@@ -309,7 +316,7 @@ fn overlay(table: &mut toml::Table, environment: impl IntoIterator<Item = (Strin
         let Some(entry) = entry.as_table_mut() else {
             bail!("{section} must be a table, as {name} says");
         };
-        entry.insert(key, toml::Value::String(value));
+        entry.insert(key, toml::Value::String(value.clone()));
     }
     Ok(())
 }
@@ -417,6 +424,15 @@ mod tests {
         let shared = "[database]\nuri = \"mongodb://db\"\n";
         assert!(load(shared, &[]).unwrap_err().contains("master_key_file"));
         assert!(load(&format!("{shared}[host]\nroles = [\"vpn\"]\n"), &[]).is_ok());
+    }
+
+    #[test]
+    fn proxies_come_from_the_environment_alone() {
+        let config = load("", &[("https_proxy", "http://proxy.example.com:3128")]).unwrap();
+        assert!(format!("{:?}", config.provider_proxies).contains("proxy.example.com:3128"));
+        let error = load("", &[("ALL_PROXY", "ftp://u:hunter2@proxy")]).unwrap_err();
+        assert!(error.starts_with("ALL_PROXY ") && !error.contains("hunter2"), "{error}");
+        assert!(load("provider_proxies = 1", &[]).unwrap_err().contains("provider_proxies"));
     }
 
     #[test]

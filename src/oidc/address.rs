@@ -21,7 +21,7 @@ impl Reach {
     /// Whether `url` may be asked as far as can be told before its name is resolved: https, or http on a loopback
     /// address for an issuer that stands there too; no user name or password.
     pub(super) fn allows_url(&self, url: &Url) -> bool {
-        let plain = self.loopback && url.host().is_some_and(|host| is_loopback_host(&host.to_owned()));
+        let plain = self.loopback && is_loopback(url);
         let scheme = url.scheme() == "https" || (url.scheme() == "http" && plain);
         scheme && url.username().is_empty() && url.password().is_none() && url.has_host()
     }
@@ -32,10 +32,30 @@ impl Reach {
         if is_never_asked(address) {
             return false;
         }
-        let own = url.host().map(|host| host.to_owned()) == self.host;
-        let both_here = self.loopback && url.host().is_some_and(|host| is_loopback_host(&host.to_owned()));
-        own || both_here || is_public(address)
+        let both_here = self.loopback && is_loopback(url);
+        self.is_own(url) || both_here || is_public(address)
     }
+
+    /// Whether a proxy, which resolves names itself, may be told to connect to the host of `url`. Its addresses stay
+    /// unknown, so a host that only a document names must have a name of the public DNS. For an address that is written
+    /// out the rule is [`Self::allows_address`].
+    pub(super) fn allows_by_proxy(&self, url: &Url) -> bool {
+        match url.host() {
+            Some(Host::Domain(name)) => self.is_own(url) || is_public_name(name),
+            Some(Host::Ipv4(address)) => self.allows_address(url, address.into()),
+            Some(Host::Ipv6(address)) => self.allows_address(url, address.into()),
+            None => false,
+        }
+    }
+
+    fn is_own(&self, url: &Url) -> bool {
+        url.host().map(|host| host.to_owned()) == self.host
+    }
+}
+
+/// Whether `url` leads to this machine: such requests are never given to a proxy, for which the name means itself.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    url.host().is_some_and(|host| is_loopback_host(&host.to_owned()))
 }
 
 fn is_loopback_host(host: &Host<String>) -> bool {
@@ -87,6 +107,31 @@ fn is_public(address: IpAddr) -> bool {
             }
         },
     }
+}
+
+/// Not a single label, which a resolver completes with the domains of its network, and under no top level that the public
+/// DNS does not have: IANA's registry of special-use names, `.internal` (ICANN, 2024), and those that RFC 6762 appendix G
+/// found in use inside networks.
+fn is_public_name(name: &str) -> bool {
+    const INSIDE: [&str; 15] = [
+        "alt",
+        "corp",
+        "example",
+        "home",
+        "internal",
+        "intranet",
+        "invalid",
+        "lan",
+        "local",
+        "localdomain",
+        "localhost",
+        "onion",
+        "private",
+        "test",
+        "arpa",
+    ];
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.rsplit_once('.').is_some_and(|(_, top)| !INSIDE.contains(&top))
 }
 
 fn embedded(high: u16, low: u16) -> IpAddr {
@@ -145,6 +190,32 @@ mod tests {
         ] {
             let found = allows("https://accounts.google.com", "https://oauth2.googleapis.com/token", address);
             assert_eq!(found, public, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_told_public_names_the_issuers_own_and_what_the_rule_allows_of_addresses() {
+        for (issuer, url, allowed) in [
+            ("https://accounts.google.com", "https://oauth2.googleapis.com/token", true),
+            ("https://accounts.google.com", "https://accounts.google.com/keys", true),
+            ("https://sso.corp", "https://sso.corp/keys", true),
+            ("https://sso", "https://sso:8443/keys", true),
+            ("https://sso.corp", "https://vault.corp/keys", false),
+            ("https://accounts.google.com", "https://metadata.google.internal/", false),
+            ("https://accounts.google.com", "https://metadata.google.internal./", false),
+            ("https://accounts.google.com", "https://printer.local/", false),
+            ("https://accounts.google.com", "https://router.home.arpa/", false),
+            ("https://accounts.google.com", "https://app.localhost/", false),
+            ("https://accounts.google.com", "https://intranet/", false),
+            ("https://accounts.google.com", "https://8.8.8.8/", true),
+            ("https://accounts.google.com", "https://10.1.2.3/", false),
+            ("https://accounts.google.com", "https://0x0a.1/", false),
+            ("https://accounts.google.com", "https://[fd12::1]/", false),
+            ("https://10.1.2.3", "https://10.1.2.3/keys", true),
+            ("https://169.254.169.254", "https://169.254.169.254/keys", false),
+        ] {
+            let (issuer, place) = (issuer.parse().unwrap(), url.parse().unwrap());
+            assert_eq!(Reach::of(&issuer).allows_by_proxy(&place), allowed, "{url} for {issuer}");
         }
     }
 

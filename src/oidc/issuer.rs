@@ -18,9 +18,8 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    address::Reach,
     error::OidcError,
-    http::{Http, HttpError},
+    http::{Http, HttpClient, HttpError},
     keys::Keys,
     token::GOOGLE,
 };
@@ -65,8 +64,8 @@ pub(super) struct Known {
     pub(super) authorize: Url,
     pub(super) token: Url,
     pub(super) keys: Keys,
-    /// Which machines may be asked in its name.
-    pub(super) reach: Reach,
+    /// Asks in its name.
+    pub(super) http: HttpClient,
     metadata: Metadata,
     at: Timestamp,
 }
@@ -98,6 +97,8 @@ impl Known {
 #[derive(Debug)]
 pub(super) struct Issuer {
     url: String,
+    /// Asks in its name; absent if `url` is none.
+    http: Option<HttpClient>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Held by whoever asks the provider, so that many sign-ins lead to one question.
@@ -118,12 +119,13 @@ struct State {
 
 impl Issuer {
     /// Nothing known yet.
-    pub(super) fn new(url: String, clock: Arc<dyn Clock>) -> Self {
-        Self { url, clock, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
+    pub(super) fn new(url: String, http: &Http, clock: Arc<dyn Clock>) -> Self {
+        let http = url.parse().ok().map(|url| http.client_of(&url));
+        Self { url, http, clock, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
     }
 
     /// What is known, asked for if it is time to. Who comes while somebody asks takes what there is, or waits.
-    pub(super) async fn known(&self, http: &Http) -> Result<Arc<Known>, OidcError> {
+    pub(super) async fn known(&self) -> Result<Arc<Known>, OidcError> {
         if let Some(answer) = self.at_hand() {
             return answer;
         }
@@ -136,7 +138,7 @@ impl Issuer {
         if let Some(answer) = self.at_hand() {
             return answer;
         }
-        let fault = match self.ask(http).await {
+        let fault = match self.ask().await {
             Ok(known) => return Ok(known),
             Err(fault) => fault,
         };
@@ -145,7 +147,7 @@ impl Issuer {
     }
 
     /// What is known now, for a token whose key is not in `used`.
-    pub(super) async fn renewed(&self, http: &Http, used: &Arc<Known>) -> Result<Arc<Known>, OidcError> {
+    pub(super) async fn renewed(&self, used: &Arc<Known>) -> Result<Arc<Known>, OidcError> {
         let _turn = self.asking.lock().await;
         let now = self.clock.now();
         {
@@ -160,7 +162,7 @@ impl Issuer {
             }
             state.asked_for_key = Some(now);
         }
-        self.ask(http).await.map_err(|fault| self.missed(fault))
+        self.ask().await.map_err(|fault| self.missed(fault))
     }
 
     /// Notes that the provider gave no usable answer, and says so.
@@ -206,9 +208,9 @@ impl Issuer {
         }
     }
 
-    async fn ask(&self, http: &Http) -> Result<Arc<Known>, Arc<HttpError>> {
+    async fn ask(&self) -> Result<Arc<Known>, Arc<HttpError>> {
         let now = self.clock.now();
-        let answer = fetch(http, &self.url, now).await;
+        let answer = self.fetch(now).await;
         let mut state = self.state();
         state.asked = Some(now);
         match answer {
@@ -229,6 +231,30 @@ impl Issuer {
             }
         }
     }
+
+    /// Metadata (`OpenID` Connect Discovery section 4) and keys.
+    async fn fetch(&self, now: Timestamp) -> Result<Known, HttpError> {
+        let not_a_url = || HttpError::Url(self.url.clone());
+        let http = self.http.clone().ok_or_else(not_a_url)?;
+        let base = IssuerUrl::new(self.url.clone()).map_err(|_| not_a_url())?;
+        let place = base.join(".well-known/openid-configuration").map_err(|_| not_a_url())?;
+        let metadata: Metadata =
+            document(&http.get(&place).await?, &place, "OpenID metadata", |json| serde_json::from_slice(json))?;
+        if metadata.issuer().as_str() != self.url {
+            return Err(HttpError::OtherIssuer(place.host_str().unwrap_or_default().to_owned()));
+        }
+        let token = metadata.token_endpoint().map(|endpoint| endpoint.url().clone());
+        let token = token.ok_or_else(|| HttpError::NoTokenEndpoint(place.host_str().unwrap_or_default().to_owned()))?;
+        let authorize = metadata.authorization_endpoint().url().clone();
+        for endpoint in [&authorize, &token, metadata.jwks_uri().url()] {
+            if !http.allows(endpoint) {
+                return Err(HttpError::Url(endpoint.to_string()));
+            }
+        }
+        let place = metadata.jwks_uri().url();
+        let keys = document(&http.get(place).await?, place, "a key set", Keys::read)?;
+        Ok(Known { authorize, token, keys, http, metadata, at: now })
+    }
 }
 
 /// Whether `pause` lies between `since` and `now`; a clock that was set back counts as passed.
@@ -236,30 +262,6 @@ fn has_passed(since: Option<Timestamp>, pause: Duration, now: Timestamp) -> bool
     since.is_none_or(|since| {
         Duration::try_from(now.duration_since(since)).is_ok_and(|gone| gone >= pause) || now < since
     })
-}
-
-/// Metadata (`OpenID` Connect Discovery section 4) and keys.
-async fn fetch(http: &Http, issuer: &str, now: Timestamp) -> Result<Known, HttpError> {
-    let not_a_url = || HttpError::Url(issuer.to_owned());
-    let base = IssuerUrl::new(issuer.to_owned()).map_err(|_| not_a_url())?;
-    let reach = Reach::of(base.url());
-    let place = base.join(".well-known/openid-configuration").map_err(|_| not_a_url())?;
-    let metadata: Metadata =
-        document(&http.get(&place, &reach).await?, &place, "OpenID metadata", |json| serde_json::from_slice(json))?;
-    if metadata.issuer().as_str() != issuer {
-        return Err(HttpError::OtherIssuer(place.host_str().unwrap_or_default().to_owned()));
-    }
-    let token = metadata.token_endpoint().map(|endpoint| endpoint.url().clone());
-    let token = token.ok_or_else(|| HttpError::NoTokenEndpoint(place.host_str().unwrap_or_default().to_owned()))?;
-    let authorize = metadata.authorization_endpoint().url().clone();
-    for endpoint in [&authorize, &token, metadata.jwks_uri().url()] {
-        if !reach.allows_url(endpoint) {
-            return Err(HttpError::Url(endpoint.to_string()));
-        }
-    }
-    let place = metadata.jwks_uri().url();
-    let keys = document(&http.get(place, &reach).await?, place, "a key set", Keys::read)?;
-    Ok(Known { authorize, token, keys, reach, metadata, at: now })
 }
 
 fn document<T>(

@@ -12,19 +12,26 @@
 //! - `issuer`: what is known about a provider: its metadata and keys, kept for an hour, and for as long as it is away.
 //! - `keys`: its public keys. A token that names an unknown key leads to one refresh a minute, so a rotation needs no
 //!   restart.
-//! - `http` and `address`: how a provider is asked. Without redirects, within five seconds, a mebibyte at most, by https
-//!   (http only on loopback). The issuer's own host is named by an admin, so it may stand in a private network; other
+//! - `http`: how a provider is asked. Without redirects, within five seconds, a mebibyte at most, by https (http only on
+//!   loopback), over connections that are kept for a few seconds.
+//! - `address`: who may be asked. The issuer's own host is named by an admin, so it may stand in a private network; other
 //!   hosts, which only the provider's documents name, must have public addresses, or a document could make Postern ask
 //!   machines that are none of its business. Link-local addresses, where clouds keep their metadata, are never asked.
-//!   The address that was looked at is the one that is connected to.
+//! - `connect`: how connections are opened. All of them pass the rules of `address`, and the address that was looked at is
+//!   the one that is connected to.
+//! - `proxies`: who stands in between. A proxy resolves the names itself, so the rules for addresses become rules for names:
+//!   a host that only a document names must have one of the public DNS, and an address that is written out is looked at as
+//!   ever. What names lead to, seen from the proxy, is for the proxy to decide.
 //!
 //! Nothing here logs, and no error holds a code, a token or a part of one.
 
 mod address;
+mod connect;
 pub mod error;
 mod http;
 mod issuer;
 mod keys;
+mod proxies;
 mod token;
 
 use std::{
@@ -45,6 +52,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     error::{BadToken, OidcError},
     http::HttpError,
+    proxies::{BadProxy, Proxies},
 };
 use self::{
     http::Http,
@@ -110,7 +118,7 @@ impl fmt::Debug for AuthorizeRequest<'_> {
 #[derive(Debug, Clone)]
 pub struct Provider {
     clock: Arc<dyn Clock>,
-    http: Arc<Http>,
+    http: Http,
     issuers: Arc<Mutex<HashMap<String, Arc<Issuer>>>>,
 }
 
@@ -123,7 +131,13 @@ const VERIFIER_LENGTH: std::ops::RangeInclusive<usize> = 43..=128;
 impl Provider {
     /// Knows no provider yet, and asks none before it has to.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, http: Arc::new(Http::new()), issuers: Arc::default() }
+        Self { clock, http: Http::new(), issuers: Arc::default() }
+    }
+
+    /// The same, which asks through `proxies`, and has asked nobody yet.
+    #[must_use]
+    pub fn through(self, proxies: Proxies) -> Self {
+        Self { http: self.http.through(proxies), issuers: Arc::default(), ..self }
     }
 
     /// The address to send a browser to.
@@ -138,7 +152,7 @@ impl Provider {
         if !VERIFIER_LENGTH.contains(&request.pkce_verifier.len()) {
             return Err(misconfigured("the PKCE verifier must have 43 to 128 characters"));
         }
-        let known = self.issuer(&settings.issuer).known(&self.http).await?;
+        let known = self.issuer(&settings.issuer).known().await?;
         let challenge =
             PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(request.pkce_verifier.to_owned()));
         let client = client(settings, &known)?;
@@ -170,7 +184,7 @@ impl Provider {
         iss: Option<&str>,
     ) -> Result<VerifiedIdentity, OidcError> {
         let issuer = self.issuer(&settings.issuer);
-        let known = issuer.known(&self.http).await?;
+        let known = issuer.known().await?;
         match iss {
             Some(iss) if !token::is_issuer(iss, &settings.issuer) => return Err(BadToken::ResponseIssuer.into()),
             None if known.announces_response_issuer() => return Err(BadToken::ResponseIssuerMissing.into()),
@@ -179,7 +193,7 @@ impl Provider {
         let token = self.redeem(settings, &issuer, &known, code, pkce_verifier).await?;
         let signed = token::Signed::read(token.expose())?;
         let claims = match signed.open(&known.keys) {
-            Err(BadToken::UnknownKey) => signed.open(&issuer.renewed(&self.http, &known).await?.keys)?,
+            Err(BadToken::UnknownKey) => signed.open(&issuer.renewed(&known).await?.keys)?,
             answer => answer?,
         };
         let expected =
@@ -200,7 +214,7 @@ impl Provider {
         Arc::clone(
             issuers
                 .entry(url.to_owned())
-                .or_insert_with(|| Arc::new(Issuer::new(url.to_owned(), Arc::clone(&self.clock)))),
+                .or_insert_with(|| Arc::new(Issuer::new(url.to_owned(), &self.http, Arc::clone(&self.clock)))),
         )
     }
 
@@ -216,8 +230,8 @@ impl Provider {
         let client = client(settings, known)?;
         // Owns what it needs: a future that borrows could not cross threads (rust-lang/rust#110338).
         let send = |request| {
-            let (http, reach) = (Arc::clone(&self.http), known.reach.clone());
-            async move { http.send(request, &reach).await }
+            let http = known.http.clone();
+            async move { http.send(request).await }
         };
         let answer = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))

@@ -22,7 +22,7 @@ use domain::{
 };
 use keys::master::MasterKey;
 use metrics::Metrics;
-use oidc::Provider;
+use oidc::{Provider, Proxies};
 use runtime::{boot::boot_id, random};
 use store::{Store, StoreError, bus::events::Emitter, policy::PolicyChange};
 
@@ -143,6 +143,12 @@ impl Builder {
     #[must_use]
     pub fn instance(self, name: String) -> Self {
         Self(Core { instance: Instance::named(name), ..self.0 })
+    }
+
+    /// Through whom the identity provider is asked.
+    #[must_use]
+    pub fn provider_proxies(self, proxies: Proxies) -> Self {
+        Self(Core { provider: self.0.provider.through(proxies), ..self.0 })
     }
 
     /// The services.

@@ -8,18 +8,26 @@ use std::{
 
 use futures_util::future::join_all;
 use postern::{
+    config::Config,
     domain::{
         audit::AuditEntry,
         clock::{Clock, ManualClock, SystemClock},
         ids::UserId,
         login::Surface,
     },
+    keys::master::MasterKey,
     services::{
-        AuditFilter, PageRequest, UserFilter,
+        AuditFilter, PageRequest, Services, UserFilter,
         identity::logins::{CallbackAnswer, SignInRefusal},
     },
+    store::Emitter,
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::self_service_rig::{Rig, account, browser, from_json, owner};
 
@@ -300,4 +308,36 @@ async fn a_provider_that_is_away_is_said_and_so_is_a_missing_set_up() {
     ] {
         assert!(patch(bad.clone()).await.is_err(), "{bad}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_provider_is_asked_through_the_proxy_of_the_configuration() {
+    let rig = Rig::new().await;
+    let oidc = json!({ "issuer": "https://sso.example.com", "client_secret": "x" });
+    rig.here().cluster().update_settings(&owner(), from_json(json!({ "oidc": oidc })), None).await.unwrap();
+
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let environment = ("HTTPS_PROXY".to_owned(), format!("http://{}", proxy.local_addr().unwrap()));
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let config = Config::load(Some(empty.path()), [environment]).unwrap();
+    let emitter = Emitter::start(&rig.store, Duration::from_secs(8), &TaskTracker::new(), &CancellationToken::new());
+    let services = Services::builder(rig.store.clone(), emitter, Arc::new(SystemClock))
+        .master_key(Some(MasterKey::from_bytes(&[7; 32])))
+        .url(Surface::Portal, "https://vpn.example.com/")
+        .provider_proxies(config.provider_proxies)
+        .build();
+
+    let (identity, client) = (services.identity(), browser());
+    let asked = async {
+        let mut stream = proxy.accept().await.unwrap().0;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await.unwrap();
+        String::from_utf8(head).unwrap()
+    };
+    let (outcome, asked) = tokio::join!(identity.start_sign_in(Surface::Portal, "/".parse().unwrap(), &client), asked);
+    assert!(asked.starts_with("CONNECT sso.example.com:443 "), "{asked}");
+    assert_eq!(word(outcome), "provider_away");
 }

@@ -97,7 +97,8 @@ async fn start(
         .bus(bus.clone())
         .instance(instance(&config.host.data_dir)?)
         .command_line(machine.command_line())
-        .host_database(config.host_database());
+        .host_database(config.host_database())
+        .provider_proxies(config.provider_proxies.clone());
     // The role of a surface may be another process's, and its URL is known all the same.
     let urls = [(Surface::Portal, &config.public), (Surface::Console, &config.admin)];
     let urls = urls.into_iter().filter_map(|(surface, listener)| Some((surface, listener.url.as_deref()?)));
