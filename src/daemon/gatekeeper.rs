@@ -4,14 +4,10 @@
 //! decide by) the client is told to try elsewhere or later, in the words its engine understands, and does not give up.
 //! Nothing here waits or asks anybody.
 
-use std::{collections::BTreeSet, net::IpAddr};
-
-use sha2::{Digest, Sha256};
-
 use domain::{
-    access::{Denial, ProfileAccess, Snapshot},
+    access::{Denial, ProfileAccess},
     server::Server,
-    tunnel::fixed_outside,
+    spec::ClientSpec,
 };
 use openvpn::management::{Cid, ClientConfig, Command, Dialect, Farewell, Kid, Peer, Refusal, Text};
 
@@ -23,12 +19,10 @@ const LONG_PATIENCE: u16 = 30;
 
 /// What a client's server looks like from here.
 pub(super) struct Scene<'a> {
-    /// The server, if it is still there.
-    pub server: Option<&'a Server>,
+    /// The server, if it is still there, and what it tells its clients.
+    pub server: Option<(&'a Server, ClientSpec)>,
     /// How many other hosts may let a client in where this one does not.
     pub others: usize,
-    /// The addresses of its hosts that its routes cover.
-    pub outside: BTreeSet<IpAddr>,
 }
 
 /// The answer to a client that waits.
@@ -39,17 +33,16 @@ pub(super) fn answer(
     scene: &Scene<'_>,
     verdict: Result<&ProfileAccess, Denial>,
 ) -> Command {
-    let Scene { server, others, outside } = scene;
-    let verdict = verdict.and_then(|profile| Ok((profile, server.ok_or(Denial::HostLeaving)?)));
+    let Scene { server, others } = scene;
+    let verdict = verdict.and_then(|profile| Ok((profile, server.as_ref().ok_or(Denial::HostLeaving)?)));
     match verdict {
-        Ok((profile, server)) => {
-            let config = ClientConfig::new(profile.address, server.network);
-            let config = config.tunnel(server, outside, peer).dns(&server.dns_servers, &server.search_domains, peer);
+        Ok((profile, (server, spec))) => {
+            let config = ClientConfig::new(profile.address, server.network).told(spec, peer);
             Command::Admit { cid, kid, config }
         }
         Err(denial) => {
             // A server that is off is off on every host: nobody does better elsewhere.
-            let elsewhere = *others > 0 && server.is_some_and(|server| server.enabled);
+            let elsewhere = *others > 0 && server.as_ref().is_some_and(|(server, _)| server.enabled);
             Command::Refuse { cid, kid, refusal: refusal(denial, peer.dialect(), elsewhere) }
         }
     }
@@ -92,34 +85,10 @@ pub(super) fn plain(text: &str) -> Text {
     Text::new(text).expect("our own sentences are short and plain ASCII")
 }
 
-/// A mark of what clients of a server are given beside their address. A session with another mark is out of date.
-///
-/// Hosts that are known by name have no part in it: what a name stands for may rotate, and would never let clients rest.
-pub(super) fn pushed(snapshot: &Snapshot, server: &Server) -> String {
-    let mut digest = Sha256::new();
-    for route in &server.routes {
-        digest.update(route.network.net().to_string());
-        digest.update(b"\0");
-    }
-    for resolver in &server.dns_servers {
-        digest.update(resolver.octets());
-    }
-    for domain in &server.search_domains {
-        digest.update(b"\0");
-        digest.update(domain.as_str());
-    }
-    for address in fixed_outside(snapshot, server.id) {
-        digest.update(b"\0outside ");
-        digest.update(address.to_string());
-    }
-    data_encoding::HEXLOWER.encode(digest.finalize().get(..8).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::samples;
-    use domain::{Revision, access::Change, host::Host};
 
     const TWO: &str = "2.6.14";
     const THREE: &str = "3.11.7";
@@ -129,7 +98,7 @@ mod tests {
     }
 
     fn refused(denial: Denial, peer: &Peer, server: &Server, others: usize) -> Refusal {
-        let scene = Scene { server: Some(server), others, outside: BTreeSet::new() };
+        let scene = Scene { server: Some((server, ClientSpec::of(server))), others };
         match answer(Cid(4), Kid(1), peer, &scene, Err(denial)) {
             Command::Refuse { cid: Cid(4), kid: Kid(1), refusal } => refusal,
             other => panic!("not a refusal: {other:?}"),
@@ -140,7 +109,8 @@ mod tests {
     fn an_admitted_client_gets_its_address_routes_and_resolvers() {
         let server = samples::server();
         let profile = samples::profile();
-        let scene = Scene { server: Some(&server), others: 1, outside: BTreeSet::from(["10.77.0.3".parse().unwrap()]) };
+        let outside = [std::net::IpAddr::from([10, 77, 0, 3])].into();
+        let scene = Scene { server: Some((&server, ClientSpec { outside, ..ClientSpec::of(&server) })), others: 1 };
         let command = answer(Cid(4), Kid(1), &peer(TWO, 990), &scene, Ok(&profile));
         let Command::Admit { cid: Cid(4), kid: Kid(1), config } = command else { panic!("{command:?}") };
         assert_eq!(
@@ -218,31 +188,11 @@ mod tests {
 
     #[test]
     fn a_server_that_vanished_refuses_for_now() {
-        let scene = Scene { server: None, others: 1, outside: BTreeSet::new() };
+        let scene = Scene { server: None, others: 1 };
         let command = answer(Cid(1), Kid(1), &peer(TWO, 990), &scene, Ok(&samples::profile()));
         assert!(
             matches!(command, Command::Refuse { refusal: Refusal::Temporary { backoff: 5, .. }, .. }),
             "{command:?}"
         );
-    }
-
-    #[test]
-    fn the_mark_follows_what_is_pushed_and_nothing_else() {
-        let mark = |change: &dyn Fn(&mut Server, &mut Host)| {
-            let (mut server, mut host) =
-                (samples::server(), Host::clone(samples::snapshot().host(samples::host()).unwrap()));
-            change(&mut server, &mut host);
-            let changes = [Change::Server(Box::new(server.clone())), Change::Host(Box::new(host))];
-            pushed(&samples::snapshot().with(Revision(2), changes), &server)
-        };
-        let move_to = |host: &mut Host, address: &str| host.public_addresses = vec![address.parse().unwrap()];
-        let before = mark(&|_, _| {});
-        assert_eq!(mark(&|server, _| server.port = 1195.try_into().unwrap()), before);
-        assert_ne!(mark(&|server, _| server.dns_servers.clear()), before);
-        assert_ne!(mark(&|server, _| server.routes.clear()), before);
-        // No route leads to the host's address, as long as it is another one.
-        assert_eq!(mark(&|_, host| move_to(host, "203.0.113.99")), before);
-        assert_ne!(mark(&|_, host| move_to(host, "10.77.0.3")), before);
-        assert_eq!(mark(&|_, host| move_to(host, "vpn-1.example.com")), before);
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use super::Here;
-use domain::{access::Snapshot, ids::ServerId, secret::Secret, server::Server};
+use domain::{access::Snapshot, ids::ServerId, secret::Secret, spec::DaemonSpec};
 use firewall::DEVICE_PREFIX;
 use openvpn::{
     RuntimeDir, RuntimeDirError,
@@ -91,7 +91,7 @@ pub(super) fn plan(
         CredentialState::Ready(secrets) => (secrets, None),
         CredentialState::Renewing(secrets, request) => (secrets, Some(request)),
     };
-    let config = format!("# {}\n{}", mark(&secrets), config(server)?);
+    let config = format!("# {}\n{}", mark(&secrets), config(server.id, DaemonSpec::of(server))?);
     Ok(Plan::Run(Run { config, secrets, request }))
 }
 
@@ -122,15 +122,13 @@ fn own_key(dir: &RuntimeDir) -> Result<Secret<String>, PlanError> {
     Ok(key)
 }
 
-fn config(server: &Server) -> Result<String, ConfigError> {
+/// Nothing but the specification is rendered, so what a preview says of restarts holds.
+fn config(server: ServerId, spec: DaemonSpec) -> Result<String, ConfigError> {
     let config = ServerConfig {
-        device: DeviceName::new(device(server.id))?,
-        network: server.network,
-        port: server.port,
-        protocol: server.protocol,
+        device: DeviceName::new(device(server))?,
+        max_clients: spec.network.capacity().min(MAX_CLIENTS),
+        spec,
         listen: Listen::everywhere_here(),
-        keepalive: server.keepalive,
-        max_clients: server.network.capacity().min(MAX_CLIENTS),
     };
     config.to_text()
 }
@@ -148,6 +146,7 @@ fn mark(secrets: &DaemonSecrets) -> String {
 mod tests {
     use super::*;
     use crate::samples;
+    use domain::{server::Protocol, spec::Endpoint};
 
     #[test]
     fn a_device_is_named_by_its_server_and_fits_the_kernel() {
@@ -171,13 +170,22 @@ mod tests {
     }
 
     #[test]
-    fn routes_and_resolvers_are_no_part_of_the_command_line() {
-        let before = config(&samples::server()).unwrap();
-        let mut server = samples::server();
-        server.routes.clear();
-        server.dns_servers.clear();
-        assert_eq!(config(&server).unwrap(), before);
-        server.port = 1195.try_into().unwrap();
-        assert_ne!(config(&server).unwrap(), before);
+    fn every_part_of_a_specification_is_part_of_the_command_line() {
+        let (id, before) = (samples::server().id, DaemonSpec::of(&samples::server()));
+        let text = |spec: DaemonSpec| config(id, spec).unwrap();
+        let DaemonSpec { network, endpoint, keepalive } = before.clone();
+        let others = [
+            DaemonSpec { network: "10.8.0.0/24".parse().unwrap(), endpoint, keepalive },
+            DaemonSpec { network, endpoint: Endpoint { port: 1195.try_into().unwrap(), ..endpoint }, keepalive },
+            DaemonSpec { network, endpoint: Endpoint { protocol: Protocol::Tcp, ..endpoint }, keepalive },
+            DaemonSpec {
+                network,
+                endpoint,
+                keepalive: serde_json::from_str(r#"{"interval":5,"timeout":10}"#).unwrap(),
+            },
+        ];
+        for other in others {
+            assert_ne!(text(other.clone()), text(before.clone()), "{other:?}");
+        }
     }
 }

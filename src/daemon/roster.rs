@@ -28,7 +28,7 @@ pub(super) struct Client {
     pub session: Session,
     /// The name in its certificate, by which the daemon finds it.
     pub common_name: String,
-    /// The mark of what it was given (`gatekeeper::pushed`).
+    /// The mark of what it was told ([`ClientSpec::mark`](domain::spec::ClientSpec::mark)).
     pub pushed: String,
     /// What kind of client it is.
     #[serde(default)]

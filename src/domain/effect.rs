@@ -1,7 +1,7 @@
 //! What a change of the policy does to people: found by holding the policy before it against the policy after it, by the
 //! same rule that hosts decide by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,8 +14,8 @@ use super::{
     profile::{ProfileState, WrittenFor},
     reach::WayOut,
     server::Server,
+    spec::{ClientSpec, DaemonSpec, Endpoint},
     text::Name,
-    tunnel::fixed_outside,
 };
 
 /// So many of those who are cut off are named.
@@ -157,8 +157,11 @@ impl Difference<'_> {
         let mut effect = Effect::default();
         self.count_users(&mut effect);
         self.count_daemons(&mut effect);
+        let server_changes = self.server_changes();
+        effect.daemons_restarting = self.restarting(&server_changes);
         for session in sessions {
-            match self.fate(session) {
+            let change = server_changes.get(&session.server_id).copied().unwrap_or_default();
+            match self.fate(session, change) {
                 Fate::Stays => {}
                 Fate::Moves => effect.sessions_moving += 1,
                 Fate::Ends => effect.sessions_ending += 1,
@@ -225,29 +228,42 @@ impl Difference<'_> {
             let (before, after) = (self.before.runners(*id), self.after.runners(*id));
             effect.daemons_starting += number(after.difference(&before).count());
             effect.daemons_stopping += number(before.difference(&after).count());
-            if let (Some(old), Some(new)) = (self.before.server(*id), self.after.server(*id))
-                && needs_restart(old, new)
-            {
-                effect.daemons_restarting += number(before.intersection(&after).count());
-            }
         }
     }
 
-    fn fate(&self, session: &Carried) -> Fate {
+    /// What becomes different about the servers that stay; about those that are not touched, nothing.
+    fn server_changes(&self) -> BTreeMap<ServerId, ServerChange> {
+        let compare = |id: &ServerId| {
+            let (old, new) = (self.before.server(*id)?, self.after.server(*id)?);
+            let change = ServerChange {
+                relocates: Endpoint::of(old) != Endpoint::of(new),
+                restarts: DaemonSpec::of(old) != DaemonSpec::of(new),
+                pushes_anew: ClientSpec::fixed(self.before, old) != ClientSpec::fixed(self.after, new),
+            };
+            Some((*id, change))
+        };
+        self.touched.servers.iter().filter_map(compare).collect()
+    }
+
+    fn restarting(&self, server_changes: &BTreeMap<ServerId, ServerChange>) -> u64 {
+        let restart = server_changes.iter().filter(|(_, change)| change.restarts);
+        let go_on = |id| self.before.runners(id).intersection(&self.after.runners(id)).count();
+        restart.map(|(id, _)| number(go_on(*id))).sum()
+    }
+
+    fn fate(&self, session: &Carried, change: ServerChange) -> Fate {
         let Carried { profile_id, server_id, host_id } = *session;
         let ends = |snapshot: &Snapshot| snapshot.must_end(server_id, profile_id, self.now).is_some();
         let runs = |snapshot: &Snapshot| snapshot.runners(server_id).contains(&host_id);
         if ends(self.before) || !runs(self.before) {
             return Fate::Stays;
         }
-        let (Some(old), Some(new)) = (self.before.server(server_id), self.after.server(server_id)) else {
-            return Fate::Ends;
-        };
-        let Some(profile) = self.after.profile(profile_id).filter(|_| !ends(self.after) && new.enabled) else {
+        let stays = self.after.server(server_id).is_some_and(|server| server.enabled) && !ends(self.after);
+        let Some(profile) = self.after.profile(profile_id).filter(|_| stays) else {
             return Fate::Ends;
         };
         // A client goes on looking where its file says.
-        if (old.port, old.protocol) != (new.port, new.protocol) {
+        if change.relocates {
             return Fate::IsCutOff;
         }
         let (was_leaving, is_leaving) = (self.before.drain_of(host_id), self.after.drain_of(host_id));
@@ -263,10 +279,19 @@ impl Difference<'_> {
                 WayOut::Closed | WayOut::None => Fate::IsCutOff,
             };
         }
-        let told = |snapshot: &Snapshot| fixed_outside(snapshot, server_id);
-        let same = tells_the_same(old, new) && told(self.before) == told(self.after);
-        if needs_restart(old, new) || !same { Fate::Moves } else { Fate::Stays }
+        if change.restarts || change.pushes_anew { Fate::Moves } else { Fate::Stays }
     }
+}
+
+/// What a change makes different about a server, each found by comparing its specifications.
+#[derive(Clone, Copy, Default)]
+struct ServerChange {
+    /// The lines of profiles' files lead nowhere any more.
+    relocates: bool,
+    /// Its daemons start anew.
+    restarts: bool,
+    /// Its clients have to hear something else.
+    pushes_anew: bool,
 }
 
 enum Fate {
@@ -297,17 +322,6 @@ impl<'a> Served<'a> {
         let takes = |host: &&Host| !host.is_draining() && file.reaches(self.server, host);
         self.server.enabled && self.hosts.iter().any(|host| takes(&host))
     }
-}
-
-/// Whether what a daemon's own configuration fixes is another.
-fn needs_restart(old: &Server, new: &Server) -> bool {
-    (old.network, old.port, old.protocol, old.keepalive) != (new.network, new.port, new.protocol, new.keepalive)
-}
-
-/// Whether clients that connect are told the same by the server's settings, beside their address.
-fn tells_the_same(old: &Server, new: &Server) -> bool {
-    let networks = |server: &Server| server.routes.iter().map(|route| route.network).collect::<Vec<_>>();
-    networks(old) == networks(new) && (&old.dns_servers, &old.search_domains) == (&new.dns_servers, &new.search_domains)
 }
 
 fn number(count: usize) -> u64 {

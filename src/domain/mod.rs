@@ -39,6 +39,7 @@ pub mod server;
 pub mod session;
 pub mod session_search;
 pub mod settings;
+pub mod spec;
 pub mod text;
 pub mod ticket;
 pub mod token;

@@ -10,6 +10,7 @@ use super::{
     host::Host,
     ids::{HostId, ProfileId, ServerId, UserId},
     server::{Port, Protocol, Server},
+    spec::Endpoint,
     text::{HostName, Name, PublicAddress},
 };
 
@@ -133,20 +134,26 @@ impl Outdated {
 impl WrittenFor {
     /// What a file of now names: the hosts that are not draining.
     pub fn now(server: &Server, attached: &[Host]) -> Self {
+        let Endpoint { port, protocol } = Endpoint::of(server);
         let in_service = attached.iter().filter(|host| !host.is_draining());
         let hosts = in_service.map(|host| WrittenHost {
             id: host.id,
             name: host.name.clone(),
             addresses: host.public_addresses.clone(),
         });
-        Self { port: server.port, protocol: server.protocol, hosts: hosts.collect() }
+        Self { port, protocol, hosts: hosts.collect() }
+    }
+
+    /// Where its `remote` lines expect the daemons to listen.
+    fn endpoint(&self) -> Endpoint {
+        Endpoint { port: self.port, protocol: self.protocol }
     }
 
     /// Whether a client with this file can reach a host of `server`: whether one of its `remote` lines leads where the
     /// host is now. What counts is the line and not the id beside it: a host whose address changed is not reached, and
     /// one that was set up anew at the same address is.
     pub fn reaches(&self, server: &Server, host: &Host) -> bool {
-        (self.port, self.protocol) == (server.port, server.protocol)
+        self.endpoint() == Endpoint::of(server)
             && host.public_addresses.iter().any(|address| self.lines().any(|line| line == address))
     }
 
@@ -166,7 +173,7 @@ impl WrittenFor {
         let moved = attached
             .iter()
             .any(|host| knows(host.id).is_some_and(|written| written.addresses != host.public_addresses));
-        let other = moved || (self.port, self.protocol) != (now.port, now.protocol);
+        let other = moved || self.endpoint() != now.endpoint();
         let outdated = Outdated { added, removed, other };
         (outdated != Outdated::default()).then_some(outdated)
     }

@@ -1,19 +1,11 @@
 //! What a server's routes take into the tunnel, and what has to stay outside of it: the hosts themselves. A client whose
 //! way to the other hosts leads into the tunnel of a dead one never finds them.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{
-    access::Snapshot,
-    ids::ServerId,
-    server::Server,
-    text::{DnsName, PublicAddress},
-};
+use super::{server::Server, spec::ClientSpec};
 
 /// All of IPv6 that is routed anywhere: what a full tunnel takes so that it does not leave outside. The parts are those of
 /// OpenVPN's `redirect-gateway ipv6`.
@@ -23,28 +15,29 @@ const IPV6: [(Ipv6Addr, u8); 3] = [
     (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
 ];
 
-impl Server {
-    /// Whether all IPv4 traffic of its clients goes through the tunnel, however its routes say so: `0.0.0.0/0`, two halves,
-    /// or more parts.
+impl ClientSpec {
+    /// Whether all IPv4 traffic goes through the tunnel, however the routes say so: `0.0.0.0/0`, two halves, or more parts.
     pub fn is_full_tunnel(&self) -> bool {
-        let networks: Vec<Ipv4Net> = self.routes.iter().map(|route| route.network.net()).collect();
+        let networks: Vec<Ipv4Net> = self.networks().collect();
         Ipv4Net::aggregate(&networks).iter().any(|network| network.prefix_len() == 0)
     }
 
-    /// Whether its clients would send packets for this address into the tunnel. A full tunnel takes IPv6 as well: it
-    /// carries none, so none may leave outside.
+    /// Whether packets for this address are sent into the tunnel. A full tunnel takes IPv6 as well: it carries none, so
+    /// none may leave outside.
     pub fn takes(&self, address: IpAddr) -> bool {
         match address {
             // Only a client on the host's own machine uses such an address, and no route of it leads there.
             IpAddr::V4(address) if address.is_loopback() || address.is_link_local() => false,
-            IpAddr::V4(address) => self.routes.iter().any(|route| route.network.net().contains(&address)),
+            IpAddr::V4(address) => self.networks().any(|network| network.contains(&address)),
             IpAddr::V6(address) => self.is_full_tunnel() && blocked().any(|network| network.contains(&address)),
         }
     }
+}
 
+impl Server {
     /// What an administrator should know about these settings, though they are allowed.
     pub fn warnings(&self) -> Vec<&'static str> {
-        let blind = self.is_full_tunnel() && self.dns_servers.is_empty();
+        let blind = self.dns_servers.is_empty() && ClientSpec::of(self).is_full_tunnel();
         blind.then_some(NO_RESOLVER).into_iter().collect()
     }
 }
@@ -53,24 +46,6 @@ impl Server {
 const NO_RESOLVER: &str = "The routes send all traffic through the tunnel, but the server has no DNS servers: clients go on \
     asking the resolver of the network they are in. Where that is on their own network, their questions stay outside the \
     tunnel, and elsewhere they may get no answer. Add the DNS servers that clients are to use.";
-
-/// The addresses of a server's hosts that its routes take, in ascending order. `resolve` answers what the name of a host
-/// stands for.
-pub fn outside(snapshot: &Snapshot, server: ServerId, resolve: impl Fn(&DnsName) -> Vec<IpAddr>) -> BTreeSet<IpAddr> {
-    let Some(wanted) = snapshot.server(server) else { return BTreeSet::new() };
-    let addresses = snapshot.hosts_of(server).flat_map(|host| &host.public_addresses);
-    let each = addresses.flat_map(|address| match address {
-        PublicAddress::Ip(address) => vec![*address],
-        PublicAddress::Name(name) => resolve(name),
-    });
-    each.filter(|address| wanted.takes(*address)).collect()
-}
-
-/// The same, as far as hosts are known by address. What a name stands for may change at any time, and is no reason to
-/// interrupt anybody.
-pub fn fixed_outside(snapshot: &Snapshot, server: ServerId) -> BTreeSet<IpAddr> {
-    outside(snapshot, server, |_name| Vec::new())
-}
 
 fn blocked() -> impl Iterator<Item = Ipv6Net> {
     IPV6.into_iter().map(|(address, prefix)| Ipv6Net::new_assert(address, prefix))
@@ -103,7 +78,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ids::Id;
+    use crate::ids::{Id, ServerId};
 
     fn server(routes: &[&str]) -> Server {
         let routes: Vec<_> = routes.iter().map(|network| json!({ "network": network })).collect();
@@ -115,24 +90,28 @@ mod tests {
         .unwrap()
     }
 
+    fn spec(routes: &[&str]) -> ClientSpec {
+        ClientSpec::of(&server(routes))
+    }
+
     #[test]
     fn a_full_tunnel_is_one_however_it_is_said() {
         for full in [&["0.0.0.0/0"][..], &["0.0.0.0/1", "128.0.0.0/1"], &["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/2"]] {
-            assert!(server(full).is_full_tunnel(), "{full:?}");
+            assert!(spec(full).is_full_tunnel(), "{full:?}");
         }
         for part in [&[][..], &["0.0.0.0/1"], &["10.0.0.0/8"], &["0.0.0.0/1", "128.0.0.0/2"]] {
-            assert!(!server(part).is_full_tunnel(), "{part:?}");
+            assert!(!spec(part).is_full_tunnel(), "{part:?}");
         }
     }
 
     #[test]
     fn ipv6_is_taken_by_full_tunnels_only() {
         let (four, six) = ("203.0.113.10".parse().unwrap(), "2001:db8::10".parse().unwrap());
-        assert!(server(&["0.0.0.0/0"]).takes(four) && server(&["0.0.0.0/0"]).takes(six));
-        assert!(server(&["203.0.113.0/24"]).takes(four) && !server(&["203.0.113.0/24"]).takes(six));
-        assert!(!server(&["10.0.0.0/8"]).takes(four));
+        assert!(spec(&["0.0.0.0/0"]).takes(four) && spec(&["0.0.0.0/0"]).takes(six));
+        assert!(spec(&["203.0.113.0/24"]).takes(four) && !spec(&["203.0.113.0/24"]).takes(six));
+        assert!(!spec(&["10.0.0.0/8"]).takes(four));
         for never in ["fe80::1", "::1", "127.0.0.1", "169.254.1.1"] {
-            assert_eq!(server(&["0.0.0.0/0"]).takes(never.parse().unwrap()), never == "::1", "{never}");
+            assert_eq!(spec(&["0.0.0.0/0"]).takes(never.parse().unwrap()), never == "::1", "{never}");
         }
     }
 

@@ -18,8 +18,8 @@ use std::path::Path;
 use askama::Template;
 
 use super::runtime_dir::RuntimeDir;
-use domain::network::ServerNetwork;
-use domain::server::{Keepalive, Port, Protocol};
+use domain::server::{Port, Protocol};
+use domain::spec::DaemonSpec;
 use domain::text::{DnsName, PublicAddress};
 
 /// Why no configuration could be made.
@@ -90,16 +90,10 @@ impl Listen {
 pub struct ServerConfig {
     /// The name of its tun device.
     pub device: DeviceName,
-    /// The network of its clients; the daemon takes the first address.
-    pub network: ServerNetwork,
-    /// The port it listens on.
-    pub port: Port,
-    /// The transport it listens for.
-    pub protocol: Protocol,
+    /// What the settings of its server say.
+    pub spec: DaemonSpec,
     /// Where it listens.
     pub listen: Listen,
-    /// How it and its clients notice that the other is lost.
-    pub keepalive: Keepalive,
     /// The most clients at once; OpenVPN turns others away unheard.
     pub max_clients: u32,
 }
@@ -111,7 +105,7 @@ impl ServerConfig {
     }
 
     fn is_udp(&self) -> bool {
-        self.protocol == Protocol::Udp
+        self.spec.endpoint.protocol == Protocol::Udp
     }
 
     /// The word for `proto`: in a daemon, the family is part of it.
@@ -121,7 +115,7 @@ impl ServerConfig {
             Listen::Ipv4 => false,
             Listen::At(address) => address.is_ipv6(),
         };
-        match (self.protocol, six) {
+        match (self.spec.endpoint.protocol, six) {
             (Protocol::Udp, true) => "udp6",
             (Protocol::Udp, false) => "udp4",
             (Protocol::Tcp, true) => "tcp6-server",
@@ -200,6 +194,7 @@ fn pem<'a>(what: &'static str, text: &'a str) -> Result<&'a str, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::{server::Keepalive, spec::Endpoint};
 
     const PEM: &str = "-----BEGIN X-----\nAAAA\n-----END X-----\n";
 
@@ -210,11 +205,12 @@ mod tests {
     fn server(protocol: Protocol, listen: Listen) -> String {
         ServerConfig {
             device: DeviceName::new("pst-1").unwrap(),
-            network: "10.8.0.0/16".parse().unwrap(),
-            port: Port::try_from(1194).unwrap(),
-            protocol,
+            spec: DaemonSpec {
+                network: "10.8.0.0/16".parse().unwrap(),
+                endpoint: Endpoint { port: Port::try_from(1194).unwrap(), protocol },
+                keepalive: Keepalive::default(),
+            },
             listen,
-            keepalive: Keepalive::default(),
             max_clients: 4096,
         }
         .to_text()

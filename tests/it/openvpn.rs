@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use postern::domain::ids::{Id as _, ServerId};
-use postern::domain::server::{Protocol, Server};
+use postern::domain::server::Protocol;
+use postern::domain::spec::ClientSpec;
 use postern::openvpn::RuntimeDir;
 use postern::openvpn::management::link::{AskError, Link, LinkHandle};
 use postern::openvpn::management::{
@@ -88,13 +88,8 @@ impl Daemon {
 
     async fn admit(&mut self) -> (Cid, Peer) {
         let (cid, kid, peer) = self.newcomer().await;
-        let config = ClientConfig::new("10.88.0.77".parse().unwrap(), server(Protocol::Udp).network)
-            .tunnel(&policy(), &BTreeSet::new(), &peer)
-            .dns(
-                &["10.77.0.1".parse().unwrap(), "10.77.0.2".parse().unwrap()],
-                &["corp.example".parse().unwrap(), "lab.example".parse().unwrap()],
-                &peer,
-            );
+        let network = server(Protocol::Udp).spec.network;
+        let config = ClientConfig::new("10.88.0.77".parse().unwrap(), network).told(&told(), &peer);
         self.succeed(Command::Admit { cid, kid, config }).await;
         (cid, peer)
     }
@@ -117,15 +112,14 @@ impl Drop for Daemon {
     }
 }
 
-/// The server as the policy has it.
-fn policy() -> Server {
-    serde_json::from_value(serde_json::json!({
-        "id": ServerId::from_parts(jiff::Timestamp::UNIX_EPOCH, 1), "name": "main", "network": "10.88.0.0/24",
-        "port": 1194, "protocol": "udp", "enabled": true, "organization_ids": [], "groups": [],
-        "routes": [{ "network": "10.77.0.0/16" }], "dns_servers": [], "search_domains": [],
-        "keepalive": { "interval": 2, "timeout": 6 },
-    }))
-    .unwrap()
+/// What clients are told.
+fn told() -> ClientSpec {
+    ClientSpec {
+        routes: vec!["10.77.0.0/16".parse().unwrap()],
+        dns_servers: vec!["10.77.0.1".parse().unwrap(), "10.77.0.2".parse().unwrap()],
+        search_domains: vec!["corp.example".parse().unwrap(), "lab.example".parse().unwrap()],
+        outside: BTreeSet::new(),
+    }
 }
 
 fn text(words: &str) -> Text {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use postern::domain::server::{Keepalive, Port, Protocol};
+use postern::domain::spec::{DaemonSpec, Endpoint};
 use postern::openvpn::RuntimeDir;
 use postern::openvpn::config::{ClientProfile, DeviceName, Listen, ProfileKeys, Remote, ServerConfig};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -202,11 +203,12 @@ pub(crate) fn port() -> Port {
 pub(crate) fn server(protocol: Protocol) -> ServerConfig {
     ServerConfig {
         device: DeviceName::new("pst0").unwrap(),
-        network: "10.88.0.0/24".parse().unwrap(),
-        port: port(),
-        protocol,
+        spec: DaemonSpec {
+            network: "10.88.0.0/24".parse().unwrap(),
+            endpoint: Endpoint { port: port(), protocol },
+            keepalive: Keepalive::default(),
+        },
         listen: Listen::everywhere_here(),
-        keepalive: Keepalive::default(),
         max_clients: 100,
     }
 }

@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::Conversation;
 use crate::{
-    Here, gatekeeper,
+    Here,
     roster::{Client, real_address},
 };
-use domain::{access::Snapshot, ids::ServerId, session::Session};
+use domain::{access::Snapshot, ids::ServerId, session::Session, spec::ClientSpec};
 use openvpn::management::{ClientRow, Command, Farewell, Reply, Status, link::AskError};
 
 /// How long questions of clients may be on their way to us after a status that lists them.
@@ -39,7 +39,8 @@ impl Conversation {
         }
         let now = self.here.services.now();
         let snapshot = self.here.admission.snapshot();
-        let mark = snapshot.server(self.server).map(|server| gatekeeper::pushed(&snapshot, server)).unwrap_or_default();
+        let mark =
+            snapshot.server(self.server).map(|server| ClientSpec::fixed(&snapshot, server).mark()).unwrap_or_default();
         let (here, server) = (Arc::clone(&self.here), self.server);
         let adopt = |row: &ClientRow| {
             let session = stranger(&here, server, &snapshot, row, now)?;

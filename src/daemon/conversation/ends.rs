@@ -15,6 +15,7 @@ use domain::{
     access::{Denial, Snapshot},
     drain::Drain,
     session::EndReason,
+    spec::ClientSpec,
 };
 use openvpn::management::{Cid, Command, Farewell, Text, link::AskError};
 
@@ -42,7 +43,7 @@ impl Conversation {
     pub(crate) fn policy(&mut self, snapshot: &Snapshot) -> Result<(), AskError> {
         self.end_refused(snapshot)?;
         let Some(server) = snapshot.server(self.server) else { return Ok(()) };
-        let mark = gatekeeper::pushed(snapshot, server);
+        let mark = ClientSpec::fixed(snapshot, server).mark();
         let stale = |(_, client): &(Cid, &Client)| client.stays() && client.pushed != mark;
         let outdated = self.roster.iter().filter(stale).map(|(cid, _)| cid);
         self.moves.plan(snapshot.drain_of(self.here.host), outdated, Instant::now());

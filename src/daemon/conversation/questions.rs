@@ -14,7 +14,7 @@ use domain::{
     access::{Denial, ProfileAccess},
     profile::Fingerprint,
     session::{EndReason, Session},
-    tunnel::outside,
+    spec::ClientSpec,
 };
 use openvpn::management::{Cid, Kid, Peer, link::AskError};
 
@@ -82,13 +82,13 @@ impl Conversation {
         let snapshot = self.here.admission.snapshot();
         let server = snapshot.server(self.server).map(AsRef::as_ref);
         let others = snapshot.others_for(self.here.host, self.server, peer.fingerprint.map(Fingerprint));
-        let outside = outside(&snapshot, self.server, |name| self.here.names.addresses(name));
-        let scene = Scene { server, others, outside };
+        let told = |server| (server, ClientSpec::told(&snapshot, server, |name| self.here.names.addresses(name)));
+        let scene = Scene { server: server.map(told), others };
         let command = gatekeeper::answer(*cid, *kid, peer, &scene, verdict.as_ref().map_err(|denial| *denial));
         match (&verdict, server) {
             (Ok(profile), Some(server)) if !renewal => {
                 let session = self.session(profile, peer, now);
-                let mark = gatekeeper::pushed(&snapshot, server);
+                let mark = ClientSpec::fixed(&snapshot, server).mark();
                 let client = Client::admitted(session, peer.common_name.clone(), mark);
                 self.roster.admitted(*cid, client.of(peer.kind()));
                 self.keepsake.touch();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Peer;
 use domain::network::ServerNetwork;
-use domain::server::Server;
+use domain::spec::ClientSpec;
 use domain::text::DnsName;
 use domain::tunnel::blocked_except;
 
@@ -33,15 +33,21 @@ impl ClientConfig {
         Self { lines: vec![format!("ifconfig-push {address} {}", network.net().netmask())] }
     }
 
-    /// Sends what the server's routes name through the tunnel, and the addresses in `outside`, those of its hosts, past
-    /// it.
+    /// Tells a client what its server's settings say, in the words that it understands.
     #[must_use]
-    pub fn tunnel(mut self, server: &Server, outside: &BTreeSet<IpAddr>, peer: &Peer) -> Self {
-        let full = server.is_full_tunnel();
+    pub fn told(self, spec: &ClientSpec, peer: &Peer) -> Self {
+        // Every field is named, so that none is compared and never sent.
+        let ClientSpec { routes: _, outside: _, dns_servers, search_domains } = spec;
+        self.tunnel(spec, peer).dns(dns_servers, search_domains, peer)
+    }
+
+    /// Sends what the server's routes name through the tunnel, and the addresses of its hosts past it.
+    fn tunnel(mut self, spec: &ClientSpec, peer: &Peer) -> Self {
+        let (full, outside) = (spec.is_full_tunnel(), &spec.outside);
         if full {
-            self.everything(outside, peer, !server.dns_servers.is_empty());
+            self.everything(outside, peer, !spec.dns_servers.is_empty());
         }
-        for network in server.routes.iter().map(|route| route.network.net()) {
+        for network in spec.networks() {
             // Halves are what a client makes of the redirection. A route that names a host alone would contradict the way
             // past the tunnel.
             let said = full && network.prefix_len() < 2;
@@ -94,8 +100,7 @@ impl ClientConfig {
 
     /// Names DNS servers and search domains, in the old words and, where the client knows them, in the new ones, which
     /// then win. Servers beyond [`Self::MAX_DNS_SERVERS`] are left out, and domains that no line holds.
-    #[must_use]
-    pub fn dns(mut self, servers: &[Ipv4Addr], search_domains: &[DnsName], peer: &Peer) -> Self {
+    fn dns(mut self, servers: &[Ipv4Addr], search_domains: &[DnsName], peer: &Peer) -> Self {
         let servers = servers.iter().take(Self::MAX_DNS_SERVERS);
         self.extend(servers.clone().map(|server| format!("push \"dhcp-option DNS {server}\"")));
         // Debian's script for resolvconf reads `DOMAIN` alone and takes several; Windows and others keep the last one as
@@ -128,6 +133,7 @@ mod tests {
 
     use super::*;
     use domain::ids::{Id, ServerId};
+    use domain::server::Server;
 
     fn config() -> ClientConfig {
         ClientConfig::new("10.8.0.7".parse().unwrap(), "10.8.0.0/24".parse().unwrap())
@@ -140,14 +146,15 @@ mod tests {
     /// What clients of a server with these routes are told about them.
     fn tunnel(routes: &[&str], resolver: Option<&str>, outside: &[&str], peer: &Peer) -> Vec<String> {
         let routes: Vec<_> = routes.iter().map(|network| json!({ "network": network })).collect();
-        let server = serde_json::from_value(json!({
+        let server: Server = serde_json::from_value(json!({
             "id": ServerId::from_parts(jiff::Timestamp::UNIX_EPOCH, 1), "name": "main", "network": "10.8.0.0/24",
             "port": 1194, "protocol": "udp", "enabled": true, "organization_ids": [], "groups": [], "routes": routes,
             "dns_servers": resolver.into_iter().collect::<Vec<_>>(), "search_domains": [],
             "keepalive": { "interval": 2, "timeout": 6 },
-        }));
+        }))
+        .unwrap();
         let outside = outside.iter().map(|address| address.parse().unwrap()).collect();
-        let lines = config().tunnel(&server.unwrap(), &outside, peer).lines;
+        let lines = config().tunnel(&ClientSpec { outside, ..ClientSpec::of(&server) }, peer).lines;
         let option = |line: String| line.strip_prefix("push \"").and_then(|l| l.strip_suffix('"')).unwrap().to_owned();
         lines.into_iter().skip(1).map(option).collect()
     }

@@ -15,6 +15,7 @@ use domain::{
     profile::Profile,
     role::Permission,
     server::{Keepalive, Port, Protocol, Server},
+    spec::Endpoint,
     text::{DnsName, GroupName, Name},
 };
 use store::{
@@ -301,7 +302,7 @@ pub(crate) async fn check_port(
             continue;
         }
         let other = tx.find::<Server>(&neighbour.value.server_id).await?.map(|found| found.value);
-        if other.is_some_and(|other| (other.port, other.protocol) == (server.port, server.protocol)) {
+        if other.is_some_and(|other| Endpoint::of(&other) == Endpoint::of(server)) {
             let listens = format!("{} {}", server.protocol.as_str(), server.port.get());
             return Err(ServiceError::Conflict(format!("port: another server listens on {listens} of the same host")));
         }
