@@ -171,20 +171,17 @@ fn public_methods(source: &str) -> Vec<(String, usize)> {
             "}" => depth = depth.saturating_sub(1),
             "impl" if depth == 0 => {
                 let head: Vec<&str> =
-                    (at + 1..).map(text).take_while(|token| *token != "{" && !token.is_empty()).collect();
-                if !head.contains(&"for") {
-                    // Behind the parameters of the block, if it has some.
-                    let mut open = 0_usize;
-                    let name = head.iter().find(|token| {
-                        open += usize::from(**token == "<");
-                        let outside = open == 0;
-                        open -= usize::from(**token == ">").min(open);
-                        outside && is_word(token)
-                    });
-                    found.extend(name.map(|name| ((*name).to_owned(), 0)));
-                } else {
-                    found.push((String::new(), 0));
-                }
+                    (at + 1..tokens.len()).map(text).take_while(|token| *token != "{" && *token != ";").collect();
+                // The name stands behind the parameters of the block, if it has some. A trait's block has none of ours.
+                let mut open = 0_usize;
+                let name = head.iter().find(|token| {
+                    open += usize::from(**token == "<");
+                    let outside = open == 0;
+                    open -= usize::from(**token == ">").min(open);
+                    outside && is_word(token)
+                });
+                let name = name.filter(|_| !head.contains(&"for")).map_or("", |name| *name);
+                found.push((name.to_owned(), 0));
             }
             "fn" if depth == 1 => {
                 let before: Vec<&str> = (at.saturating_sub(3)..at).map(text).collect();

@@ -8,7 +8,10 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-use tracing_subscriber::{layer::Context, registry::LookupSpan};
+use tracing_subscriber::{
+    layer::Context,
+    registry::{LookupSpan, Scope},
+};
 
 use super::redact::redact;
 
@@ -50,7 +53,7 @@ pub(super) fn around<S: Subscriber + for<'a> LookupSpan<'a>>(
     event: &tracing::Event<'_>,
     spans: &Context<'_, S>,
 ) -> Vec<(&'static str, Value)> {
-    let scope = spans.event_scope(event).into_iter().flat_map(|scope| scope.from_root());
+    let scope = spans.event_scope(event).into_iter().flat_map(Scope::from_root);
     scope
         .flat_map(|span| span.extensions().get::<Fields>().map(|fields| fields.0.clone()).unwrap_or_default())
         .collect()
