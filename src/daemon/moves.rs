@@ -155,7 +155,7 @@ impl Moves {
 mod tests {
     use super::*;
     use crate::samples;
-    use domain::{ids::Id, session::EndReason};
+    use domain::session::EndReason;
 
     const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -235,7 +235,7 @@ mod tests {
         let (start, mut roster) = (Instant::now(), roster(4));
         // The odd ones can be moved.
         let mut way_out = |client: &Client| {
-            let is_even = client.session.id == Id::from_parts(AT, 100) || client.session.id == Id::from_parts(AT, 102);
+            let is_even = [samples::id(100), samples::id(102)].contains(&client.session.id);
             if is_even { WayOut::None } else { WayOut::Open(1) }
         };
         let mut moves = Moves::new(start);

@@ -8,9 +8,10 @@
 //! A route that needs a sign-in says so in the table; [`signed_in`](crate::auth::signed_in::signed_in) looks the login up before anything else is read,
 //! and leaves the person for the handler (`Employee`). Forms come from our own pages only ([`Form`]). A form that
 //! changes something answers with a redirect and one of a closed set of sentences ([`Flash`]); a form that makes a
-//! profile answers with the file. What goes wrong is a [`Problem`](crate::http::problem::Problem) like anywhere else, which the frame writes as a
+//! profile answers with the file. What goes wrong is a [`Problem`] like anywhere else, which the middleware writes as a
 //! page for whoever reads HTML.
 //!
+//! [`Problem`]: crate::http::problem::Problem
 //! [`Form`]: crate::ui::forms::Form
 //! [`Flash`]: crate::ui::page::Flash
 
