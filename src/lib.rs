@@ -11,8 +11,8 @@
 //!   each other.
 //! - Floor 2: [`services`] are the rules that change something, each with its audit entry.
 //! - Floor 3: [`web`] (listeners, API) and [`daemon`] (this host's `openvpn` processes); the database is the only
-//!   road between them. [`jobs`] is periodic work under a lease.
-//! - Floor 4: [`config`], [`telemetry`], [`commands`].
+//!   road between them.
+//! - Floor 4, the program: [`config`], [`telemetry`], [`jobs`] (periodic work under a lease), [`commands`].
 
 pub mod commands;
 pub mod config;

@@ -19,10 +19,7 @@ use super::{
 };
 use crate::{
     config::{Config, ListenerConfig},
-    domain::{
-        clock::{Clock as _, ClusterClock},
-        login::Surface,
-    },
+    domain::clock::{Clock as _, ClusterClock},
     keys::{host::HostKey, master::MasterKey},
     runtime::{
         instance::instance,
@@ -99,10 +96,6 @@ async fn start(
         .command_line(machine.command_line())
         .host_database(config.host_database())
         .provider_proxies(config.provider_proxies.clone());
-    // The role of a surface may be another process's, and its URL is known all the same.
-    let urls = [(Surface::Portal, &config.public), (Surface::Console, &config.admin)];
-    let urls = urls.into_iter().filter_map(|(surface, listener)| Some((surface, listener.url.as_deref()?)));
-    let builder = urls.fold(builder, |builder, (surface, url)| builder.url(surface, url));
     let services = listeners.describe(builder, clock.now()).build();
     let admission = Admission::new(services.clone());
     let status =

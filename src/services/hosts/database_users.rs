@@ -2,7 +2,7 @@
 //!
 //! It follows from the configuration of the process that is asked, and from what its own user may do: the connection
 //! string for hosts if one is configured; else its own string, for a database user of the host's own where this process
-//! may make one (`store/host_user.rs`). The password is derived from the master key, the host and its key, so it rests
+//! may make one (`store/hosts/database_user.rs`). The password is derived from the master key, the host and its key, so it rests
 //! nowhere, and another machine under the name of a host gets another one.
 //!
 //! Where neither can be had, a host would get what the web process has: the right to read and change everything. That is

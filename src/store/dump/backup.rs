@@ -9,7 +9,7 @@
 //! (`store/migrate.rs`), and the next attempt begins from nothing; so one that was killed is simply repeated.
 //!
 //! A restored database has gone back in time. Whoever knows a later revision of it would not find what is different, so
-//! it gets another *timeline*, and a snapshot of another timeline is read anew (`services/admission.rs`). Its revision
+//! it gets another *timeline*, and a snapshot of another timeline is read anew (`services/access/admission.rs`). Its revision
 //! makes a leap, so that no revision means two things.
 
 use std::{collections::BTreeMap, io::Write};

@@ -114,6 +114,8 @@ pub struct Listeners {
     admin: Option<Opened>,
     ops: Opened,
     trusted_proxies: Arc<[IpNet]>,
+    /// How browsers reach each surface, be it by a listener of this process or of another one.
+    urls: Vec<(Surface, String)>,
 }
 
 impl Listeners {
@@ -123,11 +125,13 @@ impl Listeners {
     /// [`WebError`]; nothing listens then.
     pub async fn open(settings: Settings) -> Result<Self, WebError> {
         let Settings { public, admin, ops, trusted_proxies, roles } = settings;
+        let urls = [(Surface::Portal, &public), (Surface::Console, &admin)].into_iter();
+        let urls = urls.filter_map(|(surface, listener)| Some((surface, listener.url.clone()?))).collect();
         let is = |role| roles.contains(&role);
         let public = if is(ProcessRole::Portal) { Some(Opened::open("public", public).await?) } else { None };
         let admin = if is(ProcessRole::Console) { Some(Opened::open("admin", admin).await?) } else { None };
         let ops = Opened::open("ops", Listener { tls: None, ..ops }).await?;
-        Ok(Self { public, admin, ops, trusted_proxies: Arc::from(trusted_proxies) })
+        Ok(Self { public, admin, ops, trusted_proxies: Arc::from(trusted_proxies), urls })
     }
 
     /// Where they listen.
@@ -138,12 +142,8 @@ impl Listeners {
 
     /// Tells the services how browsers and new machines reach them.
     #[must_use]
-    pub fn describe(&self, mut services: Builder, now: Timestamp) -> Builder {
-        for (surface, opened) in [(Surface::Portal, &self.public), (Surface::Console, &self.admin)] {
-            if let Some(url) = opened.as_ref().and_then(|opened| opened.listener.url.as_deref()) {
-                services = services.url(surface, url);
-            }
-        }
+    pub fn describe(&self, services: Builder, now: Timestamp) -> Builder {
+        let services = self.urls.iter().fold(services, |services, (surface, url)| services.url(*surface, url));
         match &self.admin {
             Some(admin) => services.join_address(admin.join_address(now)),
             None => services,
@@ -159,7 +159,7 @@ impl Listeners {
         tracker: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        let Self { public, admin, ops, trusted_proxies } = self;
+        let Self { public, admin, ops, trusted_proxies, urls: _ } = self;
         let certificates_end = [&public, &admin].into_iter().flatten().filter_map(|open| open.certificate_end).min();
         let answer = |opened: Opened, surface: Option<Surface>, router: Router| {
             let state = opened.frame(services.clone(), Arc::clone(&trusted_proxies), surface);
