@@ -1,8 +1,8 @@
 //! The nouns of Postern and the rules about them: pure, no I/O, no async, no clock and no randomness of its own
 //! (both are passed in).
 //!
-//! A noun's `serde` form *is* its form in the API, so that the two cannot part ways; how it is stored is the
-//! business of `store`. Values parse into types that cannot hold a bad one (a name without control
+//! A noun's `serde` form *is* its form in the API, so that the two cannot part ways. How it is stored is declared with it
+//! ([`entity`]) where that is the same field by field, and is the business of `store` otherwise. Values parse into types that cannot hold a bad one (a name without control
 //! characters, a network without host bits), so a rule about a value stands in one place: its type.
 
 pub mod access;
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod command_line;
 pub mod drain;
 pub mod effect;
+pub mod entity;
 pub mod explain;
 pub mod group;
 pub mod host;
@@ -26,6 +27,7 @@ pub mod look;
 pub mod network;
 pub mod oidc;
 pub mod organization;
+pub mod patch;
 pub mod presence;
 pub mod problem;
 pub mod profile;

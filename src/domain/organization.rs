@@ -1,15 +1,20 @@
 //! A set of users under one name; servers are opened to organizations.
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use super::{entity::entity, ids::OrganizationId, text::Name};
 
-use super::{ids::OrganizationId, text::Name};
-
-/// An organization.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Organization {
-    /// Its id.
-    pub id: OrganizationId,
-    /// Its name, unique in the cluster.
-    pub name: Name,
+entity! {
+    /// An organization.
+    noun Organization(OrganizationId);
+    /// A new organization.
+    new NewOrganization;
+    /// A change of an organization; what is absent stays.
+    patch OrganizationPatch;
+    /// An organization as the database keeps it.
+    stored StoredOrganization;
+    required {
+        /// Its name, unique in the cluster.
+        name: Name, patch "Its new name.";
+    }
+    defaulted {}
+    optional {}
 }

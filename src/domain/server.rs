@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    entity::entity,
     ids::{HostId, OrganizationId, ServerId},
     network::{Route, ServerNetwork},
     text::{DnsName, GroupName, HostName, Name},
@@ -114,34 +115,47 @@ impl From<Keepalive> for KeepaliveForm {
     }
 }
 
-/// A virtual VPN server. It runs on every host that is attached to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Server {
-    /// Its id.
-    pub id: ServerId,
-    /// Its name, unique in the cluster.
-    pub name: Name,
-    /// The network its clients get their addresses from.
-    pub network: ServerNetwork,
-    /// The port its daemons listen on, on each host.
-    pub port: Port,
-    /// The transport of the same.
-    pub protocol: Protocol,
-    /// A server that is not enabled runs nowhere.
-    pub enabled: bool,
-    /// Whose users may connect.
-    pub organization_ids: BTreeSet<OrganizationId>,
-    /// If not empty, only users in one of these groups may connect.
-    pub groups: BTreeSet<GroupName>,
-    /// What clients may reach.
-    pub routes: Vec<Route>,
-    /// Resolvers for clients.
-    #[schema(value_type = Vec<String>, example = json!(["10.0.0.53"]))]
-    pub dns_servers: Vec<Ipv4Addr>,
-    /// Domains that clients append to short names.
-    pub search_domains: Vec<DnsName>,
-    /// How a lost host is noticed.
-    pub keepalive: Keepalive,
+entity! {
+    /// A virtual VPN server. It runs on every host that is attached to it.
+    noun Server(ServerId);
+    /// A new server.
+    new NewServer;
+    /// A change of a server; what is absent stays.
+    patch ServerPatch;
+    /// A server as the database keeps it.
+    stored StoredServer;
+    required {
+        /// Its name, unique in the cluster.
+        name: Name, patch "The new name.";
+        /// The network its clients get their addresses from.
+        network: ServerNetwork, patch "The new network; refused while profiles hold addresses of the old one.";
+        /// The port its daemons listen on.
+        port: Port, patch "The new port: daemons restart, profiles become outdated.";
+        /// The transport of the same.
+        protocol: Protocol, patch "The new transport: likewise.";
+    }
+    defaulted {
+        /// A server that is not enabled runs nowhere.
+        enabled: bool = "yes", patch "Whether it runs.";
+        /// Whose users may connect.
+        organization_ids: BTreeSet<OrganizationId> = "BTreeSet::new", patch "All organizations from now on.";
+        /// If not empty, only users in one of these groups may connect.
+        groups: BTreeSet<GroupName> = "BTreeSet::new", patch "All groups from now on.";
+        /// What clients may reach.
+        routes: Vec<Route> = "Vec::new", patch "All routes from now on.";
+        /// Resolvers for clients.
+        dns_servers: Vec<Ipv4Addr> = "Vec::new", as Vec<String>, example ["10.0.0.53"],
+            patch "All resolvers from now on.";
+        /// Domains that clients append to short names.
+        search_domains: Vec<DnsName> = "Vec::new", patch "All search domains from now on.";
+        /// How a lost host is noticed.
+        keepalive: Keepalive = "Keepalive::default", patch "The new keepalive.";
+    }
+    optional {}
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a host reports about its daemon of a server.

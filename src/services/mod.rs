@@ -24,10 +24,11 @@ use std::time::Duration;
 pub(crate) use act::Warnings;
 pub use act::{Act, described};
 pub use bus::nudges::Nudge;
+pub use domain::patch::Removable;
+pub(crate) use domain::patch::given;
 pub use error::ServiceError;
 pub use keys::host::{HostKey, HostPublicKey};
-pub use patch::Removable;
-pub(crate) use patch::{check_revision, difference, given};
+pub(crate) use patch::{check_revision, difference};
 pub use store::{
     Bus, BusMessage, Subscription,
     access::{

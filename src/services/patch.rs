@@ -1,6 +1,6 @@
-//! Changes to a noun: what a merge patch (RFC 7396) says of a field, and what became of the whole.
+//! Changes to a noun: what became of it, and whether it is still what the asker last saw.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 
 use crate::ServiceError;
 use domain::{Revised, Revision};
@@ -29,40 +29,6 @@ pub(crate) fn check_revision<T>(found: &Revised<T>, expected: Option<Revision>) 
         Some(expected) if expected != found.rev => Err(ServiceError::Stale { current: found.rev }),
         _ => Ok(()),
     }
-}
-
-/// A field of a merge patch (RFC 7396) that may be removed: absent, `null`, or a value.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Removable<T> {
-    /// It stays as it is.
-    #[default]
-    Kept,
-    /// It goes.
-    Removed,
-    /// It becomes this.
-    Set(T),
-}
-
-impl<T: Clone> Removable<T> {
-    /// What becomes of the field.
-    pub(crate) fn over(&self, before: Option<&T>) -> Option<T> {
-        match self {
-            Self::Kept => before.cloned(),
-            Self::Removed => None,
-            Self::Set(value) => Some(value.clone()),
-        }
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Removable<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<T>::deserialize(deserializer)?.map_or(Self::Removed, Self::Set))
-    }
-}
-
-/// For a field of a merge patch that may not be removed: `null` is refused, not passed over.
-pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

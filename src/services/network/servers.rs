@@ -1,22 +1,10 @@
 //! Servers: create, change, delete.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
-
-use serde::Deserialize;
-use utoipa::ToSchema;
-
-use crate::{Act, Network, ServiceError, check_revision, difference, given};
+use crate::{Act, Network, ServiceError, check_revision, difference};
+pub use domain::server::{NewServer, ServerPatch};
 use domain::{
-    Revised, Revision,
-    audit::Action,
-    ids::{OrganizationId, ServerId},
-    network::{Route, ServerNetwork},
-    organization::Organization,
-    profile::Profile,
-    role::Permission,
-    server::{Keepalive, Port, Protocol, Server},
-    spec::Endpoint,
-    text::{DnsName, GroupName, Name},
+    Revised, Revision, audit::Action, ids::ServerId, organization::Organization, profile::Profile, role::Permission,
+    server::Server, spec::Endpoint,
 };
 use store::{
     entity::{Page, PageRequest},
@@ -29,123 +17,6 @@ const WHAT: &str = "server";
 /// Answers to CONNECT carry every route; more than this is a mistake in a script.
 const MOST_ROUTES: usize = 500;
 const MOST_RESOLVERS: usize = 8;
-
-/// A new server.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewServer {
-    /// Its name, unique in the cluster.
-    pub name: Name,
-    /// The network its clients get their addresses from.
-    pub network: ServerNetwork,
-    /// The port its daemons listen on.
-    pub port: Port,
-    /// The transport of the same.
-    pub protocol: Protocol,
-    /// Whether it runs.
-    #[serde(default = "yes")]
-    pub enabled: bool,
-    /// Whose users may connect.
-    #[serde(default)]
-    pub organization_ids: BTreeSet<OrganizationId>,
-    /// If not empty, only users in one of these groups may connect.
-    #[serde(default)]
-    pub groups: BTreeSet<GroupName>,
-    /// What clients may reach.
-    #[serde(default)]
-    pub routes: Vec<Route>,
-    /// Resolvers for clients.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["10.0.0.53"]))]
-    pub dns_servers: Vec<Ipv4Addr>,
-    /// Domains that clients append to short names.
-    #[serde(default)]
-    pub search_domains: Vec<DnsName>,
-    /// How a lost host is noticed.
-    #[serde(default)]
-    pub keepalive: Keepalive,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// A change of a server; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ServerPatch {
-    /// The new name.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub name: Option<Name>,
-    /// The new network; refused while profiles hold addresses of the old one.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub network: Option<ServerNetwork>,
-    /// The new port: daemons restart, profiles become outdated.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub port: Option<Port>,
-    /// The new transport: likewise.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub protocol: Option<Protocol>,
-    /// Whether it runs.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub enabled: Option<bool>,
-    /// All organizations from now on.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub organization_ids: Option<BTreeSet<OrganizationId>>,
-    /// All groups from now on.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub groups: Option<BTreeSet<GroupName>>,
-    /// All routes from now on.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub routes: Option<Vec<Route>>,
-    /// All resolvers from now on.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false, value_type = Option<Vec<String>>, example = json!(["10.0.0.53"]))]
-    pub dns_servers: Option<Vec<Ipv4Addr>>,
-    /// All search domains from now on.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub search_domains: Option<Vec<DnsName>>,
-    /// The new keepalive.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub keepalive: Option<Keepalive>,
-}
-
-impl ServerPatch {
-    fn apply(&self, server: &Server) -> Server {
-        let mut after = server.clone();
-        macro_rules! take {
-            ($($field:ident),*) => {$(
-                if let Some(new) = &self.$field {
-                    after.$field.clone_from(new);
-                }
-            )*};
-        }
-        take!(
-            name,
-            network,
-            port,
-            protocol,
-            enabled,
-            organization_ids,
-            groups,
-            routes,
-            dns_servers,
-            search_domains,
-            keepalive
-        );
-        after
-    }
-}
 
 impl Network<'_> {
     /// A page of servers.
@@ -163,20 +34,7 @@ impl Network<'_> {
     /// Makes a server. It runs nowhere until hosts are attached to it.
     pub async fn create_server(self, act: &Act, new: NewServer) -> Result<Revised<Server>, ServiceError> {
         act.require(Permission::ManageServers)?;
-        let value = &Server {
-            id: self.new_id(),
-            name: new.name,
-            network: new.network,
-            port: new.port,
-            protocol: new.protocol,
-            enabled: new.enabled,
-            organization_ids: new.organization_ids,
-            groups: new.groups,
-            routes: new.routes,
-            dns_servers: new.dns_servers,
-            search_domains: new.search_domains,
-            keepalive: new.keepalive,
-        };
+        let value = &Server::new(self.new_id(), new);
         let made = self
             .change_by(act, |tx| async move {
                 check(&tx, value).await?;
@@ -205,7 +63,7 @@ impl Network<'_> {
                 let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
                 check_revision(&found, expected)?;
                 let before = &found.value;
-                let after = patch.apply(before);
+                let after = before.with(patch);
                 if after == *before {
                     return Ok((found, false));
                 }

@@ -2,34 +2,12 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use utoipa::ToSchema;
-
-use crate::{Act, People, ServiceError, check_revision, difference, given};
-use domain::{
-    Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission, text::Name,
-};
+use crate::{Act, People, ServiceError, check_revision, difference};
+pub use domain::organization::{NewOrganization, OrganizationPatch};
+use domain::{Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission};
 use store::entity::{Page, PageRequest};
 
 const WHAT: &str = "organization";
-
-/// A new organization.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewOrganization {
-    /// Its name, unique in the cluster.
-    pub name: Name,
-}
-
-/// A change of an organization; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OrganizationPatch {
-    /// Its new name.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub name: Option<Name>,
-}
 
 /// An organization with what belongs to it, counted.
 #[derive(Debug, Clone)]
@@ -91,7 +69,7 @@ impl People<'_> {
         new: NewOrganization,
     ) -> Result<Revised<Organization>, ServiceError> {
         act.require(Permission::ManageOrganizations)?;
-        let value = &Organization { id: self.new_id(), name: new.name };
+        let value = &Organization::new(self.new_id(), new);
         self.change_by(act, |tx| async move {
             tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
             let changes = difference(None, Some(value));
@@ -114,7 +92,7 @@ impl People<'_> {
         self.change_by(act, |tx| async move {
             let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
-            let after = Organization { name: patch.name.clone().unwrap_or_else(|| found.value.name.clone()), id };
+            let after = found.value.with(patch);
             if after == found.value {
                 return Ok(found);
             }

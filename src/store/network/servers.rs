@@ -1,8 +1,6 @@
 //! Servers, and their attachments to hosts.
 
 use crate::areas::{Network, NetworkChange};
-use std::{collections::BTreeSet, net::Ipv4Addr};
-
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::bson::{Binary, DateTime, Document, doc};
@@ -15,74 +13,24 @@ use crate::{
 use domain::{
     Revised, Revision,
     ids::{HostId, OrganizationId, ServerId},
-    network::{Route, ServerNetwork},
-    server::{Attachment, Credentials, Keepalive, Port, Protocol, Server},
-    text::{DnsName, GroupName, Name},
+    server::{Attachment, Credentials, Server, StoredServer},
 };
-
-/// The stored form.
-#[derive(Serialize, Deserialize)]
-pub struct ServerDoc {
-    #[serde(rename = "_id")]
-    id: ServerId,
-    rev: i64,
-    name: Name,
-    network: ServerNetwork,
-    port: Port,
-    protocol: Protocol,
-    enabled: bool,
-    organization_ids: BTreeSet<OrganizationId>,
-    groups: BTreeSet<GroupName>,
-    routes: Vec<Route>,
-    dns_servers: Vec<Ipv4Addr>,
-    search_domains: Vec<DnsName>,
-    keepalive: Keepalive,
-}
 
 impl Entity for Server {
     const COLLECTION: &'static str = "servers";
     type Key = ServerId;
-    type Doc = ServerDoc;
+    type Doc = StoredServer;
 
     fn key(&self) -> ServerId {
         self.id
     }
 
-    fn to_doc(&self, rev: Revision) -> ServerDoc {
-        let server = self.clone();
-        ServerDoc {
-            id: server.id,
-            rev: rev.0,
-            name: server.name,
-            network: server.network,
-            port: server.port,
-            protocol: server.protocol,
-            enabled: server.enabled,
-            organization_ids: server.organization_ids,
-            groups: server.groups,
-            routes: server.routes,
-            dns_servers: server.dns_servers,
-            search_domains: server.search_domains,
-            keepalive: server.keepalive,
-        }
+    fn to_doc(&self, rev: Revision) -> StoredServer {
+        StoredServer::of(self, rev)
     }
 
-    fn from_doc(doc: ServerDoc) -> Option<Revised<Self>> {
-        let value = Self {
-            id: doc.id,
-            name: doc.name,
-            network: doc.network,
-            port: doc.port,
-            protocol: doc.protocol,
-            enabled: doc.enabled,
-            organization_ids: doc.organization_ids,
-            groups: doc.groups,
-            routes: doc.routes,
-            dns_servers: doc.dns_servers,
-            search_domains: doc.search_domains,
-            keepalive: doc.keepalive,
-        };
-        Some(Revised { rev: Revision(doc.rev), value })
+    fn from_doc(doc: StoredServer) -> Option<Revised<Self>> {
+        Some(doc.into())
     }
 }
 

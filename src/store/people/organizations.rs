@@ -4,40 +4,35 @@ use crate::areas::{People, PeopleChange};
 use std::collections::{BTreeSet, HashMap};
 
 use mongodb::bson::doc;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     StoreError,
     entity::{Entity, Page, PageRequest},
 };
 use domain::{
-    Revised, Revision, ids::OrganizationId, organization::Organization, server::Server, text::Name, user::User,
+    Revised, Revision,
+    ids::OrganizationId,
+    organization::{Organization, StoredOrganization},
+    server::Server,
+    text::Name,
+    user::User,
 };
-
-/// The stored form.
-#[derive(Serialize, Deserialize)]
-pub struct OrganizationDoc {
-    #[serde(rename = "_id")]
-    id: OrganizationId,
-    rev: i64,
-    name: Name,
-}
 
 impl Entity for Organization {
     const COLLECTION: &'static str = "organizations";
     type Key = OrganizationId;
-    type Doc = OrganizationDoc;
+    type Doc = StoredOrganization;
 
     fn key(&self) -> OrganizationId {
         self.id
     }
 
-    fn to_doc(&self, rev: Revision) -> OrganizationDoc {
-        OrganizationDoc { id: self.id, rev: rev.0, name: self.name.clone() }
+    fn to_doc(&self, rev: Revision) -> StoredOrganization {
+        StoredOrganization::of(self, rev)
     }
 
-    fn from_doc(doc: OrganizationDoc) -> Option<Revised<Self>> {
-        Some(Revised { rev: Revision(doc.rev), value: Self { id: doc.id, name: doc.name } })
+    fn from_doc(doc: StoredOrganization) -> Option<Revised<Self>> {
+        Some(doc.into())
     }
 }
 
