@@ -26,7 +26,10 @@ use domain::{
     server::{Protocol, Server},
     text::Name,
 };
-use services::{ServiceError, Services};
+use services::{
+    ServiceError, Services,
+    network::servers::{NewServer, ServerPatch},
+};
 
 /// The form, for a new server or one that is there.
 #[derive(Template)]
@@ -109,12 +112,7 @@ pub(crate) async fn create(
 }
 
 /// Makes a server; where people gain access by it, once they have been shown how many.
-async fn make(
-    services: &Services,
-    desk: &Desk,
-    form: &Fields,
-    new: services::network::servers::NewServer,
-) -> Result<Response, ServiceError> {
+async fn make(services: &Services, desk: &Desk, form: &Fields, new: NewServer) -> Result<Response, ServiceError> {
     if !form.is_confirmed() {
         let (act, trial) = desk.act.tried();
         let made = services.network().create_server(&act, new.clone()).await?.value;
@@ -202,9 +200,9 @@ async fn save(
     desk: &Desk,
     form: &Fields,
     now: &Server,
-    (new, revision): (services::network::servers::NewServer, Revision),
+    (new, revision): (NewServer, Revision),
 ) -> Result<Response, ServiceError> {
-    let (id, link, patch) = (now.id, Link::to(&now.id), form::patch(new));
+    let (id, link, patch) = (now.id, Link::to(&now.id), ServerPatch::from(new));
     if !form.is_confirmed() {
         let (act, trial) = desk.act.tried();
         let after = services.network().update_server(&act, id, patch.clone(), Some(revision)).await?.value;

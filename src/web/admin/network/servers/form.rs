@@ -16,7 +16,7 @@ use domain::{
     server::{Keepalive, Protocol, Server},
     text::Name,
 };
-use services::network::servers::{NewServer, ServerPatch};
+use services::network::servers::NewServer;
 
 /// The form, field by field. It travels through pages as JSON to say what a form was filled from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,23 +258,6 @@ impl std::str::FromStr for Resolver {
     }
 }
 
-/// Everything that a form holds, as a change.
-pub(crate) fn patch(new: NewServer) -> ServerPatch {
-    ServerPatch {
-        name: Some(new.name),
-        network: Some(new.network),
-        port: Some(new.port),
-        protocol: Some(new.protocol),
-        enabled: Some(new.enabled),
-        organization_ids: Some(new.organization_ids),
-        groups: Some(new.groups),
-        routes: Some(new.routes),
-        dns_servers: Some(new.dns_servers),
-        search_domains: Some(new.search_domains),
-        keepalive: Some(new.keepalive),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,21 +295,7 @@ mod tests {
         assert_eq!(ServerForm::typed(&fields), form);
         let read = read(&mut fields).unwrap();
         assert!(fields.errors.is_empty(), "{:?}", fields.errors);
-        let again = Server {
-            id: server.id,
-            name: read.name,
-            network: read.network,
-            port: read.port,
-            protocol: read.protocol,
-            enabled: read.enabled,
-            organization_ids: read.organization_ids,
-            groups: read.groups,
-            routes: read.routes,
-            dns_servers: read.dns_servers,
-            search_domains: read.search_domains,
-            keepalive: read.keepalive,
-        };
-        assert_eq!(again, server);
+        assert_eq!(Server::new(server.id, read), server);
     }
 
     #[test]
