@@ -173,16 +173,12 @@ mod tests {
     fn every_part_of_a_specification_is_part_of_the_command_line() {
         let (id, before) = (samples::server().id, DaemonSpec::of(&samples::server()));
         let text = |spec: DaemonSpec| config(id, spec).unwrap();
-        let DaemonSpec { network, endpoint, keepalive } = before.clone();
+        let endpoint = before.endpoint;
         let others = [
-            DaemonSpec { network: "10.8.0.0/24".parse().unwrap(), endpoint, keepalive },
-            DaemonSpec { network, endpoint: Endpoint { port: 1195.try_into().unwrap(), ..endpoint }, keepalive },
-            DaemonSpec { network, endpoint: Endpoint { protocol: Protocol::Tcp, ..endpoint }, keepalive },
-            DaemonSpec {
-                network,
-                endpoint,
-                keepalive: serde_json::from_str(r#"{"interval":5,"timeout":10}"#).unwrap(),
-            },
+            DaemonSpec { network: "10.8.0.0/24".parse().unwrap(), ..before.clone() },
+            DaemonSpec { endpoint: Endpoint { port: 1195.try_into().unwrap(), ..endpoint }, ..before.clone() },
+            DaemonSpec { endpoint: Endpoint { protocol: Protocol::Tcp, ..endpoint }, ..before.clone() },
+            DaemonSpec { keepalive: serde_json::from_str(r#"{"interval":5,"timeout":10}"#).unwrap(), ..before.clone() },
         ];
         for other in others {
             assert_ne!(text(other.clone()), text(before.clone()), "{other:?}");

@@ -261,16 +261,13 @@ impl std::str::FromStr for Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::ids::{Id as _, ServerId};
+    use domain::ids::Id as _;
 
     fn server() -> Server {
         Server {
-            id: ServerId::from_parts(jiff::Timestamp::UNIX_EPOCH, 1),
             name: "office".parse().unwrap(),
             network: "10.9.0.0/16".parse().unwrap(),
-            port: 1194.try_into().unwrap(),
             protocol: Protocol::Tcp,
-            enabled: true,
             organization_ids: [OrganizationId::from_parts(jiff::Timestamp::UNIX_EPOCH, 2)].into(),
             groups: ["ops".parse().unwrap(), "dev".parse().unwrap()].into(),
             routes: serde_json::from_value(json!([
@@ -282,6 +279,7 @@ mod tests {
             dns_servers: vec![[10, 0, 0, 53].into()],
             search_domains: vec!["corp.example".parse().unwrap()],
             keepalive: serde_json::from_value(json!({ "interval": 3, "timeout": 9 })).unwrap(),
+            ..domain::samples::server(1)
         }
     }
 
