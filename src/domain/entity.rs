@@ -2,12 +2,17 @@
 //!
 //! [`entity!`](crate::entity) takes one row for each field and makes four types of them: the noun, which is also the object
 //! of the API; the new one that a request describes; the patch (RFC 7396) that changes one; and the stored form. The rows
-//! stand in three groups, in the order in which the fields are written:
+//! stand in groups, in the order in which the fields are written:
 //!
 //! - `required`: whoever makes one must say it.
 //! - `defaulted`: whoever makes one may leave it out; the text after `=` is the path of the function that answers then.
 //! - `optional`: it may be absent, and a patch removes it with `null`. Fields younger than the first release belong here, or
 //!   say what an older document means.
+//!
+//! Two groups more may follow:
+//!
+//! - `removable`: an act of its own sets it, so a new one has none, and a patch removes it with `null`.
+//! - `derived`: it follows from the others and stands in the stored form alone, for queries.
 //!
 //! `patch` is what the documentation says of the field in a patch. `since` names the release that a younger field came
 //! with: documents of the releases before have no such field, which is read as absent, or as the function after `meaning`
@@ -32,8 +37,16 @@ macro_rules! entity {
         )*}
         optional {$(
             $(#[$optional_about:meta])*
-            $optional:ident: $optional_type:ty, since $since:literal, patch $optional_patch:literal;
+            $optional:ident: $optional_type:ty $(, since $since:literal)?, patch $optional_patch:literal;
         )*}
+        $(removable {$(
+            $(#[$removable_about:meta])*
+            $removable:ident: $removable_type:ty, patch $removable_patch:literal;
+        )*})?
+        $(derived |$of:ident| {$(
+            $(#[$derived_about:meta])*
+            $derived:ident: $derived_type:ty = $derive:expr;
+        )*})?
     ) => {
         $(#[$about])*
         #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -48,6 +61,7 @@ macro_rules! entity {
                 pub $defaulted: $defaulted_type,
             )*
             $($(#[$optional_about])* pub $optional: Option<$optional_type>,)*
+            $($($(#[$removable_about])* pub $removable: Option<$removable_type>,)*)?
         }
 
         $(#[$about_new])*
@@ -86,6 +100,12 @@ macro_rules! entity {
                 #[schema(value_type = Option<$optional_type>)]
                 pub $optional: crate::patch::Removable<$optional_type>,
             )*
+            $($(
+                #[doc = $removable_patch]
+                #[serde(default)]
+                #[schema(value_type = Option<String>)]
+                pub $removable: crate::patch::Removable<crate::patch::Never>,
+            )*)?
         }
 
         $(#[$about_stored])*
@@ -97,17 +117,26 @@ macro_rules! entity {
             $($required: $required_type,)*
             $($(#[serde(default = $older)])? $defaulted: $defaulted_type,)*
             $(
-                #[doc = concat!("Since ", $since, "; absent before that.")]
+                $(#[doc = concat!("Since ", $since, "; absent before that.")])?
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 $optional: Option<$optional_type>,
             )*
+            $($(
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                $removable: Option<$removable_type>,
+            )*)?
+            $($(
+                $(#[$derived_about])*
+                #[serde(default)]
+                $derived: $derived_type,
+            )*)?
         }
 
         impl $noun {
             /// The noun that a request describes, under the id that it gets.
             pub fn new(id: $id, new: $new) -> Self {
                 let $new { $($required,)* $($defaulted,)* $($optional,)* } = new;
-                Self { id, $($required,)* $($defaulted,)* $($optional,)* }
+                Self { id, $($required,)* $($defaulted,)* $($optional,)* $($($removable: None,)*)? }
             }
 
             /// The same after a change; what the patch does not name stays.
@@ -118,6 +147,7 @@ macro_rules! entity {
                     $($required: patch.$required.as_ref().unwrap_or(&self.$required).clone(),)*
                     $($defaulted: patch.$defaulted.as_ref().unwrap_or(&self.$defaulted).clone(),)*
                     $($optional: patch.$optional.over(self.$optional.as_ref()),)*
+                    $($($removable: patch.$removable.unless_removed(self.$removable.as_ref()),)*)?
                 }
             }
         }
@@ -129,6 +159,7 @@ macro_rules! entity {
                     $($required: Some(new.$required),)*
                     $($defaulted: Some(new.$defaulted),)*
                     $($optional: new.$optional.into(),)*
+                    $($($removable: crate::patch::Removable::Kept,)*)?
                 }
             }
         }
@@ -136,15 +167,25 @@ macro_rules! entity {
         impl $stored {
             /// The stored form of a noun at a revision.
             pub fn of(noun: &$noun, rev: crate::Revision) -> Self {
-                let $noun { id, $($required,)* $($defaulted,)* $($optional,)* } = noun.clone();
-                Self { id, rev: rev.0, $($required,)* $($defaulted,)* $($optional,)* }
+                $(let $of = noun; $(let $derived = $derive;)*)?
+                let $noun { id, $($required,)* $($defaulted,)* $($optional,)* $($($removable,)*)? } = noun.clone();
+                Self {
+                    id,
+                    rev: rev.0,
+                    $($required,)*
+                    $($defaulted,)*
+                    $($optional,)*
+                    $($($removable,)*)?
+                    $($($derived,)*)?
+                }
             }
         }
 
         impl From<$stored> for crate::Revised<$noun> {
             fn from(stored: $stored) -> Self {
-                let $stored { id, rev, $($required,)* $($defaulted,)* $($optional,)* } = stored;
-                Self { rev: crate::Revision(rev), value: $noun { id, $($required,)* $($defaulted,)* $($optional,)* } }
+                let $stored { id, rev, $($required,)* $($defaulted,)* $($optional,)* $($($removable,)*)? .. } = stored;
+                let value = $noun { id, $($required,)* $($defaulted,)* $($optional,)* $($($removable,)*)? };
+                Self { rev: crate::Revision(rev), value }
             }
         }
     };
@@ -184,6 +225,14 @@ mod tests {
             /// A number that may be absent.
             number: u8, since "0.3", patch "The new number; `null` removes it.";
         }
+        removable {
+            /// A link that an act of its own makes.
+            link: String, patch "`null` removes it.";
+        }
+        derived |thing| {
+            /// The name as it is searched for.
+            folded: String = thing.name.to_lowercase();
+        }
     }
 
     fn three() -> u8 {
@@ -201,10 +250,11 @@ mod tests {
 
     #[test]
     fn what_a_request_leaves_out_has_its_default() {
-        let Thing { name, list, late, number, .. } = thing();
-        assert_eq!((name.as_str(), list, late, number), ("a", Vec::new(), 3, None));
+        let Thing { name, list, late, number, link, .. } = thing();
+        assert_eq!((name.as_str(), list, late, number, link), ("a", Vec::new(), 3, None, None));
         assert!(serde_json::from_value::<NewThing>(json!({})).is_err(), "the name is required");
         assert!(serde_json::from_value::<NewThing>(json!({ "name": "a", "other": 1 })).is_err());
+        assert!(serde_json::from_value::<NewThing>(json!({ "name": "a", "link": "b" })).is_err());
     }
 
     #[test]
@@ -221,9 +271,28 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_only_removes_what_an_act_of_its_own_sets() {
+        let linked = Thing { link: Some("b".to_owned()), ..thing() };
+        let patch: ThingPatch = serde_json::from_value(json!({ "link": null })).unwrap();
+        assert_eq!((linked.with(&patch), linked.with(&ThingPatch::default())), (thing(), linked.clone()));
+        assert!(serde_json::from_value::<ThingPatch>(json!({ "link": "c" })).is_err());
+        let whole = NewThing { name: "a".to_owned(), list: Vec::new(), late: 3, number: None };
+        assert_eq!(linked.with(&whole.into()), linked);
+    }
+
+    #[test]
+    fn what_follows_from_other_fields_is_kept_for_queries() {
+        let named = Thing { name: "Ä b".to_owned(), ..thing() };
+        let written = serde_json::to_value(StoredThing::of(&named, Revision(1))).unwrap();
+        assert_eq!(written["folded"], "ä b");
+        let read = Revised::from(serde_json::from_value::<StoredThing>(written).unwrap());
+        assert_eq!(read.value, named);
+    }
+
+    #[test]
     fn documents_of_older_releases_are_read() {
         let found = Thing { late: 7, ..thing() };
-        let old = json!({ "_id": found.id, "rev": 4, "name": "a", "list": [] });
+        let old = json!({ "_id": found.id, "rev": 4, "name": "a", "list": [], "folded": "a" });
         let read = Revised::from(serde_json::from_value::<StoredThing>(old.clone()).unwrap());
         assert_eq!((read.rev, &read.value), (Revision(4), &found));
         let mut written = serde_json::to_value(StoredThing::of(&found, Revision(4))).unwrap();

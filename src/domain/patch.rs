@@ -25,6 +25,21 @@ impl<T: Clone> Removable<T> {
     }
 }
 
+/// No value: a field that a patch may only remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Never {}
+
+impl Removable<Never> {
+    /// What becomes of a field that can only be removed.
+    pub fn unless_removed<T: Clone>(&self, before: Option<&T>) -> Option<T> {
+        match self {
+            Self::Kept => before.cloned(),
+            Self::Removed => None,
+            Self::Set(never) => match *never {},
+        }
+    }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Removable<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Option::<T>::deserialize(deserializer).map(Self::from)

@@ -129,7 +129,7 @@ entity! {
         name: Name, patch "The new name.";
         /// The network its clients get their addresses from.
         network: ServerNetwork, patch "The new network; refused while profiles hold addresses of the old one.";
-        /// The port its daemons listen on.
+        /// The port its daemons listen on, on each host.
         port: Port, patch "The new port: daemons restart, profiles become outdated.";
         /// The transport of the same.
         protocol: Protocol, patch "The new transport: likewise.";

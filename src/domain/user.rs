@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
+    entity::entity,
     ids::{OrganizationId, UserId},
     role::Role,
+    search::{fold, words_of},
     text::{Email, GroupName, Name},
 };
 
@@ -21,23 +23,46 @@ pub struct Identity {
     pub sub: String,
 }
 
-/// A user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct User {
-    /// Its id.
-    pub id: UserId,
-    /// Whom the user belongs to.
-    pub organization_id: OrganizationId,
-    /// What people call the user.
-    pub name: Name,
-    /// The mailbox, unique in the cluster; machines have none.
-    pub email: Option<Email>,
-    /// The groups that open servers.
-    pub groups: BTreeSet<GroupName>,
-    /// What the user may do in the console.
-    pub role: Role,
-    /// A disabled user has no session and gets none, and cannot sign in.
-    pub disabled: bool,
-    /// The account that the user signs in with, since the first sign-in.
-    pub identity: Option<Identity>,
+entity! {
+    /// A user.
+    noun User(UserId);
+    /// A new user.
+    new NewUser;
+    /// A change of a user; what is absent stays.
+    patch UserPatch;
+    /// A user as the database keeps it. The release before writes users without what a search finds them by.
+    stored StoredUser;
+    required {
+        /// Whom the user belongs to.
+        organization_id: OrganizationId, patch "The new organization.";
+        /// What people call the user.
+        name: Name, patch "The new name.";
+    }
+    defaulted {
+        /// The groups that open servers.
+        groups: BTreeSet<GroupName> = "BTreeSet::new", patch "All groups from now on.";
+        /// What the user may do in the console.
+        role: Role = "plain_user", patch "The new role.";
+        /// A disabled user has no session and gets none, and cannot sign in.
+        disabled: bool = "bool::default", patch "Whether the user is disabled.";
+    }
+    optional {
+        /// The mailbox, unique in the cluster; machines have none.
+        email: Email, patch "The new mailbox; `null` removes it.";
+    }
+    removable {
+        /// The account that the user signs in with, since the first sign-in.
+        identity: Identity, patch "`null` forgets the account that the user signs in with; the next sign-in under the \
+            user's verified e-mail address links another one.";
+    }
+    derived |user| {
+        /// The words that a search finds the user by.
+        words: BTreeSet<String> = words_of(&user.name, user.email.as_ref());
+        /// The name as lists are ordered by it.
+        folded_name: String = fold(user.name.as_str());
+    }
+}
+
+fn plain_user() -> Role {
+    Role::User
 }

@@ -1,12 +1,9 @@
 //! Users: create, change, disable, delete.
 
-use std::collections::BTreeSet;
-
-use serde::Deserialize;
-use utoipa::ToSchema;
+pub use domain::user::{NewUser, UserPatch};
 
 use crate::{
-    Act, People, Removable, ServiceError, check_revision, difference, given,
+    Act, People, ServiceError, check_revision, difference,
     identity::owners::{keep_an_owner, spare_oneself},
 };
 use domain::{
@@ -17,7 +14,6 @@ use domain::{
     profile::Profile,
     role::{Permission, Role},
     search::OrganizationRef,
-    text::{Email, GroupName, Name},
     user::User,
 };
 use store::{
@@ -27,89 +23,6 @@ use store::{
 };
 
 const WHAT: &str = "user";
-
-/// A new user.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewUser {
-    /// Whom the user belongs to.
-    pub organization_id: OrganizationId,
-    /// What people call the user.
-    pub name: Name,
-    /// The mailbox; machines have none.
-    pub email: Option<Email>,
-    /// The groups that open servers.
-    #[serde(default)]
-    pub groups: BTreeSet<GroupName>,
-    /// What the user may do in the console.
-    #[serde(default = "plain_user")]
-    pub role: Role,
-    /// Whether the user starts shut out.
-    #[serde(default)]
-    pub disabled: bool,
-}
-
-fn plain_user() -> Role {
-    Role::User
-}
-
-/// A change of a user; what is absent stays.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UserPatch {
-    /// The new organization.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub organization_id: Option<OrganizationId>,
-    /// The new name.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub name: Option<Name>,
-    /// The new mailbox; `null` removes it.
-    #[serde(default)]
-    #[schema(value_type = Option<Email>)]
-    pub email: Removable<Email>,
-    /// All groups from now on.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub groups: Option<BTreeSet<GroupName>>,
-    /// The new role.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub role: Option<Role>,
-    /// Whether the user is shut out.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(nullable = false)]
-    pub disabled: Option<bool>,
-    /// `null` forgets the account that the user signs in with; the next sign-in under the user's verified e-mail address
-    /// links another one.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    pub identity: Removable<Unlinked>,
-}
-
-/// No value: an account is linked by signing in, never by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Unlinked {}
-
-impl UserPatch {
-    fn apply(&self, user: &User) -> User {
-        User {
-            id: user.id,
-            organization_id: self.organization_id.unwrap_or(user.organization_id),
-            name: self.name.clone().unwrap_or_else(|| user.name.clone()),
-            email: self.email.over(user.email.as_ref()),
-            groups: self.groups.clone().unwrap_or_else(|| user.groups.clone()),
-            role: self.role.unwrap_or(user.role),
-            disabled: self.disabled.unwrap_or(user.disabled),
-            identity: match self.identity {
-                Removable::Removed => None,
-                Removable::Kept => user.identity.clone(),
-                Removable::Set(never) => match never {},
-            },
-        }
-    }
-}
 
 impl People<'_> {
     /// A page of users.
@@ -152,8 +65,7 @@ impl People<'_> {
     pub async fn create_user(self, act: &Act, new: NewUser) -> Result<Revised<User>, ServiceError> {
         act.require(Permission::ManageUsers)?;
         check_role(act, Role::User, new.role)?;
-        let NewUser { organization_id, name, email, groups, role, disabled } = new;
-        let value = &User { id: self.new_id(), organization_id, name, email, groups, role, disabled, identity: None };
+        let value = &User::new(self.new_id(), new);
         self.change_by(act, |tx| async move {
             check_organization(&tx, value.organization_id).await?;
             tx.insert(value).await.map_err(ServiceError::taken("email", WHAT))?;
@@ -178,7 +90,7 @@ impl People<'_> {
             let found = tx.find::<User>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             let before = &found.value;
-            let after = patch.apply(before);
+            let after = before.with(patch);
             if after == *before {
                 return Ok(found);
             }

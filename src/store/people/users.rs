@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     StoreError,
@@ -21,35 +20,14 @@ use domain::{
     profile::Profile,
     role::Role,
     search::{UserSearch, fold, words_of},
-    text::{Email, GroupName, Name},
-    user::{Identity, User},
+    text::{Email, Name},
+    user::{Identity, StoredUser, User},
 };
-
-/// The stored form.
-#[derive(Serialize, Deserialize)]
-pub struct UserDoc {
-    #[serde(rename = "_id")]
-    id: UserId,
-    rev: i64,
-    organization_id: OrganizationId,
-    name: Name,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    email: Option<Email>,
-    groups: BTreeSet<GroupName>,
-    role: Role,
-    disabled: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    identity: Option<Identity>,
-    #[serde(default)]
-    words: BTreeSet<String>,
-    #[serde(default)]
-    folded_name: String,
-}
 
 impl Entity for User {
     const COLLECTION: &'static str = "users";
     type Key = UserId;
-    type Doc = UserDoc;
+    type Doc = StoredUser;
     // What is folded here is ordered by an index beside which others narrow the list down: those of a collation can not.
     const ORDERED_NAME: (&'static str, bool) = ("folded_name", false);
 
@@ -57,17 +35,12 @@ impl Entity for User {
         self.id
     }
 
-    fn to_doc(&self, rev: Revision) -> UserDoc {
-        let Self { id, organization_id, name, email, groups, role, disabled, identity } = self.clone();
-        let words = words_of(&name, email.as_ref());
-        let folded_name = fold(name.as_str());
-        UserDoc { id, rev: rev.0, organization_id, name, email, groups, role, disabled, identity, words, folded_name }
+    fn to_doc(&self, rev: Revision) -> StoredUser {
+        StoredUser::of(self, rev)
     }
 
-    fn from_doc(doc: UserDoc) -> Option<Revised<Self>> {
-        let UserDoc { id, rev, organization_id, name, email, groups, role, disabled, identity, .. } = doc;
-        let value = Self { id, organization_id, name, email, groups, role, disabled, identity };
-        Some(Revised { rev: Revision(rev), value })
+    fn from_doc(doc: StoredUser) -> Option<Revised<Self>> {
+        Some(doc.into())
     }
 }
 
