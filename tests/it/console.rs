@@ -67,7 +67,9 @@ async fn of_two_who_edit_the_same_the_second_sees_both_versions() {
     let theirs = [("name", "Acme Group"), ("revision", revision.as_str())];
     let conflict = second.post(&path, &path, &theirs);
     shows(&conflict, 409, "owner changed this");
-    shows(&conflict, 409, "<td data-label=\"You typed\">Acme Group</td><td data-label=\"It is now\">Acme Holding</td>");
+    let version = |which, words| format!("name=\"take-name\" value=\"{which}<span class=\"lines\">{words}</span>");
+    shows(&conflict, 409, &version("yours\" checked>", "Acme Group"));
+    shows(&conflict, 409, &version("theirs\">", "Acme Holding"));
     assert!(conflict.body.contains("name=\"name\" value=\"Acme Group\""), "what was typed is kept: {}", conflict.body);
     shows(&first.get(&path), 200, "<h1>Acme Holding</h1>");
     // Whoever has seen both may decide.

@@ -224,7 +224,7 @@ async fn servers_are_attached_and_detached_and_a_host_is_renamed() {
     assert_eq!(world.act(host, "", &[("name", "vpn-renamed")]).status, 303);
     shows(&world.owner.get(&path), 200, "<h1>vpn-renamed</h1>");
     let old = [("name", "vpn-late"), ("revision", "1")];
-    shows(&world.owner.post(&path, &path, &old), 409, "The host was changed since you opened this page.");
+    shows(&world.owner.post(&path, &path, &old), 409, "changed this");
 
     // What a role does not allow is not offered.
     let mut auditor = world.console.signed_in(Role::Auditor);

@@ -94,7 +94,9 @@ async fn a_user_is_made_edited_disabled_and_deleted() {
         ],
     );
     shows(&conflict, 409, "helpdesk changed this");
-    shows(&conflict, 409, "<td data-label=\"You typed\">dev, ops</td><td data-label=\"It is now\">ops</td>");
+    let version = |which, words| format!("name=\"take-groups\" value=\"{which}<span class=\"lines\">{words}</span>");
+    shows(&conflict, 409, &version("yours\" checked>", "ops, dev"));
+    shows(&conflict, 409, &version("theirs\">", "ops"));
     shows(&conflict, 409, "name=\"name\" value=\"Anna\"");
 
     assert_eq!(helpdesk.post(&path, &format!("{path}/disable"), &[]).status, 303);

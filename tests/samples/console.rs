@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::Path, sync::Arc};
 
 use crate::samples::{
-    SampleSet, ago, explain, facts, groups, hosts, id, listed, now, request_id, sessions, text, users,
+    SampleSet, ago, explain, facts, groups, hosts, id, listed, now, request_id, sessions, text, users, wrong,
 };
 use crate::ui::topic::Topic;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         trouble::TroublePage,
     },
     auth::owner_link::OwnerLinkPage,
-    ui::{conflict::Conflict, fields::FieldError},
+    ui::links::Link,
 };
 use crate::{
     auth::{
@@ -30,7 +30,13 @@ use crate::{
     },
 };
 use domain::{
-    Revised, Revision, command_line::CommandLine, ids::LoginId, login::Surface, role::Role, samples, user::User,
+    Revised, Revision,
+    command_line::CommandLine,
+    ids::{LoginId, OrganizationId},
+    login::Surface,
+    role::Role,
+    samples,
+    user::User,
 };
 use services::{
     cluster::health::{ClusterHealth, HostCount},
@@ -103,6 +109,11 @@ impl SampleSet {
         }
     }
 
+    /// Who was quicker where two edit the same, and when.
+    pub(crate) fn quicker(&self, desk: &Desk) -> Option<(String, When)> {
+        self.changes().first().map(|change| (change.by.clone(), When::new(change.at, desk.now)))
+    }
+
     /// What happened to a thing.
     pub(super) fn changes(&self) -> Vec<Change> {
         let change = |hours, action: &str, fields: &[&str], success| Change {
@@ -140,17 +151,18 @@ impl SampleSet {
 
         let desk = self.desk("/organizations/new");
         self.add("organization-new", &OrganizationPage::empty(&desk));
-        let wrong = vec![FieldError { field: "name".to_owned(), text: "The name must not be empty.".to_owned() }];
-        self.add("organization-new-refused", &OrganizationPage { errors: wrong, ..OrganizationPage::empty(&desk) });
+        let with = |page: OrganizationPage<'_>, typed| page.form.typed(typed);
+        let empty = || OrganizationPage::empty(&desk);
+        let form = with(empty(), wrong(&[("name", "The name must not be empty.")]));
+        self.add("organization-new-refused", &OrganizationPage { form, ..empty() });
         let changes = self.changes();
         let of = |desk| OrganizationPage::of(desk, row(1, self.name, 214, 3), history::rows(&changes, desk));
         self.add("organization", &of(&desk));
-        let used = vec![FieldError::whole("The organization still has users; delete or move them first.")];
-        self.add("organization-in-use", &OrganizationPage { errors: used, ..of(&desk) });
-        let versions = [("Name", "Contractors of ours".to_owned(), self.name.to_owned())];
-        let conflict = Some(Conflict::of(changes.first(), &versions, &desk));
-        let name = "Contractors of ours".to_owned();
-        self.add("organization-conflict", &OrganizationPage { name, conflict, ..of(&desk) });
+        let form = with(of(&desk), wrong(&[("", "The organization still has users; delete or move them first.")]));
+        self.add("organization-in-use", &OrganizationPage { form, ..of(&desk) });
+        let typed = of(&desk).form.fields.with("name", "Contractors of ours");
+        let form = of(&desk).form.with_conflict(typed, self.quicker(&desk), Link::to(&id::<OrganizationId>(1)));
+        self.add("organization-conflict", &OrganizationPage { form, ..of(&desk) });
         let auditor = self.desk_of(Role::Auditor, "/organizations");
         self.add("organization-auditor", &of(&auditor));
     }

@@ -7,8 +7,8 @@ use crate::{
         lists::{List as _, ListPage, Place},
         people::groups::GroupPage,
     },
-    samples::{SampleSet, id, text, with},
-    ui::{columns::Columns, fields::FieldError, links::Link, page::Flash},
+    samples::{SampleSet, id, text, with, wrong},
+    ui::{columns::Columns, links::Link, page::Flash},
 };
 use domain::{Revised, Revision, group::Group, ids::ServerId, role::Role, samples, text::GroupName, user::User};
 use services::{Page, people::views::UserRow};
@@ -37,13 +37,9 @@ pub(super) fn add(set: &mut SampleSet) {
 
     let desk = set.desk("/groups/new");
     set.add("group-new", &GroupPage::empty(&desk));
-    let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
-    let errors =
-        vec![wrong("name", "The name must not be empty."), wrong("emails", "No user has the address x@example.com.")];
-    set.add(
-        "group-new-refused",
-        &with(GroupPage::empty(&desk), |page| (page.errors, page.emails) = (errors, "x@example.com".to_owned())),
-    );
+    let errors = [("name", "The name must not be empty."), ("emails", "No user has the address x@example.com.")];
+    let typed = wrong(&errors).with("emails", "x@example.com");
+    set.add("group-new-refused", &with(GroupPage::empty(&desk), |page| page.form = page.form.clone().typed(typed)));
     let changes = set.changes();
     let row = |number, email: Option<&str>| UserRow {
         user: Revised { rev: Revision(1), value: User { email: email.map(text), ..samples::user(number, name) } },
@@ -66,8 +62,8 @@ pub(super) fn add(set: &mut SampleSet) {
         )
     };
     set.add("group", &page(&desk, Some("more")));
-    let used = FieldError::whole("The server Office is open to this group; take the group off it first.");
-    set.add("group-in-use", &with(page(&desk, None), |page| page.errors = vec![used]));
+    let used = wrong(&[("", "The server Office is open to this group; take the group off it first.")]);
+    set.add("group-in-use", &with(page(&desk, None), |page| page.form = page.form.clone().typed(used)));
     let nobody = Page { items: Vec::new(), next: None, count: None };
     set.add("group-nobody", &GroupPage::of(&desk, group("VPN users", 0, server()), servers(), &nobody, Vec::new()));
     set.add("group-auditor", &page(&auditor, None));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::samples::{SampleSet, ago, by_name, id, now, place, sessions::row as carried, text};
+use crate::samples::{SampleSet, ago, by_name, id, now, place, sessions::row as carried, text, wrong};
 use crate::ui::topic::Topic;
 use crate::{
     admin::{
@@ -14,7 +14,7 @@ use crate::{
         lists::List as _,
     },
     ui::{
-        fields::{FieldError, Fields},
+        fields::Fields,
         links::Link,
         preview::{Preview, Question},
     },
@@ -270,20 +270,14 @@ fn pages(set: &mut SampleSet) {
     set.add("host-unreached", &HostPage::new(&desk, shut));
     let text =
         "Host vpn-2 is in service: it carries 41 live sessions, and 214 active profiles list it: drain it first.";
-    let refused =
-        HostPage { errors: vec![FieldError::whole(text)], ..HostPage::new(&desk, found(set, online.clone(), &desk)) };
+    let page = || HostPage::new(&desk, found(set, online.clone(), &desk));
+    let refused = HostPage { form: page().form.typed(wrong(&[("", text)])), ..page() };
+    let late = ("budget", "The time must be one of those offered.");
+    let misnamed = ("name", "The name must consist of lower-case letters, digits and hyphens.");
+    let form = page().form.typed(wrong(&[misnamed, late]).with("name", set.name));
+    let misnamed = HostPage { form, draining: page().draining.typed(wrong(&[late])), ..page() };
     set.add("host-refused", &refused);
-    let wrong = "The name must consist of lower-case letters, digits and hyphens.";
-    let wrong = vec![
-        FieldError { field: "name".to_owned(), text: wrong.to_owned() },
-        FieldError { field: "budget".to_owned(), text: "The time must be one of those offered.".to_owned() },
-    ];
-    let named = HostPage {
-        name: set.name.to_owned(),
-        errors: wrong,
-        ..HostPage::new(&desk, found(set, online.clone(), &desk))
-    };
-    set.add("host-wrong", &named);
+    set.add("host-wrong", &misnamed);
     for (name, state, moved, remaining) in [
         ("waiting", DrainState::Waiting, 0, 41),
         ("moving", DrainState::Moving, 12, 29),
@@ -319,6 +313,7 @@ fn questions(set: &mut SampleSet) {
         is_final: false,
         action: link.and("drain"),
         back: link,
+        changes: Vec::new(),
     };
     let cut_off = removal(true, set.name).cut_off;
     let effect = Effect {
@@ -329,45 +324,26 @@ fn questions(set: &mut SampleSet) {
         cut_off,
         ..Effect::default()
     };
-    set.add("host-drain-asked", &Preview::new(&desk, question, &Fields::default(), (&[], &[]), &effect));
+    set.add("host-drain-asked", &Preview::new(&desk, question, &Fields::default(), &effect));
 }
 
 fn invitations(set: &mut SampleSet) {
     let desk = set.desk("/hosts/join");
     let choice = |number, name: &str| ServerChoice { id: id::<ServerId>(number), name: text(name) };
-    let form = |servers: Vec<ServerChoice>, errors| JoinForm {
-        desk: &desk,
-        name: String::new(),
-        chosen: servers.iter().take(1).map(|server| server.id).collect(),
-        servers,
-        share: None,
-        errors,
-    };
     let servers = || vec![choice(1, set.name), choice(2, "Laboratory")];
-    let unshared = || FieldError {
-        field: "share_database_user".to_owned(),
-        text: "This process may make no database users.".to_owned(),
+    let first = id::<ServerId>(1).to_string();
+    let form = |servers, must_share, errors: &[(&str, &str)]| {
+        let page = JoinForm::new(&desk, servers, must_share);
+        JoinForm { form: page.form.typed(wrong(errors).with("server_ids", &first)), ..page }
     };
+    let unshared = ("share_database_user", "This process may make no database users.");
+    let running = ("host_name", "A host named vpn-1 is running already.");
+    let same_port = ("server_ids", "Two of them listen on the same port.");
     let pages = [
-        ("host-join", form(servers(), Vec::new())),
-        ("host-join-no-server", form(Vec::new(), Vec::new())),
-        ("host-join-shared-user", JoinForm { share: Some(false), ..form(servers(), vec![unshared()]) }),
-        (
-            "host-join-refused",
-            form(
-                servers(),
-                vec![
-                    FieldError {
-                        field: "host_name".to_owned(),
-                        text: "A host named vpn-1 is running already.".to_owned(),
-                    },
-                    FieldError {
-                        field: "server_ids".to_owned(),
-                        text: "Two of them listen on the same port.".to_owned(),
-                    },
-                ],
-            ),
-        ),
+        ("host-join", form(servers(), false, &[])),
+        ("host-join-no-server", JoinForm::new(&desk, Vec::new(), false)),
+        ("host-join-shared-user", form(servers(), true, &[unshared])),
+        ("host-join-refused", form(servers(), false, &[running, same_port])),
     ];
     for (name, page) in pages {
         set.add(name, &page);

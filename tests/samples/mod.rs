@@ -28,7 +28,11 @@ use crate::{
         context::Desk,
         lists::{List, ListPage, Place},
     },
-    ui::{columns::Columns, links::Link},
+    ui::{
+        columns::Columns,
+        fields::{FieldError, Fields},
+        links::Link,
+    },
 };
 use domain::ids::RequestId;
 use services::identity::logins::SignInFacts;
@@ -95,6 +99,22 @@ fn by_name(list: &Link) -> Columns {
 /// The page of a list that has nothing besides.
 fn listed<'a, L: List>(desk: &'a Desk, rows: &[L], is_first: bool, next: Option<&str>) -> ListPage<'a> {
     ListPage::new(desk, rows, &by_name(&L::link()), place(&L::link(), is_first, next))
+}
+
+impl Fields {
+    /// The same with another value in a field.
+    pub(crate) fn with(mut self, field: &str, value: &str) -> Self {
+        self.replace(field, [value.to_owned()]);
+        self
+    }
+}
+
+/// A form in which nothing was typed, and with which this is wrong: at which field, and what.
+fn wrong(errors: &[(&str, &str)]) -> Fields {
+    let error = |(field, text): &(&str, &str)| FieldError { field: (*field).to_owned(), text: (*text).to_owned() };
+    let mut fields = Fields::default();
+    fields.errors = errors.iter().map(error).collect();
+    fields
 }
 
 /// A page with something changed.

@@ -2,13 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::samples::{SampleSet, ago, hosts::problem, id, now, text};
+use crate::admin::cluster::{overview::OverviewPage, setup::SetupPage};
+use crate::samples::{SampleSet, ago, hosts::problem, id, now, text, wrong};
 use crate::ui::parts::When;
 use crate::ui::topic::Topic;
-use crate::{
-    admin::cluster::{overview::OverviewPage, setup::SetupPage},
-    ui::fields::{FieldError, Fields},
-};
 use domain::{
     authority::AuthorityKind,
     ids::{HostId, Id as _, OrganizationId, ServerId},
@@ -139,8 +136,7 @@ impl SampleSet {
             self.add(&format!("setup-{name}"), &SetupPage::new(&desk, setup.clone(), hosts.clone()));
         }
         self.add("setup-no-host", &SetupPage::new(&desk, host, Vec::new()));
-        let mut form = Fields::default();
-        form.errors.push(FieldError { field: "name".to_owned(), text: "The name must not be empty.".to_owned() });
+        let form = wrong(&[("name", "The name must not be empty.")]);
         self.add("setup-refused", &SetupPage::new(&desk, server, hosts.clone()).with_form(form));
         let link = format!("https://vpn.example.com/p/{}", "k3Zx9".repeat(9));
         let shown = SetupPage::new(&desk, profile, hosts).with_link(link, When::new(ago(-1), now()));

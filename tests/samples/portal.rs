@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::samples::{HOSTILE, SampleSet, ago, facts, id, now, request_id, text};
+use crate::samples::{HOSTILE, SampleSet, ago, facts, id, now, request_id, text, wrong};
 use crate::{
     auth::{
         refused::Refused,
@@ -16,16 +16,16 @@ use crate::{
         trouble::{Trouble, Words},
     },
     portal::{
-        FieldError,
         live::{Live, Watch},
         my_data::MyDataPage,
         profiles::{Home, ProfilePage},
-        ready::{Choice, NewDevice, Ready, TicketLink},
+        ready::{NewDevice, Ready, TicketLink},
         sessions::Sessions,
         status::Status,
         ticket::{Shown, TicketPage},
     },
     ui::{
+        form::Choice,
         guides::{GUIDES, HelpGuide, HelpIndex, System},
         parts::When,
     },
@@ -186,11 +186,9 @@ impl SampleSet {
             self.add(&format!("profile-{name}"), &ProfilePage::new(self.inside("/"), mine, now()));
         }
         if let Some((_, mine)) = all.first() {
-            let page = ProfilePage {
-                name_input: HOSTILE.to_owned(),
-                errors: vec![FieldError { field: "name", text: "The name must not be empty.".to_owned() }],
-                ..ProfilePage::new(self.inside("/"), mine, now())
-            };
+            let page = ProfilePage::new(self.inside("/"), mine, now());
+            let typed = wrong(&[("name", "The name must not be empty.")]).with("name", HOSTILE);
+            let page = ProfilePage { form: page.form.typed(typed), ..page };
             self.add("profile-name-refused", &page);
             let page = ProfilePage::new(Chrome { flash: Some(Flash::Renamed), ..self.inside("/") }, mine, now());
             self.add("profile-renamed", &page);
@@ -198,24 +196,23 @@ impl SampleSet {
     }
 
     fn set_up(&mut self) {
-        let choice = |number, name: &str| Choice { id: id::<ServerId>(number).to_string(), name: name.to_owned() };
+        let choice = |number, name: &str| Choice::new(id::<ServerId>(number), name);
         let new = |set: &Self, guess, servers| NewDevice::new(set.inside("/"), set.name, guess, servers);
         let one = || vec![choice(1, "Office")];
         let two = || vec![choice(1, "Office"), choice(2, self.device)];
         let plain = new(self, Some(System::Macos), one());
         let several = new(self, None, two());
-        let errors = vec![
-            FieldError { field: "name", text: "The name must not be empty.".to_owned() },
-            FieldError { field: "server_id", text: "Choose one of the networks.".to_owned() },
-        ];
-        let wrong = NewDevice { name: String::new(), guessed: false, errors, ..new(self, None, two()) };
+        let errors = [("name", "The name must not be empty."), ("server_id", "Choose one of the networks.")];
+        let mut typed = several.form.fields.clone().with("name", "");
+        typed.errors = wrong(&errors).errors;
+        let refused = NewDevice { form: new(self, None, two()).form.typed(typed), ..new(self, None, two()) };
         let full = "You have 10 devices, the most allowed. Revoke one that you do not need, then come back.";
-        let full = vec![FieldError { field: "", text: full.to_owned() }];
-        let full = NewDevice { errors: full, ..new(self, Some(System::Linux), one()) };
+        let full = new(self, None, one()).form.typed(wrong(&[("", full)]));
+        let full = NewDevice { form: full, ..new(self, None, one()) };
         let none = new(self, Some(System::Linux), Vec::new());
         self.add("new", &plain);
         self.add("new-several-servers", &several);
-        self.add("new-refused", &wrong);
+        self.add("new-refused", &refused);
         self.add("new-limit", &full);
         self.add("new-no-server", &none);
 

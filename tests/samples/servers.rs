@@ -1,17 +1,12 @@
 //! The pages of servers in every state.
 
-use crate::admin::network::servers::{
-    ServerPage,
-    edit::{Filled, ServerFormPage},
-    form::ServerForm,
-};
-use crate::samples::{SampleSet, id, listed, text, with};
+use crate::admin::network::servers::{ServerPage, edit::ServerFormPage};
+use crate::samples::{SampleSet, id, listed, text, with, wrong};
 use crate::ui::topic::Topic;
 use crate::{
     admin::{context::Desk, evidence::history},
     ui::{
-        conflict::Conflict,
-        fields::{FieldError, Fields},
+        fields::Fields,
         links::Link,
         preview::{Preview, Question},
     },
@@ -115,8 +110,9 @@ impl SampleSet {
         let of = |desk, view| ServerPage::new(desk, view, history::rows(&changes, desk));
         self.add("server", &of(&desk, view(name)));
         self.add("server-auditor", &of(&auditor, view(name)));
-        let used = vec![FieldError::whole("Hosts are still attached to the server; detach them first.")];
-        self.add("server-in-use", &with(of(&desk, view(name)), |page| page.errors = used));
+        let used = wrong(&[("", "Hosts are still attached to the server; detach them first.")]);
+        let in_use = with(of(&desk, view(name)), |page| page.form = page.form.clone().typed(used));
+        self.add("server-in-use", &in_use);
         let bare = ServerView {
             row: row(server(1, name), 0, 0, 0),
             hosts: Vec::new(),
@@ -131,37 +127,30 @@ impl SampleSet {
 
     fn server_forms(&mut self, desk: &Desk) {
         let name = self.name;
-        let page = |form: ServerForm, found| ServerFormPage {
-            desk,
-            found,
-            form,
-            organizations: organizations(name),
-            errors: Vec::new(),
-            conflict: None,
-        };
-        self.add("server-new", &page(ServerForm::empty(&organizations(name)), None));
-        let nobody = ServerFormPage { organizations: Vec::new(), ..page(ServerForm::empty(&[]), None) };
-        self.add("server-new-first", &nobody);
-        let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
-        let errors = vec![
-            wrong("name", "Another server has this name."),
-            wrong("network", "The network has bits set behind its prefix; did you mean 10.200.0.0/16?"),
-            wrong("routes", "“10.0.0.1/8” has bits set behind its prefix; did you mean 10.0.0.0/8?"),
-        ];
-        let there = routed(name);
-        let filled = ServerForm::of(&there);
-        let found = || Some(Filled::from(&there, Revision(7), &filled));
-        let typed = ServerForm { network: "10.200.0.1/16".to_owned(), ..filled.clone() };
-        self.add("server-edit", &page(filled.clone(), found()));
-        self.add("server-edit-refused", &ServerFormPage { errors, ..page(typed, found()) });
-
         let organizations = organizations(name);
-        let typed = ServerForm { port: "1195".to_owned(), routes: String::new(), ..filled.clone() };
-        let now = ServerForm { port: "443".to_owned(), dns_servers: "10.0.0.54".to_owned(), ..filled.clone() };
-        let [base, yours, there] = [&filled, &typed, &now].map(|form| form.shown(&organizations));
-        let changes = self.changes();
-        let conflict = Some(Conflict::to_choose(changes.first(), &base, &yours, &there, desk));
-        self.add("server-edit-conflict", &ServerFormPage { conflict, ..page(typed, found()) });
+        self.add("server-new", &ServerFormPage::new(desk, &organizations));
+        self.add("server-new-first", &ServerFormPage::new(desk, &[]));
+        let there = self.sample_server();
+        let page = || ServerFormPage::of(desk, &there, &organizations);
+        self.add("server-edit", &page());
+        let filled = page().form.fields;
+        let mut typed = filled.clone().with("network", "10.200.0.1/16").with("base", &filled.as_base());
+        typed = typed.with("revision", "7");
+        typed.errors = wrong(&[
+            ("name", "Another server has this name."),
+            ("network", "The network has bits set behind its prefix; did you mean 10.200.0.0/16?"),
+            ("routes", "“10.0.0.1/8” has bits set behind its prefix; did you mean 10.0.0.0/8?"),
+        ])
+        .errors;
+        self.add("server-edit-refused", &ServerFormPage { form: page().form.typed(typed), ..page() });
+
+        let typed = filled.clone().with("port", "1195").with("routes", "");
+        let changes = page().form.differences(&filled, &typed);
+        let mut conflict = page();
+        conflict.form.fields = filled.clone().with("port", "443").with("dns_servers", "10.0.0.54");
+        let (typed, there) = (typed.with("base", &filled.as_base()), Link::to(&id::<ServerId>(1)).and("edit"));
+        conflict.form = conflict.form.with_conflict(typed, self.quicker(desk), there);
+        self.add("server-edit-conflict", &conflict);
 
         let link = Link::to(&id::<ServerId>(1));
         let question = Question {
@@ -171,6 +160,7 @@ impl SampleSet {
             is_final: false,
             action: link.clone(),
             back: link.and("edit"),
+            changes,
         };
         let effect = Effect {
             users_gaining_access: 3,
@@ -185,8 +175,14 @@ impl SampleSet {
             ..Effect::default()
         };
         let form = Fields::default();
-        self.add("server-preview", &Preview::new(desk, question.clone(), &form, (&base, &yours), &effect));
-        let last = Question { title: format!("Delete {name}?"), button: "Delete server", is_final: true, ..question };
-        self.add("server-delete", &Preview::new(desk, last, &form, (&[], &[]), &Effect::default()));
+        self.add("server-preview", &Preview::new(desk, question.clone(), &form, &effect));
+        let last = Question {
+            title: format!("Delete {name}?"),
+            button: "Delete server",
+            is_final: true,
+            changes: Vec::new(),
+            ..question
+        };
+        self.add("server-delete", &Preview::new(desk, last, &form, &Effect::default()));
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::admin::cluster::settings::{Around, SettingsPage, form::SettingsForm, test::TestPage};
-use crate::samples::{SampleSet, id, text, with};
+use crate::admin::cluster::settings::{Around, SettingsPage, test::TestPage};
+use crate::samples::{SampleSet, id, text, with, wrong};
 use crate::{
     admin::{context::Desk, evidence::history},
-    ui::{conflict::Conflict, fields::FieldError},
+    ui::links::Link,
 };
 use domain::{
     Revised, Revision,
@@ -59,20 +59,19 @@ impl SampleSet {
         let fresh = Revised { rev: Revision(0), value: Settings::default() };
         self.add("settings-fresh", &self.settings_page(&desk, &fresh, false));
 
-        let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
-        let errors = vec![
-            wrong("client_secret", "The secret must have 1 to 1000 characters."),
-            wrong("profile_lifetime_days", "The number of days must be between 1 and 397 days."),
-        ];
-        self.add("settings-refused", &with(self.settings_page(&desk, &there, true), |page| page.errors = errors));
-
-        let changes = self.changes();
-        let filled = SettingsForm::of(&there.value);
-        let mine = SettingsForm::of(&Settings { contact: Some(text("help@example.com")), ..there.value.clone() });
-        let theirs = SettingsForm::of(&Settings { contact: None, company_name: None, ..there.value.clone() });
-        let [was, yours, now] = [&filled, &mine, &theirs].map(|form| form.shown(&self.choices()));
-        let conflict = Some(Conflict::to_choose(changes.first(), &was, &yours, &now, &desk));
-        self.add("settings-conflict", &with(self.settings_page(&desk, &there, true), |page| page.conflict = conflict));
+        let page = || self.settings_page(&desk, &there, true);
+        let errors = wrong(&[
+            ("client_secret", "The secret must have 1 to 1000 characters."),
+            ("profile_lifetime_days", "The number of days must be between 1 and 397 days."),
+        ]);
+        let refused = with(page(), |page| page.form = page.form.clone().typed(errors));
+        let mut conflict = page();
+        let base = conflict.form.fields.clone();
+        let mine = base.clone().with("contact", "help@example.com").with("base", &base.as_base());
+        conflict.form.fields = base.with("contact", "").with("company_name", "");
+        conflict.form = conflict.form.with_conflict(mine, self.quicker(&desk), Link::settings());
+        self.add("settings-refused", &refused);
+        self.add("settings-conflict", &conflict);
 
         let account = || Some(text("ana@example.com"));
         let test = SignInTest {

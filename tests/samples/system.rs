@@ -1,15 +1,13 @@
 //! The pages about the cluster itself, in every state, from sample data.
 
-use crate::samples::{SampleSet, ago, id, listed};
-use crate::ui::page::Flash;
-use crate::ui::topic::Topic;
 use crate::{
     admin::{
         cluster::migrations::Migrations,
         identity::tokens::{TokenForm, TokenMade, TokenRow},
         network::authorities::Authorities,
     },
-    ui::fields::FieldError,
+    samples::{SampleSet, ago, id, listed, wrong},
+    ui::{page::Flash, topic::Topic},
 };
 use domain::{
     authority::{AuthorityKind, AuthorityState},
@@ -60,13 +58,13 @@ impl SampleSet {
     fn token_forms(&mut self) {
         let desk = self.desk_of(Role::Admin, "/tokens/new");
         self.add("token-new", &TokenForm::empty(&desk));
-        let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
-        let errors = vec![
-            wrong("name", "The name must not be empty."),
-            wrong("role", "The role must be one of those below."),
-            wrong("days", "The life must be between 1 and 366 days."),
-        ];
-        self.add("token-new-refused", &TokenForm { errors, ..TokenForm::empty(&desk) });
+        let errors = wrong(&[
+            ("name", "The name must not be empty."),
+            ("role", "The role must be one of those below."),
+            ("days", "The life must be between 1 and 366 days."),
+        ]);
+        let form = TokenForm::empty(&desk).form.typed(errors);
+        self.add("token-new-refused", &TokenForm { form, ..TokenForm::empty(&desk) });
         let secret = format!("pst_{}_{}", id::<TokenId>(1), "9f2c".repeat(16));
         let issued =
             IssuedToken { token: token(self.name, 1, Role::Operator, 24 * 30, None), text: Secret::new(secret) };

@@ -1,19 +1,16 @@
 //! The pages of users in every state.
 
 use crate::admin::people::users::{
-    form::UserForm,
     import::ImportPage,
     link::LinkPage,
     list::UserList,
     sheet::{NewUserPage, UserPage},
 };
-use crate::samples::{SampleSet, ago, by_name, id, now, place, text};
+use crate::samples::{SampleSet, ago, by_name, id, now, place, text, wrong};
 use crate::ui::topic::Topic;
 use crate::{
     admin::{context::Desk, evidence::history, lists::List as _},
     ui::{
-        conflict::Conflict,
-        fields::{FieldError, Fields},
         links::Link,
         page::Flash,
         parts::{Qr, When},
@@ -21,12 +18,12 @@ use crate::{
 };
 use domain::{
     Revised, Revision,
-    ids::{ServerId, UserId},
+    ids::{OrganizationId, ServerId, UserId},
     login::{Login, Surface, Who},
-    organization::Organization,
     profile::{Profile, ProfileState},
     role::Role,
     samples,
+    text::Name,
     user::{Identity, User},
     user_list::{CellError, Written},
 };
@@ -58,8 +55,8 @@ fn user(number: u128, name: &str, email: Option<&str>, groups: &[&str], role: Ro
     }
 }
 
-fn organizations(name: &str) -> Vec<Organization> {
-    vec![samples::organization(1, name), samples::organization(2, "Contractors")]
+fn organizations(name: &str) -> Vec<(OrganizationId, Name)> {
+    vec![(id::<OrganizationId>(1), text(name)), (id::<OrganizationId>(2), text("Contractors"))]
 }
 
 fn listed<'a>(desk: &'a Desk, q: &str) -> UserList<'a> {
@@ -101,17 +98,16 @@ fn lists(set: &mut SampleSet) {
 
 fn forms(set: &mut SampleSet) {
     let desk = set.desk("/users/new");
-    let form = UserForm::empty(&desk, organizations(set.name), Role::User);
-    set.add("user-new", &NewUserPage { desk: &desk, form: form.clone(), errors: Vec::new() });
-    let wrong = |field: &str, text: &str| FieldError { field: field.to_owned(), text: text.to_owned() };
-    let errors = vec![
-        wrong("name", "The name must not be empty."),
-        wrong("email", "Another user has this email."),
-        wrong("organization_id", "Choose an organization."),
-        wrong("groups", "“\u{202e}x” must not contain control characters, line breaks or direction marks."),
-        wrong("role", "The role must be one of owner, admin, operator, helpdesk, auditor, user."),
-    ];
-    set.add("user-new-refused", &NewUserPage { desk: &desk, form: form.typed(&Fields::default()), errors });
+    let new = || NewUserPage::new(&desk, &organizations(set.name));
+    set.add("user-new", &new());
+    let errors = wrong(&[
+        ("name", "The name must not be empty."),
+        ("email", "Another user has this email."),
+        ("organization_id", "Choose an organization."),
+        ("groups", "“\u{202e}x” must not contain control characters, line breaks or direction marks."),
+        ("role", "The role must be one of owner, admin, operator, helpdesk, auditor, user."),
+    ]);
+    set.add("user-new-refused", &NewUserPage { form: new().form.typed(errors.with("role", "")), ..new() });
     let link = LinkPage {
         desk: &desk,
         back: Link::to(&id::<UserId>(1)),
@@ -127,15 +123,10 @@ fn forms(set: &mut SampleSet) {
 fn imports(set: &mut SampleSet) {
     let name = set.name;
     let desk = set.desk("/users/import");
-    let page = || ImportPage::new(&desk, organizations(name), &Fields::default());
+    let page = || ImportPage::new(&desk, &organizations(name));
     set.add("users-import", &page());
-    let errors = vec![FieldError {
-        field: "csv".to_owned(),
-        text: "Has a column “surname”; known are name, email, groups, role and organization.".to_owned(),
-    }];
-    let mut refused = page();
-    refused.errors = errors;
-    set.add("users-import-refused", &refused);
+    let errors = [("csv", "Has a column “surname”; known are name, email, groups, role and organization.")];
+    set.add("users-import-refused", &ImportPage { form: page().form.typed(wrong(&errors)), ..page() });
     let line = |line, name: &str, email: Option<&str>, outcome, errors| ImportedLine {
         written: Written {
             line,
@@ -221,8 +212,7 @@ fn sheet(of: User, is_connected: bool) -> UserSheet {
 }
 
 fn page<'a>(desk: &'a Desk, sheet: UserSheet, changes: &[Change]) -> UserPage<'a> {
-    let form = UserForm::of(desk, organizations("Acme"), &sheet.user.value);
-    UserPage::of(desk, sheet, form, history::rows(changes, desk))
+    UserPage::of(desk, sheet, &organizations("Acme"), history::rows(changes, desk))
 }
 
 fn sheets(set: &mut SampleSet) {
@@ -232,17 +222,16 @@ fn sheets(set: &mut SampleSet) {
     let mut desk = set.desk("/users/usr_1");
     set.add("user-conflict", &{
         let mut page = page(&desk, sheet(ana(), false), &changes);
-        let versions =
-            [("Name", "Ana Maria".to_owned(), name.to_owned()), ("Groups", "dev".to_owned(), "dev, ops".to_owned())];
-        page.conflict = Some(Conflict::of(changes.first(), &versions, &desk));
+        let filled = page.form.fields.clone();
+        let typed = filled.clone().with("name", "Ana Maria").with("base", &filled.as_base());
+        page.form.fields = filled.with("groups", "dev\nops");
+        page.form = page.form.with_conflict(typed, set.quicker(&desk), Link::to(&id::<UserId>(1)));
         page
     });
     set.add("user-refused", &{
         let mut page = page(&desk, sheet(ana(), false), &changes);
-        page.errors = vec![
-            FieldError { field: "email".to_owned(), text: "Another user has this email.".to_owned() },
-            FieldError { field: "device".to_owned(), text: "The name of the device must not be empty.".to_owned() },
-        ];
+        page.form = page.form.typed(wrong(&[("email", "Another user has this email.")]));
+        page.link = page.link.typed(wrong(&[("device", "The name of the device must not be empty.")]));
         page
     });
     desk.live = &[Topic::Policy, Topic::Sessions];

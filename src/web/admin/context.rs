@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequest, FromRequestParts, Request},
     http::{StatusCode, request::Parts},
     response::Response,
 };
@@ -16,6 +16,8 @@ use crate::{
     http::problem::{Code, Problem},
     ui::{
         cookies::Cookie,
+        fields::Fields,
+        form::Token,
         page::{Account, Chrome, Flash, go, set_cookie, show, site_of},
         parts::{Chip, Icon, Tone, When},
         site::Site,
@@ -81,6 +83,27 @@ pub(crate) struct NavGroup {
 pub(crate) struct Inside {
     pub(crate) admin: Admin,
     pub(crate) path: String,
+}
+
+/// What a handler answers with.
+pub(crate) type Answer = Result<Response, Problem>;
+
+/// A form that somebody sent from a page of the console.
+pub(crate) struct Sent {
+    pub(crate) services: Services,
+    pub(crate) desk: Desk,
+    pub(crate) form: Fields,
+}
+
+impl FromRequest<Services> for Sent {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, services: &Services) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let desk = Desk::from_request_parts(&mut parts, services).await?;
+        let form = Fields::from_request(Request::from_parts(parts, body), services).await?;
+        Ok(Self { services: services.clone(), desk, form })
+    }
 }
 
 /// What surrounds a page of the console, and who looks at it.
@@ -197,8 +220,8 @@ impl Desk {
     }
 
     /// What forms carry.
-    pub(crate) fn form_token(&self) -> &str {
-        self.chrome.form_token()
+    pub(crate) fn token(&self) -> Token<'_> {
+        self.chrome.token()
     }
 
     /// Answers with a page.

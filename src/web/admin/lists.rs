@@ -24,7 +24,7 @@ use services::{Page, PageRequest, Services};
 const AT_ONCE: u32 = 1_000;
 
 /// A column of a file: its name, and what it holds of a row.
-pub(crate) type Field<T> = (&'static str, fn(&T) -> Value);
+pub(crate) type ExportField<T> = (&'static str, fn(&T) -> Value);
 
 /// A row of a list.
 pub(crate) trait List: Sized + Send + 'static {
@@ -39,7 +39,7 @@ pub(crate) trait List: Sized + Send + 'static {
     /// What a file of the list is called; empty if there is none.
     const FILE: &'static str = "";
     /// What a file of the list holds.
-    const FIELDS: &'static [Field<Self>] = &[];
+    const FIELDS: &'static [ExportField<Self>] = &[];
 
     /// Where the list is.
     fn link() -> Link;

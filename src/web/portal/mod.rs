@@ -61,17 +61,3 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::get("/assets/{hash}/{file}", Anyone, assets::asset),
     ]
 }
-
-/// A field of a form that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FieldError {
-    /// The id of the field on the page.
-    pub(crate) field: &'static str,
-    /// What is wrong, as a sentence.
-    pub(crate) text: String,
-}
-
-/// What is wrong with a field, if something is.
-fn error_of<'a>(errors: &'a [FieldError], field: &str) -> Option<&'a str> {
-    errors.iter().find(|error| error.field == field).map(|error| error.text.as_str())
-}

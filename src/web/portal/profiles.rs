@@ -1,27 +1,29 @@
 //! The list of one's profiles, and one of them. People read *device* where the code says profile.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use crate::{
     api::{download::download, extract::At},
     http::problem::Problem,
     ui::{
+        fields::Fields,
+        form::{Field, FormView, form},
         forms::Form,
+        input::one,
         page::{Chrome, Employee, Flash, Visit},
     },
 };
 use crate::{
     auth::sign_in::SignInPage,
-    portal::{FieldError, error_of, live::Live},
+    portal::live::Live,
     ui::forms::Empty,
     ui::parts::{Chip, DAY, Icon, Tone, When, date, span},
 };
 use domain::{ids::ProfileId, login::ReturnPath, profile::Profile, text::Name};
 use services::{
-    ServiceError, Services,
+    Services,
     people::self_service::{MyProfile, MyProfileStatus, Outdated},
 };
 
@@ -158,6 +160,13 @@ impl Home {
     }
 }
 
+form! {
+    /// The form of another name.
+    RenameForm(name: Name) {
+        name: Field::name("Name of the device"), one(name);
+    } fields => Name { Some(name) }
+}
+
 /// One profile.
 #[derive(Template)]
 #[template(path = "portal/profile.html")]
@@ -165,8 +174,7 @@ pub(crate) struct ProfilePage {
     pub(crate) chrome: Chrome,
     pub(crate) id: String,
     pub(crate) name: String,
-    pub(crate) name_input: String,
-    pub(crate) errors: Vec<FieldError>,
+    pub(crate) form: FormView,
     pub(crate) chip: Chip,
     pub(crate) live: Option<Live>,
     pub(crate) banner: Option<Banner>,
@@ -203,11 +211,10 @@ impl ProfilePage {
         };
         let waits = mine.status == MyProfileStatus::NeverUsed;
         Self {
+            form: FormView::fresh(&chrome, RenameForm::FIELDS).typed(RenameForm::fill(&profile.name)),
             chrome,
             id: profile.id.to_string(),
             name: profile.name.to_string(),
-            name_input: profile.name.to_string(),
-            errors: Vec::new(),
             chip: chip(mine, now),
             live: waits.then(|| Live::waiting(profile.issued_at)),
             banner: banner(mine, now),
@@ -221,10 +228,6 @@ impl ProfilePage {
             past,
             connected: matches!(mine.status, MyProfileStatus::Connected { .. }),
         }
-    }
-
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
     }
 }
 
@@ -279,36 +282,22 @@ pub(crate) async fn profile(
     Ok(visit.show(&ProfilePage::new(visit.chrome.clone(), &mine, visit.now)))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RenameForm {
-    name: String,
-}
-
 pub(crate) async fn rename(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
     At(id): At<ProfileId>,
-    Form(form): Form<RenameForm>,
+    mut form: Fields,
 ) -> Result<Response, Problem> {
-    let text = match form.name.trim().parse::<Name>() {
-        Ok(name) => match services.people().rename_own(&person, id, name).await {
-            Ok(_) => return Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
-            Err(ServiceError::Invalid { reason, .. } | ServiceError::Conflict(reason)) => {
-                crate::ui::text::sentence(&reason)
-            }
-            Err(other) => return Err(other.into()),
-        },
-        Err(refused) => format!("The name {refused}."),
-    };
-    let mine = services.people().my_profile(&person, id).await?;
-    let page = ProfilePage {
-        name_input: form.name,
-        errors: vec![FieldError { field: "name", text }],
-        live: None,
-        ..ProfilePage::new(visit.chrome.clone(), &mine, visit.now)
-    };
-    Ok(visit.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page))
+    let doing = RenameForm::read(&mut form).map(|name| services.people().rename_own(&person, id, name));
+    match form.submit(doing).await? {
+        Ok(_) => Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
+        Err(again) => {
+            let mine = services.people().my_profile(&person, id).await?;
+            let page = ProfilePage::new(visit.chrome.clone(), &mine, visit.now);
+            let page = ProfilePage { form: page.form.typed(again.fields), live: None, ..page };
+            Ok(visit.show_as(again.status, &page))
+        }
+    }
 }
 
 pub(crate) async fn replace(

@@ -1,47 +1,50 @@
 //! Setting a device up: what it is, then three steps to a connection (UX-03, UX-04).
 
+use std::future::Future;
+
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
-use serde::Deserialize;
 
 use crate::{
     api::download::download,
     http::problem::Problem,
     ui::{
-        forms::Form,
+        fields::Fields,
+        form::{Again, Choice, Field, FormView, form},
         page::{Chrome, Employee, Visit},
     },
 };
 use crate::{
-    portal::{FieldError, error_of, live::Live},
-    ui::text::sentence,
+    portal::live::Live,
     ui::{
         guides::{GUIDES, Guide, System},
         parts::{Icon, Qr, When},
     },
 };
-use domain::{ids::ServerId, secret::Secret, text::Name};
+use domain::secret::Secret;
 use services::{ServiceError, Services, access::profiles::NewProfile, identity::logins::Person};
 
-/// The form for a new device.
+form! {
+    /// The form of a new device.
+    DeviceForm {
+        name: Field::name("Name of the device").part("name")
+            .hint_below("For you to tell your devices apart. You can change it later.");
+        system: Field::radios("What is it?").part("system");
+        server_id: Field::radios("Which network do you need?").part("server")
+            .subject("The network is").missing("Choose one of the networks");
+    } fields => NewProfile {
+        let _: Option<String> = Some(system);
+        Some(NewProfile { server_id, name })
+    }
+}
+
+/// The page of the form.
 #[derive(Template)]
 #[template(path = "portal/new.html")]
 pub(crate) struct NewDevice {
     pub(crate) chrome: Chrome,
-    pub(crate) name: String,
-    pub(crate) system: String,
-    pub(crate) guessed: bool,
-    pub(crate) systems: Vec<(&'static str, &'static str)>,
+    pub(crate) form: FormView,
     pub(crate) servers: Vec<Choice>,
-    pub(crate) server_id: String,
-    pub(crate) errors: Vec<FieldError>,
-}
-
-/// A server to choose.
-#[derive(Debug, Clone)]
-pub(crate) struct Choice {
-    pub(crate) id: String,
-    pub(crate) name: String,
 }
 
 impl NewDevice {
@@ -58,31 +61,27 @@ impl NewDevice {
             System::Chromeos => "Chromebook",
         };
         let name: String = format!("{first}'s {what}").chars().take(200).collect();
-        Self {
-            chrome,
-            name,
-            system: system.guide().slug.to_owned(),
-            guessed: guess.is_some(),
-            systems: GUIDES.iter().map(|guide| (guide.slug, guide.name)).collect(),
-            server_id: servers.first().map(|server| server.id.clone()).unwrap_or_default(),
-            servers,
-            errors: Vec::new(),
+        let server_id = servers.first().map(|server| server.value.clone()).unwrap_or_default();
+        let fields = [("name", name), ("system", system.guide().slug.to_owned()), ("server_id", server_id)];
+        let mut form = FormView::fresh(&chrome, DeviceForm::FIELDS)
+            .titled("Nothing was made yet")
+            .choices("system", Choice::all(GUIDES.iter().map(|guide| (guide.slug, guide.name))))
+            .choices("server_id", servers.clone())
+            .typed(Fields::of(fields));
+        if let Some(guess) = guess {
+            let hint = format!(
+                "It looks like {}. Change this if we guessed wrong, or if you are setting up another device.",
+                guess.guide().name
+            );
+            form = form.hint("system", hint);
         }
-    }
-
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
-    }
-
-    fn guess(&self) -> &'static str {
-        System::from_slug(&self.system).map_or("a computer", |system| system.guide().name)
+        Self { chrome, form, servers }
     }
 }
 
 async fn choices(services: &Services, person: &Person) -> Result<Vec<Choice>, ServiceError> {
     let servers = services.people().servers_for(person).await?;
-    let choice = |server: domain::server::Server| Choice { id: server.id.to_string(), name: server.name.to_string() };
-    Ok(servers.into_iter().map(choice).collect())
+    Ok(Choice::all(servers.into_iter().map(|server| (server.id, server.name))))
 }
 
 pub(crate) async fn new(
@@ -92,35 +91,6 @@ pub(crate) async fn new(
     let servers = choices(&services, &person).await?;
     let chrome = visit.chrome.clone();
     Ok(visit.show(&NewDevice::new(chrome, person.user.name.as_str(), visit.browsing.system, servers)))
-}
-
-/// What the form sends. All of it is text until it is checked, so that what was typed can be shown again.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewForm {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    server_id: String,
-    #[serde(default)]
-    system: String,
-}
-
-impl NewForm {
-    fn check(&self) -> Result<NewProfile, Vec<FieldError>> {
-        let name = self.name.trim().parse::<Name>();
-        let server_id = self.server_id.parse::<ServerId>();
-        match (name, server_id) {
-            (Ok(name), Ok(server_id)) => Ok(NewProfile { server_id, name }),
-            (name, server_id) => {
-                let name = name.err().map(|error| FieldError { field: "name", text: format!("The name {error}.") });
-                let server = server_id
-                    .err()
-                    .map(|_| FieldError { field: "server_id", text: "Choose one of the networks.".to_owned() });
-                Err(name.into_iter().chain(server).collect())
-            }
-        }
-    }
 }
 
 /// The three steps.
@@ -168,27 +138,26 @@ impl Ready {
 pub(crate) async fn ticket(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
-    Form(form): Form<NewForm>,
+    mut form: Fields,
 ) -> Result<Response, Problem> {
-    let new = match form.check() {
-        Ok(new) => new,
-        Err(errors) => return again(&services, &person, &visit, form, errors).await,
+    let system = System::from_slug(form.text("system"));
+    let read = DeviceForm::read(&mut form);
+    let (name, server_id) = (form.text("name").to_owned(), form.text("server_id").to_owned());
+    let doing = read.map(|new| services.identity().make_own_ticket(&person, new));
+    let ticket = match Box::pin(form.submit(doing.map(told))).await? {
+        Ok(ticket) => ticket,
+        Err(refused) => return again(&services, &person, &visit, refused).await,
     };
     let servers = choices(&services, &person).await?;
-    let (name, server_id) = (new.name.to_string(), new.server_id.to_string());
-    let ticket = match services.identity().make_own_ticket(&person, new).await {
-        Ok(ticket) => ticket,
-        Err(error) => return refused(&services, &person, &visit, form, error).await,
-    };
     let url = services.identity().ticket_url(&ticket);
-    let guide = System::from_slug(&form.system).or(visit.browsing.system).unwrap_or(System::Windows).guide();
+    let guide = system.or(visit.browsing.system).unwrap_or(System::Windows).guide();
     let page = Ready {
         scan: guide.phone && visit.browsing.system != Some(guide.system),
         chrome: visit.chrome.clone(),
         server_name: servers
             .into_iter()
-            .find(|server| server.id == server_id)
-            .map(|found| found.name)
+            .find(|server| server.value == server_id)
+            .map(|found| found.label)
             .unwrap_or_default(),
         name,
         server_id,
@@ -202,49 +171,29 @@ pub(crate) async fn ticket(
 pub(crate) async fn issue(
     State(services): State<Services>,
     Employee { person, visit }: Employee,
-    Form(form): Form<NewForm>,
+    mut form: Fields,
 ) -> Result<Response, Problem> {
-    let new = match form.check() {
-        Ok(new) => new,
-        Err(errors) => return again(&services, &person, &visit, form, errors).await,
-    };
-    match services.people().issue_own(&person, new).await {
+    let doing = DeviceForm::read(&mut form).map(|new| services.people().issue_own(&person, new));
+    match Box::pin(form.submit(doing.map(told))).await? {
         Ok(issued) => Ok(download(&issued, visit.company())),
-        Err(error) => refused(&services, &person, &visit, form, error).await,
+        Err(refused) => again(&services, &person, &visit, refused).await,
     }
 }
 
-/// What a service refuses about the form is shown on the form.
-async fn refused(
-    services: &Services,
-    person: &Person,
-    visit: &Visit,
-    form: NewForm,
-    error: ServiceError,
-) -> Result<Response, Problem> {
-    let (field, text) = match error {
-        ServiceError::Invalid { field, reason } if field == "name" => ("name", format!("The name {reason}.")),
-        ServiceError::Invalid { reason, .. } => ("server_id", sentence(&reason)),
-        ServiceError::Conflict(text) => ("", sentence(&text)),
-        ServiceError::ProfileLimit { limit } => (
-            "",
-            format!("You have {limit} devices, the most allowed. Revoke one that you do not need, then come back."),
-        ),
-        other => return Err(other.into()),
-    };
-    again(services, person, visit, form, vec![FieldError { field, text }]).await
+/// The same, with a sentence for whoever has too many devices.
+async fn told<T>(doing: impl Future<Output = Result<T, ServiceError>>) -> Result<T, ServiceError> {
+    doing.await.map_err(|error| match error {
+        ServiceError::ProfileLimit { limit } => ServiceError::Conflict(format!(
+            "You have {limit} devices, the most allowed. Revoke one that you do not need, then come back."
+        )),
+        other => other,
+    })
 }
 
-async fn again(
-    services: &Services,
-    person: &Person,
-    visit: &Visit,
-    form: NewForm,
-    errors: Vec<FieldError>,
-) -> Result<Response, Problem> {
+/// What is wrong with the form is shown on the form.
+async fn again(services: &Services, person: &Person, visit: &Visit, again: Again) -> Result<Response, Problem> {
     let servers = choices(services, person).await?;
-    let fresh =
-        NewDevice::new(visit.chrome.clone(), person.user.name.as_str(), System::from_slug(&form.system), servers);
-    let page = NewDevice { name: form.name, server_id: form.server_id, guessed: false, errors, ..fresh };
+    let page = NewDevice::new(visit.chrome.clone(), person.user.name.as_str(), None, servers);
+    let page = NewDevice { form: page.form.typed(again.fields), ..page };
     Ok(visit.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page))
 }

@@ -1,6 +1,5 @@
-//! The fields of a form, read into typed values; what cannot be read is said at its field, and what was typed is kept.
-
-use std::{fmt::Display, str::FromStr};
+//! What was typed into a form, and what is wrong with it. What is typed lives in [`Fields`] and nowhere else, so there is
+//! one shape to fill, to read, to show again, to compare and to send on.
 
 use axum::{
     extract::{FromRequest, Request},
@@ -9,8 +8,12 @@ use axum::{
 
 use crate::{
     http::problem::{Code, Problem},
-    ui::forms::Form,
-    ui::text::sentence,
+    ui::{
+        form::{Field, Widget},
+        forms::Form,
+        input::Input,
+        text::sentence,
+    },
 };
 use domain::Revision;
 use services::ServiceError;
@@ -31,25 +34,11 @@ impl FieldError {
     }
 }
 
-/// What is wrong with a field, if something is.
-pub(crate) fn error_of<'a>(errors: &'a [FieldError], field: &str) -> Option<&'a str> {
-    errors.iter().find(|error| error.field == field).map(|error| error.text.as_str())
-}
+/// The version of the other person, as the value of the field that chooses between two.
+const THEIRS: &str = "theirs";
 
 /// The field that says that the one who sends a form has seen what it does.
 pub(crate) const CONFIRMED: &str = "confirmed";
-
-/// A number within bounds, as it is typed.
-pub(crate) struct Typed<T>(pub(crate) T);
-
-impl<T: TryFrom<u32, Error = &'static str>> FromStr for Typed<T> {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number: u32 = text.parse().map_err(|_other| "must be a whole number")?;
-        T::try_from(number).map(Self)
-    }
-}
 
 /// A form that one of our own pages sent.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +58,12 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 }
 
 impl Fields {
+    /// Fields that hold these values.
+    pub(crate) fn of<N: Into<String>>(values: impl IntoIterator<Item = (N, String)>) -> Self {
+        let values = values.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        Self { values, errors: Vec::new() }
+    }
+
     /// Everything that was sent, for a page that sends it again.
     pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         self.values.iter().filter(|(name, _)| name != CONFIRMED).cloned().collect()
@@ -87,12 +82,11 @@ impl Fields {
 
     /// What was typed into a field; empty if it was not sent.
     pub(crate) fn text(&self, field: &str) -> &str {
-        let mut found = self.values.iter().filter(|(name, _)| name == field);
-        found.next().map_or("", |(_, value)| value.trim())
+        self.all(field).next().unwrap_or_default().trim()
     }
 
     /// All values of a field that may be there several times: ticked boxes.
-    pub(crate) fn all<'a>(&'a self, field: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all(&self, field: &str) -> impl Iterator<Item = &str> {
         self.values.iter().filter(move |(name, _)| name == field).map(|(_, value)| value.as_str())
     }
 
@@ -101,34 +95,31 @@ impl Fields {
         !self.text(field).is_empty()
     }
 
-    /// A field that must hold a value; nothing, and an error at the field, if it does not.
-    /// `subject` begins the sentence that the error ends: "The name".
-    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, field: &str, subject: &str) -> Option<T> {
-        match self.text(field).parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.wrong(field, &format!("{subject} {error}"));
-                None
-            }
-        }
+    /// Whether a field was sent at all; boxes that are not ticked are not.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.all(field).next().is_some()
     }
 
-    /// A field that may be empty.
-    pub(crate) fn parse_optional<T: FromStr<Err: Display>>(&mut self, field: &str, subject: &str) -> Option<T> {
-        if self.text(field).is_empty() { None } else { self.parse(field, subject) }
+    /// What is wrong with a field, if something is.
+    pub(crate) fn error(&self, field: &str) -> Option<&str> {
+        self.errors.iter().find(|error| error.field == field).map(|error| error.text.as_str())
     }
 
-    /// A field with a value on each line, or between commas; empty ones are passed over.
-    pub(crate) fn parse_list<T: FromStr<Err: Display>>(&mut self, field: &str) -> Vec<T> {
-        let typed = self.text(field).to_owned();
-        let mut values = Vec::new();
-        for part in typed.split(['\n', ',']).map(str::trim).filter(|part| !part.is_empty()) {
-            match part.parse() {
-                Ok(value) => values.push(value),
-                Err(error) => self.wrong(field, &format!("“{part}” {error}")),
-            }
+    /// What a field holds; nothing, and an error at the field, if it cannot be read.
+    pub(crate) fn read<T: Input>(&mut self, field: &Field) -> Option<T> {
+        let typed: Vec<&str> = self.all(field.name).collect();
+        let is_choice = matches!(field.widget, Widget::Select | Widget::Radios);
+        let is_empty = self.text(field.name).is_empty();
+        let reasons = match T::read(&typed, field.subject) {
+            Ok(value) if field.missing.is_empty() || !is_empty => return Some(value),
+            Err(reasons) if field.missing.is_empty() || !(is_choice || is_empty) => reasons,
+            // What cannot be chosen is as good as nothing.
+            _ => vec![field.missing.to_owned()],
+        };
+        for reason in reasons {
+            self.wrong(field.name, &reason);
         }
-        values
+        None
     }
 
     /// The revision that the form was filled from.
@@ -140,9 +131,37 @@ impl Fields {
         revision.map_err(|_other| Problem::new(Code::NotAForm, "the form lacks the revision that it was filled from"))
     }
 
+    /// These fields as a page carries them, to say what a form was filled from.
+    pub(crate) fn as_base(&self) -> String {
+        serde_json::to_string(&self.values).unwrap_or_default()
+    }
+
+    /// What the form was filled from, if the page said so.
+    pub(crate) fn base(&self) -> Option<Self> {
+        serde_json::from_str(self.text("base")).ok().map(|values: Vec<(String, String)>| Self::of(values))
+    }
+
+    /// Takes the other person's version of each field for which it was chosen. That version is what the form was filled
+    /// from when the two were shown side by side.
+    pub(crate) fn take_theirs(&mut self, table: &[Field]) {
+        let theirs = self.base().unwrap_or_default();
+        for Field { name, .. } in table {
+            let choice = format!("take-{name}");
+            if self.text(&choice) == THEIRS {
+                self.replace(name, theirs.all(name).map(ToOwned::to_owned).collect::<Vec<_>>());
+            }
+            self.replace(&choice, []);
+        }
+    }
+
     /// Notes what is wrong with a field.
     pub(crate) fn wrong(&mut self, field: &str, text: &str) {
         self.errors.push(FieldError { field: field.to_owned(), text: sentence(text) });
+    }
+
+    /// Notes what is wrong with the form as a whole.
+    pub(crate) fn wrong_as_a_whole(&mut self, text: &str) {
+        self.errors.push(FieldError::whole(sentence(text)));
     }
 
     /// Notes a refusal of a service at the field that it names, and gives the status that goes with it. Refusals that are
@@ -150,15 +169,17 @@ impl Fields {
     pub(crate) fn refused(&mut self, error: ServiceError) -> Result<StatusCode, Problem> {
         match &error {
             ServiceError::Invalid { field, reason } => {
-                // A pointer into a list points into the field that holds the list.
-                let field = field.split('/').next().unwrap_or_default().to_owned();
+                // A pointer leads through objects to the field, and may go on into a list that the field holds.
+                let is_name = |part: &&str| !part.starts_with(|first: char| first.is_ascii_digit());
+                let known = field.split('/').find(|part| self.has(part));
+                let field = known.or_else(|| field.rsplit('/').find(is_name)).unwrap_or_default().to_owned();
                 self.wrong(&field, reason);
                 Ok(StatusCode::UNPROCESSABLE_ENTITY)
             }
             ServiceError::Conflict(text) => {
                 match text.split_once(": ") {
-                    Some((field, rest)) if self.values.iter().any(|(name, _)| name == field) => self.wrong(field, rest),
-                    _ => self.errors.push(FieldError::whole(sentence(text))),
+                    Some((field, rest)) if self.has(field) => self.wrong(field, rest),
+                    _ => self.wrong_as_a_whole(text),
                 }
                 Ok(StatusCode::CONFLICT)
             }
@@ -172,20 +193,19 @@ mod tests {
     use super::*;
     use domain::text::Name;
 
-    fn fields(values: &[(&str, &str)]) -> Fields {
-        let pairs = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Fields { values: pairs.collect(), errors: Vec::new() }
+    fn fields(values: &[(&'static str, &str)]) -> Fields {
+        Fields::of(values.iter().map(|(name, value)| (*name, (*value).to_owned())))
     }
 
     #[test]
     fn what_is_wrong_is_said_at_its_field() {
         let mut form = fields(&[("name", " "), ("ports", "1, x\n2"), ("comment", "")]);
-        assert_eq!(form.parse::<Name>("name", "The name"), None);
-        assert_eq!(form.parse_list::<u16>("ports"), [1, 2]);
-        assert_eq!(form.parse_optional::<Name>("comment", "The comment"), None);
-        let places: Vec<_> = form.errors.iter().map(|error| error.field.as_str()).collect();
-        assert_eq!(places, ["name", "ports"]);
-        assert!(form.errors.iter().all(|error| error.text.ends_with('.')), "{:?}", form.errors);
+        let [name, ports, comment] = ["name", "ports", "comment"].map(|name| Field::text("A name").named(name));
+        assert_eq!(form.read::<Name>(&name.subject("The name")), None);
+        assert_eq!(form.read::<Vec<u32>>(&ports), None);
+        assert_eq!(form.read::<Option<Name>>(&comment), Some(None));
+        let found: Vec<_> = form.errors.iter().map(|error| (error.field.as_str(), error.text.as_str())).collect();
+        assert_eq!(found, [("name", "The name must not be empty."), ("ports", "“x” must be a whole number.")]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::{
         assets,
         browsing::Browsing,
         cookies::Cookie,
+        form::Token,
         site::{Site, origin_of},
     },
 };
@@ -115,6 +116,11 @@ impl Chrome {
     /// The form token; empty where nobody is signed in.
     pub(crate) fn form_token(&self) -> &str {
         self.account.as_ref().map_or("", |account| &account.form_token)
+    }
+
+    /// The form token, as every form has it.
+    pub(crate) fn token(&self) -> Token<'_> {
+        Token { token: self.form_token() }
     }
 
     fn policy(&self) -> String {

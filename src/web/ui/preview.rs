@@ -1,6 +1,8 @@
 //! What a change does, shown before it is done: to people, sessions, profiles and daemons, and which values differ. The
 //! page sends the same form again, with the word that somebody has seen this.
 
+use std::future::Future;
+
 use askama::Template;
 use axum::response::Response;
 
@@ -8,13 +10,13 @@ use crate::ui::parts::{Chip, Icon, Tone};
 use crate::{
     admin::context::Desk,
     ui::{
-        conflict::Shown,
         fields::{CONFIRMED, Fields},
+        form::Difference,
         links::Link,
     },
 };
 use domain::{effect::CutOff, text::Name};
-use services::access::effect::Effect;
+use services::{Act, ServiceError, access::effect::Effect};
 
 /// The page.
 #[derive(Template)]
@@ -23,7 +25,6 @@ pub(crate) struct Preview<'a> {
     desk: &'a Desk,
     question: Question,
     pairs: Vec<(String, String)>,
-    rows: Vec<(&'static str, String, String)>,
     warnings: Vec<String>,
     effect: Vec<(&'static str, Chip)>,
     cut_off: CutOffList,
@@ -67,22 +68,16 @@ pub(crate) struct Question {
     pub(crate) action: Link,
     /// Where whoever does not want it goes on.
     pub(crate) back: Link,
+    /// Which fields of a form it changes, and from what into what.
+    pub(crate) changes: Vec<Difference>,
 }
 
 impl<'a> Preview<'a> {
-    /// The page for a form and what it would do; `before` and `after` are what it changes.
-    pub(crate) fn new(
-        desk: &'a Desk,
-        question: Question,
-        form: &Fields,
-        (before, after): (&[Shown], &[Shown]),
-        effect: &Effect,
-    ) -> Self {
-        let pairs = before.iter().zip(after).filter(|(before, after)| before.value != after.value);
-        let rows = pairs.map(|(before, after)| (after.label, before.value.clone(), after.value.clone()));
+    /// The page for a form and what it would do.
+    pub(crate) fn new(desk: &'a Desk, question: Question, form: &Fields, effect: &Effect) -> Self {
         let cut_off = CutOffList::new(effect.sessions_cut_off, &effect.cut_off);
         let (warnings, effect) = (effect.warnings.clone(), in_words(effect));
-        Self { desk, question, pairs: form.pairs(), rows: rows.collect(), warnings, effect, cut_off }
+        Self { desk, question, pairs: form.pairs(), warnings, effect, cut_off }
     }
 
     fn confirmed() -> &'static str {
@@ -148,15 +143,41 @@ fn in_words(effect: &Effect) -> Vec<(&'static str, Chip)> {
     ]
 }
 
-/// Answers with the page.
-pub(crate) fn ask(
+/// What came of an act that may have to be asked about first.
+pub(crate) enum Asked<R> {
+    /// It is done.
+    Done(R),
+    /// The answer asks first.
+    First(Response),
+}
+
+impl<R> Asked<R> {
+    /// The answer that asks, or another one once it is done.
+    pub(crate) fn or(self, done: impl FnOnce(R) -> Response) -> Response {
+        match self {
+            Self::Done(done_with) => done(done_with),
+            Self::First(response) => response,
+        }
+    }
+}
+
+/// Does what a form asks for. Unless the form says that somebody has seen what it does, it is tried first, and asked about
+/// if `question` finds that its result or its effect is worth a question.
+pub(crate) async fn ask_or_do<R, F: Future<Output = Result<R, ServiceError>>>(
     desk: &Desk,
-    question: Question,
     form: &Fields,
-    values: (&[Shown], &[Shown]),
-    effect: &Effect,
-) -> Response {
-    desk.show(&Preview::new(desk, question, form, values, effect))
+    doing: impl Fn(Act) -> F,
+    question: impl FnOnce(&R, &Effect) -> Option<Question>,
+) -> Result<Asked<R>, ServiceError> {
+    if !form.is_confirmed() {
+        let (act, trial) = desk.act.tried();
+        let tried = doing(act).await?;
+        let effect = trial.effect();
+        if let Some(question) = question(&tried, &effect) {
+            return Ok(Asked::First(desk.show(&Preview::new(desk, question, form, &effect))));
+        }
+    }
+    doing(desk.act.clone()).await.map(Asked::Done)
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use crate::{
     admin::context::Desk,
     ui::{
-        fields::{FieldError, error_of},
+        fields::Fields,
+        form::{Field, FormView},
         links::Link,
         table::{Cell, Column, Table},
     },
@@ -16,7 +17,6 @@ use crate::{
     api::extract::Parameters,
     http::problem::Problem,
     ui::parts::{Chip, Icon, Tone},
-    ui::text::sentence,
 };
 use domain::{
     ids::{ProfileId, UserId},
@@ -38,14 +38,22 @@ pub(crate) struct Asked {
     destination: String,
 }
 
+/// The fields of the question.
+const FIELDS: &[Field] = &[
+    Field::text("Who")
+        .named("user")
+        .with(r#"required maxlength="254" autocomplete="off" spellcheck="false" placeholder="ana@example.com""#),
+    Field::text("Destination")
+        .named("destination")
+        .with(r#"required maxlength="50" autocomplete="off" spellcheck="false" placeholder="10.8.0.5""#),
+];
+
 /// The page: the question, and the answer to it.
 #[derive(Template)]
 #[template(path = "admin/explain.html")]
 pub(crate) struct ExplainPage<'a> {
     desk: &'a Desk,
-    user: String,
-    destination: String,
-    pub(crate) errors: Vec<FieldError>,
+    pub(crate) form: FormView,
     answer: Option<Answer>,
 }
 
@@ -69,8 +77,9 @@ struct WayRow {
 impl<'a> ExplainPage<'a> {
     /// The question alone.
     pub(crate) fn new(desk: &'a Desk, user: &str, destination: &str) -> Self {
-        let (user, destination) = (user.trim().to_owned(), destination.trim().to_owned());
-        Self { desk, user, destination, errors: Vec::new(), answer: None }
+        let asked = [("user", user.trim().to_owned()), ("destination", destination.trim().to_owned())];
+        let form = FormView::fresh(&desk.chrome, FIELDS).typed(Fields::of(asked));
+        Self { desk, form: form.titled("The question cannot be answered"), answer: None }
     }
 
     /// The same with an answer about somebody.
@@ -97,12 +106,8 @@ impl<'a> ExplainPage<'a> {
         Self { answer: Some(answer), ..self }
     }
 
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
-    }
-
     pub(crate) fn wrong(&mut self, field: &str, text: &str) {
-        self.errors.push(FieldError { field: field.to_owned(), text: sentence(text) });
+        self.form.fields.wrong(field, text);
     }
 }
 
@@ -143,20 +148,21 @@ pub(crate) async fn show(
     Parameters(asked): Parameters<Asked>,
 ) -> Result<Response, Problem> {
     let mut page = ExplainPage::new(&desk, &asked.user, &asked.destination);
-    if page.user.is_empty() && page.destination.is_empty() {
+    let [user, destination] = ["user", "destination"].map(|name| page.form.value(name).to_owned());
+    if user.is_empty() && destination.is_empty() {
         return Ok(desk.show(&page));
     }
-    let target = match page.destination.parse::<Target>() {
+    let target = match destination.parse::<Target>() {
         Ok(target) => Some(target),
         Err(error) => {
             page.wrong("destination", &format!("The destination {error}"));
             None
         }
     };
-    let traveller = if page.user.is_empty() {
+    let traveller = if user.is_empty() {
         Err("Say who wants to get there".to_owned())
     } else {
-        meant(&services, &desk, &page.user).await?
+        meant(&services, &desk, &user).await?
     };
     let traveller = traveller.map_err(|text| page.wrong("user", &text)).ok();
     if let (Some(traveller), Some(target)) = (traveller, target) {

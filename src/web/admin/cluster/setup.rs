@@ -2,13 +2,17 @@
 //! be left and come back to at any time, because nothing is remembered of it but what it makes.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 
 use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, network::servers::first_server},
+    admin::{
+        context::{Answer, Desk, Sent},
+        network::servers::first_server,
+    },
     ui::{
-        fields::{FieldError, Fields, error_of},
+        fields::Fields,
+        form::{Choice, Field, FormView, form},
         links::Link,
     },
 };
@@ -21,7 +25,7 @@ use crate::{
     },
 };
 use domain::{
-    ids::{HostId, UserId},
+    ids::{HostId, OrganizationId, UserId},
     role::Role,
     search::quoted,
     text::{HostName, Name},
@@ -33,8 +37,54 @@ use services::{
         settings::SettingsPatch,
         setup::{Setup, Step},
     },
+    network::servers::NewServer,
     people::{organizations::NewOrganization, users::NewUser},
 };
+
+form! {
+    /// The company's name.
+    CompanyForm {
+        name: Field::name("What your people call the company")
+            .with(r#"required maxlength="200" autocomplete="organization""#);
+    } fields => SettingsPatch { Some(SettingsPatch { company_name: Removable::Set(name), ..SettingsPatch::default() }) }
+}
+
+form! {
+    /// The first organization.
+    FirstOrganization {
+        name: Field::name("Name of the set of people");
+    } fields => NewOrganization { Some(NewOrganization { name }) }
+}
+
+/// What is asked of the first server; it is read as any other.
+const FIRST_SERVER: &[Field] = &[
+    Field::name("Name").named("name").initial("main"),
+    Field::text("Network of the clients")
+        .named("network")
+        .with(r#"required autocomplete="off" class="mono""#)
+        .hint("A private network that is used for nothing else.")
+        .initial("10.200.0.0/16"),
+    Field::number("Port").named("port").hint("Open it for UDP in front of your hosts.").initial("1194"),
+    Field::area("What can be reached through it", 3)
+        .named("routes")
+        .with(r#"spellcheck="false" class="mono""#)
+        .hint("A network on each line, such as 10.0.0.0/8, and a comment after it."),
+];
+
+form! {
+    /// Which machine runs the server.
+    FirstHost {
+        host_id: Field::select("The machine that runs it").subject("The host is").missing("Choose a host first");
+    } fields => HostId { Some(host_id) }
+}
+
+form! {
+    /// Who connects first, and with which device.
+    FirstProfile {
+        name: Field::name("Who connects first");
+        device: Field::name("With which device").subject("The device").initial("Laptop");
+    } fields => (Name, Name) { Some((name, device)) }
+}
 
 /// The page.
 #[derive(Template)]
@@ -44,7 +94,8 @@ pub(crate) struct SetupPage<'a> {
     setup: Setup,
     /// Hosts that could run the server.
     hosts: Vec<(HostId, HostName)>,
-    form: Fields,
+    /// The form of the next step.
+    form: FormView,
     /// A link to a profile that was just made; it is shown this once.
     link: Option<(String, When)>,
 }
@@ -52,12 +103,26 @@ pub(crate) struct SetupPage<'a> {
 impl<'a> SetupPage<'a> {
     /// The page as things are.
     pub(crate) fn new(desk: &'a Desk, setup: Setup, hosts: Vec<(HostId, HostName)>) -> Self {
-        Self { desk, setup, hosts, form: Fields::default(), link: None }
+        let fresh = |table| FormView::fresh(&desk.chrome, table);
+        let form = match setup.next() {
+            None | Some(Step::Company | Step::SignIn) => fresh(CompanyForm::FIELDS),
+            Some(Step::Organization) => {
+                let company = setup.company.as_ref().map(ToString::to_string).unwrap_or_default();
+                fresh(FirstOrganization::FIELDS).typed(Fields::of([("name", company)]))
+            }
+            Some(Step::Server) => fresh(FIRST_SERVER),
+            Some(Step::Host) => {
+                let choices = hosts.iter().map(|(id, name)| (id, name));
+                fresh(FirstHost::FIELDS).choices("host_id", Choice::all(choices))
+            }
+            Some(Step::Profile) => fresh(FirstProfile::FIELDS),
+        };
+        Self { desk, setup, hosts, form, link: None }
     }
 
     /// The same with what was typed and what is wrong with it.
-    pub(crate) fn with_form(self, form: Fields) -> Self {
-        Self { form, ..self }
+    pub(crate) fn with_form(self, typed: Fields) -> Self {
+        Self { form: self.form.typed(typed), ..self }
     }
 
     /// The same with a link that was just made.
@@ -89,15 +154,6 @@ impl<'a> SetupPage<'a> {
         }
     }
 
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.form.errors, field)
-    }
-
-    fn typed(&self, field: &str, otherwise: &'static str) -> String {
-        let typed = self.form.text(field);
-        if typed.is_empty() { otherwise.to_owned() } else { typed.to_owned() }
-    }
-
     fn company(&self) -> String {
         self.setup.company.as_ref().map(ToString::to_string).unwrap_or_default()
     }
@@ -126,84 +182,79 @@ pub(crate) async fn show(State(services): State<Services>, mut desk: Desk, _: No
     Ok(desk.show(&page(&services, &desk).await?))
 }
 
-/// What came of a step.
-enum Taken {
-    /// It is done.
-    Done,
-    /// Somebody can fetch a profile by this link.
-    Link(String, When),
+/// A step as its form asks for it.
+enum Wanted {
+    Company(SettingsPatch),
+    Organization(NewOrganization),
+    Server(NewServer),
+    Host(HostId),
+    Profile(Name, Name),
 }
 
-/// Takes a step; which one, the form says.
-pub(crate) async fn take(
-    State(services): State<Services>,
-    mut desk: Desk,
-    mut form: Fields,
-) -> Result<Response, Problem> {
+impl Wanted {
+    /// Which step it is, the form says.
+    fn read(form: &mut Fields, organizations: &[(OrganizationId, Name)]) -> Option<Self> {
+        match form.text("step") {
+            "company" => CompanyForm::read(form).map(Self::Company),
+            "organization" => FirstOrganization::read(form).map(Self::Organization),
+            "server" => first_server(form, organizations).map(Self::Server),
+            "host" => FirstHost::read(form).map(Self::Host),
+            "profile" => FirstProfile::read(form).map(|(person, device)| Self::Profile(person, device)),
+            _ => {
+                form.wrong_as_a_whole("Choose a step");
+                None
+            }
+        }
+    }
+
+    /// Takes the step. The last one gives a link, by which somebody can fetch a profile, and says until when.
+    async fn take(self, services: &Services, desk: &Desk) -> Result<Option<(String, When)>, ServiceError> {
+        let act = &desk.act;
+        match self {
+            Self::Company(patch) => {
+                services.cluster().update_settings(act, patch, None).await?;
+            }
+            Self::Organization(new) => {
+                services.people().create_organization(act, new).await?;
+            }
+            Self::Server(new) => {
+                services.network().create_server(act, new).await?;
+            }
+            Self::Host(host) => {
+                let server = services.cluster().setup(act).await?.server.ok_or_else(too_early)?;
+                services.network().attach(act, server.value.id, host).await?;
+            }
+            Self::Profile(person, device) => return make_link(services, desk, person, device).await.map(Some),
+        }
+        Ok(None)
+    }
+}
+
+fn too_early() -> ServiceError {
+    ServiceError::Conflict("the steps before come first".to_owned())
+}
+
+pub(crate) async fn take(Sent { services, mut desk, mut form }: Sent) -> Answer {
     desk.live = LIVE;
-    let taken = match form.text("step") {
-        "company" => name_company(&services, &desk, &mut form).await,
-        "organization" => make_organization(&services, &desk, &mut form).await,
-        "server" => make_server(&services, &desk, &mut form).await,
-        "host" => attach(&services, &desk, &mut form).await,
-        "profile" => make_link(&services, &desk, &mut form).await,
-        _ => {
-            form.errors.push(FieldError::whole("Choose a step."));
-            Ok(None)
-        }
-    };
-    let status = match taken {
-        Ok(Some(Taken::Done)) => return Ok(desk.go(&Link::setup(), Flash::StepDone)),
-        Ok(Some(Taken::Link(link, until))) => {
-            return Ok(desk.show(&page(&services, &desk).await?.with_link(link, until)));
-        }
-        Ok(None) => StatusCode::UNPROCESSABLE_ENTITY,
-        Err(error) => form.refused(error)?,
-    };
-    Ok(desk.show_as(status, &page(&services, &desk).await?.with_form(form)))
-}
-
-/// What came of it; nothing if something is wrong with the form.
-type Outcome = Result<Option<Taken>, ServiceError>;
-
-async fn name_company(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
-    let Some(name) = form.parse("name", "The name") else { return Ok(None) };
-    let patch = SettingsPatch { company_name: Removable::Set(name), ..SettingsPatch::default() };
-    services.cluster().update_settings(&desk.act, patch, None).await?;
-    Ok(Some(Taken::Done))
-}
-
-async fn make_organization(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
-    let Some(name) = form.parse("name", "The name") else { return Ok(None) };
-    services.people().create_organization(&desk.act, NewOrganization { name }).await?;
-    Ok(Some(Taken::Done))
-}
-
-async fn make_server(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
     let organizations = services.network().organization_choices(&desk.act).await?;
-    let Some(new) = first_server(form, &organizations) else { return Ok(None) };
-    services.network().create_server(&desk.act, new).await?;
-    Ok(Some(Taken::Done))
-}
-
-async fn attach(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
-    let server = services.cluster().setup(&desk.act).await?.server;
-    let (Some(server), Ok(host)) = (server, form.text("host_id").parse::<HostId>()) else {
-        form.errors.push(FieldError::whole("Choose a host first."));
-        return Ok(None);
-    };
-    services.network().attach(&desk.act, server.value.id, host).await?;
-    Ok(Some(Taken::Done))
+    let doing = Wanted::read(&mut form, &organizations).map(|wanted| wanted.take(&services, &desk));
+    match Box::pin(form.submit(doing)).await? {
+        Ok(None) => Ok(desk.go(&Link::setup(), Flash::StepDone)),
+        Ok(Some((link, until))) => Ok(desk.show(&page(&services, &desk).await?.with_link(link, until))),
+        Err(again) => Ok(desk.show_as(again.status, &page(&services, &desk).await?.with_form(again.fields))),
+    }
 }
 
 /// Makes a one-time link to a profile, for a user of that name; there need not be one before.
-async fn make_link(services: &Services, desk: &Desk, form: &mut Fields) -> Outcome {
-    let (person, device) = (form.parse::<Name>("name", "The name"), form.parse("device", "The device"));
-    let (Some(person), Some(device)) = (person, device) else { return Ok(None) };
+async fn make_link(
+    services: &Services,
+    desk: &Desk,
+    person: Name,
+    device: Name,
+) -> Result<(String, When), ServiceError> {
     let Setup { organization, server, portal_url, .. } = services.cluster().setup(&desk.act).await?;
     let (Some((organization, _)), Some(server), Some(_)) = (organization, server, portal_url) else {
-        form.errors.push(FieldError::whole("The steps before come first."));
-        return Ok(None);
+        return Err(too_early());
     };
     let search = quoted(person.as_str()).parse().unwrap_or_default();
     let filter = UserFilter { organization_id: Some(organization), search, email: None };
@@ -227,5 +278,5 @@ async fn make_link(services: &Services, desk: &Desk, form: &mut Fields) -> Outco
     let ticket = services.identity().make_ticket(&desk.act, user, new).await?;
     let until = When::new(ticket.expires_at, desk.now);
     let link = services.identity().ticket_url(&ticket).map(|link| link.expose().clone()).unwrap_or_default();
-    Ok(Some(Taken::Link(link, until)))
+    Ok((link, until))
 }

@@ -1,146 +1,82 @@
 //! What is done to a host from its page. Whatever people notice is shown before it is done: how many sessions move, and by
 //! name who is cut off.
 
-use axum::{extract::State, http::StatusCode, response::Response};
-
 use crate::{
     admin::{
-        context::Desk,
-        hosts::list::{HostPage, done, refused},
-        network::attaching::{Whence, Wish, ask_or_do},
+        context::{Answer, Sent},
+        hosts::list::{DrainForm, HostPage, shown},
     },
     ui::{
-        fields::Fields,
+        form::{Field, form},
         links::Link,
-        preview::{self, Question, touches_people},
+        preview::{Question, ask_or_do, touches_people},
     },
 };
-use crate::{api::extract::At, http::problem::Problem, ui::page::Flash};
-use domain::{
-    drain::DrainBudget,
-    ids::{HostId, ServerId},
-};
-use services::{
-    ServiceError, Services,
-    hosts::{drain::DrainOrder, removal::Removal},
-};
+use crate::{api::extract::At, ui::page::Flash};
+use domain::ids::HostId;
+use services::hosts::removal::Removal;
 
-pub(crate) async fn drain(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let budget = form.text("budget").parse().ok().and_then(|seconds: u32| DrainBudget::try_from(seconds).ok());
-    let Some(budget_seconds) = budget else {
-        form.wrong("budget", "The time must be one of those offered");
-        return refused(&services, desk, id, (StatusCode::UNPROCESSABLE_ENTITY, form)).await;
-    };
-    let order = DrainOrder { budget_seconds, force: form.is_ticked("force") };
-    if !form.is_confirmed() {
-        let (act, trial) = desk.act.tried();
-        match services.hosts().drain_host(&act, id, order).await {
-            Ok(host) if touches_people(&trial.effect()) => {
-                let question = Question {
-                    title: format!("Drain {}?", host.value.name),
-                    hint: "Its sessions go to the other hosts within the time. Whoever is cut off stays until its end.",
-                    button: "Drain host",
-                    is_final: false,
-                    action: Link::to(&id).and("drain"),
-                    back: Link::to(&id),
-                };
-                return Ok(preview::ask(&desk, question, &form, (&[], &[]), &trial.effect()));
-            }
-            Ok(_) => {}
-            refusal => return done(&services, desk, id, refusal, (form, Flash::HostDraining)).await,
-        }
-    }
-    let outcome = services.hosts().drain_host(&desk.act, id, order).await;
-    done(&services, desk, id, outcome, (form, Flash::HostDraining)).await
-}
-
-pub(crate) async fn resume(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    form: Fields,
-) -> Result<Response, Problem> {
-    let outcome = services.hosts().resume_host(&desk.act, id).await;
-    done(&services, desk, id, outcome, (form, Flash::HostResumed)).await
-}
-
-pub(crate) async fn attach(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    form: Fields,
-) -> Result<Response, Problem> {
-    place(&services, desk, id, (Wish::Attach, "attach"), form).await
-}
-
-pub(crate) async fn detach(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    form: Fields,
-) -> Result<Response, Problem> {
-    place(&services, desk, id, (Wish::Detach, "detach"), form).await
-}
-
-async fn place(
-    services: &Services,
-    desk: Desk,
-    id: HostId,
-    (wish, verb): (Wish, &'static str),
-    form: Fields,
-) -> Result<Response, Problem> {
-    let page = Link::to(&id);
-    let whence = Whence { action: page.and(verb), page };
-    let outcome = match server_of(&form) {
-        Ok(server) => ask_or_do(services, &desk, (server, id), wish, (&form, whence)).await,
-        Err(none) => Err(none),
-    };
-    match outcome {
-        Ok(answer) => Ok(answer),
-        refusal => done(services, desk, id, refusal, (form, wish.done())).await,
+pub(crate) async fn drain(At(id): At<HostId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let hosts = services.hosts();
+    let order = DrainForm::read(&mut form);
+    let sent = form.clone();
+    let doing = order.map(|order| {
+        let doing = move |act| async move { hosts.drain_host(&act, id, order).await };
+        ask_or_do(&desk, &sent, doing, |host, effect| {
+            touches_people(effect).then(|| Question {
+                title: format!("Drain {}?", host.value.name),
+                hint: "Its sessions go to the other hosts within the time. Whoever is cut off stays until its end.",
+                button: "Drain host",
+                is_final: false,
+                action: Link::to(&id).and("drain"),
+                back: Link::to(&id),
+                changes: Vec::new(),
+            })
+        })
+    });
+    match form.submit(doing).await? {
+        Ok(asked) => Ok(asked.or(|_| desk.go(&Link::to(&id), Flash::HostDraining))),
+        Err(again) => shown(&services, desk, id, again).await,
     }
 }
 
-/// The server that a form is about.
-fn server_of(form: &Fields) -> Result<ServerId, ServiceError> {
-    form.text("server_id").parse().map_err(|_none| ServiceError::invalid("server_id", "choose a server"))
+pub(crate) async fn resume(At(id): At<HostId>, Sent { services, desk, form }: Sent) -> Answer {
+    match form.submit(Some(services.hosts().resume_host(&desk.act, id))).await? {
+        Ok(_) => Ok(desk.go(&Link::to(&id), Flash::HostResumed)),
+        Err(again) => shown(&services, desk, id, again).await,
+    }
 }
 
-pub(crate) async fn delete(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    form: Fields,
-) -> Result<Response, Problem> {
+form! {
+    /// The form of a removal.
+    RemovalForm {
+        force: Field::tick("Remove it though it is in service, and cut off whoever is connected through it");
+    } fields => Removal { Some(Removal { force }) }
+}
+
+pub(crate) async fn delete(At(id): At<HostId>, Sent { services, desk, mut form }: Sent) -> Answer {
     let revision = Some(form.revision()?);
-    let removal = Removal { force: form.is_ticked("force") };
-    if !form.is_confirmed() {
-        let name = services.hosts().host(&desk.act, id).await?.value.name;
-        let (act, trial) = desk.act.tried();
-        match services.hosts().remove_host(&act, id, removal, revision).await {
-            Ok(()) if touches_people(&trial.effect()) => {
-                let question = Question {
-                    title: format!("Remove {name} for good?"),
-                    hint: "Its key makes no host again. Whoever is connected through it goes to another host that the \
-                           profile names.",
-                    button: "Remove host",
-                    is_final: true,
-                    action: Link::to(&id).and("delete"),
-                    back: Link::to(&id),
-                };
-                return Ok(preview::ask(&desk, question, &form, (&[], &[]), &trial.effect()));
-            }
-            Ok(()) => {}
-            refusal => return done(&services, desk, id, refusal, (form, Flash::HostRemoved)).await,
-        }
-    }
-    match services.hosts().remove_host(&desk.act, id, removal, revision).await {
-        Ok(()) => Ok(desk.go(&HostPage::list(), Flash::HostRemoved)),
-        refusal => done(&services, desk, id, refusal, (form, Flash::HostRemoved)).await,
+    let hosts = services.hosts();
+    let name = hosts.host(&desk.act, id).await?.value.name;
+    let removal = RemovalForm::read(&mut form);
+    let sent = form.clone();
+    let doing = removal.map(|removal| {
+        let doing = move |act| async move { hosts.remove_host(&act, id, removal, revision).await };
+        ask_or_do(&desk, &sent, doing, |(), effect| {
+            touches_people(effect).then(|| Question {
+                title: format!("Remove {name} for good?"),
+                hint: "Its key makes no host again. Whoever is connected through it goes to another host that the profile \
+                       names.",
+                button: "Remove host",
+                is_final: true,
+                action: Link::to(&id).and("delete"),
+                back: Link::to(&id),
+                changes: Vec::new(),
+            })
+        })
+    });
+    match form.submit(doing).await? {
+        Ok(asked) => Ok(asked.or(|()| desk.go(&HostPage::list(), Flash::HostRemoved))),
+        Err(again) => shown(&services, desk, id, again).await,
     }
 }

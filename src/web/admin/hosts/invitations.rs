@@ -8,9 +8,9 @@ use axum::{extract::State, http::StatusCode, response::Response};
 
 use crate::ui::topic::Topic;
 use crate::{
-    admin::context::Desk,
+    admin::context::{Answer, Desk, Sent},
     ui::{
-        fields::{FieldError, Fields, error_of},
+        form::{Choice, Field, FormView, form},
         links::Link,
     },
 };
@@ -39,31 +39,62 @@ use services::{
 /// What an invitation's page depends on.
 const TOPICS: &[Topic] = &[Topic::Hosts, Topic::Policy];
 
-/// The form.
+form! {
+    /// The form of an invitation.
+    InvitationForm {
+        host_name: Field::text("Name of the host").subject("The name")
+            .with(r#"required maxlength="63" autocomplete="off" spellcheck="false" placeholder="vpn-3""#);
+        server_ids: Field::boxes("Servers that it runs at once");
+        share_database_user: Field::boxes("Database user");
+    } fields => NewJoinToken {
+        Some(NewJoinToken { host_name, server_ids, expires_in_seconds: JoinLifetime::default(), share_database_user })
+    }
+}
+
+/// The page of the form.
 #[derive(Template)]
 #[template(path = "admin/host_join.html")]
 pub(crate) struct JoinForm<'a> {
     pub(crate) desk: &'a Desk,
-    pub(crate) name: String,
-    pub(crate) servers: Vec<ServerChoice>,
-    pub(crate) chosen: BTreeSet<ServerId>,
-    /// Whether the machine may share the database user of the web process; asked only where it would have to.
-    pub(crate) share: Option<bool>,
-    pub(crate) errors: Vec<FieldError>,
+    pub(crate) form: FormView,
 }
 
-impl JoinForm<'_> {
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
-    }
-
-    fn is_chosen(&self, server: &ServerId) -> bool {
-        self.chosen.contains(server)
+impl<'a> JoinForm<'a> {
+    /// The form, with the servers that there are. Whether the machine may share the database user of the web process is
+    /// asked only where it would have to.
+    pub(crate) fn new(desk: &'a Desk, servers: Vec<ServerChoice>, must_share: bool) -> Self {
+        let mut form = FormView::fresh(&desk.chrome, InvitationForm::FIELDS);
+        if servers.is_empty() {
+            form = form.hint("server_ids", "There is no server yet. You can attach one to the host later.");
+        }
+        // Most clusters have one server, and a host without any is of no use.
+        form =
+            form.choices_or_only("server_ids", Choice::all(servers.into_iter().map(|server| (server.id, server.name))));
+        if must_share {
+            let share = "Share the database user of the web process. Whoever takes this machine over can then read and \
+                         change everything in the database, and removing the host does not end that.";
+            let why = "Postern’s own database user may make no others, and no user for hosts is configured \
+                       (<code>database.uri_for_hosts</code>). The machine can only share the user of the web process.";
+            form = form.choices("share_database_user", vec![Choice::new("on", share)]).hint("share_database_user", why);
+        }
+        Self { desk, form }
     }
 
     fn list() -> Link {
         Link::list::<HostId>()
     }
+}
+
+/// The form as things are.
+async fn join_form<'a>(services: &Services, desk: &'a Desk) -> Result<JoinForm<'a>, Problem> {
+    let servers = services.hosts().server_choices(&desk.act, None).await?;
+    let must_share = match services.hosts().expected_database_user().await {
+        Ok(user) => user == DatabaseUser::SharedWithWeb,
+        // A cluster that takes no hosts says why when the form is sent.
+        Err(ServiceError::Conflict(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(JoinForm::new(desk, servers, must_share))
 }
 
 /// Who was invited, and how far the machine has come.
@@ -215,55 +246,25 @@ fn access(token: &JoinTokenView) -> Option<&'static str> {
     }
 }
 
-/// What the form asks about the database user, with what was ticked; nothing where the host gets another one. A cluster
-/// that takes no hosts says why when the form is sent.
-async fn share(services: &Services, ticked: bool) -> Result<Option<bool>, Problem> {
-    match services.hosts().expected_database_user().await {
-        Ok(DatabaseUser::SharedWithWeb) => Ok(Some(ticked)),
-        Ok(_) | Err(ServiceError::Conflict(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
 pub(crate) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
-    let servers = services.hosts().server_choices(&desk.act, None).await?;
-    let share = share(&services, false).await?;
-    // Most clusters have one server, and a host without any is of no use.
-    let chosen = match servers.as_slice() {
-        [only] => BTreeSet::from([only.id]),
-        _ => BTreeSet::new(),
-    };
-    Ok(desk.show(&JoinForm { desk: &desk, name: String::new(), servers, chosen, share, errors: Vec::new() }))
+    Ok(desk.show(&join_form(&services, &desk).await?))
 }
 
-pub(crate) async fn create(
-    State(services): State<Services>,
-    mut desk: Desk,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let chosen: BTreeSet<ServerId> = form.all("server_ids").filter_map(|id| id.parse().ok()).collect();
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    if let Some(host_name) = form.parse("host_name", "The name") {
-        let wanted = NewJoinToken {
-            host_name,
-            server_ids: chosen.clone(),
-            expires_in_seconds: JoinLifetime::default(),
-            share_database_user: form.is_ticked("share_database_user"),
-        };
-        match services.hosts().create_join_token(&desk.act, wanted).await {
-            Ok(IssuedJoinToken { view, command, .. }) => {
-                desk.live = TOPICS;
-                desk.again = Link::to(&view.id).to_string();
-                let page = Invitation::new(&desk, &view, None, Some(command.expose().clone()));
-                return Ok(desk.show_as(StatusCode::CREATED, &page));
-            }
-            Err(error) => status = form.refused(error)?,
+pub(crate) async fn create(Sent { services, mut desk, mut form }: Sent) -> Answer {
+    let act = desk.act.clone();
+    let doing = InvitationForm::read(&mut form).map(|wanted| services.hosts().create_join_token(&act, wanted));
+    match form.submit(doing).await? {
+        Ok(IssuedJoinToken { view, command, .. }) => {
+            desk.live = TOPICS;
+            desk.again = Link::to(&view.id).to_string();
+            let page = Invitation::new(&desk, &view, None, Some(command.expose().clone()));
+            Ok(desk.show_as(StatusCode::CREATED, &page))
+        }
+        Err(again) => {
+            let page = join_form(&services, &desk).await?;
+            Ok(desk.show_as(again.status, &JoinForm { form: page.form.typed(again.fields), ..page }))
         }
     }
-    let servers = services.hosts().server_choices(&desk.act, None).await?;
-    let share = share(&services, form.is_ticked("share_database_user")).await?;
-    let name = form.text("host_name").to_owned();
-    Ok(desk.show_as(status, &JoinForm { desk: &desk, name, servers, chosen, share, errors: form.errors }))
 }
 
 pub(crate) async fn show(
@@ -285,12 +286,7 @@ pub(crate) async fn show(
     Ok(desk.show(&Invitation::new(&desk, &token, joined.as_ref(), None)))
 }
 
-pub(crate) async fn withdraw(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<JoinTokenId>,
-    _form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn withdraw(At(id): At<JoinTokenId>, Sent { services, desk, .. }: Sent) -> Answer {
     match services.hosts().withdraw_join_token(&desk.act, id).await {
         Ok(()) => Ok(desk.go(&Link::list::<HostId>(), Flash::JoinTokenWithdrawn)),
         // It was used a moment ago: its page says by which machine.

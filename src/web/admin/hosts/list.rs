@@ -1,7 +1,7 @@
 //! Hosts: the list, and one of them with what it runs, how it leaves service, and how it is removed.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 use serde_json::json;
 
 use crate::ui::topic::Topic;
@@ -9,14 +9,16 @@ use crate::{
     admin::{
         access::sessions::{Chosen, live_columns},
         commands::{Recipe, Recipes},
-        context::Desk,
+        context::{Answer, Desk, Sent},
         evidence::history::{HistoryRow, history},
         hosts::problems::{ProblemLine, problem_chip},
-        lists::{Field, List, Paged, Place, Rows},
+        lists::{ExportField, List, Paged, Place, Rows},
+        network::attaching,
     },
     ui::{
         columns::Columns,
-        fields::{FieldError, Fields, error_of},
+        form::{Again, Choice, Field, FormView, form},
+        input::one,
         links::Link,
         preview::CutOffList,
         table::{Cell, Column, RowButton, Table},
@@ -37,11 +39,12 @@ use domain::{
     problem::{Problem as HostProblem, ProblemCode},
     role::Permission,
     server::DaemonState,
+    text::HostName,
 };
 use services::{
-    Page, PageRequest, ServiceError, Services,
+    Page, PageRequest, Services,
     hosts::{
-        drain::{DrainState, DrainView},
+        drain::{DrainOrder, DrainState, DrainView},
         joining::JoinTokenView,
         registry::HostPatch,
         removal::RemovalView,
@@ -178,7 +181,7 @@ impl List for HostRow {
         "A host is a machine that runs Postern. People's VPN connections go through hosts.",
     ];
     const FILE: &'static str = "hosts";
-    const FIELDS: &'static [Field<Self>] = &[
+    const FIELDS: &'static [ExportField<Self>] = &[
         ("name", |row| json!(row.host.value.name)),
         ("state", |row| json!(row.host.value.state)),
         ("addresses", |row| json!(row.host.value.public_addresses)),
@@ -226,6 +229,24 @@ pub(crate) async fn list(
     Ok(desk.show(&Hosts::new(&desk, &page.items, &waiting.items, &releases, &order, place)))
 }
 
+form! {
+    /// The form of another name.
+    NameForm(name: HostName) {
+        name: Field::text("Name of the host").subject("The name")
+            .with(r#"required maxlength="63" autocomplete="off" spellcheck="false""#)
+            .hint("The machine\'s own configuration, host.name, must follow before its next start."),
+            one(name);
+    } fields => HostPatch { Some(HostPatch { name: Some(name) }) }
+}
+
+form! {
+    /// The form of a drain.
+    DrainForm {
+        budget: Field::select("Move its sessions within").subject("The time").initial("60");
+        force: Field::tick("End sessions too that no other host can take over");
+    } fields => DrainOrder { Some(DrainOrder { budget_seconds: budget, force }) }
+}
+
 /// One host.
 #[derive(Template)]
 #[template(path = "admin/host.html")]
@@ -235,8 +256,12 @@ pub(crate) struct HostPage<'a> {
     pub(crate) link: Link,
     pub(crate) revision: Revision,
     pub(crate) title: String,
-    /// What stands in the form.
-    pub(crate) name: String,
+    /// The form of another name.
+    pub(crate) form: FormView,
+    /// The form of a drain.
+    pub(crate) draining: FormView,
+    /// The form that attaches another server.
+    pub(crate) attach: FormView,
     pub(crate) chip: Chip,
     /// What is wrong with it, while it is heard of.
     pub(crate) problems: Vec<ProblemLine>,
@@ -249,7 +274,8 @@ pub(crate) struct HostPage<'a> {
     pub(crate) is_heard: bool,
     pub(crate) runs_servers: bool,
     pub(crate) daemons: Table,
-    pub(crate) free: Vec<ServerChoice>,
+    /// Whether there are other servers that it could run.
+    pub(crate) has_free: bool,
     pub(crate) drain: Option<DrainLine>,
     /// Who goes nowhere when it leaves: how many sessions, and whose.
     pub(crate) stranded: (u64, CutOffList),
@@ -257,7 +283,6 @@ pub(crate) struct HostPage<'a> {
     pub(crate) carried: (Table, bool),
     pub(crate) removal: RemovalView,
     pub(crate) history: Vec<HistoryRow>,
-    pub(crate) errors: Vec<FieldError>,
 }
 
 /// The servers that a host is to run.
@@ -281,7 +306,7 @@ fn daemons_of(desk: &Desk, link: &Link, daemons: &[HostDaemon]) -> Table {
                 Cell::text("Detach").then(Cell::text(format!(" server {}", daemon.name)).within("span", "unseen"));
             let fields = vec![("server_id", daemon.server_id.to_string())];
             let to = link.and("detach").to_string();
-            RowButton { text, fields, class: "link", ..RowButton::slim(to, desk.form_token(), "") }.cell()
+            RowButton { text, fields, class: "link", ..RowButton::slim(to, desk.chrome.form_token(), "") }.cell()
         }));
     }
     Table::new(&columns, daemons)
@@ -390,7 +415,16 @@ impl<'a> HostPage<'a> {
             link,
             revision: row.host.rev,
             title: host.name.to_string(),
-            name: host.name.to_string(),
+            form: FormView::filled(
+                &desk.chrome,
+                NameForm::FIELDS,
+                NameForm::fill(&host.name),
+                (row.host.rev, Link::to(&host.id)),
+            ),
+            draining: FormView::fresh(&desk.chrome, DrainForm::FIELDS)
+                .choices("budget", Choice::all(BUDGETS.map(|seconds| (seconds, short(i64::from(seconds)))))),
+            attach: FormView::fresh(&desk.chrome, attaching::ServerChoice::FIELDS)
+                .choices("server_id", Choice::all(free.iter().map(|server| (server.id, &server.name)))),
             chip: state_chip(host.state),
             problems,
             addresses: addresses.join(", "),
@@ -401,18 +435,13 @@ impl<'a> HostPage<'a> {
             sessions: host.sessions,
             is_heard,
             runs_servers,
-            free,
+            has_free: !free.is_empty(),
             drain: host.drain.as_ref().map(|drain| DrainLine::new(drain, desk)),
             stranded: (removal.sessions_cut_off, CutOffList::new(removal.sessions_cut_off, &removal.cut_off)),
             carried: (Table::new(&columns, &carried.items), has_more),
             removal,
             history,
-            errors: Vec::new(),
         }
-    }
-
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
     }
 
     fn may_manage(&self) -> bool {
@@ -436,11 +465,6 @@ impl<'a> HostPage<'a> {
     /// Where all hosts are listed.
     pub(crate) fn list() -> Link {
         Link::list::<HostId>()
-    }
-
-    /// What is offered for a drain: seconds, and in words.
-    fn budgets() -> [(u32, String); 4] {
-        BUDGETS.map(|seconds| (seconds, short(i64::from(seconds))))
     }
 }
 
@@ -467,59 +491,34 @@ pub(crate) async fn show(
     Ok(desk.show(&found(&services, &desk, id).await?))
 }
 
-/// Shows the page with why something was not done.
-pub(crate) async fn refused(
+/// The page with why something was not done.
+pub(crate) async fn shown(
     services: &Services,
     mut desk: Desk,
     id: HostId,
-    (status, form): (StatusCode, Fields),
+    mut again: Again,
 ) -> Result<Response, Problem> {
     desk.again = Link::to(&id).to_string();
-    let mut page = found(services, &desk, id).await?;
-    if form.errors.iter().any(|error| error.field == "name") {
-        form.text("name").clone_into(&mut page.name);
+    for error in &mut again.fields.errors {
+        // Whoever reads this has a box, and neither JSON nor a query.
+        error.text = error
+            .text
+            .replace("repeat this with \"force\": true", "tick the box to end its sessions")
+            .replace("repeat this with ?force=true", "tick the box");
     }
-    page.errors = form.errors;
+    let (status, mut page) = (again.status, found(services, &desk, id).await?);
+    if again.is_of(DrainForm::FIELDS) {
+        page.draining = page.draining.typed(again.fields.clone());
+    }
+    page.form = page.form.again(again, services, &desk, &id).await?;
     Ok(desk.show_as(status, &page))
 }
 
-/// Goes back to the page of the host with what was done, or shows it with why it was not.
-pub(crate) async fn done<T>(
-    services: &Services,
-    desk: Desk,
-    id: HostId,
-    outcome: Result<T, ServiceError>,
-    (mut form, flash): (Fields, Flash),
-) -> Result<Response, Problem> {
-    let status = match outcome {
-        Ok(_) => return Ok(desk.go(&Link::to(&id), flash)),
-        Err(ServiceError::Stale { .. }) => {
-            let text = "The host was changed since you opened this page. Look at it again first.";
-            form.errors.push(FieldError::whole(text));
-            StatusCode::CONFLICT
-        }
-        Err(error) => form.refused(in_the_words_of_the_page(error))?,
-    };
-    refused(services, desk, id, (status, form)).await
-}
-
-/// Whoever reads this has a box, and neither JSON nor a query.
-fn in_the_words_of_the_page(error: ServiceError) -> ServiceError {
-    let ServiceError::Conflict(text) = error else { return error };
-    let text = text.replace("repeat this with \"force\": true", "tick the box to end its sessions");
-    ServiceError::Conflict(text.replace("repeat this with ?force=true", "tick the box"))
-}
-
-pub(crate) async fn update(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<HostId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let revision = form.revision()?;
-    let Some(name) = form.parse("name", "The name") else {
-        return refused(&services, desk, id, (StatusCode::UNPROCESSABLE_ENTITY, form)).await;
-    };
-    let outcome = services.hosts().update_host(&desk.act, id, HostPatch { name: Some(name) }, Some(revision)).await;
-    done(&services, desk, id, outcome, (form, Flash::HostRenamed)).await
+pub(crate) async fn update(At(id): At<HostId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let revision = Some(form.revision()?);
+    let doing = NameForm::read(&mut form).map(|patch| services.hosts().update_host(&desk.act, id, patch, revision));
+    match form.submit(doing).await? {
+        Ok(_) => Ok(desk.go(&Link::to(&id), Flash::HostRenamed)),
+        Err(again) => shown(&services, desk, id, again).await,
+    }
 }

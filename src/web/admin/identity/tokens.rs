@@ -2,16 +2,17 @@
 //! that answer is a page of its own and no redirect.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use jiff::SignedDuration;
 
 use crate::{
     admin::{
-        context::Desk,
+        context::{Answer, Desk, Sent},
         lists::{List, Paged},
     },
     ui::{
-        fields::{FieldError, Fields, error_of},
+        form::{Choice, Field, FormView, form},
+        input::Line,
         links::Link,
         table::{Cell, Column, RowButton},
         topic::Topic,
@@ -28,7 +29,6 @@ use crate::{
 use domain::{
     ids::TokenId,
     role::{Permission, Role},
-    text::Name,
     token::{ApiToken, TokenLifetime},
 };
 use services::{
@@ -76,7 +76,7 @@ impl List for TokenRow {
             let name = Cell::text(format!(" “{}”", row.token.name)).within("span", "unseen");
             let summary = Cell::text("Revoke").then(name).then(Cell::text("…"));
             let to = Link::to(&row.token.id).and("revoke").to_string();
-            RowButton { class: "button danger slim", ..RowButton::slim(to, desk.form_token(), "Revoke token") }
+            RowButton { class: "button danger slim", ..RowButton::slim(to, desk.chrome.form_token(), "Revoke token") }
                 .behind(&summary, Some("The next request with it is refused."))
         };
         vec![
@@ -110,58 +110,51 @@ impl Paged for TokenRow {
 /// How long a new token may be good: days, and the words for them.
 const LIVES: [(u32, &str); 4] = [(7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "One year")];
 
-/// A form for a new token.
+form! {
+    /// The form of a new token.
+    NewTokenForm {
+        name: Field::name("Name").hint_below("Which program it is for, such as “Terraform” or “Nightly backup”.");
+        role: Field::radios("What may the program do?").subject("The role").initial("auditor");
+        days: Field::select("How long is it good?").subject("The life").initial("30");
+    } fields => NewToken {
+        let Life(expires_in_seconds) = days;
+        Some(NewToken { name, role, expires_in_seconds })
+    }
+}
+
+/// A life in whole days.
+struct Life(TokenLifetime);
+
+impl Line for Life {
+    fn line(text: &str) -> Result<Self, String> {
+        let seconds = u32::line(text)?.checked_mul(24 * 60 * 60);
+        let life = seconds.and_then(|seconds| TokenLifetime::try_from(seconds).ok());
+        life.map(Self).ok_or_else(|| "must be between 1 and 366 days".to_owned())
+    }
+}
+
+/// The page of the form.
 #[derive(Template)]
 #[template(path = "admin/token_new.html")]
 pub(crate) struct TokenForm<'a> {
     pub(crate) desk: &'a Desk,
-    pub(crate) name: String,
-    pub(crate) role: String,
-    pub(crate) days: String,
-    pub(crate) errors: Vec<FieldError>,
-}
-
-/// A role that a token may have, and what it can do.
-struct Choice {
-    role: &'static str,
-    about: &'static str,
-    is_chosen: bool,
-}
-
-/// How long a token may be good.
-struct Life {
-    days: u32,
-    words: &'static str,
-    is_chosen: bool,
+    pub(crate) form: FormView,
 }
 
 impl<'a> TokenForm<'a> {
-    /// A form that nobody has touched.
+    /// A form that nobody has touched. The roles are those that the one who looks may hand out, the weakest first; a token
+    /// without any right is of no use.
     pub(crate) fn empty(desk: &'a Desk) -> Self {
-        let role = Role::Auditor.as_str().to_owned();
-        Self { desk, name: String::new(), role, days: "30".to_owned(), errors: Vec::new() }
-    }
-
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
-    }
-
-    fn lives(&self) -> Vec<Life> {
-        let life = |(days, words): (u32, _)| Life { days, words, is_chosen: self.days == days.to_string() };
-        LIVES.map(life).into()
+        let useful = Role::ALL.into_iter().rev().filter(|role| *role != Role::User);
+        let roles = useful.filter(|role| desk.act.actor.may_grant(*role));
+        let roles = roles.map(|role| Choice::new(role.as_str(), role.as_str()).about(about(role)));
+        let form = FormView::fresh(&desk.chrome, NewTokenForm::FIELDS);
+        Self { desk, form: form.choices("role", roles.collect()).choices("days", Choice::all(LIVES)) }
     }
 
     /// Where the list is.
     fn list() -> Link {
         Link::list::<TokenId>()
-    }
-
-    /// The roles that the one who looks may hand out, the weakest first. A token without any right is of no use.
-    fn choices(&self) -> Vec<Choice> {
-        let useful = Role::ALL.into_iter().rev().filter(|role| *role != Role::User);
-        let choice =
-            |role: Role| Choice { role: role.as_str(), about: about(role), is_chosen: role.as_str() == self.role };
-        useful.filter(|role| self.desk.act.actor.may_grant(*role)).map(choice).collect()
     }
 }
 
@@ -204,40 +197,18 @@ impl<'a> TokenMade<'a> {
     }
 }
 
-pub(crate) async fn create(
-    State(services): State<Services>,
-    desk: Desk,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    if let Some(new) = new_token(&mut form) {
-        match services.identity().create_token(&desk.act, new).await {
-            Ok(issued) => return Ok(desk.show_as(StatusCode::CREATED, &TokenMade::new(&desk, &issued))),
-            Err(error) => status = form.refused(error)?,
+pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
+    let doing = NewTokenForm::read(&mut form).map(|new| services.identity().create_token(&desk.act, new));
+    match form.submit(doing).await? {
+        Ok(issued) => Ok(desk.show_as(StatusCode::CREATED, &TokenMade::new(&desk, &issued))),
+        Err(again) => {
+            let page = TokenForm::empty(&desk);
+            Ok(desk.show_as(again.status, &TokenForm { form: page.form.typed(again.fields), ..page }))
         }
     }
-    let text = |field| form.text(field).to_owned();
-    let (name, role, days) = (text("name"), text("role"), text("days"));
-    Ok(desk.show_as(status, &TokenForm { desk: &desk, name, role, days, errors: form.errors }))
 }
 
-fn new_token(form: &mut Fields) -> Option<NewToken> {
-    let name: Option<Name> = form.parse("name", "The name");
-    let role: Option<Role> = form.parse("role", "The role");
-    let days: Option<u32> = form.parse("days", "The life");
-    let life = days.and_then(|days| TokenLifetime::try_from(days.checked_mul(24 * 60 * 60)?).ok());
-    if days.is_some() && life.is_none() {
-        form.wrong("days", "The life must be between 1 and 366 days");
-    }
-    Some(NewToken { name: name?, role: role?, expires_in_seconds: life? })
-}
-
-pub(crate) async fn revoke(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<TokenId>,
-    _: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn revoke(At(id): At<TokenId>, Sent { services, desk, .. }: Sent) -> Answer {
     match services.identity().revoke_token(&desk.act, id).await {
         // It is gone, whoever was quicker.
         Ok(()) | Err(ServiceError::NotFound(_)) => Ok(desk.go(&Link::list::<TokenId>(), Flash::TokenRevoked)),

@@ -3,47 +3,48 @@
 
 use axum::response::Response;
 
-use crate::ui::page::Flash;
 use crate::{
-    admin::context::Desk,
+    admin::{
+        context::{Answer, Desk, Sent},
+        hosts::list as host,
+        network::servers as server,
+    },
+    api::extract::At,
+    http::problem::Problem,
     ui::{
         fields::Fields,
+        form::{Field, form},
         links::Link,
-        preview::{self, Question, touches_people},
+        page::Flash,
+        preview::{Question, ask_or_do, touches_people},
     },
 };
 use domain::ids::{HostId, ServerId};
-use services::{Act, ServiceError, Services};
+use services::Services;
+
+form! {
+    /// Which host, on the page of a server.
+    HostChoice {
+        host_id: Field::select("Attach another host").subject("The host is").missing("Choose a host first");
+    } fields => HostId { Some(host_id) }
+}
+
+form! {
+    /// Which server, on the page of a host.
+    ServerChoice {
+        server_id: Field::select("Another server").subject("The server is").missing("Choose a server");
+    } fields => ServerId { Some(server_id) }
+}
 
 /// What is wanted of a host and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+enum Wish {
     Attach,
     Detach,
 }
 
-/// The page that it begins on.
-pub(crate) struct Whence {
-    /// Where it is, and where whoever asked goes back to.
-    pub(crate) page: Link,
-    /// What takes the form.
-    pub(crate) action: Link,
-}
-
 impl Wish {
-    async fn fulfil(
-        self,
-        services: &Services,
-        act: &Act,
-        (server, host): (ServerId, HostId),
-    ) -> Result<(), ServiceError> {
-        match self {
-            Self::Attach => services.network().attach(act, server, host).await,
-            Self::Detach => services.network().detach(act, server, host).await,
-        }
-    }
-
-    fn question(self, Whence { page, action }: Whence) -> Question {
+    fn question(self, action: Link, back: Link) -> Question {
         let (title, hint, button) = match self {
             Self::Attach => (
                 "Attach the host to this server?",
@@ -56,35 +57,76 @@ impl Wish {
                 "Detach host",
             ),
         };
-        Question { title: title.to_owned(), hint, button, is_final: false, action, back: page }
-    }
-
-    /// What is said when it is done.
-    pub(crate) fn done(self) -> Flash {
-        match self {
-            Self::Attach => Flash::HostAttached,
-            Self::Detach => Flash::HostDetached,
-        }
+        Question { title: title.to_owned(), hint, button, is_final: false, action, back, changes: Vec::new() }
     }
 }
 
+/// The page that it begins on, and where whoever asked goes back to.
+#[derive(Debug, Clone, Copy)]
+enum Page {
+    Server(ServerId),
+    Host(HostId),
+}
+
+pub(crate) async fn attach_to_server(At(server): At<ServerId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let place = HostChoice::read(&mut form).map(|host| (server, host));
+    let action = Link::to(&server).and("hosts");
+    answer(&services, desk, place, Wish::Attach, (form, Page::Server(server), action)).await
+}
+
+pub(crate) async fn detach_from_server(
+    At((server, host)): At<(ServerId, HostId)>,
+    Sent { services, desk, form }: Sent,
+) -> Answer {
+    let action = Link::to(&server).within("hosts", &host).and("detach");
+    answer(&services, desk, Some((server, host)), Wish::Detach, (form, Page::Server(server), action)).await
+}
+
+pub(crate) async fn attach_host(At(host): At<HostId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let place = ServerChoice::read(&mut form).map(|server| (server, host));
+    let action = Link::to(&host).and("attach");
+    answer(&services, desk, place, Wish::Attach, (form, Page::Host(host), action)).await
+}
+
+pub(crate) async fn detach_host(At(host): At<HostId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let place = ServerChoice::read(&mut form).map(|server| (server, host));
+    let action = Link::to(&host).and("detach");
+    answer(&services, desk, place, Wish::Detach, (form, Page::Host(host), action)).await
+}
+
 /// Does what is wanted; where people notice it, for whoever has been shown how many do, and who is cut off.
-pub(crate) async fn ask_or_do(
+async fn answer(
     services: &Services,
-    desk: &Desk,
-    place: (ServerId, HostId),
+    desk: Desk,
+    place: Option<(ServerId, HostId)>,
     wish: Wish,
-    (form, whence): (&Fields, Whence),
-) -> Result<Response, ServiceError> {
-    if !form.is_confirmed() {
-        let (act, trial) = desk.act.tried();
-        wish.fulfil(services, &act, place).await?;
-        let effect = trial.effect();
-        // Whoever attaches a host that cannot run the server is told so first.
-        if touches_people(&effect) || (wish == Wish::Attach && !effect.warnings.is_empty()) {
-            return Ok(preview::ask(desk, wish.question(whence), form, (&[], &[]), &effect));
-        }
+    (form, page, action): (Fields, Page, Link),
+) -> Result<Response, Problem> {
+    let back = match page {
+        Page::Server(server) => Link::to(&server),
+        Page::Host(host) => Link::to(&host),
+    };
+    let (sent, network) = (form.clone(), services.network());
+    let doing = place.map(|(server, host)| {
+        let doing = move |act| async move {
+            match wish {
+                Wish::Attach => network.attach(&act, server, host).await,
+                Wish::Detach => network.detach(&act, server, host).await,
+            }
+        };
+        ask_or_do(&desk, &sent, doing, |(), effect| {
+            // Whoever attaches a host that cannot run the server is told so first.
+            let is_doubtful = wish == Wish::Attach && !effect.warnings.is_empty();
+            (touches_people(effect) || is_doubtful).then(|| wish.question(action, back.clone()))
+        })
+    });
+    let flash = match wish {
+        Wish::Attach => Flash::HostAttached,
+        Wish::Detach => Flash::HostDetached,
+    };
+    match (form.submit(doing).await?, page) {
+        (Ok(asked), _) => Ok(asked.or(|()| desk.go(&back, flash))),
+        (Err(again), Page::Server(id)) => server::shown(services, &desk, id, again).await,
+        (Err(again), Page::Host(id)) => host::shown(services, desk, id, again).await,
     }
-    wish.fulfil(services, &desk.act, place).await?;
-    Ok(desk.go(&whence.page, wish.done()))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -11,14 +11,15 @@ use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
-        context::Desk,
+        context::{Answer, Desk, Sent},
         evidence::history::{HistoryRow, history},
-        lists::{Field, List, ListPage, Place, file},
+        lists::{ExportField, List, ListPage, Place, file},
         people::users::list::person_columns,
     },
     ui::{
         columns::Columns,
-        fields::{FieldError, Fields, error_of},
+        form::{Again, Field, FormView, form},
+        input::one,
         links::Link,
         table::{Cell, Column, RowButton, Table},
     },
@@ -54,7 +55,7 @@ impl List for Group {
          organization.",
     ];
     const FILE: &'static str = "groups";
-    const FIELDS: &'static [Field<Self>] = &[
+    const FIELDS: &'static [ExportField<Self>] = &[
         ("name", |group| json!(group.name)),
         ("users", |group| json!(group.users)),
         ("servers", |group| json!(group.servers.len())),
@@ -105,6 +106,32 @@ fn ordered(mut groups: Vec<Group>, (column, is_descending): (&str, bool)) -> Vec
     groups
 }
 
+const PEOPLE: Field = Field::area("People", 3).missing("Name at least one person").hint_below(
+    "E-mail addresses of users, one on each line or separated by commas. Machines are put into groups on their own page.",
+);
+
+form! {
+    /// The form of a new group, which is there as soon as somebody is in it.
+    GroupForm {
+        name: Field::name("Name");
+        emails: PEOPLE;
+    } fields => (GroupName, BTreeSet<Email>) { Some((name, emails)) }
+}
+
+form! {
+    /// The form of another name.
+    RenameForm(name: GroupName) {
+        name: Field::name("Name"), one(name);
+    } fields => GroupName { Some(name) }
+}
+
+form! {
+    /// The form of more people.
+    PeopleForm {
+        emails: PEOPLE;
+    } fields => BTreeSet<Email> { Some(emails) }
+}
+
 /// The page of a group, or of a new one.
 #[derive(Template)]
 #[template(path = "admin/group.html")]
@@ -112,10 +139,10 @@ pub(crate) struct GroupPage<'a> {
     desk: &'a Desk,
     /// The one that is there.
     found: Option<Facts>,
-    /// What stands in the form: the name, and addresses of people.
-    name: String,
-    pub(crate) emails: String,
-    pub(crate) errors: Vec<FieldError>,
+    /// The form of a new one, or of another name.
+    pub(crate) form: FormView,
+    /// The form of more people.
+    pub(crate) people: FormView,
 }
 
 /// What is known of a group that is there.
@@ -139,7 +166,8 @@ impl Facts {
 impl<'a> GroupPage<'a> {
     /// The page of a new one.
     pub(crate) fn empty(desk: &'a Desk) -> Self {
-        Self { desk, found: None, name: String::new(), emails: String::new(), errors: Vec::new() }
+        let [form, people] = [GroupForm::FIELDS, PeopleForm::FIELDS].map(|table| FormView::fresh(&desk.chrome, table));
+        Self { desk, found: None, form, people }
     }
 
     /// The page of one that is there, with the names of its servers.
@@ -160,23 +188,15 @@ impl<'a> GroupPage<'a> {
                 let User { id, name, .. } = &row.user.value;
                 let text = Cell::text("Take out").then(Cell::text(format!(" {name}")).within("span", "unseen"));
                 let to = format!("{link}/users/{id}/remove");
-                RowButton { text, ..RowButton::slim(to, desk.form_token(), "") }.cell()
+                RowButton { text, ..RowButton::slim(to, desk.chrome.form_token(), "") }.cell()
             }));
         }
         let table = Table::new(&columns, &people.items);
         drop(columns);
         let all = people.next.is_some().then(|| format!("{}?{query}", Link::list::<UserId>()));
         let facts = Facts { link, name, users, servers, people: table, all, history };
-        Self { name: facts.name.to_string(), found: Some(facts), ..Self::empty(desk) }
-    }
-
-    fn typed(self, form: &Fields) -> Self {
-        let name = if form.text("name").is_empty() { self.name } else { form.text("name").to_owned() };
-        Self { name, emails: form.text("emails").to_owned(), ..self }
-    }
-
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
+        let form = FormView::fresh(&desk.chrome, RenameForm::FIELDS).typed(RenameForm::fill(&facts.name));
+        Self { form, found: Some(facts), ..Self::empty(desk) }
     }
 
     fn may_change(&self) -> bool {
@@ -218,36 +238,32 @@ pub(crate) async fn new(desk: Desk) -> Response {
     desk.show(&GroupPage::empty(&desk))
 }
 
-/// The users whose addresses stand in a form; those that nobody has are said at the field.
-async fn people(services: &Services, desk: &Desk, form: &mut Fields) -> Result<Vec<UserId>, Problem> {
-    let emails: BTreeSet<Email> = form.parse_list("emails").into_iter().collect();
-    if emails.is_empty() && form.errors.is_empty() {
-        form.wrong("emails", "Name at least one person");
-    }
+/// Puts the users with these addresses into a group.
+async fn put(
+    services: &Services,
+    desk: &Desk,
+    (name, emails): (GroupName, BTreeSet<Email>),
+) -> Result<GroupId, ServiceError> {
     let found = services.people().users_by_email(&desk.act, &emails).await?;
-    for email in emails.iter().filter(|email| found.iter().all(|user| user.email.as_ref() != Some(*email))) {
-        form.wrong("emails", &format!("No user has the address {email}"));
+    let is_unknown = |email: &&Email| found.iter().all(|user| user.email.as_ref() != Some(*email));
+    let unknown: Vec<_> = emails.iter().filter(is_unknown).map(Email::as_str).collect();
+    if !unknown.is_empty() {
+        return Err(ServiceError::invalid("emails", format!("No user has the address {}", unknown.join(", "))));
     }
-    Ok(found.into_iter().map(|user| user.id).collect())
+    let change = Membership { add: found.into_iter().map(|user| user.id).collect(), remove: Vec::new() };
+    services.people().change_members(&desk.act, &name, &change).await?;
+    Ok(name.into())
 }
 
-pub(crate) async fn create(
-    State(services): State<Services>,
-    desk: Desk,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let name: Option<GroupName> = form.parse("name", "The name");
-    let add = people(&services, &desk, &mut form).await?;
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    if let Some(name) = name.filter(|_| form.errors.is_empty()) {
-        let change = Membership { add, remove: Vec::new() };
-        match services.people().change_members(&desk.act, &name, &change).await {
-            Ok(()) => return Ok(desk.go(&Link::to(&GroupId::from(name)), Flash::GroupSaved)),
-            Err(error) => status = form.refused(error)?,
+pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
+    let doing = GroupForm::read(&mut form).map(|new| put(&services, &desk, new));
+    match form.submit(doing).await? {
+        Ok(id) => Ok(desk.go(&Link::to(&id), Flash::GroupSaved)),
+        Err(again) => {
+            let page = GroupPage::empty(&desk);
+            Ok(desk.show_as(again.status, &GroupPage { form: page.form.typed(again.fields), ..page }))
         }
     }
-    let page = GroupPage::empty(&desk).typed(&form);
-    Ok(desk.show_as(status, &GroupPage { errors: form.errors, ..page }))
 }
 
 async fn found<'a>(services: &Services, desk: &'a Desk, id: &GroupId) -> Result<GroupPage<'a>, Problem> {
@@ -269,41 +285,26 @@ pub(crate) async fn show(
     Ok(desk.show(&found(&services, &desk, &id).await?))
 }
 
-/// The page again, with what is wrong.
-async fn again(
-    services: &Services,
-    desk: &Desk,
-    id: &GroupId,
-    status: StatusCode,
-    form: Fields,
-) -> Result<Response, Problem> {
-    let page = found(services, desk, id).await?.typed(&form);
-    Ok(desk.show_as(status, &GroupPage { errors: form.errors, ..page }))
-}
-
-pub(crate) async fn add(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<GroupId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let add = people(&services, &desk, &mut form).await?;
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    if form.errors.is_empty() {
-        match services.people().change_members(&desk.act, id.name(), &Membership { add, remove: Vec::new() }).await {
-            Ok(()) => return Ok(desk.go(&Link::to(&id), Flash::GroupSaved)),
-            Err(error) => status = form.refused(error)?,
-        }
+/// The page with what was typed into one of its forms.
+async fn again(services: &Services, desk: &Desk, id: &GroupId, again: Again) -> Result<Response, Problem> {
+    let (status, mut page) = (again.status, found(services, desk, id).await?);
+    if again.is_of(PeopleForm::FIELDS) {
+        page.people = page.people.typed(again.fields);
+    } else {
+        page.form = page.form.typed(again.fields);
     }
-    again(&services, &desk, &id, status, form).await
+    Ok(desk.show_as(status, &page))
 }
 
-pub(crate) async fn remove(
-    State(services): State<Services>,
-    desk: Desk,
-    At((id, user)): At<(GroupId, UserId)>,
-    _form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn add(At(id): At<GroupId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let doing = PeopleForm::read(&mut form).map(|emails| put(&services, &desk, (id.name().clone(), emails)));
+    match form.submit(doing).await? {
+        Ok(id) => Ok(desk.go(&Link::to(&id), Flash::GroupSaved)),
+        Err(again) => self::again(&services, &desk, &id, again).await,
+    }
+}
+
+pub(crate) async fn remove(At((id, user)): At<(GroupId, UserId)>, Sent { services, desk, .. }: Sent) -> Answer {
     let change = Membership { add: Vec::new(), remove: vec![user] };
     services.people().change_members(&desk.act, id.name(), &change).await?;
     let is_there = match services.people().group(&desk.act, id.name()).await {
@@ -316,33 +317,20 @@ pub(crate) async fn remove(
     Ok(desk.go(&to, Flash::GroupSaved))
 }
 
-pub(crate) async fn rename(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<GroupId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    if let Some(name) = form.parse::<GroupName>("name", "The name") {
-        match services.people().rename_group(&desk.act, id.name(), &name).await {
-            Ok(()) => return Ok(desk.go(&Link::to(&GroupId::from(name)), Flash::GroupSaved)),
-            Err(error) => status = form.refused(error)?,
-        }
+pub(crate) async fn rename(At(id): At<GroupId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let doing = RenameForm::read(&mut form).map(|name| async {
+        services.people().rename_group(&desk.act, id.name(), &name).await?;
+        Ok(GroupId::from(name))
+    });
+    match form.submit(doing).await? {
+        Ok(renamed) => Ok(desk.go(&Link::to(&renamed), Flash::GroupSaved)),
+        Err(again) => self::again(&services, &desk, &id, again).await,
     }
-    again(&services, &desk, &id, status, form).await
 }
 
-pub(crate) async fn delete(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<GroupId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    match services.people().delete_group(&desk.act, id.name()).await {
+pub(crate) async fn delete(At(id): At<GroupId>, Sent { services, desk, form }: Sent) -> Answer {
+    match form.submit(Some(services.people().delete_group(&desk.act, id.name()))).await? {
         Ok(()) => Ok(desk.go(&Link::list::<GroupId>(), Flash::GroupDeleted)),
-        Err(error) => {
-            let status = form.refused(error)?;
-            again(&services, &desk, &id, status, form).await
-        }
+        Err(again) => self::again(&services, &desk, &id, again).await,
     }
 }

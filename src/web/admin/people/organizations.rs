@@ -1,19 +1,19 @@
 //! Organizations: the list, a new one, one to edit or delete. The pattern for all other nouns.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 
 use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
-        context::Desk,
+        context::{Answer, Desk, Sent},
         evidence::history::{HistoryRow, history},
         lists::{List, Paged},
     },
     ui::{
-        conflict::{Conflict, changed_by},
-        fields::{FieldError, Fields, error_of},
+        form::{Again, Field, FormView, form},
+        input::one,
         links::Link,
         table::{Cell, Column},
     },
@@ -25,7 +25,7 @@ use crate::{
 };
 use domain::{Revised, Revision, ids::OrganizationId, organization::Organization, role::Permission};
 use services::{
-    Page, PageRequest, ServiceError, Services,
+    Page, PageRequest, Services,
     people::organizations::{NewOrganization, OrganizationPatch, OrganizationRow},
 };
 
@@ -69,6 +69,13 @@ impl Paged for OrganizationRow {
     }
 }
 
+form! {
+    /// The form of an organization.
+    OrganizationForm(organization: Organization) {
+        name: Field::name("Name"), one(&organization.name);
+    } fields => NewOrganization { Some(NewOrganization { name }) }
+}
+
 /// A form, for a new organization or one that is there.
 #[derive(Template)]
 #[template(path = "admin/organization.html")]
@@ -76,22 +83,18 @@ pub(crate) struct OrganizationPage<'a> {
     pub(crate) desk: &'a Desk,
     /// The one that is there.
     pub(crate) found: Option<Facts>,
-    /// What stands in the form.
-    pub(crate) name: String,
-    pub(crate) errors: Vec<FieldError>,
-    pub(crate) conflict: Option<Conflict>,
+    pub(crate) form: FormView,
 }
 
 /// What is known of an organization that is there.
 pub(crate) struct Facts {
-    pub(crate) id: OrganizationId,
-    pub(crate) link: Link,
-    pub(crate) name: String,
-    /// What the form says that it was filled from.
-    pub(crate) revision: Revision,
-    pub(crate) users: u64,
-    pub(crate) servers: u64,
-    pub(crate) history: Vec<HistoryRow>,
+    id: OrganizationId,
+    link: Link,
+    name: String,
+    revision: Revision,
+    users: u64,
+    servers: u64,
+    history: Vec<HistoryRow>,
 }
 
 impl Facts {
@@ -103,20 +106,20 @@ impl Facts {
 impl<'a> OrganizationPage<'a> {
     /// A form for a new one.
     pub(crate) fn empty(desk: &'a Desk) -> Self {
-        Self { desk, found: None, name: String::new(), errors: Vec::new(), conflict: None }
+        Self { desk, found: None, form: FormView::fresh(&desk.chrome, OrganizationForm::FIELDS) }
     }
 
     /// The page of one that is there.
     pub(crate) fn of(desk: &'a Desk, row: OrganizationRow, history: Vec<HistoryRow>) -> Self {
-        let OrganizationRow { organization: Revised { rev, value }, users, servers } = row;
-        let name = value.name.to_string();
+        let OrganizationRow { organization: Revised { rev: revision, value }, users, servers } = row;
         let (id, link) = (value.id, Link::to(&value.id));
-        let facts = Facts { id, link, name: name.clone(), revision: rev, users, servers, history };
-        Self { found: Some(facts), name, ..Self::empty(desk) }
-    }
-
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
+        let fields = OrganizationForm::fill(&value);
+        let form = FormView::filled(&desk.chrome, OrganizationForm::FIELDS, fields, (revision, link.clone()));
+        Self {
+            desk,
+            found: Some(Facts { id, link, name: value.name.to_string(), revision, users, servers, history }),
+            form,
+        }
     }
 
     fn may_change(&self) -> bool {
@@ -133,21 +136,15 @@ pub(crate) async fn new(desk: Desk) -> Response {
     desk.show(&OrganizationPage::empty(&desk))
 }
 
-pub(crate) async fn create(
-    State(services): State<Services>,
-    desk: Desk,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    if let Some(name) = form.parse("name", "The name") {
-        match services.people().create_organization(&desk.act, NewOrganization { name }).await {
-            Ok(made) => return Ok(desk.go(&Link::to(&made.value.id), Flash::OrganizationCreated)),
-            Err(error) => status = form.refused(error)?,
+pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
+    let doing = OrganizationForm::read(&mut form).map(|new| services.people().create_organization(&desk.act, new));
+    match form.submit(doing).await? {
+        Ok(made) => Ok(desk.go(&Link::to(&made.value.id), Flash::OrganizationCreated)),
+        Err(again) => {
+            let page = OrganizationPage::empty(&desk);
+            Ok(desk.show_as(again.status, &OrganizationPage { form: page.form.typed(again.fields), ..page }))
         }
     }
-    let name = form.text("name").to_owned();
-    let page = OrganizationPage { name, errors: form.errors, ..OrganizationPage::empty(&desk) };
-    Ok(desk.show_as(status, &page))
 }
 
 /// The page of an organization that is there, as it is now.
@@ -164,52 +161,29 @@ pub(crate) async fn show(
     Ok(desk.show(&found(&services, &desk, id).await?))
 }
 
-pub(crate) async fn update(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<OrganizationId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let revision = form.revision()?;
-    let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
-    if let Some(name) = form.parse("name", "The name") {
-        let patch = OrganizationPatch { name: Some(name) };
-        match services.people().update_organization(&desk.act, id, patch, Some(revision)).await {
-            Ok(_) => return Ok(desk.go(&Link::to(&id), Flash::OrganizationSaved)),
-            Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),
-            Err(error) => status = form.refused(error)?,
-        }
-    }
-    let mut page = found(&services, &desk, id).await?;
-    page.name = form.text("name").to_owned();
-    if is_stale {
-        let there = page.found.as_ref().map_or_else(String::new, |found| found.name.clone());
-        let by = changed_by(&services, &desk, &id).await?;
-        page.conflict = Some(Conflict::of(by.as_ref(), &[("Name", page.name.clone(), there)], &desk));
-    } else if let Some(found) = &mut page.found {
-        // The form goes on from what it was filled from, so that a change in between is still noticed.
-        found.revision = revision;
-    }
-    page.errors = form.errors;
+/// The page with what was typed.
+async fn shown(services: &Services, desk: &Desk, id: OrganizationId, again: Again) -> Result<Response, Problem> {
+    let (status, mut page) = (again.status, found(services, desk, id).await?);
+    page.form = page.form.again(again, services, desk, &id).await?;
     Ok(desk.show_as(status, &page))
 }
 
-pub(crate) async fn delete(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<OrganizationId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let revision = form.revision()?;
-    let status = match services.people().delete_organization(&desk.act, id, Some(revision)).await {
-        Ok(()) => return Ok(desk.go(&Link::list::<OrganizationId>(), Flash::OrganizationDeleted)),
-        Err(ServiceError::Stale { .. }) => {
-            let text = "It was changed since you opened this page. Look at it again before you delete it.";
-            form.errors.push(FieldError::whole(text));
-            StatusCode::CONFLICT
-        }
-        Err(error) => form.refused(error)?,
-    };
-    let page = OrganizationPage { errors: form.errors, ..found(&services, &desk, id).await? };
-    Ok(desk.show_as(status, &page))
+pub(crate) async fn update(At(id): At<OrganizationId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let revision = Some(form.revision()?);
+    let doing = OrganizationForm::read(&mut form).map(|new| {
+        let patch = OrganizationPatch { name: Some(new.name) };
+        services.people().update_organization(&desk.act, id, patch, revision)
+    });
+    match form.submit(doing).await? {
+        Ok(_) => Ok(desk.go(&Link::to(&id), Flash::OrganizationSaved)),
+        Err(again) => shown(&services, &desk, id, again).await,
+    }
+}
+
+pub(crate) async fn delete(At(id): At<OrganizationId>, Sent { services, desk, form }: Sent) -> Answer {
+    let revision = Some(form.revision()?);
+    match form.submit(Some(services.people().delete_organization(&desk.act, id, revision))).await? {
+        Ok(()) => Ok(desk.go(&Link::list::<OrganizationId>(), Flash::OrganizationDeleted)),
+        Err(again) => shown(&services, &desk, id, again).await,
+    }
 }

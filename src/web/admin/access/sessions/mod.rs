@@ -10,12 +10,11 @@ use crate::admin::access::sessions::row::{ended_columns, who_with};
 pub(crate) use crate::admin::access::sessions::{chosen::Chosen, row::live_columns};
 use crate::{
     admin::{
-        context::Desk,
+        context::{Answer, Desk, Sent},
         lists::{Paged as _, Place, Rows},
     },
     ui::{
         columns::Columns,
-        fields::Fields,
         links::Link,
         table::{Column, RowButton, Table},
     },
@@ -93,7 +92,7 @@ impl<'a> Sessions<'a> {
                 let fields = chosen.fields().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
                 let to = format!("{}/{}/end", Self::list(), row.session.id);
                 let label = Some(format!("End the session of {}", who_with(row)));
-                RowButton { fields, label, ..RowButton::slim(to, desk.form_token(), "End") }.cell()
+                RowButton { fields, label, ..RowButton::slim(to, desk.chrome.form_token(), "End") }.cell()
             }));
         }
         let table = Table::in_order(&columns, Some(&self.columns), rows);
@@ -190,12 +189,7 @@ pub(crate) async fn list(
     Ok(desk.show(&page))
 }
 
-pub(crate) async fn end(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<SessionId>,
-    form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn end(At(id): At<SessionId>, Sent { services, desk, form }: Sent) -> Answer {
     let back = Chosen::of_form(&form);
     back.filter()?;
     match services.access().end_session(&desk.act, id).await {

@@ -6,7 +6,7 @@ use crate::{
     admin::{
         access::sessions::{Wanted, chosen::Chosen, wanted},
         context::Desk,
-        lists::{Field, List, Paged},
+        lists::{ExportField, List, Paged},
     },
     http::problem::Problem,
     ui::{
@@ -103,7 +103,7 @@ impl List for SessionRow {
         "Whoever connects to the VPN is shown here while it lasts, whatever host carries it.",
     ];
     const FILE: &'static str = "sessions";
-    const FIELDS: &'static [Field<Self>] = &[
+    const FIELDS: &'static [ExportField<Self>] = &[
         ("user", |row| json!(row.user)),
         ("profile", |row| json!(row.profile)),
         ("server", |row| json!(row.server)),

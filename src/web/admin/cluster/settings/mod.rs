@@ -4,46 +4,36 @@ pub(crate) mod form;
 pub(crate) mod test;
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 
 use crate::admin::cluster::settings::form::SettingsForm;
 pub(crate) use crate::admin::cluster::settings::test::answer as answer_test;
 pub(crate) use crate::admin::cluster::settings::test::start as start_test;
 use crate::{
     admin::{
-        context::Desk,
+        context::{Answer, Desk, Sent},
         evidence::history::{HistoryRow, history},
     },
-    ui::{
-        conflict::{Conflict, THEIRS, changed_by, choice_of},
-        fields::{FieldError, Fields, error_of},
-        links::Link,
-    },
+    ui::{form::FormView, links::Link},
 };
 use crate::{
     http::problem::Problem,
     ui::{page::Flash, site::origin_of},
 };
-use domain::{Revised, Revision, ids::OrganizationId, login::Surface, settings::Settings, text::Name};
-use services::{ServiceError, Services};
+use domain::{Revised, ids::OrganizationId, login::Surface, settings::Settings, text::Name};
+use services::Services;
 
 /// The page.
 #[derive(Template)]
 #[template(path = "admin/settings.html")]
 pub(crate) struct SettingsPage<'a> {
     desk: &'a Desk,
-    form: SettingsForm,
-    revision: Revision,
-    /// What the form was filled from, JSON.
-    base: String,
+    pub(crate) form: FormView,
     has_secret: bool,
     is_complete: bool,
-    organizations: Vec<(OrganizationId, Name)>,
     /// What to paste at the provider: for which pages, and the address if it is known here.
     redirects: Vec<(&'static str, &'static str, Option<String>)>,
     history: Vec<HistoryRow>,
-    pub(crate) errors: Vec<FieldError>,
-    pub(crate) conflict: Option<Conflict>,
 }
 
 /// What the page shows beside the form.
@@ -55,25 +45,13 @@ pub(crate) struct Around {
 
 impl<'a> SettingsPage<'a> {
     pub(crate) fn new(desk: &'a Desk, found: &Revised<Settings>, around: Around) -> Self {
-        let form = SettingsForm::of(&found.value);
+        let Revised { rev, value } = found;
         let Around { organizations, redirects, history } = around;
-        Self {
-            desk,
-            base: serde_json::to_string(&form).unwrap_or_default(),
-            form,
-            revision: found.rev,
-            has_secret: found.value.oidc.client_secret.is_some(),
-            is_complete: found.value.oidc.is_complete(),
-            organizations,
-            redirects,
-            history,
-            errors: Vec::new(),
-            conflict: None,
-        }
-    }
-
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
+        let has_secret = value.oidc.client_secret.is_some();
+        let origin = (*rev, Link::settings());
+        let form = FormView::filled(&desk.chrome, SettingsForm::FIELDS, SettingsForm::fill(value), origin);
+        let form = form::with_choices(form, &organizations, has_secret);
+        Self { desk, form, has_secret, is_complete: value.oidc.is_complete(), redirects, history }
     }
 
     fn link() -> Link {
@@ -104,52 +82,20 @@ pub(crate) async fn show(State(services): State<Services>, mut desk: Desk) -> Re
     Ok(desk.show(&SettingsPage::new(&desk, &found, around(&services, &desk).await?)))
 }
 
-pub(crate) async fn update(
-    State(services): State<Services>,
-    mut desk: Desk,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let revision = form.revision()?;
+pub(crate) async fn update(Sent { services, mut desk, mut form }: Sent) -> Answer {
+    let revision = Some(form.revision()?);
     let now = services.cluster().settings(&desk.act).await?;
     lead_to(&mut desk, &now.value);
-    take_theirs(&mut form, &SettingsForm::of(&now.value));
-    let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
-    if let Some(patch) = form::read(&mut form) {
-        match services.cluster().update_settings(&desk.act, patch, Some(revision)).await {
-            Ok(after) if after.rev == now.rev => return Ok(desk.go(&Link::settings(), Flash::NothingChanged)),
-            Ok(_) => return Ok(desk.go(&Link::settings(), Flash::SettingsSaved)),
-            Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),
-            Err(ServiceError::Invalid { field, reason }) => {
-                let field = field.rsplit('/').next().unwrap_or_default();
-                form.wrong(field, &reason);
-            }
-            Err(error) => status = form.refused(error)?,
+    let doing =
+        SettingsForm::read(&mut form).map(|patch| services.cluster().update_settings(&desk.act, patch, revision));
+    match form.submit(doing).await? {
+        Ok(after) if after.rev == now.rev => Ok(desk.go(&Link::settings(), Flash::NothingChanged)),
+        Ok(_) => Ok(desk.go(&Link::settings(), Flash::SettingsSaved)),
+        Err(again) => {
+            let mut page = SettingsPage::new(&desk, &now, around(&services, &desk).await?);
+            let status = again.status;
+            page.form = page.form.again(again, &services, &desk, &"settings").await?;
+            Ok(desk.show_as(status, &page))
         }
-    }
-    let mut page = SettingsPage::new(&desk, &now, around(&services, &desk).await?);
-    let (typed, there) = (SettingsForm::typed(&form), page.form.clone());
-    if is_stale {
-        let base = serde_json::from_str(form.text("base")).unwrap_or_else(|_other| typed.clone());
-        let by = changed_by(&services, &desk, &"settings").await?;
-        let [was, yours, theirs] = [&base, &typed, &there].map(|form| form.shown(&page.organizations));
-        page.conflict = Some(Conflict::to_choose(by.as_ref(), &was, &yours, &theirs, &desk));
-    } else {
-        // The form goes on from what it was filled from, so that a change in between is still noticed.
-        page.revision = revision;
-        form.text("base").clone_into(&mut page.base);
-    }
-    page.form = typed;
-    page.errors = form.errors;
-    Ok(desk.show_as(status, &page))
-}
-
-/// Takes the other person's version of each field for which it was chosen.
-fn take_theirs(form: &mut Fields, there: &SettingsForm) {
-    for field in form::NAMES {
-        let choice = choice_of(field);
-        if form.text(&choice) == THEIRS {
-            form.replace(field, [there.text(field).to_owned()]);
-        }
-        form.replace(&choice, []);
     }
 }

@@ -1,29 +1,28 @@
 //! The form of a server: a new one, a change, the end of one.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 
 use crate::admin::network::servers::{
     form::{self, ServerForm},
-    found,
+    shown,
 };
 use crate::{
-    admin::context::Desk,
+    admin::context::{Answer, Desk, Sent},
     api::extract::At,
     http::problem::Problem,
     ui::{
-        conflict::{Conflict, Shown, THEIRS, changed_by, choice_of},
-        fields::{FieldError, Fields, error_of},
+        fields::Fields,
+        form::FormView,
         links::Link,
         page::Flash,
-        preview::{self, Question, touches_people},
+        preview::{Asked, Question, ask_or_do, touches_people},
     },
 };
 use domain::{
     Revised, Revision,
     ids::{OrganizationId, ServerId},
-    role::Permission,
-    server::{Protocol, Server},
+    server::Server,
     text::Name,
 };
 use services::{
@@ -36,103 +35,81 @@ use services::{
 #[template(path = "admin/server_form.html")]
 pub(crate) struct ServerFormPage<'a> {
     pub(crate) desk: &'a Desk,
-    /// The one that is there, and what its form was filled from.
-    pub(crate) found: Option<Filled>,
-    /// What stands in the form.
-    pub(crate) form: ServerForm,
-    pub(crate) organizations: Vec<(OrganizationId, Name)>,
-    pub(crate) errors: Vec<FieldError>,
-    pub(crate) conflict: Option<Conflict>,
-}
-
-/// What the form of a server that is there was filled from.
-pub(crate) struct Filled {
-    pub(crate) link: Link,
-    pub(crate) name: String,
-    pub(crate) revision: Revision,
-    /// The form as it was then, JSON.
-    pub(crate) base: String,
+    /// The one that is there: where it is shown, and its name.
+    pub(crate) found: Option<(Link, String)>,
     /// What is allowed and yet likely a mistake, as the server is now.
     pub(crate) warnings: Vec<&'static str>,
+    pub(crate) form: FormView,
 }
 
-impl Filled {
-    pub(crate) fn from(server: &Server, revision: Revision, base: &ServerForm) -> Self {
-        let base = serde_json::to_string(base).unwrap_or_default();
-        let warnings = server.warnings();
-        Self { link: Link::to(&server.id), name: server.name.to_string(), revision, base, warnings }
-    }
-}
-
-impl ServerFormPage<'_> {
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
+impl<'a> ServerFormPage<'a> {
+    /// The form of a new one.
+    pub(crate) fn new(desk: &'a Desk, organizations: &[(OrganizationId, Name)]) -> Self {
+        let form = FormView::fresh(&desk.chrome, ServerForm::FIELDS);
+        Self { desk, found: None, warnings: Vec::new(), form: form::with_choices(form, desk, organizations) }
     }
 
-    fn may_manage_organizations(&self) -> bool {
-        self.desk.may(Permission::ManageOrganizations)
+    /// The form of one that is there.
+    pub(crate) fn of(desk: &'a Desk, server: &Revised<Server>, organizations: &[(OrganizationId, Name)]) -> Self {
+        let Revised { rev, value } = server;
+        let link = Link::to(&value.id);
+        let origin = (*rev, link.and("edit"));
+        let form = FormView::filled(&desk.chrome, ServerForm::FIELDS, ServerForm::fill(value), origin);
+        Self {
+            desk,
+            found: Some((link, value.name.to_string())),
+            warnings: value.warnings(),
+            form: form::with_choices(form, desk, organizations),
+        }
     }
 
-    fn list() -> Link {
-        Link::list::<ServerId>()
-    }
-
-    fn protocols(&self) -> [(&'static str, &'static str, bool); 2] {
-        let choice = |protocol: Protocol, label| (protocol.as_str(), label, self.form.protocol == protocol.as_str());
-        [
-            choice(Protocol::Udp, "UDP: the faster one"),
-            choice(Protocol::Tcp, "TCP: for networks that let nothing else out"),
-        ]
+    /// Where whoever leaves the form goes on.
+    fn back(&self) -> Link {
+        self.found.as_ref().map_or_else(Link::list::<ServerId>, |(link, _)| link.clone())
     }
 }
 
 pub(crate) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
-    let organizations = services.network().organization_choices(&desk.act).await?;
-    let form = ServerForm::empty(&organizations);
-    let page = ServerFormPage { desk: &desk, found: None, form, organizations, errors: Vec::new(), conflict: None };
-    Ok(desk.show(&page))
+    Ok(desk.show(&ServerFormPage::new(&desk, &services.network().organization_choices(&desk.act).await?)))
 }
 
-pub(crate) async fn create(
-    State(services): State<Services>,
-    desk: Desk,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    if let Some(new) = form::read(&mut form) {
-        match make(&services, &desk, &form, new).await {
-            Ok(response) => return Ok(response),
-            Err(error) => status = form.refused(error)?,
+pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
+    let organizations = services.network().organization_choices(&desk.act).await?;
+    let mut page = ServerFormPage::new(&desk, &organizations);
+    let doing = ServerForm::read(&mut form).map(|new| make(&services, &page, form.clone(), new));
+    match form.submit(doing).await? {
+        Ok(asked) => Ok(asked.or(|made| desk.go(&Link::to(&made.value.id), Flash::ServerCreated))),
+        Err(again) => {
+            page.form = page.form.typed(again.fields);
+            Ok(desk.show_as(again.status, &page))
         }
     }
-    let organizations = services.network().organization_choices(&desk.act).await?;
-    let (typed, errors) = (ServerForm::typed(&form), form.errors);
-    let page = ServerFormPage { desk: &desk, found: None, form: typed, organizations, errors, conflict: None };
-    Ok(desk.show_as(status, &page))
 }
 
 /// Makes a server; where people gain access by it, once they have been shown how many.
-async fn make(services: &Services, desk: &Desk, form: &Fields, new: NewServer) -> Result<Response, ServiceError> {
-    if !form.is_confirmed() {
-        let (act, trial) = desk.act.tried();
-        let made = services.network().create_server(&act, new.clone()).await?.value;
-        if touches_people(&trial.effect()) || !made.warnings().is_empty() {
-            let organizations = services.network().organization_choices(&desk.act).await?;
-            let after = ServerForm::of(&made).shown(&organizations);
-            let nothing: Vec<_> = after.iter().map(|shown| Shown { value: String::new(), ..shown.clone() }).collect();
-            let question = Question {
-                title: format!("Create {}?", made.name),
-                hint: "People can connect once a host is attached and they have a profile.",
-                button: "Create server",
-                is_final: false,
-                action: Link::list::<ServerId>(),
-                back: Link::list::<ServerId>(),
-            };
-            return Ok(preview::ask(desk, question, form, (&nothing, &after), &trial.effect()));
-        }
-    }
-    let made = services.network().create_server(&desk.act, new).await?;
-    Ok(desk.go(&Link::to(&made.value.id), Flash::ServerCreated))
+async fn make(
+    services: &Services,
+    page: &ServerFormPage<'_>,
+    form: Fields,
+    new: NewServer,
+) -> Result<Asked<Revised<Server>>, ServiceError> {
+    let question = |made: &Revised<Server>, effect: &_| {
+        let is_worth_it = touches_people(effect) || !made.value.warnings().is_empty();
+        is_worth_it.then(|| Question {
+            title: format!("Create {}?", made.value.name),
+            hint: "People can connect once a host is attached and they have a profile.",
+            button: "Create server",
+            is_final: false,
+            action: Link::list::<ServerId>(),
+            back: Link::list::<ServerId>(),
+            changes: page.form.differences(&Fields::default(), &ServerForm::fill(&made.value)),
+        })
+    };
+    let doing = |act| {
+        let new = new.clone();
+        async move { services.network().create_server(&act, new).await }
+    };
+    ask_or_do(page.desk, &form, doing, question).await
 }
 
 pub(crate) async fn edit(
@@ -140,124 +117,78 @@ pub(crate) async fn edit(
     desk: Desk,
     At(id): At<ServerId>,
 ) -> Result<Response, Problem> {
-    let Revised { rev, value } = services.network().server(&desk.act, id).await?;
+    let server = services.network().server(&desk.act, id).await?;
     let organizations = services.network().organization_choices(&desk.act).await?;
-    let form = ServerForm::of(&value);
-    let found = Some(Filled::from(&value, rev, &form));
-    let page = ServerFormPage { desk: &desk, found, form, organizations, errors: Vec::new(), conflict: None };
-    Ok(desk.show(&page))
+    Ok(desk.show(&ServerFormPage::of(&desk, &server, &organizations)))
 }
 
-pub(crate) async fn update(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<ServerId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn update(At(id): At<ServerId>, Sent { services, desk, mut form }: Sent) -> Answer {
     let revision = form.revision()?;
     let now = services.network().server(&desk.act, id).await?;
-    take_theirs(&mut form, &ServerForm::of(&now.value));
-    let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
-    if let Some(new) = form::read(&mut form) {
-        match save(&services, &desk, &form, &now.value, (new, revision)).await {
-            Ok(response) => return Ok(response),
-            Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),
-            Err(error) => status = form.refused(error)?,
-        }
-    }
     let organizations = services.network().organization_choices(&desk.act).await?;
-    let typed = ServerForm::typed(&form);
-    let base = serde_json::from_str(form.text("base")).unwrap_or_else(|_other| typed.clone());
-    let there = ServerForm::of(&now.value);
-    let (found, conflict) = if is_stale {
-        let by = changed_by(&services, &desk, &id).await?;
-        let [was, yours, theirs] = [&base, &typed, &there].map(|form| form.shown(&organizations));
-        let conflict = Conflict::to_choose(by.as_ref(), &was, &yours, &theirs, &desk);
-        (Filled::from(&now.value, now.rev, &there), Some(conflict))
-    } else {
-        // The form goes on from what it was filled from, so that a change in between is still noticed.
-        (Filled::from(&now.value, revision, &base), None)
-    };
-    let page =
-        ServerFormPage { desk: &desk, found: Some(found), form: typed, organizations, errors: form.errors, conflict };
-    Ok(desk.show_as(status, &page))
-}
-
-/// Takes the other person's version of each field for which it was chosen.
-fn take_theirs(form: &mut Fields, there: &ServerForm) {
-    for shown in there.shown(&[]) {
-        let choice = choice_of(shown.field);
-        if form.text(&choice) == THEIRS {
-            there.take(shown.field, form);
+    let mut page = ServerFormPage::of(&desk, &now, &organizations);
+    let doing =
+        ServerForm::read(&mut form).map(|new| save(&services, &page, (form.clone(), revision), &now.value, new));
+    match form.submit(doing).await? {
+        Ok(asked) => Ok(asked.or(|saved| {
+            let is_same = saved.rev == now.rev;
+            desk.go(&Link::to(&id), if is_same { Flash::NothingChanged } else { Flash::ServerSaved })
+        })),
+        Err(again) => {
+            let status = again.status;
+            page.form = page.form.again(again, &services, &desk, &id).await?;
+            Ok(desk.show_as(status, &page))
         }
-        form.replace(&choice, []);
     }
 }
 
 /// Saves a server; whatever is more than its name, once its effect has been shown.
 async fn save(
     services: &Services,
-    desk: &Desk,
-    form: &Fields,
+    page: &ServerFormPage<'_>,
+    (form, revision): (Fields, Revision),
     now: &Server,
-    (new, revision): (NewServer, Revision),
-) -> Result<Response, ServiceError> {
-    let (id, link, patch) = (now.id, Link::to(&now.id), ServerPatch::from(new));
-    if !form.is_confirmed() {
-        let (act, trial) = desk.act.tried();
-        let after = services.network().update_server(&act, id, patch.clone(), Some(revision)).await?.value;
-        if after == *now {
-            return Ok(desk.go(&link, Flash::NothingChanged));
-        }
-        if (Server { name: now.name.clone(), ..after.clone() }) != *now {
-            let organizations = services.network().organization_choices(&desk.act).await?;
-            let [before, after] = [now, &after].map(|server| ServerForm::of(server).shown(&organizations));
-            let question = Question {
-                title: format!("Save the changes to {}?", now.name),
-                hint: "The numbers are of this moment.",
-                button: "Save changes",
-                is_final: false,
-                action: link.clone(),
-                back: link.and("edit"),
-            };
-            return Ok(preview::ask(desk, question, form, (&before, &after), &trial.effect()));
-        }
-    }
-    services.network().update_server(&desk.act, id, patch, Some(revision)).await?;
-    Ok(desk.go(&link, Flash::ServerSaved))
+    new: NewServer,
+) -> Result<Asked<Revised<Server>>, ServiceError> {
+    let (id, link) = (now.id, Link::to(&now.id));
+    let question = |after: &Revised<Server>, _: &_| {
+        let is_more_than_a_name = Server { name: now.name.clone(), ..after.value.clone() } != *now;
+        is_more_than_a_name.then(|| Question {
+            title: format!("Save the changes to {}?", now.name),
+            hint: "The numbers are of this moment.",
+            button: "Save changes",
+            is_final: false,
+            action: link.clone(),
+            back: link.and("edit"),
+            changes: page.form.differences(&ServerForm::fill(now), &ServerForm::fill(&after.value)),
+        })
+    };
+    let doing = |act| {
+        let patch = ServerPatch::from(new.clone());
+        async move { services.network().update_server(&act, id, patch, Some(revision)).await }
+    };
+    ask_or_do(page.desk, &form, doing, question).await
 }
 
-pub(crate) async fn delete(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<ServerId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn delete(At(id): At<ServerId>, Sent { services, desk, form }: Sent) -> Answer {
     let revision = Some(form.revision()?);
-    let (tried, trial) = desk.act.tried();
-    let act = if form.is_confirmed() { &desk.act } else { &tried };
-    let status = match services.network().delete_server(act, id, revision).await {
-        Ok(()) if form.is_confirmed() => return Ok(desk.go(&Link::list::<ServerId>(), Flash::ServerDeleted)),
-        Ok(()) => {
-            let link = Link::to(&id);
-            let name = services.network().server(&desk.act, id).await?.value.name;
-            let question = Question {
-                title: format!("Delete {name}?"),
-                hint: "It cannot be brought back, and neither can the profiles that lead to it.",
-                button: "Delete server",
-                is_final: true,
-                action: link.and("delete"),
-                back: link,
-            };
-            return Ok(preview::ask(&desk, question, &form, (&[], &[]), &trial.effect()));
-        }
-        Err(ServiceError::Stale { .. }) => {
-            let text = "It was changed since you opened this page. Look at it again before you delete it.";
-            form.errors.push(FieldError::whole(text));
-            StatusCode::CONFLICT
-        }
-        Err(error) => form.refused(error)?,
+    let name = services.network().server(&desk.act, id).await?.value.name;
+    let link = Link::to(&id);
+    let question = |(): &(), _: &_| {
+        Some(Question {
+            title: format!("Delete {name}?"),
+            hint: "It cannot be brought back, and neither can the profiles that lead to it.",
+            button: "Delete server",
+            is_final: true,
+            action: link.and("delete"),
+            back: link.clone(),
+            changes: Vec::new(),
+        })
     };
-    let page = crate::admin::network::servers::ServerPage { errors: form.errors, ..found(&services, &desk, id).await? };
-    Ok(desk.show_as(status, &page))
+    let (sent, network) = (form.clone(), services.network());
+    let doing = |act| async move { network.delete_server(&act, id, revision).await };
+    match form.submit(Some(ask_or_do(&desk, &sent, doing, question))).await? {
+        Ok(asked) => Ok(asked.or(|()| desk.go(&Link::list::<ServerId>(), Flash::ServerDeleted))),
+        Err(again) => shown(&services, &desk, id, again).await,
+    }
 }

@@ -2,27 +2,24 @@
 
 pub(crate) mod edit;
 pub(crate) mod form;
-mod hosts;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
 use serde_json::json;
 
+pub(crate) use crate::admin::network::servers::edit::{create, delete, edit, new, update};
 pub(crate) use crate::admin::network::servers::form::first as first_server;
-pub(crate) use crate::admin::network::servers::{
-    edit::{create, delete, edit, new, update},
-    hosts::{attach, detach},
-};
 use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
         context::Desk,
         evidence::history::{HistoryRow, history},
-        lists::{Field, List, Paged},
+        lists::{ExportField, List, Paged},
+        network::attaching::HostChoice,
     },
     ui::{
-        fields::FieldError,
+        form::{Again, Choice, FormView},
         links::Link,
         table::{Cell, Column, RowButton, Table},
     },
@@ -57,7 +54,7 @@ impl List for ServerRow {
          hosts as you attach.",
     ];
     const FILE: &'static str = "servers";
-    const FIELDS: &'static [Field<Self>] = &[
+    const FIELDS: &'static [ExportField<Self>] = &[
         ("name", |row| json!(row.server.value.name)),
         ("enabled", |row| json!(row.server.value.enabled)),
         ("network", |row| json!(row.server.value.network)),
@@ -136,9 +133,11 @@ pub(crate) struct ServerPage<'a> {
     facts: Vec<(&'static str, String)>,
     routes: Table,
     hosts: Table,
-    others: Vec<(String, String)>,
+    /// Whether there are other hosts that could run it.
+    has_others: bool,
+    /// The form that attaches another host.
+    pub(crate) form: FormView,
     history: Vec<HistoryRow>,
-    pub(crate) errors: Vec<FieldError>,
 }
 
 impl<'a> ServerPage<'a> {
@@ -163,7 +162,7 @@ impl<'a> ServerPage<'a> {
             columns.push(Column::act(|host: &ServerHost| {
                 let to = link.within("hosts", &host.id).and("detach").to_string();
                 let label = Some(format!("Detach host {}", host.name));
-                RowButton { label, ..RowButton::slim(to, desk.form_token(), "Detach host") }.cell()
+                RowButton { label, ..RowButton::slim(to, desk.chrome.form_token(), "Detach host") }.cell()
             }));
         }
         let arrives = |route: &Route| if route.nat { "The host’s own" } else { "The client’s own" };
@@ -185,9 +184,9 @@ impl<'a> ServerPage<'a> {
             facts,
             routes: Table::new(&routes, &server.value.routes),
             hosts,
-            others: others.into_iter().map(|(id, name)| (id.to_string(), name.to_string())).collect(),
+            has_others: !others.is_empty(),
+            form: FormView::fresh(&desk.chrome, HostChoice::FIELDS).choices("host_id", Choice::all(others)),
             history,
-            errors: Vec::new(),
             link,
         }
     }
@@ -262,6 +261,13 @@ fn detail_of(host: &ServerHost) -> String {
 async fn found<'a>(services: &Services, desk: &'a Desk, id: ServerId) -> Result<ServerPage<'a>, Problem> {
     let view = services.network().server_view(&desk.act, id).await?;
     Ok(ServerPage::new(desk, view, history(services, desk, &id).await?))
+}
+
+/// The page with what is wrong.
+pub(crate) async fn shown(services: &Services, desk: &Desk, id: ServerId, again: Again) -> Result<Response, Problem> {
+    let (status, mut page) = (again.status, found(services, desk, id).await?);
+    page.form = page.form.again(again, services, desk, &id).await?;
+    Ok(desk.show_as(status, &page))
 }
 
 pub(crate) async fn show(

@@ -1,20 +1,20 @@
 //! Many users from a list: it is pasted or read from a file, looked at, and then done.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 
-use crate::admin::people::users::form::{Choice, organizations};
 use crate::{
     admin::context::Desk,
     http::problem::Problem,
     ui::{
-        fields::{FieldError, Fields, error_of},
+        fields::Fields,
+        form::{Choice, Field, FormView, form},
         links::Link,
     },
 };
 use domain::{
     ids::{OrganizationId, UserId},
-    organization::Organization,
+    text::Name,
     user_list::MOST,
 };
 use services::{
@@ -25,21 +25,29 @@ use services::{
 /// So many lines of a kind are shown; mistakes are shown all.
 const SHOWN: usize = 50;
 
+form! {
+    /// The form of a list.
+    ListForm {
+        csv: Field::area("List", 10).part("list").hint_below("")
+            .with(r#"class="mono" required autocomplete="off" spellcheck="false""#);
+        organization_id: Field::select("Organization of lines that name none").subject("The organization is")
+            .part("organization");
+    } fields => NewUsers {
+        Some(NewUsers { csv, organization_id, dry_run: !fields.is_confirmed() })
+    }
+}
+
 /// The page: the form, a look at what the list would do, or what it did.
 #[derive(Template)]
 #[template(path = "admin/users_import.html")]
 pub(crate) struct ImportPage<'a> {
-    desk: &'a Desk,
-    /// What stands in the form.
-    csv: String,
-    organization: String,
-    organizations: Vec<Organization>,
-    pub(crate) errors: Vec<FieldError>,
-    report: Option<Report>,
+    pub(crate) desk: &'a Desk,
+    pub(crate) form: FormView,
+    pub(crate) report: Option<Report>,
 }
 
 /// What a list does, for people.
-struct Report {
+pub(crate) struct Report {
     is_preview: bool,
     new: usize,
     existing: usize,
@@ -61,15 +69,17 @@ struct Row {
 }
 
 impl<'a> ImportPage<'a> {
-    /// The form, as it was sent.
-    pub(crate) fn new(desk: &'a Desk, organizations: Vec<Organization>, form: &Fields) -> Self {
-        let only = match organizations.as_slice() {
-            [only] => only.id.to_string(),
-            _ => String::new(),
-        };
-        let organization =
-            Some(form.text("organization_id").to_owned()).filter(|text| !text.is_empty()).unwrap_or(only);
-        Self { desk, csv: csv(form), organization, organizations, errors: Vec::new(), report: None }
+    /// The form that nobody has touched.
+    pub(crate) fn new(desk: &'a Desk, organizations: &[(OrganizationId, Name)]) -> Self {
+        let hint = format!(
+            "CSV, or cells pasted from a spreadsheet, up to {MOST} lines. The first line names the columns: \
+             <code>name</code>, <code>email</code>, <code>groups</code>, <code>role</code>, <code>organization</code>. Only \
+             the name is needed; several groups are separated by semicolons."
+        );
+        let all = organizations.iter().map(|(id, name)| Choice::new(id, name));
+        let choices = [Choice::new("", "None: each line names one")].into_iter().chain(all).collect();
+        let form = FormView::fresh(&desk.chrome, ListForm::FIELDS).hint("csv", hint);
+        Self { desk, form: form.choices_or_only("organization_id", choices), report: None }
     }
 
     /// The same with what the list does or did.
@@ -81,30 +91,9 @@ impl<'a> ImportPage<'a> {
         self.report.as_ref().is_some_and(|report| report.is_preview)
     }
 
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
-    }
-
-    fn choices(&self) -> Vec<Choice> {
-        let choice = |organization: &Organization| {
-            let value = organization.id.to_string();
-            Choice { is_chosen: value == self.organization, value, label: organization.name.to_string() }
-        };
-        self.organizations.iter().map(choice).collect()
-    }
-
     fn list() -> Link {
         Link::list::<UserId>()
     }
-
-    fn most() -> usize {
-        MOST
-    }
-}
-
-/// The list as it was sent: white space at its end may be an empty cell.
-fn csv(form: &Fields) -> String {
-    form.all("csv").next().unwrap_or_default().to_owned()
 }
 
 impl Report {
@@ -147,25 +136,16 @@ impl Row {
 }
 
 pub(crate) async fn form(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
-    Ok(desk.show(&ImportPage::new(&desk, organizations(&services, &desk).await?, &Fields::default())))
+    Ok(desk.show(&ImportPage::new(&desk, &services.network().organization_choices(&desk.act).await?)))
 }
 
 /// Looks at a list, or does what was looked at.
 pub(crate) async fn run(State(services): State<Services>, desk: Desk, mut form: Fields) -> Result<Response, Problem> {
-    let organization_id = form.parse_optional::<OrganizationId>("organization_id", "The organization is");
-    let dry_run = !form.is_ticked("confirmed");
-    let new = NewUsers { csv: csv(&form), organization_id, dry_run };
-    let mut page = ImportPage::new(&desk, organizations(&services, &desk).await?, &form);
-    if !form.errors.is_empty() {
-        page.errors = form.errors;
-        return Ok(desk.show_as(StatusCode::UNPROCESSABLE_ENTITY, &page));
-    }
-    match services.people().import_users(&desk.act, &new).await {
-        Ok(imported) => Ok(desk.show(&page.with(imported))),
-        Err(error) => {
-            let status = form.refused(error)?;
-            page.errors = form.errors;
-            Ok(desk.show_as(status, &page))
-        }
+    let page = ImportPage::new(&desk, &services.network().organization_choices(&desk.act).await?);
+    let (people, act, typed) = (services.people(), &desk.act, form.clone());
+    let doing = ListForm::read(&mut form).map(|new| async move { people.import_users(act, &new).await });
+    match form.submit(doing).await? {
+        Ok(imported) => Ok(desk.show(&ImportPage { form: page.form.clone().typed(typed), ..page.with(imported) })),
+        Err(again) => Ok(desk.show_as(again.status, &ImportPage { form: page.form.typed(again.fields), ..page })),
     }
 }

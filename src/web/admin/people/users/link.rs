@@ -1,23 +1,23 @@
 //! A one-time link to a profile, for somebody who cannot sign in. It is shown on one page, once.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::response::Response;
 
-use crate::admin::people::users::sheet::page_of;
+use crate::admin::people::users::sheet;
 use crate::{
-    admin::context::Desk,
+    admin::context::{Answer, Desk, Sent},
     api::extract::At,
     http::problem::Problem,
     ui::{
-        fields::{FieldError, Fields},
+        form::{Field, form},
         links::Link,
         parts::{Qr, When},
     },
 };
 use domain::{ids::UserId, login::Surface};
-use services::{Services, access::profiles::NewProfile, identity::tickets::Ticket};
+use services::{ServiceError, Services, access::profiles::NewProfile, identity::tickets::Ticket};
 
-const NO_URL: &str = "public.url is not set in the configuration of this host, so it cannot tell where a link leads.";
+const NO_URL: &str = "the configuration of this host does not set public.url, so it cannot tell where a link leads";
 
 /// The page.
 #[derive(Template)]
@@ -34,27 +34,28 @@ pub(crate) struct LinkPage<'a> {
     pub(crate) until: When,
 }
 
-pub(crate) async fn link(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<UserId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    let (name, server_id) = (form.parse("device", "The name of the device"), form.parse("server_id", "The server is"));
-    if !services.has_url(Surface::Portal) {
-        form.errors.push(FieldError::whole(NO_URL));
-        status = StatusCode::CONFLICT;
-    } else if let (Some(name), Some(server_id)) = (name, server_id) {
-        match services.identity().make_ticket(&desk.act, id, NewProfile { server_id, name }).await {
-            Ok(ticket) => return shown(&services, &desk, id, form.text("device"), &ticket).await,
-            Err(error) => status = form.refused(error)?,
-        }
+form! {
+    /// The form of a one-time link.
+    LinkForm {
+        device: Field::name("Name of the device").subject("The name of the device");
+        server_id: Field::select("Server").subject("The server is").with("required");
+    } fields => NewProfile { Some(NewProfile { server_id, name: device }) }
+}
+
+pub(crate) async fn link(At(id): At<UserId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let name = form.text("device").to_owned();
+    let doing = LinkForm::read(&mut form).map(|new| make(&services, &desk, id, new));
+    match form.submit(doing).await? {
+        Ok(ticket) => shown(&services, &desk, id, &name, &ticket).await,
+        Err(again) => sheet::again(&services, &desk, id, again).await,
     }
-    let mut page = page_of(&services, &desk, id).await?;
-    form.text("device").clone_into(&mut page.device);
-    page.errors = form.errors;
-    Ok(desk.show_as(status, &page))
+}
+
+async fn make(services: &Services, desk: &Desk, id: UserId, new: NewProfile) -> Result<Ticket, ServiceError> {
+    if !services.has_url(Surface::Portal) {
+        return Err(ServiceError::Conflict(NO_URL.to_owned()));
+    }
+    services.identity().make_ticket(&desk.act, id, new).await
 }
 
 async fn shown(services: &Services, desk: &Desk, id: UserId, name: &str, ticket: &Ticket) -> Result<Response, Problem> {

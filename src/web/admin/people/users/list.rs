@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     admin::{
         context::Desk,
-        lists::{Field, List, Paged, Place, Rows},
+        lists::{ExportField, List, Paged, Place, Rows},
     },
     api::extract::{Filter, Query, Sort},
     http::problem::Problem,
@@ -110,7 +110,7 @@ impl List for UserRow {
          if you let newcomers in.",
     ];
     const FILE: &'static str = "users";
-    const FIELDS: &'static [Field<Self>] = &[
+    const FIELDS: &'static [ExportField<Self>] = &[
         ("name", |row| json!(row.user.value.name)),
         ("email", |row| json!(row.user.value.email)),
         ("groups", |row| json!(row.user.value.groups)),

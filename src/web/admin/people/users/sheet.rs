@@ -1,10 +1,11 @@
 //! The sheet of one user, and what is done from it; and the page of a new one.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, response::Response};
 
 use crate::admin::people::users::{
     form::{self, UserForm, described},
+    link::LinkForm,
     list::state,
 };
 use crate::ui::topic::Topic;
@@ -12,15 +13,15 @@ use crate::{
     admin::{
         access::sessions::Chosen,
         commands::{Recipe, Recipes},
-        context::Desk,
+        context::{Answer, Desk, Sent},
         evidence::history::{HistoryRow, history},
     },
     api::extract::At,
     http::problem::Problem,
     portal::profiles::chip,
     ui::{
-        conflict::{Conflict, changed_by},
-        fields::{FieldError, Fields, error_of},
+        fields::Fields,
+        form::{Again, Choice, FormView},
         links::Link,
         page::Flash,
         parts::{Chip, When, bytes},
@@ -30,9 +31,10 @@ use crate::{
 use domain::{
     Revision,
     group::GroupId,
-    ids::{ProfileId, SessionId, UserId},
+    ids::{OrganizationId, ProfileId, SessionId, UserId},
     login::{Login, Surface},
     role::{Permission, Role},
+    text::Name,
 };
 use services::{
     ServiceError, Services,
@@ -48,13 +50,14 @@ use services::{
 #[template(path = "admin/user_new.html")]
 pub(crate) struct NewUserPage<'a> {
     pub(crate) desk: &'a Desk,
-    pub(crate) form: UserForm,
-    pub(crate) errors: Vec<FieldError>,
+    pub(crate) form: FormView,
 }
 
-impl NewUserPage<'_> {
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
+impl<'a> NewUserPage<'a> {
+    /// A form that nobody has touched.
+    pub(crate) fn new(desk: &'a Desk, organizations: &[(OrganizationId, Name)]) -> Self {
+        let form = FormView::fresh(&desk.chrome, UserForm::FIELDS);
+        Self { desk, form: form::with_choices(form, desk, organizations, Role::User) }
     }
 
     fn list() -> Link {
@@ -71,15 +74,12 @@ pub(crate) struct UserPage<'a> {
     profiles: Table,
     sessions: Table,
     logins: Table,
-    /// The servers for which there can be a profile: id and name.
-    servers: Vec<(String, String)>,
-    /// The name of the device in the form of a link.
-    pub(crate) device: String,
-    pub(crate) form: UserForm,
-    /// What the form was filled from.
+    /// The servers for which there can be a profile.
+    servers: Vec<Choice>,
+    pub(crate) form: FormView,
+    /// The form of a one-time link.
+    pub(crate) link: FormView,
     revision: Revision,
-    pub(crate) errors: Vec<FieldError>,
-    pub(crate) conflict: Option<Conflict>,
     history: Vec<HistoryRow>,
 }
 
@@ -101,7 +101,12 @@ struct Facts {
 
 impl<'a> UserPage<'a> {
     /// The sheet as things are.
-    pub(crate) fn of(desk: &'a Desk, sheet: UserSheet, form: UserForm, history: Vec<HistoryRow>) -> Self {
+    pub(crate) fn of(
+        desk: &'a Desk,
+        sheet: UserSheet,
+        organizations: &[(OrganizationId, Name)],
+        history: Vec<HistoryRow>,
+    ) -> Self {
         let UserSheet { user, organization, servers, profiles, sessions, logins } = sheet;
         let (revision, user) = (user.rev, user.value);
         let reach = user.role == Role::User || desk.act.actor.may_change_role(user.role, user.role);
@@ -118,24 +123,21 @@ impl<'a> UserPage<'a> {
             has_account: user.identity.is_some(),
             is_within_reach: reach,
         };
+        let form =
+            FormView::filled(&desk.chrome, UserForm::FIELDS, UserForm::fill(&user), (revision, Link::to(&user.id)));
+        let servers = Choice::all(servers);
         Self {
             desk,
             profiles: profiles_of(desk, &facts, &profiles),
             sessions: sessions_of(desk, &facts, &sessions),
             logins: logins_of(desk, &logins),
             facts,
-            servers: servers.into_iter().map(|(id, name)| (id.to_string(), name.to_string())).collect(),
-            device: String::new(),
-            form,
+            form: form::with_choices(form, desk, organizations, user.role),
+            link: FormView::fresh(&desk.chrome, LinkForm::FIELDS).choices("server_id", servers.clone()),
+            servers,
             revision,
-            errors: Vec::new(),
-            conflict: None,
             history,
         }
-    }
-
-    fn error(&self, field: &str) -> Option<&str> {
-        error_of(&self.errors, field)
     }
 
     fn may_change(&self) -> bool {
@@ -186,7 +188,7 @@ fn profiles_of(desk: &Desk, user: &Facts, profiles: &[MyProfile]) -> Table {
             let profile = &mine.profile.value;
             let to = format!("{}/profiles/{}/revoke", user.link, profile.id);
             let label = Some(format!("Revoke {} for good", profile.name));
-            let button = RowButton::slim(to, desk.form_token(), "Revoke for good");
+            let button = RowButton::slim(to, desk.chrome.form_token(), "Revoke for good");
             RowButton { label, class: "button slim danger", ..button }.behind(&Cell::text("Revoke…"), None)
         }));
     }
@@ -206,7 +208,7 @@ fn sessions_of(desk: &Desk, user: &Facts, sessions: &[MySession]) -> Table {
         columns.push(Column::act(|mine: &MySession| {
             let to = format!("{}/sessions/{}/end", user.link, mine.session.id);
             let label = Some(format!("End the session of {}", mine.profile_name));
-            RowButton { label, ..RowButton::slim(to, desk.form_token(), "End") }.cell()
+            RowButton { label, ..RowButton::slim(to, desk.chrome.form_token(), "End") }.cell()
         }));
     }
     Table::new(&columns, sessions)
@@ -227,34 +229,38 @@ fn logins_of(desk: &Desk, logins: &[Login]) -> Table {
 }
 
 /// The sheet of a user, as it is now.
-pub(crate) async fn page_of<'a>(services: &Services, desk: &'a Desk, id: UserId) -> Result<UserPage<'a>, Problem> {
+async fn page_of<'a>(services: &Services, desk: &'a Desk, id: UserId) -> Result<UserPage<'a>, Problem> {
     // It asks for much at once, and whoever waits for it need not hold all of that.
     let sheet = Box::pin(services.people().user_sheet(&desk.act, id)).await?;
-    let organizations = form::organizations(services, desk).await?;
-    let form = UserForm::of(desk, organizations, &sheet.user.value);
-    Ok(UserPage::of(desk, sheet, form, history(services, desk, &id).await?))
+    let organizations = services.network().organization_choices(&desk.act).await?;
+    Ok(UserPage::of(desk, sheet, &organizations, history(services, desk, &id).await?))
+}
+
+/// The sheet with what was typed into one of its forms.
+pub(crate) async fn again(services: &Services, desk: &Desk, id: UserId, again: Again) -> Result<Response, Problem> {
+    let (status, mut page) = (again.status, page_of(services, desk, id).await?);
+    if again.is_of(LinkForm::FIELDS) {
+        page.link = page.link.typed(again.fields);
+    } else {
+        page.form = page.form.again(again, services, desk, &id).await?;
+    }
+    Ok(desk.show_as(status, &page))
 }
 
 pub(crate) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
-    let form = UserForm::empty(&desk, form::organizations(&services, &desk).await?, Role::User);
-    Ok(desk.show(&NewUserPage { desk: &desk, form, errors: Vec::new() }))
+    Ok(desk.show(&NewUserPage::new(&desk, &services.network().organization_choices(&desk.act).await?)))
 }
 
-pub(crate) async fn create(
-    State(services): State<Services>,
-    desk: Desk,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let mut status = StatusCode::UNPROCESSABLE_ENTITY;
-    if let Some(new) = form::new_user(&mut form) {
-        match services.people().create_user(&desk.act, new).await {
-            Ok(made) => return Ok(desk.go(&Link::to(&made.value.id), Flash::UserCreated)),
-            Err(error) => status = form.refused(error)?,
+pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
+    let doing = UserForm::read(&mut form).map(|new| services.people().create_user(&desk.act, new));
+    match form.submit(doing).await? {
+        Ok(made) => Ok(desk.go(&Link::to(&made.value.id), Flash::UserCreated)),
+        Err(again) => {
+            let mut page = NewUserPage::new(&desk, &services.network().organization_choices(&desk.act).await?);
+            page.form = page.form.typed(again.fields);
+            Ok(desk.show_as(again.status, &page))
         }
     }
-    let empty = UserForm::empty(&desk, form::organizations(&services, &desk).await?, Role::User);
-    let page = NewUserPage { desk: &desk, form: empty.typed(&form), errors: form.errors };
-    Ok(desk.show_as(status, &page))
 }
 
 pub(crate) async fn show(
@@ -266,50 +272,21 @@ pub(crate) async fn show(
     Ok(desk.show(&page_of(&services, &desk, id).await?))
 }
 
-pub(crate) async fn update(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<UserId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let revision = form.revision()?;
-    let (mut status, mut is_stale) = (StatusCode::UNPROCESSABLE_ENTITY, false);
-    if let Some(patch) = form::patch(&mut form) {
-        match services.people().update_user(&desk.act, id, patch, Some(revision)).await {
-            Ok(_) => return Ok(desk.go(&Link::to(&id), Flash::UserSaved)),
-            Err(ServiceError::Stale { .. }) => (status, is_stale) = (StatusCode::CONFLICT, true),
-            Err(error) => status = form.refused(error)?,
-        }
+pub(crate) async fn update(At(id): At<UserId>, Sent { services, desk, mut form }: Sent) -> Answer {
+    let revision = Some(form.revision()?);
+    let patch = UserForm::read(&mut form).map(|new| UserPatch { disabled: None, ..UserPatch::from(new) });
+    let doing = patch.map(|patch| services.people().update_user(&desk.act, id, patch, revision));
+    match form.submit(doing).await? {
+        Ok(_) => Ok(desk.go(&Link::to(&id), Flash::UserSaved)),
+        Err(again) => self::again(&services, &desk, id, again).await,
     }
-    let mut page = page_of(&services, &desk, id).await?;
-    let there = page.form.clone();
-    page.form = page.form.typed(&form);
-    if is_stale {
-        let by = changed_by(&services, &desk, &id).await?;
-        page.conflict = Some(Conflict::of(by.as_ref(), &page.form.compared(&there), &desk));
-    } else {
-        // The form goes on from what it was filled from, so that a change in between is still noticed.
-        page.revision = revision;
-    }
-    page.errors = form.errors;
-    Ok(desk.show_as(status, &page))
 }
 
-pub(crate) async fn disable(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<UserId>,
-    form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn disable(At(id): At<UserId>, Sent { services, desk, form }: Sent) -> Answer {
     switched(&services, &desk, id, form, true).await
 }
 
-pub(crate) async fn enable(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<UserId>,
-    form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn enable(At(id): At<UserId>, Sent { services, desk, form }: Sent) -> Answer {
     switched(&services, &desk, id, form, false).await
 }
 
@@ -317,56 +294,33 @@ async fn switched(
     services: &Services,
     desk: &Desk,
     id: UserId,
-    mut form: Fields,
+    form: Fields,
     disabled: bool,
 ) -> Result<Response, Problem> {
     let patch = UserPatch { disabled: Some(disabled), ..UserPatch::default() };
-    match services.people().update_user(&desk.act, id, patch, None).await {
+    match form.submit(Some(services.people().update_user(&desk.act, id, patch, None))).await? {
         Ok(_) => Ok(desk.go(&Link::to(&id), if disabled { Flash::UserDisabled } else { Flash::UserEnabled })),
-        Err(error) => {
-            let status = form.refused(error)?;
-            let page = UserPage { errors: form.errors, ..page_of(services, desk, id).await? };
-            Ok(desk.show_as(status, &page))
-        }
+        Err(again) => self::again(services, desk, id, again).await,
     }
 }
 
-pub(crate) async fn delete(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<UserId>,
-    mut form: Fields,
-) -> Result<Response, Problem> {
-    let revision = form.revision()?;
-    let status = match services.people().delete_user(&desk.act, id, Some(revision)).await {
-        Ok(()) => return Ok(desk.go(&Link::list::<UserId>(), Flash::UserDeleted)),
-        Err(ServiceError::Stale { .. }) => {
-            let text = "The user was changed since you opened this page. Look again before you delete.";
-            form.errors.push(FieldError::whole(text));
-            StatusCode::CONFLICT
-        }
-        Err(error) => form.refused(error)?,
-    };
-    let page = UserPage { errors: form.errors, ..page_of(&services, &desk, id).await? };
-    Ok(desk.show_as(status, &page))
+pub(crate) async fn delete(At(id): At<UserId>, Sent { services, desk, form }: Sent) -> Answer {
+    let revision = Some(form.revision()?);
+    match form.submit(Some(services.people().delete_user(&desk.act, id, revision))).await? {
+        Ok(()) => Ok(desk.go(&Link::list::<UserId>(), Flash::UserDeleted)),
+        Err(again) => self::again(&services, &desk, id, again).await,
+    }
 }
 
-pub(crate) async fn revoke(
-    State(services): State<Services>,
-    desk: Desk,
-    At((user, profile)): At<(UserId, ProfileId)>,
-    _form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn revoke(At((user, profile)): At<(UserId, ProfileId)>, Sent { services, desk, .. }: Sent) -> Answer {
     services.access().revoke_profile(&desk.act, profile, None).await?;
     Ok(desk.go(&Link::to(&user), Flash::ProfileRevoked))
 }
 
 pub(crate) async fn end_session(
-    State(services): State<Services>,
-    desk: Desk,
     At((user, session)): At<(UserId, SessionId)>,
-    _form: Fields,
-) -> Result<Response, Problem> {
+    Sent { services, desk, .. }: Sent,
+) -> Answer {
     match services.access().end_session(&desk.act, session).await {
         // It ended by itself meanwhile: what was wanted.
         Ok(()) | Err(ServiceError::NotFound(_)) => Ok(desk.go(&Link::to(&user), Flash::SessionEnded)),
@@ -374,22 +328,12 @@ pub(crate) async fn end_session(
     }
 }
 
-pub(crate) async fn end_sessions(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<UserId>,
-    _form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn end_sessions(At(id): At<UserId>, Sent { services, desk, .. }: Sent) -> Answer {
     services.access().end_sessions_of(&desk.act, id).await?;
     Ok(desk.go(&Link::to(&id), Flash::SessionsEnded))
 }
 
-pub(crate) async fn end_logins(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<UserId>,
-    _form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn end_logins(At(id): At<UserId>, Sent { services, desk, .. }: Sent) -> Answer {
     services.identity().end_logins_of(&desk.act, id).await?;
     Ok(desk.go(&Link::to(&id), Flash::UserSignedOut))
 }
