@@ -146,7 +146,7 @@ fn mark(secrets: &DaemonSecrets) -> String {
 mod tests {
     use super::*;
     use crate::samples;
-    use domain::{server::Protocol, spec::Endpoint};
+    use domain::server::{Endpoint, Protocol};
 
     #[test]
     fn a_device_is_named_by_its_server_and_fits_the_kernel() {

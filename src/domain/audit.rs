@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    chain::Link,
+    chain::link::Link,
     ids::{AuditId, HostId, LoginId, RequestId, TokenId, UserId},
     login::Who,
     role::{Permission, Role},

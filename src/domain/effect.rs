@@ -13,8 +13,8 @@ use super::{
     ids::{HostId, ProfileId, ServerId, UserId},
     profile::{ProfileState, WrittenFor},
     reach::WayOut,
-    server::Server,
-    spec::{ClientSpec, DaemonSpec, Endpoint},
+    server::{Endpoint, Server},
+    spec::{ClientSpec, DaemonSpec},
     text::Name,
 };
 

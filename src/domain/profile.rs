@@ -9,8 +9,7 @@ use utoipa::ToSchema;
 use super::{
     host::Host,
     ids::{HostId, ProfileId, ServerId, UserId},
-    server::{Port, Protocol, Server},
-    spec::Endpoint,
+    server::{Endpoint, Port, Protocol, Server},
     text::{HostName, Name, PublicAddress},
 };
 

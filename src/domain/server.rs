@@ -1,6 +1,6 @@
 //! The virtual VPN server, and the hosts it runs on.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     entity::entity,
-    ids::{HostId, OrganizationId, ServerId},
+    ids::{HostId, IdError, OrganizationId, ServerId},
     network::{Route, ServerNetwork},
     text::{DnsName, GroupName, HostName, Name},
 };
@@ -156,6 +156,46 @@ entity! {
 
 fn yes() -> bool {
     true
+}
+
+/// Where the daemons of a server listen on each of its hosts, and so what every `remote` line says after the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The port.
+    pub port: Port,
+    /// The transport.
+    pub protocol: Protocol,
+}
+
+impl Endpoint {
+    /// That of a server.
+    pub fn of(server: &Server) -> Self {
+        Self { port: server.port, protocol: server.protocol }
+    }
+}
+
+/// The key of an attachment: which server, on which host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AttachmentKey {
+    /// What runs.
+    pub server_id: ServerId,
+    /// Where it runs.
+    pub host_id: HostId,
+}
+
+impl fmt::Display for AttachmentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.server_id, self.host_id)
+    }
+}
+
+impl FromStr for AttachmentKey {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (server, host) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self { server_id: server.parse()?, host_id: host.parse()? })
+    }
 }
 
 /// What a host reports about its daemon of a server.

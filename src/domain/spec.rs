@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::{
     access::Snapshot,
     network::{Destination, Route, ServerNetwork},
-    server::{Keepalive, Port, Protocol, Server},
+    server::{Endpoint, Keepalive, Server},
     text::{DnsName, PublicAddress},
 };
 
@@ -43,15 +43,6 @@ pub struct ClientSpec {
     pub outside: BTreeSet<IpAddr>,
 }
 
-/// Where the daemons of a server listen on each of its hosts, and so what every `remote` line says after the address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// The port.
-    pub port: Port,
-    /// The transport.
-    pub protocol: Protocol,
-}
-
 /// The settings of a server by whom they matter to.
 struct Settings<'a> {
     daemon: DaemonSpec,
@@ -72,18 +63,17 @@ impl<'a> Settings<'a> {
             enabled: _,
             organization_ids: _,
             groups: _,
-            // A daemon is configured with these.
+            // A daemon is configured with these; the port and the protocol are its `Endpoint`.
             network,
-            port,
-            protocol,
+            port: _,
+            protocol: _,
             keepalive,
             // A client is told these when it is let in.
             routes,
             dns_servers,
             search_domains,
         } = server;
-        let endpoint = Endpoint { port: *port, protocol: *protocol };
-        let daemon = DaemonSpec { network: *network, endpoint, keepalive: *keepalive };
+        let daemon = DaemonSpec { network: *network, endpoint: Endpoint::of(server), keepalive: *keepalive };
         Self { daemon, routes, dns_servers, search_domains }
     }
 }
@@ -92,13 +82,6 @@ impl DaemonSpec {
     /// That of a server's daemons, the same on all hosts.
     pub fn of(server: &Server) -> Self {
         Settings::of(server).daemon
-    }
-}
-
-impl Endpoint {
-    /// That of a server.
-    pub fn of(server: &Server) -> Self {
-        Settings::of(server).daemon.endpoint
     }
 }
 

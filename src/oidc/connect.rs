@@ -32,8 +32,10 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::rustls::ClientConfig;
 use tower::{Service, ServiceExt as _};
 
-use super::{address::Reach, http::DEADLINE, proxies::Proxies};
+use super::{address::Reach, proxies::Proxies};
 
+/// From the name to the last byte of the answer.
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How long an attempt is alone before the next address is tried as well (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// IANA's port of SOCKS.

@@ -20,12 +20,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::{
     address::Reach,
-    connect::{ConnectError, Connector, Resolve, SystemResolver},
+    connect::{ConnectError, Connector, DEADLINE, Resolve, SystemResolver},
     proxies::Proxies,
 };
 
-/// From the name to the last byte of the answer.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// The largest answer; real ones have a few kilobytes.
 const LARGEST: usize = 1024 * 1024;
 /// How long an unused connection is kept: less than the five seconds of Apache and Node, the shortest of the usual servers.

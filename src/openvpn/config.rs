@@ -194,7 +194,7 @@ fn pem<'a>(what: &'static str, text: &'a str) -> Result<&'a str, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{server::Keepalive, spec::Endpoint};
+    use domain::server::{Endpoint, Keepalive};
 
     const PEM: &str = "-----BEGIN X-----\nAAAA\n-----END X-----\n";
 

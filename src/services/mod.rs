@@ -24,8 +24,8 @@ use std::time::Duration;
 pub(crate) use act::Warnings;
 pub use act::{Act, described};
 pub use bus::nudges::Nudge;
-pub use domain::patch::Removable;
 pub(crate) use domain::patch::given;
+pub use domain::{patch::Removable, server::AttachmentKey};
 pub use error::ServiceError;
 pub use keys::host::{HostKey, HostPublicKey};
 pub(crate) use patch::{check_revision, difference};
@@ -38,7 +38,6 @@ pub use store::{
     entity::{COUNTED, Page, PageRequest},
     evidence::audit::AuditFilter,
     hosts::records::DaemonStatus,
-    network::servers::AttachmentKey,
     order::{Order, OrderBy},
     people::users::UserFilter,
 };

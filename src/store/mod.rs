@@ -31,6 +31,7 @@ pub mod identity;
 pub mod migrate;
 pub mod network;
 pub mod order;
+pub mod pause;
 pub mod people;
 pub mod policy;
 pub mod private;

@@ -32,11 +32,11 @@ use tracing::Instrument as _;
 
 use crate::{
     Store, StoreError,
-    access::snapshot as access,
-    cluster::state::pause,
+    access::change::{Files, change},
     entity::{Entity, date, decode, encode},
     error::Outage,
-    evidence::audit::AuditDoc,
+    evidence::entry::AuditDoc,
+    pause::pause,
 };
 use domain::{
     Revised, Revision,
@@ -472,11 +472,7 @@ impl PolicyChange {
     /// Notes what a row tells, if that is all that becomes of it.
     fn tell(&self, collection: &str, row: &RawDocumentBuf) -> Result<(), StoreError> {
         if let Some(told) = &self.0.told {
-            told.lock().unwrap_or_else(PoisonError::into_inner).extend(access::change(
-                collection,
-                row,
-                &mut access::Files::default(),
-            )?);
+            told.lock().unwrap_or_else(PoisonError::into_inner).extend(change(collection, row, &mut Files::default())?);
         }
         Ok(())
     }

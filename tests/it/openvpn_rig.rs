@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use postern::domain::server::{Keepalive, Port, Protocol};
-use postern::domain::spec::{DaemonSpec, Endpoint};
+use postern::domain::{server::Endpoint, spec::DaemonSpec};
 use postern::openvpn::RuntimeDir;
 use postern::openvpn::config::{ClientProfile, DeviceName, Listen, ProfileKeys, Remote, ServerConfig};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

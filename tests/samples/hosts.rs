@@ -34,11 +34,11 @@ use services::{
     Page,
     access::effect::Effect,
     hosts::{
-        drain::{DrainState, DrainView},
         joining::{JoinTokenState, JoinTokenView},
-        registry::HostView,
         removal::{RemovalView, SharedKey},
         rows::{HostDaemon, HostRow, Releases, ServerChoice},
+        view::HostView,
+        view::{DrainState, DrainView},
     },
     network::probes::Reached,
 };

@@ -13,7 +13,7 @@ use crate::{Act, AuditFilter, Cluster, Nudge, PageRequest, ServiceError, evidenc
 use domain::{Revision, audit::Action, ids::HostId, role::Permission, text::HostName};
 use store::{StoreError, policy::PolicyChange};
 
-pub use store::cluster::state::Pause;
+pub use store::pause::Pause;
 
 /// How often is looked whether hosts have confirmed.
 const LOOK: Duration = Duration::from_millis(200);

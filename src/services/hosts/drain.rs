@@ -8,19 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
     Act, AttachmentKey, Hosts, Nudge, ServiceError,
-    hosts::registry::{HostView, WHAT},
+    hosts::view::{DrainView, HostView, WHAT},
 };
 use domain::{
     Revised,
     audit::Action,
     drain::{Drain, DrainBudget, DrainOutcome, DrainProgress},
     effect::CutOff,
-    host::{Host, ProcessRole},
+    host::Host,
     ids::{HostId, ServerId},
     profile::WrittenFor,
     role::Permission,
@@ -37,70 +37,6 @@ pub struct DrainOrder {
     /// Whether sessions end even where no other host can take them over.
     #[serde(default)]
     pub force: bool,
-}
-
-/// What a host that is to leave service is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DrainState {
-    /// It has not taken the order up yet.
-    Waiting,
-    /// It sends its sessions to other hosts.
-    Moving,
-    /// It keeps its sessions: no other host can take them over right now.
-    Held,
-    /// It carries no session any more.
-    Drained,
-}
-
-/// How far a host has come with leaving service, as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct DrainView {
-    /// What it is doing.
-    pub state: DrainState,
-    /// Since when newcomers are turned away.
-    pub started_at: Timestamp,
-    /// By when all its sessions are to be elsewhere.
-    pub ends_at: Timestamp,
-    /// How many people it told to go and who have been seen on another host since.
-    pub moved: u64,
-    /// How many sessions it still carries. Whoever has a profile that names no other host stays until the budget is over.
-    pub waiting: u64,
-    /// How many people it told to go and who have not been seen on another host, or not yet. Those whose profile names no
-    /// other host need the updated one.
-    pub cut_off: u64,
-    /// The same as `waiting`; it goes with the next release.
-    #[schema(deprecated)]
-    pub remaining: u64,
-    /// How many attempts to connect it has turned away; it goes with the next release.
-    #[schema(deprecated)]
-    pub refused: u64,
-    /// Since when it carries none.
-    pub drained_at: Option<Timestamp>,
-}
-
-impl DrainView {
-    fn new(host: &Host, drain: &Drain, progress: Option<DrainProgress>, carried: u64, outcome: DrainOutcome) -> Self {
-        let state = match progress {
-            _ if !host.roles.contains(&ProcessRole::Vpn) => DrainState::Drained,
-            None => DrainState::Waiting,
-            Some(progress) if progress.drained_at.is_some() => DrainState::Drained,
-            Some(progress) if progress.held => DrainState::Held,
-            Some(_) => DrainState::Moving,
-        };
-        let waiting = progress.map_or(carried, |progress| progress.remaining);
-        Self {
-            state,
-            started_at: drain.started_at,
-            ends_at: drain.ends_at,
-            moved: outcome.moved,
-            waiting,
-            cut_off: outcome.cut_off,
-            remaining: waiting,
-            refused: progress.map_or(0, |progress| progress.refused),
-            drained_at: progress.and_then(|progress| progress.drained_at),
-        }
-    }
 }
 
 impl Hosts<'_> {

@@ -32,7 +32,7 @@ use domain::{
     join::{DatabaseUser, JoinLifetime, JoinTicket, MOST_CHECKS, MachineCheck, Redeemed},
     role::Permission,
     secret::Secret,
-    server::{Attachment, Port, Protocol, Server},
+    server::{Attachment, AttachmentKey, Port, Protocol, Server},
     text::{HostName, Name, PublicAddress},
     ticket::Ticket,
 };
@@ -44,7 +44,6 @@ use keys::{
 };
 use store::{
     entity::{Page, PageRequest},
-    network::servers::AttachmentKey,
     policy::PolicyChange,
 };
 

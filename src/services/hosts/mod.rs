@@ -9,3 +9,4 @@ pub mod problems;
 pub mod registry;
 pub mod removal;
 pub mod rows;
+pub mod view;

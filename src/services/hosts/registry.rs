@@ -5,20 +5,19 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
     Act, Hosts, Nudge, ServiceError, check_revision, given,
-    hosts::{drain::DrainView, host_problems::Condition},
+    hosts::view::{HostView, WHAT},
     network::probes::Reached,
 };
 use domain::{
     Revised, Revision,
     audit::{Action, Actor},
     drain::Drain,
-    host::{Host, HostState, ProcessRole},
+    host::{Host, ProcessRole},
     host_network::HostNetwork,
     ids::{HostId, ServerId},
     problem::{Problem, ProblemCode},
@@ -30,62 +29,6 @@ use store::{
     entity::{Page, PageRequest},
     hosts::heartbeat::{Heard, Heartbeat},
 };
-
-pub(crate) const WHAT: &str = "host";
-
-/// A host, as the API shows it.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = Host)]
-pub struct HostView {
-    /// Its id.
-    pub id: HostId,
-    /// Its name, unique in the cluster.
-    pub name: HostName,
-    /// Where clients reach it: the first of its addresses.
-    pub public_address: Option<PublicAddress>,
-    /// All of them, a `remote` line each.
-    pub public_addresses: Vec<PublicAddress>,
-    /// Whether it is of use right now.
-    pub state: HostState,
-    /// When it was last heard of.
-    pub last_seen_at: Option<Timestamp>,
-    /// Its release of Postern.
-    pub version: Option<String>,
-    /// What its process does.
-    pub roles: BTreeSet<ProcessRole>,
-    /// How many sessions it carries.
-    pub sessions: u64,
-    /// How far it has come with leaving service, while it is to.
-    pub drain: Option<DrainView>,
-    /// What is wrong with it; nothing if it is well. Of a host that is offline, only that is known.
-    pub problems: Vec<Problem>,
-}
-
-impl HostView {
-    fn new(host: Host, condition: Condition, drain: Option<DrainView>) -> Self {
-        let Condition { status, problems, .. } = condition;
-        let status = status.as_ref();
-        let state = match status {
-            Some(status) if status.online && host.is_draining() => HostState::Draining,
-            Some(status) if status.online => HostState::Online,
-            _ => HostState::Offline,
-        };
-        let last_seen_at = status.and_then(|status| status.last_seen_at);
-        Self {
-            id: host.id,
-            name: host.name,
-            public_address: host.public_addresses.first().cloned(),
-            public_addresses: host.public_addresses,
-            state,
-            last_seen_at,
-            version: status.map(|status| status.version.clone()),
-            roles: host.roles,
-            sessions: status.map_or(0, |status| status.sessions),
-            drain,
-            problems,
-        }
-    }
-}
 
 /// A change of a host; what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]

@@ -14,11 +14,12 @@ use utoipa::ToSchema;
 use crate::{
     Act, Hosts, Nudge, ServiceError, check_revision,
     hosts::{
-        drain::{DrainState, Stranded, names_no_other},
-        registry::{HostView, WHAT},
+        drain::{Stranded, names_no_other},
+        view::{DrainState, HostView, WHAT},
     },
     network::server_keys::known_to,
 };
+use domain::server::AttachmentKey;
 use domain::{
     Revision,
     audit::Action,
@@ -29,7 +30,7 @@ use domain::{
     server::{Attachment, Server},
     text::Name,
 };
-use store::{network::servers::AttachmentKey, policy::PolicyChange};
+use store::policy::PolicyChange;
 
 /// How long a removed host that is alive may take to say farewell.
 const FAREWELL: SignedDuration = SignedDuration::from_secs(30);

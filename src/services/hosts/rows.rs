@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     Act, Hosts, Page, PageRequest, ServiceError,
-    hosts::registry::{HostView, WHAT},
+    hosts::view::{HostView, WHAT},
     network::probes::{Reached, answers},
 };
+use domain::server::AttachmentKey;
 use domain::{
     Revised,
     host::{HostState, ProcessRole},
@@ -15,7 +16,6 @@ use domain::{
     server::{Attachment, DaemonState, Port, Protocol, Server},
     text::Name,
 };
-use store::network::servers::AttachmentKey;
 
 /// A host and its daemons.
 #[derive(Debug, Clone)]

@@ -21,7 +21,7 @@ use domain::{
     host::{Host, ProcessRole},
     ids::{HostId, ServerId},
     role::Permission,
-    server::{Attachment, Credentials, DaemonState, Server},
+    server::{Attachment, AttachmentKey, Credentials, DaemonState, Server},
 };
 use keys::{
     host::{HostKey, HostPublicKey, seal_to},
@@ -30,10 +30,7 @@ use keys::{
     tls_crypt::ServerKey,
 };
 use pki::request::{LeafKey, PublicKey};
-use store::{
-    hosts::records::DaemonStatus,
-    network::{server_keys::StoredServerKey, servers::AttachmentKey},
-};
+use store::{hosts::records::DaemonStatus, network::server_keys::StoredServerKey};
 
 /// How long a daemon's certificate is valid.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);

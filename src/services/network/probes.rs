@@ -7,13 +7,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{Network, Nudge, ServiceError};
+use domain::server::AttachmentKey;
 use domain::{
     ids::{HostId, ServerId},
     look::{Door, LOOKED_AT, Look, Seen, latest},
     server::{DaemonState, Port, Protocol},
     text::{HostName, PublicAddress},
 };
-use store::{StoreError, network::servers::AttachmentKey};
+use store::StoreError;
 
 /// Whether a daemon was reached from another host, the last time that one tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -22,17 +22,14 @@ use domain::{
     ids::ServerId,
     profile::{Profile, ProfileState},
     role::Permission,
-    server::{Attachment, Credentials, KeyHolder, Server, ServerKeyFacts},
+    server::{Attachment, AttachmentKey, Credentials, KeyHolder, Server, ServerKeyFacts},
 };
 use keys::{
     host::{HostPublicKey, seal_to},
     seal::{Context, Sealed},
     tls_crypt::ServerKey,
 };
-use store::{
-    network::{server_keys::StoredServerKey, servers::AttachmentKey},
-    policy::PolicyChange,
-};
+use store::{network::server_keys::StoredServerKey, policy::PolicyChange};
 
 const WHAT: &str = "server";
 

@@ -3,8 +3,13 @@
 use crate::{Act, Network, ServiceError, check_revision, difference};
 pub use domain::server::{NewServer, ServerPatch};
 use domain::{
-    Revised, Revision, audit::Action, ids::ServerId, organization::Organization, profile::Profile, role::Permission,
-    server::Server, spec::Endpoint,
+    Revised, Revision,
+    audit::Action,
+    ids::ServerId,
+    organization::Organization,
+    profile::Profile,
+    role::Permission,
+    server::{Endpoint, Server},
 };
 use store::{
     entity::{Page, PageRequest},

@@ -1,5 +1,6 @@
 //! Policy as a snapshot, profiles, sessions, usage.
 
+pub(crate) mod change;
 pub mod profiles;
 pub mod sessions;
 pub mod snapshot;

@@ -34,7 +34,7 @@ pub struct ProfileDoc {
     server_id: ServerId,
     name: Name,
     address: Ipv4Addr,
-    state: String,
+    state: ProfileState,
     issued_at: DateTime,
     expires_at: DateTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,18 +46,6 @@ pub struct ProfileDoc {
     fingerprint: Binary,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     written_for: Option<WrittenFor>,
-}
-
-/// The words of the state in the database.
-pub(crate) fn state_word(state: ProfileState) -> &'static str {
-    match state {
-        ProfileState::Active => "active",
-        ProfileState::Revoked => "revoked",
-    }
-}
-
-pub(crate) fn state_from(word: &str) -> Option<ProfileState> {
-    [ProfileState::Active, ProfileState::Revoked].into_iter().find(|state| state_word(*state) == word)
 }
 
 impl Entity for Profile {
@@ -77,7 +65,7 @@ impl Entity for Profile {
             server_id: self.server_id,
             name: self.name.clone(),
             address: self.address,
-            state: state_word(self.state).to_owned(),
+            state: self.state,
             issued_at: date(self.issued_at),
             expires_at: date(self.expires_at),
             revoked_at: self.revoked_at.map(date),
@@ -95,7 +83,7 @@ impl Entity for Profile {
             server_id: doc.server_id,
             name: doc.name,
             address: doc.address,
-            state: state_from(&doc.state)?,
+            state: doc.state,
             issued_at: timestamp(doc.issued_at)?,
             expires_at: timestamp(doc.expires_at)?,
             revoked_at: doc.revoked_at.and_then(timestamp),

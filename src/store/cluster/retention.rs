@@ -8,10 +8,7 @@ use mongodb::bson::{Bson, Document, doc};
 use crate::{
     StoreError,
     entity::{date, timestamp},
-    evidence::{
-        audit::{AUDIT, entry},
-        statements::SIGNED,
-    },
+    evidence::{audit::entry, entry::AUDIT, statements::SIGNED},
 };
 use domain::{
     audit::AuditEntry,

@@ -6,7 +6,8 @@ use mongodb::bson::{Document, RawDocumentBuf, doc};
 
 use crate::{
     StoreError,
-    entity::{date, timestamp},
+    entity::date,
+    pause::{Pause, pause},
 };
 use domain::{Revision, ids::HostId};
 
@@ -19,15 +20,6 @@ pub struct ClusterFacts {
     pub revision: Revision,
     /// Whether it is paused.
     pub paused: Option<Pause>,
-}
-
-/// A time in which nothing but the pause itself may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pause {
-    /// The revision that it began with; tells it from other pauses.
-    pub rev: Revision,
-    /// When it began.
-    pub since: Timestamp,
 }
 
 impl Cluster<'_> {
@@ -60,13 +52,6 @@ impl Cluster<'_> {
         let rows: Vec<Document> = status.find(doc! { "paused_rev": pause.0 }).await?.try_collect().await?;
         Ok(rows.iter().filter_map(|row| row.get_str("_id").ok()?.parse().ok()).collect())
     }
-}
-
-/// The pause in a document of the cluster.
-pub(crate) fn pause(cluster: &RawDocumentBuf) -> Option<Pause> {
-    let paused = cluster.get_document("paused").ok()?;
-    let since = timestamp(paused.get_datetime("since").ok()?)?;
-    Some(Pause { rev: Revision(paused.get_i64("rev").ok()?), since })
 }
 
 impl ClusterChange<'_> {

@@ -8,7 +8,8 @@ use mongodb::bson::{Document, doc};
 
 use crate::{
     StoreError,
-    hosts::records::{HOST_STATUS, HostStatus, TroubledDaemon, read_status, read_troubled, status_fields, troubled},
+    hosts::heartbeat::HOST_STATUS,
+    hosts::records::{HostStatus, TroubledDaemon, read_status, read_troubled, status_fields, troubled},
     network::probes::{looks, read_looks},
 };
 use domain::{ids::HostId, look::Seen};

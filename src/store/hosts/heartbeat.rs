@@ -17,15 +17,17 @@ use mongodb::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    StoreError,
-    entity::timestamp,
-    hosts::records::{HOST_STATUS, SILENCE_MS},
-};
+use crate::{StoreError, entity::timestamp};
 use domain::{
     ids::HostId,
     problem::{MOST_PROBLEMS, Problem},
 };
+
+/// Where hosts say how they fare.
+pub(crate) const HOST_STATUS: &str = "host_status";
+
+/// A host that has not been heard of for this long is offline: three heartbeats.
+pub(crate) const SILENCE_MS: i64 = 30_000;
 
 /// What a host says of itself.
 #[derive(Debug, Clone, Copy)]

@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     StoreError,
     entity::{Entity, Page, PageRequest, binary, date, timestamp},
-    hosts::heartbeat::recently_heard,
-    network::servers::AttachmentKey,
+    hosts::heartbeat::{HOST_STATUS, recently_heard},
 };
 use domain::{
     Revised, Revision,
@@ -25,15 +24,9 @@ use domain::{
     host_network::{HostNetwork, MOST_HOST_NETWORKS},
     ids::{HostId, ServerId},
     problem::{MOST_PROBLEMS, Problem, ProblemCode},
-    server::{Attachment, DaemonState},
+    server::{Attachment, AttachmentKey, DaemonState},
     text::{HostName, PublicAddress},
 };
-
-/// Where hosts say how they fare.
-pub(crate) const HOST_STATUS: &str = "host_status";
-
-/// A host that has not been heard of for this long is offline: three heartbeats.
-pub(crate) const SILENCE_MS: i64 = 30_000;
 
 /// A daemon that has been on its way to running for this long does not get there by itself.
 const STALLED_MS: i64 = 120_000;

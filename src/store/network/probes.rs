@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     StoreError,
     entity::{Entity as _, timestamp},
-    hosts::records::HOST_STATUS,
+    hosts::heartbeat::HOST_STATUS,
 };
 use domain::{
     host::Host,

@@ -13,7 +13,7 @@ use crate::{
 use domain::{
     Revised, Revision,
     ids::{HostId, OrganizationId, ServerId},
-    server::{Attachment, Credentials, Server, StoredServer},
+    server::{Attachment, AttachmentKey, Credentials, Server, StoredServer},
 };
 
 impl Entity for Server {
@@ -31,30 +31,6 @@ impl Entity for Server {
 
     fn from_doc(doc: StoredServer) -> Option<Revised<Self>> {
         Some(doc.into())
-    }
-}
-
-/// The key of an attachment: which server, on which host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AttachmentKey {
-    /// What runs.
-    pub server_id: ServerId,
-    /// Where it runs.
-    pub host_id: HostId,
-}
-
-impl std::fmt::Display for AttachmentKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.server_id, self.host_id)
-    }
-}
-
-impl std::str::FromStr for AttachmentKey {
-    type Err = domain::ids::IdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (server, host) = text.split_once(':').unwrap_or((text, ""));
-        Ok(Self { server_id: server.parse()?, host_id: host.parse()? })
     }
 }
 

@@ -11,8 +11,9 @@ use services::{
     Services,
     hosts::{
         drain::DrainOrder,
-        registry::{HostPatch, HostView},
+        registry::HostPatch,
         removal::{Removal, RemovalView},
+        view::HostView,
     },
 };
 

@@ -44,11 +44,12 @@ use domain::{
 use services::{
     Page, PageRequest, Services,
     hosts::{
-        drain::{DrainOrder, DrainState, DrainView},
+        drain::DrainOrder,
         joining::JoinTokenView,
         registry::HostPatch,
         removal::RemovalView,
         rows::{HostDaemon, HostRow, Releases, ServerChoice},
+        view::{DrainState, DrainView},
     },
     network::probes::Reached,
     people::views::SessionRow,
