@@ -73,7 +73,7 @@ fn an_empty_database_becomes_a_first_connection_by_the_pages_alone() {
     // The page follows the host by itself.
     wait_until("the host to run the server", PATIENCE, || !browser.text().contains("Attached, not running yet"));
     browser.fill("#name", "Ana");
-    browser.press("Make one-time link");
+    browser.press("Create one-time link");
     browser.wait_text("The link is made");
     assert_keeps(&browser, "first-run-4-link");
     let link = browser.run("return document.querySelector('.note code').textContent");

@@ -189,7 +189,7 @@ fn draining(tell: &Narrator, cluster: &Cluster, laptop: &Laptop) {
     tell.line(format_args!("she saw a blink: {}", gap(laptop, from)));
     cluster.any_api().act(&format!("{path}/resume"));
     cluster.wait_running(&cluster.hosts[at]);
-    tell.line(format_args!("$ postern host resume {name}    # it takes people again"));
+    tell.line(format_args!("$ postern host resume {name}    # it accepts new sessions again"));
 }
 
 fn crashing(tell: &Narrator, cluster: &mut Cluster, laptop: &Laptop) {

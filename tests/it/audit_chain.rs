@@ -1,4 +1,4 @@
-//! The audit trail cannot be rewritten unseen: chained by every process, signed for, exported, verified offline.
+//! The audit log cannot be rewritten unseen: chained by every process, signed for, exported, verified offline.
 
 use std::{fs, path::PathBuf};
 

@@ -127,7 +127,7 @@ async fn a_host_is_drained_watched_taken_back_and_removed() {
     shows(&page, 200, "0 moved, 2 still here, 0 gone and not seen on another host.");
     shows(&page, 200, "Cancel drain</button>");
     assert_eq!(world.act(leaves, "/resume", &[]).status, 303);
-    shows(&world.owner.get(&path), 200, "The host takes people again.");
+    shows(&world.owner.get(&path), 200, "The host accepts new sessions again.");
 
     assert_eq!(world.act(leaves, "/drain", &[("budget", "30"), ("force", "yes")]).status, 303);
     assert_eq!(world.act(leaves, "/delete", &[("force", "yes")]).header("location"), "/hosts");
@@ -141,7 +141,7 @@ async fn what_another_host_sees_is_shown_and_a_shut_door_makes_a_host_ill() {
     let mut world = World::new().await;
     let [host, other] = world.hosts;
     let (path, name) = (format!("/hosts/{host}"), world.name(other));
-    shows(&world.owner.get(&path), 200, "no other host looked lately");
+    shows(&world.owner.get(&path), 200, "not probed lately");
     assert_eq!(world.attached(host)["reached"], Value::Null);
 
     world.sees(other, host, Some("no answer within 3 s")).await;
@@ -159,7 +159,7 @@ async fn what_another_host_sees_is_shown_and_a_shut_door_makes_a_host_ill() {
 
     // Of a daemon that does not serve, everybody knows why it does not answer.
     world.says(host, DaemonState::Starting).await;
-    shows(&world.owner.get(&path), 200, "nobody is let in");
+    shows(&world.owner.get(&path), 200, "accepts no new sessions");
     assert!(!world.owner.get("/").body.contains(ILL));
     world.says(host, DaemonState::Running).await;
     shows(&world.owner.get("/"), 200, ILL);
@@ -173,7 +173,7 @@ async fn what_another_host_sees_is_shown_and_a_shut_door_makes_a_host_ill() {
     let status = world.console.rig.database.open().await.collection::<Document>("host_status");
     let long_ago = doc! { "$set": { "looks.at": mongodb::bson::DateTime::from_millis(1_000) } };
     status.update_one(doc! { "_id": other.to_string() }, long_ago).await.unwrap();
-    shows(&world.owner.get(&path), 200, "no other host looked lately");
+    shows(&world.owner.get(&path), 200, "not probed lately");
     assert_eq!(world.attached(host)["reached"], Value::Null);
 }
 

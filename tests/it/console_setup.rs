@@ -151,7 +151,7 @@ async fn each_step_of_the_set_up_is_judged_by_what_is_there() {
     // Whoever lost the link makes another one, for the same person.
     shows(&step(&mut owner, "profile", &[("name", "Ana Ng"), ("device", "Laptop")]), 200, "The link is made");
     assert_eq!(console.rig.owner().get("/users?q=Ana")["items"].as_array().unwrap().len(), 1);
-    shows(&owner.get("/setup"), 200, "Make one-time link");
+    shows(&owner.get("/setup"), 200, "Create one-time link");
     let ticket = link.body.split("http://localhost/p/").nth(1).unwrap().split('<').next().unwrap().to_owned();
     let mut ana = Visitor::new(console.rig.addresses.public.unwrap());
     let profile = ana.send("POST", &format!("/p/{ticket}"), &[SAME_ORIGIN], Some(""));

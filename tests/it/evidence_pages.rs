@@ -1,4 +1,4 @@
-//! The audit trail and the periodic jobs, as a browser meets them.
+//! The audit log and the periodic jobs, as a browser meets them.
 
 use postern::domain::{job::Job, role::Role};
 use serde_json::Value;

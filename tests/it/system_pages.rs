@@ -56,7 +56,7 @@ async fn authorities_and_migrations_are_there_to_read() {
     let mut auditor = console.signed_in(Role::Auditor);
     let authorities = auditor.get("/authorities").body;
     assert!(authorities.contains("Profiles") && authorities.contains("VPN daemons"), "{authorities}");
-    assert_eq!(authorities.matches("Signs and is believed").count(), 2);
+    assert_eq!(authorities.matches("Issues certificates").count(), 2);
     let migrations = auditor.get("/migrations").body;
     assert!(migrations.contains("0001-first") && migrations.contains("Applied"), "{migrations}");
     assert!(!migrations.contains("Pending"));

@@ -1,4 +1,4 @@
-//! Samples of the audit trail and of the periodic jobs.
+//! Samples of the audit log and of the periodic jobs.
 
 use std::collections::BTreeMap;
 

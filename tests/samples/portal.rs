@@ -26,7 +26,7 @@ use crate::{
     },
     ui::{
         form::Choice,
-        guides::{GUIDES, HelpGuide, HelpIndex, System},
+        guides::{HelpGuide, HelpIndex, System, guides},
         parts::When,
     },
 };
@@ -217,7 +217,7 @@ impl SampleSet {
         self.add("new-no-server", &none);
 
         let url = || Secret::new(format!("https://vpn.example.com/p/{}", "k3Zx9".repeat(9)));
-        for guide in GUIDES {
+        for guide in guides() {
             let ready = Ready {
                 chrome: self.inside("/"),
                 name: self.device.to_owned(),
@@ -228,7 +228,7 @@ impl SampleSet {
                 live: Live::waiting(now()),
                 scan: guide.phone,
             };
-            self.add(&format!("ready-{}", guide.slug), &ready);
+            self.add(&format!("ready-{}", guide.slug()), &ready);
         }
         let every: Vec<_> = self.profiles().into_iter().map(|(_, mine)| mine).collect();
         self.add("watch-connected", &Watch { chrome: self.inside("/"), live: Live::of(&every, ago(24 * 17)) });
@@ -293,9 +293,9 @@ impl SampleSet {
         let data = MyData { at: now(), kinds: kinds.into() };
         self.add("my-data", &MyDataPage::new(self.inside("/my-data"), &data));
 
-        self.add("help", &HelpIndex { chrome: self.portal_outside(), guides: GUIDES });
-        for guide in GUIDES {
-            self.add(&format!("help-{}", guide.slug), &HelpGuide { chrome: self.inside("/help"), guide });
+        self.add("help", &HelpIndex { chrome: self.portal_outside(), guides: guides() });
+        for guide in guides() {
+            self.add(&format!("help-{}", guide.slug()), &HelpGuide { chrome: self.inside("/help"), guide });
         }
         for (name, health, away) in [
             (

@@ -33,6 +33,8 @@ use services::{
     identity::logins::Admin,
 };
 
+pub(crate) use crate::ui::page::Answer;
+
 /// One entry of the navigation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NavEntry {
@@ -51,7 +53,7 @@ const fn entry(group: &'static str, path: &'static str, label: &'static str, nee
 }
 
 /// The groups of the navigation, in their order.
-const GROUPS: [&str; 5] = ["", "People", "Network", "Evidence", "System"];
+const GROUPS: [&str; 5] = ["", "People", "Network", "Audit", "System"];
 
 /// The navigation: each page has a line here.
 pub(crate) const NAV: &[NavEntry] = &[
@@ -63,12 +65,12 @@ pub(crate) const NAV: &[NavEntry] = &[
     entry("Network", "/servers", "Servers", Permission::Read),
     entry("System", "/settings", "Settings", Permission::ManageSettings),
     entry("System", "/setup", "Set-up", Permission::ManageSettings),
-    entry("Evidence", "/audit", "Audit", Permission::ReadAudit),
+    entry("Audit", "/audit", "Audit log", Permission::ReadAudit),
     entry("System", "/jobs", "Jobs", Permission::Read),
     entry("Network", "/sessions", "Sessions", Permission::Read),
-    entry("Network", "/explain", "Explain", Permission::Read),
+    entry("Network", "/explain", "Access check", Permission::Read),
     entry("System", "/tokens", "API tokens", Permission::Read),
-    entry("System", "/authorities", "Authorities", Permission::Read),
+    entry("System", "/authorities", "Certificates", Permission::Read),
     entry("System", "/migrations", "Migrations", Permission::Read),
 ];
 
@@ -85,8 +87,19 @@ pub(crate) struct Inside {
     pub(crate) path: String,
 }
 
-/// What a handler answers with.
-pub(crate) type Answer = Result<Response, Problem>;
+/// A page of the console that somebody opens.
+pub(crate) struct Opened {
+    pub(crate) services: Services,
+    pub(crate) desk: Desk,
+}
+
+impl FromRequestParts<Services> for Opened {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Problem> {
+        Ok(Self { services: services.clone(), desk: Desk::from_request_parts(parts, services).await? })
+    }
+}
 
 /// A form that somebody sent from a page of the console.
 pub(crate) struct Sent {

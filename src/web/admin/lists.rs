@@ -2,11 +2,10 @@
 //! the page, its files and the links between its pages are made of that.
 
 use askama::{Template, filters::HtmlSafe};
-use axum::{extract::State, response::Response};
 use serde_json::Value;
 
 use crate::{
-    admin::context::Desk,
+    admin::context::{Answer, Desk, Opened},
     api::extract::{Filter, Query},
     http::problem::Problem,
     ui::{
@@ -159,11 +158,7 @@ impl<'a> ListPage<'a> {
 }
 
 /// A page of a list.
-pub(crate) async fn list<L: Paged>(
-    State(services): State<Services>,
-    mut desk: Desk,
-    query: Query<L::Filter>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list<L: Paged>(Opened { services, mut desk }: Opened, query: Query<L::Filter>) -> Answer {
     desk.live = L::TOPICS;
     let page = L::page(&services, &desk, &query.filter, &query.page).await?;
     let place = Place::of(&query, &page);
@@ -172,10 +167,9 @@ pub(crate) async fn list<L: Paged>(
 
 /// A list as a file: all rows that its page finds, in the order of the page.
 pub(crate) async fn export<L: Paged, K: FileKind>(
-    State(services): State<Services>,
-    desk: Desk,
+    Opened { services, desk }: Opened,
     query: Query<L::Filter>,
-) -> Result<Response, Problem> {
+) -> Answer {
     let mut rows = Vec::new();
     let mut next = Some(PageRequest { order: query.page.order, ..PageRequest::first(AT_ONCE) });
     while let Some(request) = next {
@@ -187,7 +181,7 @@ pub(crate) async fn export<L: Paged, K: FileKind>(
 }
 
 /// Rows as a file.
-pub(crate) fn file<L: List, K: FileKind>(rows: &[L]) -> Result<Response, Problem> {
+pub(crate) fn file<L: List, K: FileKind>(rows: &[L]) -> Answer {
     let columns = L::FIELDS.iter().map(|(name, _)| *name).collect();
     let rows = rows.iter().map(|row| L::FIELDS.iter().map(|(_, value)| value(row)).collect()).collect();
     Sheet { name: L::FILE, columns, rows }.file::<K>()

@@ -7,15 +7,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::{
-    extract::State,
-    http::HeaderMap,
-    response::{Response, sse::Event},
-};
+use axum::{http::HeaderMap, response::sse::Event};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    admin::context::Desk,
+    admin::context::{Answer, Opened},
     http::{
         problem::{Code, Problem},
         sse::{self, Heard, Source},
@@ -36,11 +32,7 @@ struct Changes {
     _place: OwnedSemaphorePermit,
 }
 
-pub(crate) async fn stream(
-    State(services): State<Services>,
-    desk: Desk,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn stream(Opened { services, desk }: Opened, headers: HeaderMap) -> Answer {
     let hears = services.listen().ok_or_else(|| Problem::new(Code::Busy, "this process hears nothing"))?;
     let place = Arc::clone(&PLACES).try_acquire_owned();
     let place = place.map_err(|_full| Problem::new(Code::Busy, "too many pages are listening"))?;

@@ -1,6 +1,5 @@
 //! `/audit`.
 
-use axum::extract::State;
 use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -8,12 +7,12 @@ use utoipa::ToSchema;
 use crate::{
     api::{
         answer::{Answer, List, Plain},
-        extract::{Caller, Filter, NoQuery, Parameters, Query, Sort},
+        extract::{Call, Filter, NoQuery, Parameters, Query, Sort},
     },
     ui::export::JsonLines,
 };
 use domain::{audit::AuditEntry, ids::AuditId};
-use services::{AuditFilter, Order, OrderBy, Services, evidence::audit::AuditKey};
+use services::{AuditFilter, Order, OrderBy, evidence::audit::AuditKey};
 
 /// Which entries.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -41,23 +40,18 @@ impl From<AuditQuery> for AuditFilter {
     }
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    query: Query<AuditQuery>,
-) -> Answer<List<AuditEntry>> {
+pub(crate) async fn list(Call { services, act }: Call, query: Query<AuditQuery>) -> Answer<List<AuditEntry>> {
     let page = services.evidence().audit_trail(&act, &query.filter.clone().into(), &query.page).await?;
     Ok(query.answer(page, |entry| entry))
 }
 
 pub(crate) async fn export(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     Parameters(query): Parameters<AuditQuery>,
 ) -> Answer<JsonLines> {
     Ok(JsonLines(services.evidence().export_audit(&act, query.into()).await?))
 }
 
-pub(crate) async fn key(State(services): State<Services>, Caller(act): Caller, _: NoQuery) -> Answer<Plain<AuditKey>> {
+pub(crate) async fn key(Call { services, act }: Call, _: NoQuery) -> Answer<Plain<AuditKey>> {
     Ok(Plain(services.evidence().audit_key(&act).await?))
 }

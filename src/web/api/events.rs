@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequestParts, State},
+    extract::FromRequestParts,
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response, sse::Event},
 };
@@ -20,7 +20,7 @@ use utoipa::openapi::{ObjectBuilder, Type, path::ParameterIn};
 use crate::{
     api::{
         answer::Answer,
-        extract::{Caller, NoQuery, authenticate},
+        extract::{Call, NoQuery, authenticate},
     },
     http::{
         problem::{Code, Problem},
@@ -86,8 +86,7 @@ struct Listener {
 }
 
 pub(crate) async fn follow(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     After(after): After,
     headers: HeaderMap,
     _: NoQuery,

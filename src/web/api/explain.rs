@@ -1,6 +1,5 @@
 //! `/explain`.
 
-use axum::extract::State;
 use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -8,13 +7,13 @@ use utoipa::ToSchema;
 use crate::{
     api::{
         answer::{Answer, Plain},
-        extract::{Caller, Parameters},
+        extract::{Call, Parameters},
     },
     http::problem::Problem,
 };
 use domain::ids::{ProfileId, UserId};
 use services::{
-    ServiceError, Services,
+    ServiceError,
     access::explain::{Explanation, Target, Traveller},
 };
 
@@ -33,8 +32,7 @@ pub(crate) struct ExplainQuery {
 }
 
 pub(crate) async fn show(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     Parameters(query): Parameters<ExplainQuery>,
 ) -> Answer<Plain<Explanation>> {
     let traveller = match (query.user_id, query.profile_id) {

@@ -34,15 +34,19 @@ use services::{Act, Order, OrderBy, Page, PageRequest, Services, hosts::joining:
 /// A body that has not arrived by then is given up.
 const BODY_TIME: Duration = Duration::from_secs(8);
 
-/// Who asks, as the guard of the route found out.
-pub(crate) struct Caller(pub(crate) Act);
+/// Who asks, as the guard of the route found out, and what is asked.
+pub(crate) struct Call {
+    pub(crate) services: Services,
+    pub(crate) act: Act,
+}
 
-impl<S: Sync> FromRequestParts<S> for Caller {
+impl FromRequestParts<Services> for Call {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Problem> {
         // Without a guard there is no act: a route that is open to anyone cannot have a caller.
-        parts.extensions.get().cloned().map(Self).ok_or_else(no_token)
+        let act = parts.extensions.get().cloned().ok_or_else(no_token)?;
+        Ok(Self { services: services.clone(), act })
     }
 }
 

@@ -1,38 +1,24 @@
 //! `/groups`.
 
-use axum::extract::State;
-
 use crate::api::{
     answer::{Answer, List, NoContent, Plain},
-    extract::{At, Caller, Json, NoQuery},
+    extract::{At, Call, Json, NoQuery},
 };
 use domain::group::{Group, GroupId};
-use services::{
-    Services,
-    people::groups::{GroupPatch, Membership},
-};
+use services::people::groups::{GroupPatch, Membership};
 
 /// All groups in one page: they are as many as a company has departments.
-pub(crate) async fn list(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    NoQuery: NoQuery,
-) -> Answer<List<Group>> {
+pub(crate) async fn list(Call { services, act }: Call, NoQuery: NoQuery) -> Answer<List<Group>> {
     Ok(List { items: services.people().groups(&act).await?, next_cursor: None, link: None, count: None })
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<GroupId>,
-) -> Answer<Plain<Group>> {
+pub(crate) async fn show(Call { services, act }: Call, At(id): At<GroupId>) -> Answer<Plain<Group>> {
     Ok(Plain(services.people().group(&act, id.name()).await?))
 }
 
 /// Renames a group; the answer shows it under its new id.
 pub(crate) async fn update(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(id): At<GroupId>,
     Json(patch): Json<GroupPatch>,
 ) -> Answer<Plain<Group>> {
@@ -41,8 +27,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn members(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(id): At<GroupId>,
     Json(change): Json<Membership>,
 ) -> Answer<NoContent> {
@@ -50,11 +35,7 @@ pub(crate) async fn members(
     Ok(NoContent)
 }
 
-pub(crate) async fn delete(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<GroupId>,
-) -> Answer<NoContent> {
+pub(crate) async fn delete(Call { services, act }: Call, At(id): At<GroupId>) -> Answer<NoContent> {
     services.people().delete_group(&act, id.name()).await?;
     Ok(NoContent)
 }

@@ -1,42 +1,28 @@
 //! `/hosts`.
 
-use axum::extract::State;
-
 use crate::api::{
     answer::{Answer, List, Moving, NoContent, Ordered, Plain, Single},
-    extract::{At, AtWith, Caller, IfMatch, Json, Named, Query},
+    extract::{At, AtWith, Call, IfMatch, Json, Named, Query},
 };
 use domain::ids::HostId;
-use services::{
-    Services,
-    hosts::{
-        drain::DrainOrder,
-        registry::HostPatch,
-        removal::{Removal, RemovalView},
-        view::HostView,
-    },
+use services::hosts::{
+    drain::DrainOrder,
+    registry::HostPatch,
+    removal::{Removal, RemovalView},
+    view::HostView,
 };
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    query: Query<Named<HostId>>,
-) -> Answer<List<HostView>> {
+pub(crate) async fn list(Call { services, act }: Call, query: Query<Named<HostId>>) -> Answer<List<HostView>> {
     let page = services.hosts().hosts(&act, &query.page).await?;
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<HostId>,
-) -> Answer<Moving<HostView>> {
+pub(crate) async fn show(Call { services, act }: Call, At(id): At<HostId>) -> Answer<Moving<HostView>> {
     Ok(Moving { found: services.hosts().host(&act, id).await?, moved: true })
 }
 
 pub(crate) async fn update(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(id): At<HostId>,
     IfMatch(expected): IfMatch,
     Json(patch): Json<HostPatch>,
@@ -45,8 +31,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn delete(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     AtWith(id, removal): AtWith<HostId, Removal>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
@@ -54,27 +39,18 @@ pub(crate) async fn delete(
     Ok(NoContent)
 }
 
-pub(crate) async fn removal(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<HostId>,
-) -> Answer<Plain<RemovalView>> {
+pub(crate) async fn removal(Call { services, act }: Call, At(id): At<HostId>) -> Answer<Plain<RemovalView>> {
     Ok(Plain(services.hosts().host_removal(&act, id).await?))
 }
 
 pub(crate) async fn drain(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(id): At<HostId>,
     Json(order): Json<DrainOrder>,
 ) -> Answer<Ordered<HostView>> {
     Ok(Ordered(services.hosts().drain_host(&act, id, order).await?))
 }
 
-pub(crate) async fn resume(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<HostId>,
-) -> Answer<Single<HostView>> {
+pub(crate) async fn resume(Call { services, act }: Call, At(id): At<HostId>) -> Answer<Single<HostView>> {
     Ok(Single(services.hosts().resume_host(&act, id).await?))
 }

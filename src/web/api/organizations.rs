@@ -1,20 +1,14 @@
 //! `/organizations`.
 
-use axum::extract::State;
-
 use crate::api::{
     answer::{Answer, Created, List, NoContent, Single},
-    extract::{At, Caller, IfMatch, Json, Named, Query},
+    extract::{At, Call, IfMatch, Json, Named, Query},
 };
 use domain::{ids::OrganizationId, organization::Organization};
-use services::{
-    Services,
-    people::organizations::{NewOrganization, OrganizationPatch},
-};
+use services::people::organizations::{NewOrganization, OrganizationPatch};
 
 pub(crate) async fn list(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     query: Query<Named<OrganizationId>>,
 ) -> Answer<List<Organization>> {
     let page = services.people().organizations(&act, &query.page).await?;
@@ -22,25 +16,19 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn create(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     Json(new): Json<NewOrganization>,
 ) -> Answer<Created<Organization>> {
     let made = services.people().create_organization(&act, new).await?;
     Ok(Created { location: format!("/api/v1/organizations/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<OrganizationId>,
-) -> Answer<Single<Organization>> {
+pub(crate) async fn show(Call { services, act }: Call, At(id): At<OrganizationId>) -> Answer<Single<Organization>> {
     Ok(Single(services.people().organization(&act, id).await?))
 }
 
 pub(crate) async fn update(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(id): At<OrganizationId>,
     IfMatch(expected): IfMatch,
     Json(patch): Json<OrganizationPatch>,
@@ -49,8 +37,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn delete(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(id): At<OrganizationId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {

@@ -1,6 +1,5 @@
 //! `/users/{id}/profile-links`: a one-time link for somebody who cannot sign in.
 
-use axum::extract::State;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,12 +7,12 @@ use utoipa::ToSchema;
 use crate::{
     api::{
         answer::{Answer, Made},
-        extract::{At, Caller, Json},
+        extract::{At, Call, Json},
     },
     http::problem::{Code, Problem},
 };
 use domain::{ids::UserId, login::Surface};
-use services::{Services, access::profiles::NewProfile};
+use services::access::profiles::NewProfile;
 
 /// A link that was just made. It is in this answer only.
 #[derive(Serialize, ToSchema)]
@@ -27,8 +26,7 @@ pub(crate) struct ProfileLink {
 
 /// Makes a link. It is no object with an address of its own, so there is no `Location`.
 pub(crate) async fn create(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(user): At<UserId>,
     Json(new): Json<NewProfile>,
 ) -> Answer<Made<ProfileLink>> {

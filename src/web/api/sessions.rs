@@ -1,20 +1,19 @@
 //! `/sessions`.
 
-use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::{
     answer::{Accepted, Answer, List},
-    extract::{At, Caller, Filter, Query},
+    extract::{At, Call, Filter, Query},
 };
 use domain::{
     ids::{HostId, ServerId, SessionId, UserId},
     session::{EndReason, Session, SessionState},
     session_search::SessionSearch,
 };
-use services::{Page, Services, SessionFilter};
+use services::{Page, SessionFilter};
 
 /// Which sessions.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -43,11 +42,7 @@ impl Filter for SessionQuery {
 }
 
 /// The live sessions; with `state=ended` those that are over, and that they were looked at is recorded.
-pub(crate) async fn list(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    query: Query<SessionQuery>,
-) -> Answer<List<SessionView>> {
+pub(crate) async fn list(Call { services, act }: Call, query: Query<SessionQuery>) -> Answer<List<SessionView>> {
     let SessionQuery { user_id, server_id, host_id, q, state } = &query.filter;
     let filter = SessionFilter { user_id: *user_id, server_id: *server_id, host_id: *host_id, users: None };
     let search = q.clone().unwrap_or_default();
@@ -68,11 +63,7 @@ pub(crate) async fn list(
     Ok(query.answer(page, |view| view))
 }
 
-pub(crate) async fn end(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<SessionId>,
-) -> Answer<Accepted> {
+pub(crate) async fn end(Call { services, act }: Call, At(id): At<SessionId>) -> Answer<Accepted> {
     services.access().end_session(&act, id).await?;
     Ok(Accepted)
 }

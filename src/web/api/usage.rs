@@ -1,17 +1,13 @@
 //! `/usage`.
 
-use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::api::{
     answer::{Answer, Plain},
-    extract::{Caller, Parameters},
+    extract::{Call, Parameters},
 };
-use services::{
-    Services,
-    access::usage::{Hours, Usage},
-};
+use services::access::usage::{Hours, Usage};
 
 /// Which time.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -22,8 +18,7 @@ pub(crate) struct UsageQuery {
 }
 
 pub(crate) async fn show(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     Parameters(query): Parameters<UsageQuery>,
 ) -> Answer<Plain<Usage>> {
     Ok(Plain(services.access().usage(&act, query.hours.unwrap_or_default()).await?))

@@ -1,12 +1,11 @@
 //! `/users`.
 
-use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::api::{
     answer::{Accepted, Answer, Created, List, NoContent, Plain, Single},
-    extract::{At, Caller, Filter, IfMatch, Json, Query, Sort},
+    extract::{At, Call, Filter, IfMatch, Json, Query, Sort},
 };
 use domain::{
     ids::{OrganizationId, UserId},
@@ -15,7 +14,7 @@ use domain::{
     user::User,
 };
 use services::{
-    OrderBy, Services, UserFilter,
+    OrderBy, UserFilter,
     people::{
         import::{Imported, NewUsers},
         users::{NewUser, UserPatch},
@@ -36,11 +35,7 @@ impl Filter for UserQuery {
     const SORTS: &'static [Sort] = &[("created", OrderBy::Created), ("name", OrderBy::Name), ("email", OrderBy::Email)];
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    query: Query<UserQuery>,
-) -> Answer<List<User>> {
+pub(crate) async fn list(Call { services, act }: Call, query: Query<UserQuery>) -> Answer<List<User>> {
     let UserQuery { organization_id, q, email } = &query.filter;
     let search = q.clone().unwrap_or_default();
     let filter = UserFilter { organization_id: *organization_id, email: email.clone(), search };
@@ -48,35 +43,22 @@ pub(crate) async fn list(
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(crate) async fn create(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    Json(new): Json<NewUser>,
-) -> Answer<Created<User>> {
+pub(crate) async fn create(Call { services, act }: Call, Json(new): Json<NewUser>) -> Answer<Created<User>> {
     let made = services.people().create_user(&act, new).await?;
     Ok(Created { location: format!("/api/v1/users/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
 /// Makes the users of a list, or tells what would be made.
-pub(crate) async fn import(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    Json(new): Json<NewUsers>,
-) -> Answer<Plain<Imported>> {
+pub(crate) async fn import(Call { services, act }: Call, Json(new): Json<NewUsers>) -> Answer<Plain<Imported>> {
     Ok(Plain(services.people().import_users(&act, &new).await?))
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<UserId>,
-) -> Answer<Single<User>> {
+pub(crate) async fn show(Call { services, act }: Call, At(id): At<UserId>) -> Answer<Single<User>> {
     Ok(Single(services.people().user(&act, id).await?))
 }
 
 pub(crate) async fn update(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(id): At<UserId>,
     IfMatch(expected): IfMatch,
     Json(patch): Json<UserPatch>,
@@ -85,8 +67,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn delete(
-    State(services): State<Services>,
-    Caller(act): Caller,
+    Call { services, act }: Call,
     At(id): At<UserId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
@@ -95,21 +76,13 @@ pub(crate) async fn delete(
 }
 
 /// Ends all live sessions of a user.
-pub(crate) async fn end_sessions(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<UserId>,
-) -> Answer<Accepted> {
+pub(crate) async fn end_sessions(Call { services, act }: Call, At(id): At<UserId>) -> Answer<Accepted> {
     services.access().end_sessions_of(&act, id).await?;
     Ok(Accepted)
 }
 
 /// Signs a user out of the portal and the console, in every browser.
-pub(crate) async fn end_logins(
-    State(services): State<Services>,
-    Caller(act): Caller,
-    At(id): At<UserId>,
-) -> Answer<NoContent> {
+pub(crate) async fn end_logins(Call { services, act }: Call, At(id): At<UserId>) -> Answer<NoContent> {
     services.identity().end_logins_of(&act, id).await?;
     Ok(NoContent)
 }

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use crate::admin::context::{Desk, Inside};
+use crate::admin::context::{Inside, Opened};
 use crate::{
     api::{bearer::name_refused, download::accepts},
     http::problem::{Code, Problem},
@@ -104,8 +104,7 @@ pub(crate) fn hop(chrome: &Chrome, path: &str) -> Response {
 }
 
 pub(crate) async fn sign_out(
-    State(services): State<Services>,
-    desk: Desk,
+    Opened { services, desk }: Opened,
     Form(Empty {}): Form<Empty>,
 ) -> Result<Response, Problem> {
     services.identity().sign_out_admin(&desk.admin).await?;

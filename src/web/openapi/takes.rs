@@ -12,7 +12,7 @@ use utoipa::{
 };
 
 use crate::api::extract::{
-    At, AtWith, Caller, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL, sorts,
+    At, AtWith, Call, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL, sorts,
 };
 use crate::openapi::Draft;
 use domain::{
@@ -35,7 +35,7 @@ impl Takes for HeaderMap {
     fn take(_: &mut Draft) {}
 }
 
-impl Takes for Caller {
+impl Takes for Call {
     fn take(draft: &mut Draft) {
         draft.refuses([StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
     }

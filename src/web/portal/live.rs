@@ -3,9 +3,8 @@
 
 use askama::Template;
 use axum::{
-    extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
-    response::{IntoResponse as _, Response},
+    response::IntoResponse as _,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,12 +13,9 @@ use crate::ui::parts::{Icon, When};
 use crate::{
     api::download::accepts,
     http::problem::{Code, Problem},
-    ui::page::{Chrome, Employee},
+    ui::page::{Answer, Chrome, Employee},
 };
-use services::{
-    Services,
-    people::self_service::{MyProfile, MyProfileStatus},
-};
+use services::people::self_service::{MyProfile, MyProfileStatus};
 
 /// The line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +69,7 @@ pub(crate) struct Watch {
     pub(crate) live: Live,
 }
 
-pub(crate) async fn newest(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn newest(Employee { services, person, visit }: Employee, uri: Uri, headers: HeaderMap) -> Answer {
     let since = uri.query().and_then(|query| query.strip_prefix("since=")).and_then(|text| text.parse().ok());
     let since = since.and_then(|seconds| Timestamp::from_second(seconds).ok());
     let since = since.ok_or_else(|| Problem::new(Code::BadParameter, "since: must be a time in seconds"))?;

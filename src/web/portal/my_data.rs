@@ -1,21 +1,14 @@
 //! What is stored about oneself (UX-09).
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::header,
-    response::{IntoResponse as _, Response},
-};
+use axum::{http::header, response::IntoResponse as _};
 
 use crate::ui::parts::Icon;
 use crate::{
     http::problem::{Code, Problem},
-    ui::page::{Chrome, Employee},
+    ui::page::{Answer, Chrome, Employee},
 };
-use services::{
-    Services,
-    people::my_data::{MyData, MyDataKind},
-};
+use services::people::my_data::{MyData, MyDataKind};
 
 /// So many records of a kind are shown; the JSON has all.
 const SHOWN: usize = 20;
@@ -78,18 +71,12 @@ impl MyDataPage {
     }
 }
 
-pub(crate) async fn page(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
-) -> Result<Response, Problem> {
+pub(crate) async fn page(Employee { services, person, visit }: Employee) -> Answer {
     let data = services.people().my_data(&person).await?;
     Ok(visit.show(&MyDataPage::new(visit.chrome.clone(), &data)))
 }
 
-pub(crate) async fn json(
-    State(services): State<Services>,
-    Employee { person, .. }: Employee,
-) -> Result<Response, Problem> {
+pub(crate) async fn json(Employee { services, person, .. }: Employee) -> Answer {
     let data = services.people().my_data(&person).await?;
     let body = serde_json::to_vec_pretty(&data)
         .map_err(|_never| Problem::new(Code::Internal, "the data could not be written"))?;

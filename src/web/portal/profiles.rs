@@ -1,18 +1,17 @@
 //! The list of one's profiles, and one of them. People read *device* where the code says profile.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::extract::State;
 use jiff::Timestamp;
 
 use crate::{
     api::{download::download, extract::At},
-    http::problem::Problem,
     ui::{
         fields::Fields,
         form::{Field, FormView, form},
         forms::Form,
         input::one,
-        page::{Chrome, Employee, Flash, Visit},
+        page::{Answer, Chrome, Employee, Flash, Visit},
     },
 };
 use crate::{
@@ -131,7 +130,7 @@ fn why(note: &Outdated) -> String {
     reasons.join(" ")
 }
 
-pub(crate) async fn home(State(services): State<Services>, visit: Visit) -> Result<Response, Problem> {
+pub(crate) async fn home(State(services): State<Services>, visit: Visit) -> Answer {
     let Some(person) = visit.person()? else {
         let page = SignInPage::new(&visit, &ReturnPath::default());
         return Ok(visit.show_as(page.status(), &page));
@@ -273,21 +272,16 @@ fn banner(mine: &MyProfile, now: Timestamp) -> Option<Banner> {
     }
 }
 
-pub(crate) async fn profile(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
-    At(id): At<ProfileId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn profile(Employee { services, person, visit }: Employee, At(id): At<ProfileId>) -> Answer {
     let mine = services.people().my_profile(&person, id).await?;
     Ok(visit.show(&ProfilePage::new(visit.chrome.clone(), &mine, visit.now)))
 }
 
 pub(crate) async fn rename(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
+    Employee { services, person, visit }: Employee,
     At(id): At<ProfileId>,
     mut form: Fields,
-) -> Result<Response, Problem> {
+) -> Answer {
     let doing = RenameForm::read(&mut form).map(|name| services.people().rename_own(&person, id, name));
     match form.submit(doing).await? {
         Ok(_) => Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
@@ -301,21 +295,19 @@ pub(crate) async fn rename(
 }
 
 pub(crate) async fn replace(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
+    Employee { services, person, visit }: Employee,
     At(id): At<ProfileId>,
     Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+) -> Answer {
     let issued = services.people().replace_own(&person, id).await?;
     Ok(download(&issued, visit.company()))
 }
 
 pub(crate) async fn revoke(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
+    Employee { services, person, visit }: Employee,
     At(id): At<ProfileId>,
     Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+) -> Answer {
     services.people().revoke_own(&person, id).await?;
     Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Revoked)))
 }

@@ -3,21 +3,20 @@
 use std::future::Future;
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::http::StatusCode;
 
 use crate::{
     api::download::download,
-    http::problem::Problem,
     ui::{
         fields::Fields,
         form::{Again, Choice, Field, FormView, form},
-        page::{Chrome, Employee, Visit},
+        page::{Answer, Chrome, Employee, Visit},
     },
 };
 use crate::{
     portal::live::Live,
     ui::{
-        guides::{GUIDES, Guide, System},
+        guides::{Guide, System, guides},
         parts::{Icon, Qr, When},
     },
 };
@@ -62,10 +61,10 @@ impl NewDevice {
         };
         let name: String = format!("{first}'s {what}").chars().take(200).collect();
         let server_id = servers.first().map(|server| server.value.clone()).unwrap_or_default();
-        let fields = [("name", name), ("system", system.guide().slug.to_owned()), ("server_id", server_id)];
+        let fields = [("name", name), ("system", system.guide().slug().to_owned()), ("server_id", server_id)];
         let mut form = FormView::fresh(&chrome, DeviceForm::FIELDS)
             .titled("Nothing was made yet")
-            .choices("system", Choice::all(GUIDES.iter().map(|guide| (guide.slug, guide.name))))
+            .choices("system", Choice::all(guides().iter().map(|guide| (guide.slug(), guide.name))))
             .choices("server_id", servers.clone())
             .typed(Fields::of(fields));
         if let Some(guess) = guess {
@@ -84,10 +83,7 @@ async fn choices(services: &Services, person: &Person) -> Result<Vec<Choice>, Se
     Ok(Choice::all(servers.into_iter().map(|server| (server.id, server.name))))
 }
 
-pub(crate) async fn new(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
-) -> Result<Response, Problem> {
+pub(crate) async fn new(Employee { services, person, visit }: Employee) -> Answer {
     let servers = choices(&services, &person).await?;
     let chrome = visit.chrome.clone();
     Ok(visit.show(&NewDevice::new(chrome, person.user.name.as_str(), visit.browsing.system, servers)))
@@ -135,11 +131,7 @@ impl Ready {
     }
 }
 
-pub(crate) async fn ticket(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
-    mut form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn ticket(Employee { services, person, visit }: Employee, mut form: Fields) -> Answer {
     let system = System::from_slug(form.text("system"));
     let read = DeviceForm::read(&mut form);
     let (name, server_id) = (form.text("name").to_owned(), form.text("server_id").to_owned());
@@ -168,11 +160,7 @@ pub(crate) async fn ticket(
     Ok(visit.show(&page))
 }
 
-pub(crate) async fn issue(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
-    mut form: Fields,
-) -> Result<Response, Problem> {
+pub(crate) async fn issue(Employee { services, person, visit }: Employee, mut form: Fields) -> Answer {
     let doing = DeviceForm::read(&mut form).map(|new| services.people().issue_own(&person, new));
     match Box::pin(form.submit(doing.map(told))).await? {
         Ok(issued) => Ok(download(&issued, visit.company())),
@@ -191,7 +179,7 @@ async fn told<T>(doing: impl Future<Output = Result<T, ServiceError>>) -> Result
 }
 
 /// What is wrong with the form is shown on the form.
-async fn again(services: &Services, person: &Person, visit: &Visit, again: Again) -> Result<Response, Problem> {
+async fn again(services: &Services, person: &Person, visit: &Visit, again: Again) -> Answer {
     let servers = choices(services, person).await?;
     let page = NewDevice::new(visit.chrome.clone(), person.user.name.as_str(), None, servers);
     let page = NewDevice { form: page.form.typed(again.fields), ..page };

@@ -1,15 +1,13 @@
 //! One's VPN sessions and logins, and their end (UX-08).
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 use jiff::Timestamp;
 
 use crate::{
     api::extract::At,
-    http::problem::Problem,
     ui::{
         forms::Form,
-        page::{Chrome, Employee, Flash},
+        page::{Answer, Chrome, Employee, Flash},
     },
 };
 use crate::{
@@ -17,7 +15,7 @@ use crate::{
     ui::parts::{Chip, Icon, Tone, When, bytes},
 };
 use domain::ids::{LoginId, SessionId};
-use services::{Services, identity::logins::LoginView, people::self_service::MySession};
+use services::{identity::logins::LoginView, people::self_service::MySession};
 
 /// Both lists.
 #[derive(Template)]
@@ -73,40 +71,31 @@ impl Sessions {
     }
 }
 
-pub(crate) async fn page(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
-) -> Result<Response, Problem> {
+pub(crate) async fn page(Employee { services, person, visit }: Employee) -> Answer {
     let (sessions, logins) =
         tokio::try_join!(services.people().my_sessions(&person), services.identity().logins_of(&person))?;
     Ok(visit.show(&Sessions::new(visit.chrome.clone(), &sessions, &logins, visit.now)))
 }
 
 pub(crate) async fn end_session(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
+    Employee { services, person, visit }: Employee,
     At(id): At<SessionId>,
     Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+) -> Answer {
     services.people().end_own_session(&person, id).await?;
     Ok(visit.go("/sessions", Some(Flash::SessionEnded)))
 }
 
 pub(crate) async fn end_login(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
+    Employee { services, person, visit }: Employee,
     At(id): At<LoginId>,
     Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+) -> Answer {
     services.identity().end_login(&person, id).await?;
     Ok(visit.go("/sessions", Some(Flash::LoginEnded)))
 }
 
-pub(crate) async fn end_others(
-    State(services): State<Services>,
-    Employee { person, visit }: Employee,
-    Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+pub(crate) async fn end_others(Employee { services, person, visit }: Employee, Form(Empty {}): Form<Empty>) -> Answer {
     services.identity().end_other_logins(&person).await?;
     Ok(visit.go("/sessions", Some(Flash::LoginsEnded)))
 }

@@ -14,10 +14,9 @@ use axum::{
 
 use crate::{
     api::download::{accepts, accepts_profile, download},
-    http::problem::Problem,
     ui::{
         forms::Form,
-        page::{Chrome, Visit},
+        page::{Answer, Chrome, Visit},
     },
 };
 use crate::{
@@ -83,7 +82,7 @@ pub(crate) async fn look(
     Path(secret): Path<String>,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Answer {
     let secret = Secret::new(secret);
     if is_vpn_app(&method, &headers) {
         return spend(&services, &visit, secret.expose()).await;
@@ -103,12 +102,12 @@ pub(crate) async fn redeem(
     visit: Visit,
     Path(secret): Path<String>,
     Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+) -> Answer {
     let secret = Secret::new(secret);
     spend(&services, &visit, secret.expose()).await
 }
 
-async fn spend(services: &Services, visit: &Visit, secret: &str) -> Result<Response, Problem> {
+async fn spend(services: &Services, visit: &Visit, secret: &str) -> Answer {
     let response = match services.identity().redeem_ticket(secret, &visit.browser()).await {
         Ok(issued) => download(&issued, visit.company()),
         Err(ServiceError::NotFound(_)) => {

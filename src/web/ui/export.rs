@@ -1,4 +1,4 @@
-//! Exports on their way out: the trail, written while it is read so that its length costs no memory, and lists as files.
+//! Exports on their way out: the audit log, written while it is read so that its length costs no memory, and lists as files.
 
 use axum::{
     body::Body,
@@ -18,7 +18,7 @@ use services::evidence::audit::AuditExport;
 /// The media type of one JSON value on each line.
 const JSON_LINES: &str = "application/jsonl";
 
-/// The audit trail as JSON Lines. What fails on the way breaks the answer off: it then lacks its line `end`.
+/// The audit log as JSON Lines. What fails on the way breaks the answer off: it then lacks its line `end`.
 pub(crate) struct JsonLines(pub(crate) AuditExport);
 
 impl IntoResponse for JsonLines {
@@ -30,7 +30,7 @@ impl IntoResponse for JsonLines {
                 tracing::error!(
                     event = "audit.export_broken",
                     error = chain(error),
-                    "an export of the audit trail broke off"
+                    "an export of the audit log broke off"
                 );
             }
             Some((text, export))

@@ -1,16 +1,22 @@
-//! How to connect, system by system: one table, shown on the help pages and on the ready page (UX-07).
+//! How to connect, system by system: `templates/help/guides.json`, shown on the help pages and on the ready page (UX-07).
+
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use askama::Template;
 use axum::{extract::Path, response::Response};
+use serde::Deserialize;
 
-use crate::ui::parts::Icon;
 use crate::{
     http::problem::{Code, Problem},
-    ui::page::{Chrome, Visit},
+    ui::{
+        page::{Answer, Chrome, Visit},
+        parts::Icon,
+    },
 };
 
 /// An operating system, or a way to connect on one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum System {
     /// Microsoft Windows.
     Windows,
@@ -29,12 +35,11 @@ pub(crate) enum System {
 }
 
 /// How to connect with a system.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Guide {
     /// Which one.
     pub(crate) system: System,
-    /// In paths and forms.
-    pub(crate) slug: &'static str,
     /// What it is called.
     pub(crate) name: &'static str,
     /// The app.
@@ -42,245 +47,79 @@ pub(crate) struct Guide {
     /// How to install it.
     pub(crate) install: &'static str,
     /// Where to get it, and what the link is called.
+    #[serde(borrow, default)]
     pub(crate) link: Option<(&'static str, &'static str)>,
     /// What to type instead.
+    #[serde(default)]
     pub(crate) command: Option<&'static str>,
     /// What to know before one begins.
+    #[serde(default)]
     pub(crate) warning: Option<&'static str>,
     /// How to connect with the file at hand.
-    pub(crate) steps: &'static [&'static str],
+    #[serde(borrow)]
+    pub(crate) steps: Vec<&'static str>,
     /// Whether `OpenVPN` Connect, which takes import links, runs there.
     pub(crate) connect_app: bool,
     /// Whether the file is not best fetched with the device's own browser.
     pub(crate) phone: bool,
-    /// What goes wrong, and what helps.
-    pub(crate) trouble: &'static [(&'static str, &'static str)],
+    /// What goes wrong there, and what helps.
+    #[serde(borrow)]
+    trouble: Vec<(&'static str, &'static str)>,
+    /// What goes wrong there as on other systems.
+    #[serde(borrow)]
+    also: Vec<&'static str>,
 }
 
-const NOTHING_HAPPENS: (&str, &str) = (
-    "It stays at “Connecting”.",
-    "The network that you are in may block VPNs. Try a phone's hotspot. If that works, tell your administrator.",
-);
-const REFUSED: (&str, &str) = (
-    "It says that the certificate is not accepted, or “auth failed”.",
-    "The profile was revoked or has expired. Sign in here: the list of your devices says which, and how to get a new one.",
-);
-const ROUTES: (&str, &str) = (
-    "It is connected, but a page does not open.",
-    "Disconnect other VPN apps and try again. If only some pages are missing, ask for access to them.",
-);
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Guides {
+    /// What goes wrong on several systems.
+    #[serde(borrow)]
+    trouble: BTreeMap<&'static str, (&'static str, &'static str)>,
+    guides: Vec<Guide>,
+}
 
-/// The table.
-pub(crate) const GUIDES: &[Guide] = &[
-    Guide {
-        system: System::Windows,
-        slug: "windows",
-        name: "Windows",
-        client: "OpenVPN GUI",
-        install: "Download the Windows 64-bit MSI installer, open it and choose “Install Now”. Version 2.6 or newer.",
-        link: Some(("https://openvpn.net/community-downloads/", "OpenVPN Community downloads")),
-        command: None,
-        warning: None,
-        steps: &[
-            "Double-click the downloaded file and confirm the import.",
-            "Right-click the OpenVPN icon at the right end of the taskbar; it may hide behind the arrow.",
-            "Choose “Connect”. The icon turns green.",
-        ],
-        connect_app: true,
-        phone: false,
-        trouble: &[
-            (
-                "There is no OpenVPN icon.",
-                "Start “OpenVPN GUI” from the Start menu, then look behind the arrow at the right end of the taskbar.",
-            ),
-            NOTHING_HAPPENS,
-            REFUSED,
-            ROUTES,
-        ],
-    },
-    Guide {
-        system: System::Macos,
-        slug: "macos",
-        name: "macOS",
-        client: "Tunnelblick",
-        install: "Download Tunnelblick, open the disk image and double-click the icon in it. macOS asks for your password once.",
-        link: Some(("https://tunnelblick.net/downloads.html", "Tunnelblick downloads")),
-        command: None,
-        warning: None,
-        steps: &[
-            "Double-click the downloaded file and choose “Only Me”.",
-            "Click the Tunnelblick icon in the menu bar.",
-            "Choose “Connect” and the name of the file.",
-        ],
-        connect_app: true,
-        phone: false,
-        trouble: &[
-            (
-                "macOS says that the app cannot be opened.",
-                "Open System Settings, “Privacy & Security”, and choose “Open Anyway”.",
-            ),
-            NOTHING_HAPPENS,
-            REFUSED,
-            ROUTES,
-        ],
-    },
-    Guide {
-        system: System::Linux,
-        slug: "linux",
-        name: "Linux",
-        client: "OpenVPN 3 Linux",
-        install: "Add OpenVPN's package source for your distribution as its page says, then install the package openvpn3.",
-        link: Some(("https://community.openvpn.net/Pages/OpenVPN3Linux", "OpenVPN 3 Linux, packages by distribution")),
-        command: Some("sudo apt install openvpn3"),
-        warning: None,
-        steps: &[
-            "Import the file: openvpn3 config-import --persistent --config FILE",
-            "Connect: openvpn3 session-start --config FILE",
-            "Later, disconnect: openvpn3 session-manage --disconnect --config FILE",
-        ],
-        connect_app: false,
-        phone: false,
-        trouble: &[
-            (
-                "The package cannot be found.",
-                "The package source is missing; the page above has the lines for your distribution.",
-            ),
-            (
-                "Names inside the VPN are not found.",
-                "Run: sudo openvpn3-admin netcfg-service --config-set systemd-resolved true — and connect again.",
-            ),
-            NOTHING_HAPPENS,
-            REFUSED,
-        ],
-    },
-    Guide {
-        system: System::NetworkManager,
-        slug: "networkmanager",
-        name: "Linux, NetworkManager",
-        client: "the OpenVPN plugin of NetworkManager",
-        install: "Most desktops have it already. If “Import from file” does not offer OpenVPN, install it:",
-        link: None,
-        command: Some("sudo apt install network-manager-openvpn-gnome"),
-        warning: Some(
-            "NetworkManager cannot open a browser while it connects. If your company asks you to confirm connections in the browser, use OpenVPN 3 Linux instead.",
-        ),
-        steps: &[
-            "Import the file: nmcli connection import type openvpn file FILE",
-            "Open the network menu at the top right of the desktop.",
-            "Switch the VPN on.",
-        ],
-        connect_app: false,
-        phone: false,
-        trouble: &[
-            (
-                "All traffic goes through the VPN, or none.",
-                "In the connection's IPv4 settings, tick “Use this connection only for resources on its network”.",
-            ),
-            NOTHING_HAPPENS,
-            REFUSED,
-            ROUTES,
-        ],
-    },
-    Guide {
-        system: System::Ios,
-        slug: "ios",
-        name: "iPhone or iPad",
-        client: "OpenVPN Connect",
-        install: "Install OpenVPN Connect from the App Store.",
-        link: Some(("https://apps.apple.com/app/openvpn-connect/id590379981", "OpenVPN Connect in the App Store")),
-        command: None,
-        warning: None,
-        steps: &[
-            "Choose “Open in OpenVPN Connect”, or scan the code, and confirm the import with “OK”.",
-            "Switch the profile on. iOS asks once whether the app may add VPN configurations: choose “Allow”.",
-            "The “VPN” sign appears at the top of the screen.",
-        ],
-        connect_app: true,
-        phone: true,
-        trouble: &[
-            (
-                "“Open in OpenVPN Connect” does nothing.",
-                "The app is not installed, or is older than 3.3.6. Install it, come back and try again. Or download the file and share it to the app.",
-            ),
-            ("It disconnects when the screen is off.", "In the app's settings, switch “Seamless Tunnel” on."),
-            NOTHING_HAPPENS,
-            REFUSED,
-        ],
-    },
-    Guide {
-        system: System::Android,
-        slug: "android",
-        name: "Android",
-        client: "OpenVPN Connect",
-        install: "Install OpenVPN Connect from Google Play.",
-        link: Some((
-            "https://play.google.com/store/apps/details?id=net.openvpn.openvpn",
-            "OpenVPN Connect on Google Play",
-        )),
-        command: None,
-        warning: None,
-        steps: &[
-            "Choose “Open in OpenVPN Connect”, or scan the code, and confirm the import with “OK”.",
-            "Switch the profile on. Android asks once whether the app may set up a VPN: choose “OK”.",
-            "A key appears at the top of the screen.",
-        ],
-        connect_app: true,
-        phone: true,
-        trouble: &[
-            (
-                "“Open in OpenVPN Connect” does nothing.",
-                "The app is not installed, or is older than 3.3.6. Install it, come back and try again. Or download the file and open it with the app.",
-            ),
-            (
-                "It disconnects after a while.",
-                "In Android's settings, take OpenVPN Connect out of the battery optimisation.",
-            ),
-            NOTHING_HAPPENS,
-            REFUSED,
-        ],
-    },
-    Guide {
-        system: System::Chromeos,
-        slug: "chromeos",
-        name: "ChromeOS",
-        client: "OpenVPN Connect",
-        install: "Install OpenVPN Connect for Android from Google Play.",
-        link: Some((
-            "https://play.google.com/store/apps/details?id=net.openvpn.openvpn",
-            "OpenVPN Connect on Google Play",
-        )),
-        command: None,
-        warning: None,
-        steps: &[
-            "Choose “Open in OpenVPN Connect” and confirm the import with “OK”.",
-            "Switch the profile on and allow the app to set up a VPN.",
-            "A key appears beside the clock.",
-        ],
-        connect_app: true,
-        phone: false,
-        trouble: &[
-            ("Google Play is not there.", "Your administrator has to allow Android apps on managed Chromebooks."),
-            NOTHING_HAPPENS,
-            REFUSED,
-        ],
-    },
-];
+static ALL: LazyLock<Guides> = LazyLock::new(|| {
+    let text = include_str!("../../../templates/help/guides.json");
+    serde_json::from_str(text).expect("a test reads the guides")
+});
 
-/// What somebody sees whose system nobody can guess.
-const FIRST: &Guide = match GUIDES {
-    [first, ..] => first,
-    [] => panic!("there are guides"),
-};
+/// All of them.
+pub(crate) fn guides() -> &'static [Guide] {
+    &ALL.guides
+}
+
+impl Guide {
+    /// In paths and forms.
+    pub(crate) fn slug(&self) -> &'static str {
+        match self.system {
+            System::Windows => "windows",
+            System::Macos => "macos",
+            System::Linux => "linux",
+            System::NetworkManager => "networkmanager",
+            System::Ios => "ios",
+            System::Android => "android",
+            System::Chromeos => "chromeos",
+        }
+    }
+
+    /// What goes wrong, and what helps.
+    fn trouble(&self) -> impl Iterator<Item = &(&'static str, &'static str)> {
+        let also = self.also.iter().filter_map(|what| ALL.trouble.get(what));
+        self.trouble.iter().chain(also)
+    }
+}
 
 impl System {
     /// How to connect with it.
     pub(crate) fn guide(self) -> &'static Guide {
-        GUIDES.iter().find(|guide| guide.system == self).unwrap_or(FIRST)
+        guides().iter().find(|guide| guide.system == self).expect("a test finds a guide for each system")
     }
 
     /// By its name in paths and forms.
     pub(crate) fn from_slug(slug: &str) -> Option<Self> {
-        GUIDES.iter().find(|guide| guide.slug == slug).map(|guide| guide.system)
+        guides().iter().find(|guide| guide.slug() == slug).map(|guide| guide.system)
     }
 }
 
@@ -293,7 +132,7 @@ pub(crate) struct HelpIndex {
 }
 
 pub(crate) async fn index(visit: Visit) -> Response {
-    visit.show(&HelpIndex { chrome: visit.chrome.clone(), guides: GUIDES })
+    visit.show(&HelpIndex { chrome: visit.chrome.clone(), guides: guides() })
 }
 
 /// One guide.
@@ -304,7 +143,7 @@ pub(crate) struct HelpGuide {
     pub(crate) guide: &'static Guide,
 }
 
-pub(crate) async fn guide(visit: Visit, Path(slug): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn guide(visit: Visit, Path(slug): Path<String>) -> Answer {
     let system = System::from_slug(&slug).ok_or_else(|| Problem::new(Code::NoSuchPath, "there is no such guide"))?;
     Ok(visit.show(&HelpGuide { chrome: visit.chrome.clone(), guide: system.guide() }))
 }
@@ -315,15 +154,15 @@ mod tests {
 
     #[test]
     fn every_system_has_one_complete_guide() {
-        for guide in GUIDES {
-            assert_eq!(System::from_slug(guide.slug), Some(guide.system));
-            assert_eq!(guide.system.guide().slug, guide.slug);
-            assert!(guide.slug.bytes().all(|b| b.is_ascii_lowercase()));
+        for guide in guides() {
+            assert_eq!(System::from_slug(guide.slug()), Some(guide.system));
+            assert_eq!(guide.system.guide().system, guide.system);
+            assert!(guide.slug().bytes().all(|b| b.is_ascii_lowercase()));
             assert!(!guide.client.is_empty() && guide.install.ends_with(['.', ':']));
-            assert!((2..=4).contains(&guide.steps.len()) && guide.trouble.len() >= 3, "{}", guide.slug);
+            assert!((2..=4).contains(&guide.steps.len()) && guide.trouble().count() >= 3, "{}", guide.slug());
             assert!(guide.link.is_none_or(|(href, _)| href.starts_with("https://")));
-            assert!(guide.link.is_some() || guide.command.is_some(), "{} says nowhere where to get it", guide.slug);
+            assert!(guide.link.is_some() || guide.command.is_some(), "{} says nowhere where to get it", guide.slug());
         }
-        assert_eq!(GUIDES.len(), 7);
+        assert_eq!(guides().len(), 7);
     }
 }

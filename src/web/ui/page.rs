@@ -196,7 +196,7 @@ flashes! {
     /// A host leaves service.
     HostDraining = "host-draining", "The host leaves service. Its sessions go to the other hosts.";
     /// A host is back.
-    HostResumed = "host-resumed", "The host takes people again.";
+    HostResumed = "host-resumed", "The host accepts new sessions again.";
     /// A host got a server.
     HostAttached = "host-attached", "Attached. The host takes the server up within a moment.";
     /// A host lost a server.
@@ -374,8 +374,12 @@ pub(crate) fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
     }
 }
 
+/// What a page answers.
+pub(crate) type Answer = Result<Response, Problem>;
+
 /// A look at a page by somebody who is signed in, as the guard of the route found out.
 pub(crate) struct Employee {
+    pub(crate) services: Services,
     /// Who.
     pub(crate) person: Person,
     /// The look.
@@ -389,6 +393,6 @@ impl FromRequestParts<Services> for Employee {
         // Without a guard there is no person: a route that is open to anyone cannot have an employee.
         let person = parts.extensions.get::<Person>().cloned();
         let person = person.ok_or_else(|| Problem::new(Code::Internal, "this route has no guard"))?;
-        Ok(Self { person, visit: Visit::from_request_parts(parts, services).await? })
+        Ok(Self { services: services.clone(), person, visit: Visit::from_request_parts(parts, services).await? })
     }
 }

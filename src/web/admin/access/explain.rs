@@ -1,11 +1,11 @@
 //! Who can reach what, and why.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::http::StatusCode;
 use serde::Deserialize;
 
 use crate::{
-    admin::context::Desk,
+    admin::context::{Answer, Desk, Opened},
     ui::{
         fields::Fields,
         form::{Field, FormView},
@@ -54,11 +54,11 @@ const FIELDS: &[Field] = &[
 pub(crate) struct ExplainPage<'a> {
     desk: &'a Desk,
     pub(crate) form: FormView,
-    answer: Option<Answer>,
+    answer: Option<Explained>,
 }
 
 /// The answer.
-struct Answer {
+struct Explained {
     /// Who was asked about.
     link: Link,
     name: String,
@@ -95,7 +95,7 @@ impl<'a> ExplainPage<'a> {
             verdict: verdict(way.allowed),
             links: Table::new(&columns, &way.links),
         };
-        let answer = Answer {
+        let answer = Explained {
             link: Link::to(&who.0),
             name: who.1,
             target: destination,
@@ -142,11 +142,7 @@ async fn meant(services: &Services, desk: &Desk, text: &str) -> Result<Result<Tr
     })
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    desk: Desk,
-    Parameters(asked): Parameters<Asked>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, desk }: Opened, Parameters(asked): Parameters<Asked>) -> Answer {
     let mut page = ExplainPage::new(&desk, &asked.user, &asked.destination);
     let [user, destination] = ["user", "destination"].map(|name| page.form.value(name).to_owned());
     if user.is_empty() && destination.is_empty() {

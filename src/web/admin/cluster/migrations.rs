@@ -1,21 +1,16 @@
 //! In which shape the database is: what was applied and when, and what waits.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 
-use crate::admin::context::Desk;
+use crate::admin::context::{Answer, Desk, Opened};
 use crate::{
     api::extract::NoQuery,
-    http::problem::Problem,
     ui::{
         parts::{Chip, Icon, Tone, When},
         table::{Cell, Column, Table},
     },
 };
-use services::{
-    Services,
-    cluster::migrations::{MigrationState, MigrationView},
-};
+use services::cluster::migrations::{MigrationState, MigrationView};
 
 /// The page.
 #[derive(Template)]
@@ -54,7 +49,7 @@ impl<'a> Migrations<'a> {
     }
 }
 
-pub(crate) async fn list(State(services): State<Services>, desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+pub(crate) async fn list(Opened { services, desk }: Opened, _: NoQuery) -> Answer {
     let views = services.cluster().migrations(&desk.act).await?;
     Ok(desk.show(&Migrations::new(&desk, views)))
 }

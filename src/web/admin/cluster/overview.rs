@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 
 use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, hosts::problems::ProblemLine},
+    admin::{
+        context::{Answer, Desk, Opened},
+        hosts::problems::ProblemLine,
+    },
     ui::{
         chart::{SessionChart, TrafficChart},
         links::Link,
@@ -15,7 +17,6 @@ use crate::{
 };
 use crate::{
     api::extract::NoQuery,
-    http::problem::Problem,
     ui::parts::{Chip, Icon, Tone, When},
 };
 use domain::{
@@ -24,12 +25,9 @@ use domain::{
     role::Permission,
     text::{HostName, Name},
 };
-use services::{
-    Services,
-    cluster::{
-        overview::{Expiring, Expiry, IllHost, Overview},
-        setup::Step,
-    },
+use services::cluster::{
+    overview::{Expiring, Expiry, IllHost, Overview},
+    setup::Step,
 };
 
 /// Something that ends within so many seconds is worth a look.
@@ -138,7 +136,7 @@ impl<'a> OverviewPage<'a> {
 
     fn hearing(&self) -> Chip {
         if self.hears {
-            Chip::new(Tone::Good, Icon::Check, "Changes arrive at once")
+            Chip::new(Tone::Good, Icon::Check, "Healthy")
         } else {
             Chip::new(Tone::Warn, Icon::Clock, "Changes arrive within seconds")
         }
@@ -160,8 +158,8 @@ fn ill_row(desk: &Desk, ill: &IllHost, servers: &HashMap<ServerId, Name>) -> Ill
 
 fn expiry_row(desk: &Desk, expiry: Expiry) -> ExpiryRow {
     let (what, list) = match expiry.what {
-        Expiring::Authority(AuthorityKind::Client) => ("The authority of profiles".to_owned(), "/authorities"),
-        Expiring::Authority(AuthorityKind::Server) => ("The authority of hosts".to_owned(), "/authorities"),
+        Expiring::Authority(AuthorityKind::Client) => ("The CA for profiles".to_owned(), "/authorities"),
+        Expiring::Authority(AuthorityKind::Server) => ("The CA for VPN daemons".to_owned(), "/authorities"),
         Expiring::Certificate(host) => (format!("The certificate of {host}, which renews it by itself"), "/hosts"),
         Expiring::Token(name) => (format!("The API token {name}"), "/tokens"),
     };
@@ -169,7 +167,7 @@ fn expiry_row(desk: &Desk, expiry: Expiry) -> ExpiryRow {
     ExpiryRow { what, list: Some(list).filter(|list| desk.leads_to(list)), at: When::new(expiry.at, desk.now), is_soon }
 }
 
-pub(crate) async fn show(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, mut desk }: Opened, _: NoQuery) -> Answer {
     desk.live = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
     let overview = services.cluster().overview(&desk.act).await?;
     Ok(desk.show(&OverviewPage::new(&desk, overview)))

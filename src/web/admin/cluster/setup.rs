@@ -2,12 +2,11 @@
 //! be left and come back to at any time, because nothing is remembered of it but what it makes.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 
 use crate::ui::topic::Topic;
 use crate::{
     admin::{
-        context::{Answer, Desk, Sent},
+        context::{Answer, Desk, Opened, Sent},
         network::servers::first_server,
     },
     ui::{
@@ -177,7 +176,7 @@ async fn page<'a>(services: &Services, desk: &'a Desk) -> Result<SetupPage<'a>, 
 
 const LIVE: &[Topic] = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
 
-pub(crate) async fn show(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, mut desk }: Opened, _: NoQuery) -> Answer {
     desk.live = LIVE;
     Ok(desk.show(&page(&services, &desk).await?))
 }

@@ -1,7 +1,7 @@
-//! The audit trail: filtered by its address, each entry with what it changed, and whether the whole is what was recorded.
+//! The audit log: filtered by its address, each entry with what it changed, and whether the whole is what was recorded.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 use jiff::{Timestamp, civil::Date, tz::Offset};
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,7 +9,10 @@ use utoipa::ToSchema;
 
 use crate::ui::topic::Topic;
 use crate::{
-    admin::{context::Desk, evidence::history::done},
+    admin::{
+        context::{Desk, Opened},
+        evidence::history::done,
+    },
     ui::columns::Columns,
 };
 use crate::{
@@ -130,7 +133,7 @@ pub(crate) struct Choices {
     pub(crate) meant: Vec<(String, String, String)>,
 }
 
-/// Whether the trail is what was recorded, as far as somebody has looked.
+/// Whether the audit log is what was recorded, as far as somebody has looked.
 pub(crate) struct Proof {
     pub(crate) chip: Chip,
     pub(crate) detail: String,
@@ -224,7 +227,7 @@ fn plain(value: &Value) -> String {
 }
 
 impl<'a> AuditPage<'a> {
-    /// A page of the trail.
+    /// A page of the audit log.
     pub(crate) fn new(
         desk: &'a Desk,
         wanted: Wanted,
@@ -258,7 +261,7 @@ enum Named {
     Several(Choices),
 }
 
-/// Whether a text is one that stands in the trail itself: an id, `shell:pause`, a path, or a word for all there is.
+/// Whether a text is one that stands in the audit log itself: an id, `shell:pause`, a path, or a word for all there is.
 fn is_as_recorded(text: &str) -> bool {
     let is_id = |(prefix, rest): (&str, &str)| {
         let is_ulid = rest.len() == 26 && rest.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
@@ -270,7 +273,7 @@ fn is_as_recorded(text: &str) -> bool {
         || text.rsplit_once('_').is_some_and(is_id)
 }
 
-/// People write names and mailboxes; the trail knows ids.
+/// People write names and mailboxes; the audit log knows ids.
 async fn named(services: &Services, desk: &Desk, wanted: &Wanted) -> Result<Named, Problem> {
     let (actor, object) = (wanted.actor.trim(), wanted.object.trim());
     let mut clear = wanted.clone();
@@ -301,11 +304,7 @@ async fn named(services: &Services, desk: &Desk, wanted: &Wanted) -> Result<Name
     Ok(if is_other { Named::Clear(Box::new(clear)) } else { Named::AsWritten })
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    mut desk: Desk,
-    query: Query<Wanted>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(Opened { services, mut desk }: Opened, query: Query<Wanted>) -> Result<Response, Problem> {
     desk.live = &[Topic::Policy, Topic::Jobs];
     let wanted = query.filter.clone();
     let filter = wanted.filter()?;
@@ -331,8 +330,7 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn export(
-    State(services): State<Services>,
-    desk: Desk,
+    Opened { services, desk }: Opened,
     Parameters(wanted): Parameters<Wanted>,
 ) -> Answer<JsonLines> {
     Ok(JsonLines(services.evidence().export_audit(&desk.act, wanted.filter()?).await?))

@@ -24,7 +24,7 @@ pub(crate) struct HistoryRow {
     pub(crate) denied: bool,
 }
 
-/// The newest changes; nothing for roles that may not read the trail.
+/// The newest changes; nothing for roles that may not read the audit log.
 pub(crate) async fn history<T: ToString>(services: &Services, desk: &Desk, id: &T) -> Result<Vec<HistoryRow>, Problem> {
     if !desk.may(Permission::ReadAudit) {
         return Ok(Vec::new());

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::http::StatusCode;
 
 use crate::ui::topic::Topic;
 use crate::{
-    admin::context::{Answer, Desk, Sent},
+    admin::context::{Answer, Desk, Opened, Sent},
     ui::{
         form::{Choice, Field, FormView, form},
         links::Link,
@@ -246,7 +246,7 @@ fn access(token: &JoinTokenView) -> Option<&'static str> {
     }
 }
 
-pub(crate) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+pub(crate) async fn new(Opened { services, desk }: Opened) -> Answer {
     Ok(desk.show(&join_form(&services, &desk).await?))
 }
 
@@ -267,11 +267,7 @@ pub(crate) async fn create(Sent { services, mut desk, mut form }: Sent) -> Answe
     }
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    mut desk: Desk,
-    At(id): At<JoinTokenId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<JoinTokenId>) -> Answer {
     desk.live = TOPICS;
     let token = services.hosts().join_token(&desk.act, id).await?;
     let joined = match token.host_id {

@@ -1,7 +1,6 @@
 //! Hosts: the list, and one of them with what it runs, how it leaves service, and how it is removed.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 use serde_json::json;
 
 use crate::ui::topic::Topic;
@@ -9,7 +8,7 @@ use crate::{
     admin::{
         access::sessions::{Chosen, live_columns},
         commands::{Recipe, Recipes},
-        context::{Answer, Desk, Sent},
+        context::{Answer, Desk, Opened, Sent},
         evidence::history::{HistoryRow, history},
         hosts::problems::{ProblemLine, problem_chip},
         lists::{ExportField, List, Paged, Place, Rows},
@@ -216,11 +215,7 @@ impl Paged for HostRow {
     }
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    mut desk: Desk,
-    query: Query<ByName<HostId>>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(Opened { services, mut desk }: Opened, query: Query<ByName<HostId>>) -> Answer {
     desk.live = TOPICS;
     let page = HostRow::page(&services, &desk, &query.filter, &query.page).await?;
     let first = PageRequest::first(USUAL);
@@ -293,13 +288,13 @@ fn daemons_of(desk: &Desk, link: &Link, daemons: &[HostDaemon]) -> Table {
     };
     let outside = |daemon: &HostDaemon| match &daemon.reached {
         Some(reached) => outside(reached, desk),
-        None if daemon.serves() => Cell::soft("no other host looked lately"),
-        None => Cell::soft("nobody is let in"),
+        None if daemon.serves() => Cell::soft("not probed lately"),
+        None => Cell::soft("accepts no new sessions"),
     };
     let mut columns = vec![
         Column::name("Server", |daemon: &HostDaemon| Cell::link(Link::to(&daemon.server_id), &daemon.name)),
         Column::new("State", state),
-        Column::new("From outside", outside),
+        Column::new("Reachability", outside),
     ];
     if desk.may(Permission::ManageServers) {
         columns.push(Column::act(|daemon: &HostDaemon| {
@@ -483,22 +478,13 @@ async fn found<'a>(services: &Services, desk: &'a Desk, id: HostId) -> Result<Ho
     Ok(HostPage::new(desk, Found { row, carried, removal, releases, free, history }))
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    mut desk: Desk,
-    At(id): At<HostId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<HostId>) -> Answer {
     desk.live = TOPICS;
     Ok(desk.show(&found(&services, &desk, id).await?))
 }
 
 /// The page with why something was not done.
-pub(crate) async fn shown(
-    services: &Services,
-    mut desk: Desk,
-    id: HostId,
-    mut again: Again,
-) -> Result<Response, Problem> {
+pub(crate) async fn shown(services: &Services, mut desk: Desk, id: HostId, mut again: Again) -> Answer {
     desk.again = Link::to(&id).to_string();
     for error in &mut again.fields.errors {
         // Whoever reads this has a box, and neither JSON nor a query.

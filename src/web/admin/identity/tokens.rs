@@ -66,7 +66,7 @@ impl List for TokenRow {
         let used = |row: &Self| Cell::part_or(row.token.last_used_at.map(|at| When::new(at, desk.now)), "Never");
         let ends = |row: &Self| {
             let soon = row.token.expires_at < desk.now + SOON;
-            let soon = soon.then(|| Cell::part(Chip::new(Tone::Warn, Icon::Clock, "Ends soon")));
+            let soon = soon.then(|| Cell::part(Chip::new(Tone::Warn, Icon::Clock, "Expires soon")));
             Cell::part(When::new(row.token.expires_at, desk.now)).and(soon)
         };
         let revoke = |row: &Self| {

@@ -1,8 +1,6 @@
 //! Attaching a host to a server and detaching it: the same question and the same act, whichever of the two pages it begins
 //! on.
 
-use axum::response::Response;
-
 use crate::{
     admin::{
         context::{Answer, Desk, Sent},
@@ -10,7 +8,6 @@ use crate::{
         network::servers as server,
     },
     api::extract::At,
-    http::problem::Problem,
     ui::{
         fields::Fields,
         form::{Field, form},
@@ -101,7 +98,7 @@ async fn answer(
     place: Option<(ServerId, HostId)>,
     wish: Wish,
     (form, page, action): (Fields, Page, Link),
-) -> Result<Response, Problem> {
+) -> Answer {
     let back = match page {
         Page::Server(server) => Link::to(&server),
         Page::Host(host) => Link::to(&host),

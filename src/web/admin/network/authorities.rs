@@ -1,21 +1,19 @@
 //! The certificate authorities: what vouches for profiles and for daemons, and until when.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 use jiff::SignedDuration;
 
-use crate::admin::context::Desk;
+use crate::admin::context::{Answer, Desk, Opened};
 use crate::ui::topic::Topic;
 use crate::{
     api::extract::NoQuery,
-    http::problem::Problem,
     ui::{
         parts::{Chip, Icon, Tone, When},
         table::{Cell, Column, Table},
     },
 };
 use domain::authority::{AuthorityKind, AuthorityState};
-use services::{Services, network::authorities::AuthorityView};
+use services::network::authorities::AuthorityView;
 
 /// The page.
 #[derive(Template)]
@@ -32,13 +30,13 @@ impl<'a> Authorities<'a> {
     /// The page of some authorities.
     pub(crate) fn new(desk: &'a Desk, views: &[AuthorityView]) -> Self {
         let state = |view: &AuthorityView| match view.state {
-            AuthorityState::Issuing => Chip::new(Tone::Good, Icon::Check, "Signs and is believed"),
-            AuthorityState::Trusted => Chip::new(Tone::Info, Icon::Clock, "Believed, signs nothing"),
-            AuthorityState::Retired => Chip::new(Tone::Calm, Icon::Cross, "Not believed any more"),
+            AuthorityState::Issuing => Chip::new(Tone::Good, Icon::Check, "Issues certificates"),
+            AuthorityState::Trusted => Chip::new(Tone::Info, Icon::Clock, "Trusted, issues no certificates"),
+            AuthorityState::Retired => Chip::new(Tone::Calm, Icon::Cross, "Not trusted any more"),
         };
         let ends = |view: &AuthorityView| {
             let soon = view.state != AuthorityState::Retired && view.not_after < desk.now + SOON;
-            let soon = soon.then(|| Cell::part(Chip::new(Tone::Warn, Icon::Alert, "Ends soon")));
+            let soon = soon.then(|| Cell::part(Chip::new(Tone::Warn, Icon::Alert, "Expires soon")));
             Cell::part(When::new(view.not_after, desk.now)).and(soon)
         };
         let subject = |view: &AuthorityView| {
@@ -72,7 +70,7 @@ fn pairs(hex: &str) -> String {
     text
 }
 
-pub(crate) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+pub(crate) async fn list(Opened { services, mut desk }: Opened, _: NoQuery) -> Answer {
     desk.live = &[Topic::Policy];
     let views = services.network().authority_views(&desk.act).await?;
     Ok(desk.show(&Authorities::new(&desk, &views)))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
-        context::{Answer, Desk, Sent},
+        context::{Answer, Desk, Opened, Sent},
         evidence::history::{HistoryRow, history},
         lists::{ExportField, List, ListPage, Place, file},
         people::users::list::person_columns,
@@ -186,7 +186,8 @@ impl<'a> GroupPage<'a> {
         if desk.may(Permission::ManageUsers) {
             columns.push(Column::act(|row: &UserRow| {
                 let User { id, name, .. } = &row.user.value;
-                let text = Cell::text("Take out").then(Cell::text(format!(" {name}")).within("span", "unseen"));
+                let text =
+                    Cell::text("Remove from group").then(Cell::text(format!(": {name}")).within("span", "unseen"));
                 let to = format!("{link}/users/{id}/remove");
                 RowButton { text, ..RowButton::slim(to, desk.chrome.form_token(), "") }.cell()
             }));
@@ -213,11 +214,7 @@ impl<'a> GroupPage<'a> {
     }
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    mut desk: Desk,
-    Parameters(order): Parameters<GroupOrder>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(Opened { services, mut desk }: Opened, Parameters(order): Parameters<GroupOrder>) -> Answer {
     desk.live = &[Topic::Policy];
     let (word, is_descending) = order.column()?;
     let groups = ordered(services.people().groups(&desk.act).await?, (word, is_descending));
@@ -227,10 +224,9 @@ pub(crate) async fn list(
 
 /// The list as a file.
 pub(crate) async fn export<K: FileKind>(
-    State(services): State<Services>,
-    desk: Desk,
+    Opened { services, desk }: Opened,
     Parameters(order): Parameters<GroupOrder>,
-) -> Result<Response, Problem> {
+) -> Answer {
     file::<Group, K>(&ordered(services.people().groups(&desk.act).await?, order.column()?))
 }
 
@@ -276,17 +272,13 @@ async fn found<'a>(services: &Services, desk: &'a Desk, id: &GroupId) -> Result<
     Ok(GroupPage::of(desk, group, servers, &people, history(services, desk, id).await?))
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    mut desk: Desk,
-    At(id): At<GroupId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<GroupId>) -> Answer {
     desk.live = &[Topic::Policy];
     Ok(desk.show(&found(&services, &desk, &id).await?))
 }
 
 /// The page with what was typed into one of its forms.
-async fn again(services: &Services, desk: &Desk, id: &GroupId, again: Again) -> Result<Response, Problem> {
+async fn again(services: &Services, desk: &Desk, id: &GroupId, again: Again) -> Answer {
     let (status, mut page) = (again.status, found(services, desk, id).await?);
     if again.is_of(PeopleForm::FIELDS) {
         page.people = page.people.typed(again.fields);

@@ -1,13 +1,13 @@
 //! Organizations: the list, a new one, one to edit or delete. The pattern for all other nouns.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::response::Response;
 
 use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
-        context::{Answer, Desk, Sent},
+        context::{Answer, Desk, Opened, Sent},
         evidence::history::{HistoryRow, history},
         lists::{List, Paged},
     },
@@ -153,16 +153,12 @@ async fn found<'a>(services: &Services, desk: &'a Desk, id: OrganizationId) -> R
     Ok(OrganizationPage::of(desk, row, history(services, desk, &id).await?))
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<OrganizationId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, desk }: Opened, At(id): At<OrganizationId>) -> Answer {
     Ok(desk.show(&found(&services, &desk, id).await?))
 }
 
 /// The page with what was typed.
-async fn shown(services: &Services, desk: &Desk, id: OrganizationId, again: Again) -> Result<Response, Problem> {
+async fn shown(services: &Services, desk: &Desk, id: OrganizationId, again: Again) -> Answer {
     let (status, mut page) = (again.status, found(services, desk, id).await?);
     page.form = page.form.again(again, services, desk, &id).await?;
     Ok(desk.show_as(status, &page))

@@ -4,13 +4,13 @@ mod chosen;
 mod row;
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::http::StatusCode;
 
 use crate::admin::access::sessions::row::{ended_columns, who_with};
 pub(crate) use crate::admin::access::sessions::{chosen::Chosen, row::live_columns};
 use crate::{
     admin::{
-        context::{Answer, Desk, Sent},
+        context::{Answer, Desk, Opened, Sent},
         lists::{Paged as _, Place, Rows},
     },
     ui::{
@@ -153,11 +153,7 @@ enum Wanted {
     Refused(String),
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    mut desk: Desk,
-    query: Query<Chosen>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(Opened { services, mut desk }: Opened, query: Query<Chosen>) -> Answer {
     let chosen = query.filter.clone();
     // What is over does not change, and each look at it is recorded: that page does not look by itself.
     if chosen.state == SessionState::Live {

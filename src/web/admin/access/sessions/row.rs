@@ -63,8 +63,8 @@ pub(crate) fn live_columns(desk: &Desk) -> Vec<Column<'_, SessionRow>> {
         Column::new("From", from),
         Column::new("Since", |row: &SessionRow| Cell::part(When::new(row.session.connected_at, desk.now)))
             .latest("since"),
-        Column::number("Up", |row: &SessionRow| bytes(row.session.bytes_received)),
-        Column::number("Down", |row: &SessionRow| bytes(row.session.bytes_sent)),
+        Column::number("Received", |row: &SessionRow| bytes(row.session.bytes_received)),
+        Column::number("Sent", |row: &SessionRow| bytes(row.session.bytes_sent)),
     ]
 }
 
@@ -78,8 +78,8 @@ pub(super) fn ended_columns(desk: &Desk) -> Vec<Column<'_, EndedSessionRow>> {
         Column::new("Began", |over: &EndedSessionRow| Cell::part(When::new(over.row.session.connected_at, desk.now))),
         Column::new("Ended", |over: &EndedSessionRow| Cell::part(When::new(over.ended_at, desk.now))).latest("ended"),
         Column::new("Why", |over: &EndedSessionRow| Cell::text(over.reason.map_or("Not known", why))),
-        Column::number("Up", |over: &EndedSessionRow| bytes(over.row.session.bytes_received)),
-        Column::number("Down", |over: &EndedSessionRow| bytes(over.row.session.bytes_sent)),
+        Column::number("Received", |over: &EndedSessionRow| bytes(over.row.session.bytes_received)),
+        Column::number("Sent", |over: &EndedSessionRow| bytes(over.row.session.bytes_sent)),
     ]
 }
 

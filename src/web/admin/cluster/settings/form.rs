@@ -61,7 +61,7 @@ form! {
             .part("kept")
             .hint("Counted from the end of the session, once the account is gone."),
             one(settings.retention.departed_days.get());
-        audit_days: Field::number("Days the audit trail is kept").subject("The number of days").part("kept")
+        audit_days: Field::number("Days the audit log is kept").subject("The number of days").part("kept")
             .hint("What is cut off is signed for, so the rest can still be verified."),
             one(settings.retention.audit_days.get());
     } fields => SettingsPatch {

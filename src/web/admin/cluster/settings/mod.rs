@@ -4,14 +4,13 @@ pub(crate) mod form;
 pub(crate) mod test;
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 
 use crate::admin::cluster::settings::form::SettingsForm;
 pub(crate) use crate::admin::cluster::settings::test::answer as answer_test;
 pub(crate) use crate::admin::cluster::settings::test::start as start_test;
 use crate::{
     admin::{
-        context::{Answer, Desk, Sent},
+        context::{Answer, Desk, Opened, Sent},
         evidence::history::{HistoryRow, history},
     },
     ui::{form::FormView, links::Link},
@@ -76,7 +75,7 @@ fn lead_to(desk: &mut Desk, settings: &Settings) {
     desk.chrome.issuer_origin = Some(origin_of(settings.oidc.issuer.as_str()));
 }
 
-pub(crate) async fn show(State(services): State<Services>, mut desk: Desk) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, mut desk }: Opened) -> Answer {
     let found = services.cluster().settings(&desk.act).await?;
     lead_to(&mut desk, &found.value);
     Ok(desk.show(&SettingsPage::new(&desk, &found, around(&services, &desk).await?)))

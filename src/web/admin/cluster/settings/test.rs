@@ -2,12 +2,11 @@
 //! be let in.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 
 use crate::{
-    admin::context::Desk,
+    admin::context::{Answer, Opened},
     auth::refused,
-    http::problem::Problem,
     ui::forms::Empty,
     ui::{
         cookies::Cookie,
@@ -16,17 +15,9 @@ use crate::{
         parts::{Chip, Icon, Tone},
     },
 };
-use services::{
-    Services,
-    identity::logins::{SignInRefusal, SignInTest, Welcome},
-};
+use services::identity::logins::{SignInRefusal, SignInTest, Welcome};
 
-pub(crate) async fn start(
-    State(services): State<Services>,
-    desk: Desk,
-    visit: Visit,
-    Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+pub(crate) async fn start(Opened { services, desk }: Opened, visit: Visit, Form(Empty {}): Form<Empty>) -> Answer {
     match services.identity().start_sign_in_test(&desk.act, &visit.browser()).await {
         Ok(begun) => {
             let mut response = visit.go(&begun.redirect, None);

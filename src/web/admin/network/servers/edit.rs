@@ -1,16 +1,14 @@
 //! The form of a server: a new one, a change, the end of one.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 
 use crate::admin::network::servers::{
     form::{self, ServerForm},
     shown,
 };
 use crate::{
-    admin::context::{Answer, Desk, Sent},
+    admin::context::{Answer, Desk, Opened, Sent},
     api::extract::At,
-    http::problem::Problem,
     ui::{
         fields::Fields,
         form::FormView,
@@ -69,7 +67,7 @@ impl<'a> ServerFormPage<'a> {
     }
 }
 
-pub(crate) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+pub(crate) async fn new(Opened { services, desk }: Opened) -> Answer {
     Ok(desk.show(&ServerFormPage::new(&desk, &services.network().organization_choices(&desk.act).await?)))
 }
 
@@ -112,11 +110,7 @@ async fn make(
     ask_or_do(page.desk, &form, doing, question).await
 }
 
-pub(crate) async fn edit(
-    State(services): State<Services>,
-    desk: Desk,
-    At(id): At<ServerId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn edit(Opened { services, desk }: Opened, At(id): At<ServerId>) -> Answer {
     let server = services.network().server(&desk.act, id).await?;
     let organizations = services.network().organization_choices(&desk.act).await?;
     Ok(desk.show(&ServerFormPage::of(&desk, &server, &organizations)))

@@ -30,7 +30,7 @@ form! {
             .hint("What can be reached: a network on each line, and a comment after it. Write <code>no-nat</code> between \
                    the two if that network knows the way back to the clients by itself."),
             joined(server.routes.iter().map(route), "\n");
-        dns_servers: Field::text("Resolvers")
+        dns_servers: Field::text("DNS servers")
             .hint("Addresses of name servers that clients ask, with commas between them. Empty leaves theirs alone."),
             joined(&server.dns_servers, ", ");
         search_domains: Field::text("Search domains")
@@ -44,13 +44,13 @@ form! {
         port: Field::number("Port").subject("The port").initial("1194"), one(server.port.get());
         protocol: Field::select("Protocol").subject("The protocol").initial("udp").beside(),
             one(server.protocol.as_str());
-        interval: Field::number("Sign of life every … seconds").short("Keepalive interval").subject("The interval")
+        interval: Field::number("Keepalive interval, in seconds").short("Keepalive interval").subject("The interval")
             .initial("2"),
             one(server.keepalive.interval());
-        timeout: Field::number("Taken for lost after … seconds").short("Keepalive timeout").subject("The timeout")
+        timeout: Field::number("Keepalive timeout, in seconds").short("Keepalive timeout").subject("The timeout")
             .initial("6").beside(),
             one(server.keepalive.timeout());
-        enabled: Field::tick("Let its hosts run it").short("Running").initial("yes"), ticked(server.enabled);
+        enabled: Field::tick("Enabled").initial("yes"), ticked(server.enabled);
     } fields => NewServer {
         let (interval, timeout): (u32, u32) = (interval, timeout);
         match serde_json::from_value(json!({ "interval": interval, "timeout": timeout })) {

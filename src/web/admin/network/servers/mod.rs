@@ -4,7 +4,6 @@ pub(crate) mod edit;
 pub(crate) mod form;
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 use serde_json::json;
 
 pub(crate) use crate::admin::network::servers::edit::{create, delete, edit, new, update};
@@ -13,7 +12,7 @@ use crate::ui::topic::Topic;
 use crate::{
     admin::{
         commands::{Recipe, Recipes},
-        context::Desk,
+        context::{Answer, Desk, Opened},
         evidence::history::{HistoryRow, history},
         lists::{ExportField, List, Paged},
         network::attaching::HostChoice,
@@ -156,7 +155,7 @@ impl<'a> ServerPage<'a> {
                 }
             }),
             Column::new("State", |host| Cell::part(host_state(host))),
-            Column::new("What it says", |host| Cell::or_soft(&detail_of(host), "Nothing to add")),
+            Column::new("Detail", |host| Cell::or_dash(&detail_of(host))),
         ];
         if desk.may(Permission::ManageServers) {
             columns.push(Column::act(|host: &ServerHost| {
@@ -165,12 +164,12 @@ impl<'a> ServerPage<'a> {
                 RowButton { label, ..RowButton::slim(to, desk.chrome.form_token(), "Detach host") }.cell()
             }));
         }
-        let arrives = |route: &Route| if route.nat { "The host’s own" } else { "The client’s own" };
+        let source = |route: &Route| if route.nat { "NAT (host’s address)" } else { "Client’s address" };
         let comment = |route: &Route| route.comment.as_ref().map(ToString::to_string).unwrap_or_default();
         let routes = [
             Column::name("Network", |route: &Route| Cell::mono(route.network.net())),
             Column::new("What it is", |route| Cell::or_soft(&comment(route), "No comment")),
-            Column::new("Address that arrives there", |route| Cell::text(arrives(route))),
+            Column::new("Source address", |route| Cell::text(source(route))),
         ];
         let hosts = Table::new(&columns, &hosts);
         drop(columns);
@@ -224,9 +223,9 @@ fn facts(view: &ServerView) -> Vec<(&'static str, String)> {
         ("Groups", groups),
         ("Network", server.network.net().to_string()),
         ("Listens on", listens(server)),
-        ("Resolvers", or_none(listed(&server.dns_servers))),
+        ("DNS servers", or_none(listed(&server.dns_servers))),
         ("Search domains", or_none(listed(&server.search_domains))),
-        ("Lost host noticed", format!("after {} seconds", keepalive.timeout())),
+        ("Keepalive timeout", format!("{} seconds", keepalive.timeout())),
     ]
 }
 
@@ -264,17 +263,13 @@ async fn found<'a>(services: &Services, desk: &'a Desk, id: ServerId) -> Result<
 }
 
 /// The page with what is wrong.
-pub(crate) async fn shown(services: &Services, desk: &Desk, id: ServerId, again: Again) -> Result<Response, Problem> {
+pub(crate) async fn shown(services: &Services, desk: &Desk, id: ServerId, again: Again) -> Answer {
     let (status, mut page) = (again.status, found(services, desk, id).await?);
     page.form = page.form.again(again, services, desk, &id).await?;
     Ok(desk.show_as(status, &page))
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    mut desk: Desk,
-    At(id): At<ServerId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<ServerId>) -> Answer {
     desk.live = TOPICS;
     Ok(desk.show(&found(&services, &desk, id).await?))
 }

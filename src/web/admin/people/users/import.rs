@@ -1,11 +1,9 @@
 //! Many users from a list: it is pasted or read from a file, looked at, and then done.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 
 use crate::{
-    admin::context::Desk,
-    http::problem::Problem,
+    admin::context::{Answer, Desk, Opened},
     ui::{
         fields::Fields,
         form::{Choice, Field, FormView, form},
@@ -17,10 +15,7 @@ use domain::{
     text::Name,
     user_list::MOST,
 };
-use services::{
-    Services,
-    people::import::{Imported, ImportedLine, NewUsers, Outcome},
-};
+use services::people::import::{Imported, ImportedLine, NewUsers, Outcome};
 
 /// So many lines of a kind are shown; mistakes are shown all.
 const SHOWN: usize = 50;
@@ -135,12 +130,12 @@ impl Row {
     }
 }
 
-pub(crate) async fn form(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+pub(crate) async fn form(Opened { services, desk }: Opened) -> Answer {
     Ok(desk.show(&ImportPage::new(&desk, &services.network().organization_choices(&desk.act).await?)))
 }
 
 /// Looks at a list, or does what was looked at.
-pub(crate) async fn run(State(services): State<Services>, desk: Desk, mut form: Fields) -> Result<Response, Problem> {
+pub(crate) async fn run(Opened { services, desk }: Opened, mut form: Fields) -> Answer {
     let page = ImportPage::new(&desk, &services.network().organization_choices(&desk.act).await?);
     let (people, act, typed) = (services.people(), &desk.act, form.clone());
     let doing = ListForm::read(&mut form).map(|new| async move { people.import_users(act, &new).await });

@@ -1,13 +1,11 @@
 //! A one-time link to a profile, for somebody who cannot sign in. It is shown on one page, once.
 
 use askama::Template;
-use axum::response::Response;
 
 use crate::admin::people::users::sheet;
 use crate::{
     admin::context::{Answer, Desk, Sent},
     api::extract::At,
-    http::problem::Problem,
     ui::{
         form::{Field, form},
         links::Link,
@@ -58,7 +56,7 @@ async fn make(services: &Services, desk: &Desk, id: UserId, new: NewProfile) -> 
     services.identity().make_ticket(&desk.act, id, new).await
 }
 
-async fn shown(services: &Services, desk: &Desk, id: UserId, name: &str, ticket: &Ticket) -> Result<Response, Problem> {
+async fn shown(services: &Services, desk: &Desk, id: UserId, name: &str, ticket: &Ticket) -> Answer {
     let user = services.people().user(&desk.act, id).await?.value;
     let url = services.identity().ticket_url(ticket).map(|url| url.expose().clone()).unwrap_or_default();
     Ok(desk.show(&LinkPage {

@@ -1,14 +1,14 @@
 //! The list of users. The state of the search is in the address of the page.
 
 use askama::Template;
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::{
     admin::{
-        context::Desk,
+        context::{Answer, Desk, Opened},
         lists::{ExportField, List, Paged, Place, Rows},
     },
     api::extract::{Filter, Query, Sort},
@@ -173,11 +173,7 @@ pub(crate) fn state(is_disabled: bool, is_connected: bool) -> Chip {
     }
 }
 
-pub(crate) async fn list(
-    State(services): State<Services>,
-    mut desk: Desk,
-    query: Query<Searched>,
-) -> Result<Response, Problem> {
+pub(crate) async fn list(Opened { services, mut desk }: Opened, query: Query<Searched>) -> Answer {
     desk.live = UserRow::TOPICS;
     let list = UserList::new(&desk, query.filter.text(), Columns::of(&query, None));
     if let Err(error) = query.filter.text().parse::<UserSearch>() {

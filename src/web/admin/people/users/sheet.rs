@@ -1,7 +1,6 @@
 //! The sheet of one user, and what is done from it; and the page of a new one.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
 
 use crate::admin::people::users::{
     form::{self, UserForm, described},
@@ -13,7 +12,7 @@ use crate::{
     admin::{
         access::sessions::Chosen,
         commands::{Recipe, Recipes},
-        context::{Answer, Desk, Sent},
+        context::{Answer, Desk, Opened, Sent},
         evidence::history::{HistoryRow, history},
     },
     api::extract::At,
@@ -201,8 +200,8 @@ fn sessions_of(desk: &Desk, user: &Facts, sessions: &[MySession]) -> Table {
         Column::new("Host", |mine: &MySession| Cell::text(&mine.host_name)),
         Column::new("Since", |mine: &MySession| Cell::part(When::new(mine.session.connected_at, desk.now))),
         Column::new("From", |mine: &MySession| Cell::mono(mine.session.remote_address.ip())),
-        Column::number("Up", |mine: &MySession| bytes(mine.session.bytes_received)),
-        Column::number("Down", |mine: &MySession| bytes(mine.session.bytes_sent)),
+        Column::number("Received", |mine: &MySession| bytes(mine.session.bytes_received)),
+        Column::number("Sent", |mine: &MySession| bytes(mine.session.bytes_sent)),
     ];
     if desk.may(Permission::EndSessions) {
         columns.push(Column::act(|mine: &MySession| {
@@ -237,7 +236,7 @@ async fn page_of<'a>(services: &Services, desk: &'a Desk, id: UserId) -> Result<
 }
 
 /// The sheet with what was typed into one of its forms.
-pub(crate) async fn again(services: &Services, desk: &Desk, id: UserId, again: Again) -> Result<Response, Problem> {
+pub(crate) async fn again(services: &Services, desk: &Desk, id: UserId, again: Again) -> Answer {
     let (status, mut page) = (again.status, page_of(services, desk, id).await?);
     if again.is_of(LinkForm::FIELDS) {
         page.link = page.link.typed(again.fields);
@@ -247,7 +246,7 @@ pub(crate) async fn again(services: &Services, desk: &Desk, id: UserId, again: A
     Ok(desk.show_as(status, &page))
 }
 
-pub(crate) async fn new(State(services): State<Services>, desk: Desk) -> Result<Response, Problem> {
+pub(crate) async fn new(Opened { services, desk }: Opened) -> Answer {
     Ok(desk.show(&NewUserPage::new(&desk, &services.network().organization_choices(&desk.act).await?)))
 }
 
@@ -263,11 +262,7 @@ pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
     }
 }
 
-pub(crate) async fn show(
-    State(services): State<Services>,
-    mut desk: Desk,
-    At(id): At<UserId>,
-) -> Result<Response, Problem> {
+pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<UserId>) -> Answer {
     desk.live = &[Topic::Policy, Topic::Sessions];
     Ok(desk.show(&page_of(&services, &desk, id).await?))
 }
@@ -290,13 +285,7 @@ pub(crate) async fn enable(At(id): At<UserId>, Sent { services, desk, form }: Se
     switched(&services, &desk, id, form, false).await
 }
 
-async fn switched(
-    services: &Services,
-    desk: &Desk,
-    id: UserId,
-    form: Fields,
-    disabled: bool,
-) -> Result<Response, Problem> {
+async fn switched(services: &Services, desk: &Desk, id: UserId, form: Fields, disabled: bool) -> Answer {
     let patch = UserPatch { disabled: Some(disabled), ..UserPatch::default() };
     match form.submit(Some(services.people().update_user(&desk.act, id, patch, None))).await? {
         Ok(_) => Ok(desk.go(&Link::to(&id), if disabled { Flash::UserDisabled } else { Flash::UserEnabled })),
