@@ -20,7 +20,7 @@ STATE := $(CURDIR)/.postern
 POSTERN := target/release/postern
 MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 
-.PHONY: help setup run start test check fmt clippy build unit e2e doc openapi reference deny release demo bench
+.PHONY: help setup run start test check fmt clippy build unit e2e doc openapi reference refusals deny release demo bench
 
 help: ## lists the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## */  make \1\t/' | expand -t 16
@@ -95,6 +95,9 @@ browser: ## the pages in a real browser, on the same hosts; BROWSER="name --noca
 
 doc: ## documentation without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+refusals: ## writes docs/refusals.md anew, after a change of src/services/refusal.rs
+	@text=$$(cargo run --quiet --locked -- refusals) && printf '%s\n' "$$text" >docs/refusals.md
 
 reference: ## writes docs/cli.md anew, after a change of the command line
 	@text=$$(cargo run --quiet --locked -- reference) && printf '%s\n' "$$text" >docs/cli.md

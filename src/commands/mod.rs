@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     config::DEFAULT_PATH,
     domain::command_line::CommandLine,
-    services::{ServiceError, cluster::backup::BackupError},
+    services::{Refusal, ServiceError, cluster::backup::BackupError},
     store::{StoreError, dump::backup::CopyError},
     telemetry::{Logs, Output},
 };
@@ -132,6 +132,9 @@ enum Command {
     /// Print the reference of all commands, in Markdown.
     #[command(hide = true)]
     Reference,
+    /// Print the reasons for which the API refuses, in Markdown.
+    #[command(hide = true)]
+    Refusals,
 }
 
 /// Which machine's configuration to use.
@@ -196,6 +199,10 @@ pub fn main() -> ExitCode {
             Command::Relay { folder } => relay::run(folder),
             Command::Completions { shell } => Ok(reference::completions(shell)),
             Command::Man { folder } => reference::man(&folder),
+            Command::Refusals => {
+                print(reference::refusals().trim_end());
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Reference => {
                 print(reference::reference().trim_end());
                 Ok(ExitCode::SUCCESS)
@@ -229,11 +236,12 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         };
         match cause.downcast_ref::<ServiceError>() {
             Some(ServiceError::Invalid { .. }) => return ExitCode::from(2),
+            Some(ServiceError::Conflict(Refusal::HostRemoved { .. })) => return ExitCode::from(9),
+            Some(ServiceError::Conflict(Refusal::HostCloned)) => {}
             Some(ServiceError::Conflict(_) | ServiceError::Stale { .. } | ServiceError::Paused) => {
                 return ExitCode::from(4);
             }
             Some(ServiceError::Unavailable(_)) => return ExitCode::from(6),
-            Some(ServiceError::Removed(_)) => return ExitCode::from(9),
             _ => {}
         }
         match cause.downcast_ref::<StoreError>() {

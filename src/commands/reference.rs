@@ -8,6 +8,7 @@ use clap::{Arg, Command, CommandFactory as _, builder::PossibleValue};
 use clap_complete::Shell;
 
 use super::{Arguments, print};
+use crate::services::refusal::entries;
 
 /// Prints a completion script.
 pub(super) fn completions(shell: Shell) -> ExitCode {
@@ -43,6 +44,35 @@ pub(super) fn reference() -> String {
     }
     text
 }
+
+/// The reasons for which the API refuses, as `docs/refusals.md` has them.
+pub(super) fn refusals() -> String {
+    let mut text = String::from(REASONS);
+    for (is_value, entry) in entries() {
+        let status = if is_value { 422 } else { 409 };
+        let field = entry.field.map(|field| format!("`/{field}`")).unwrap_or_default();
+        let field = if is_value { "in the answer".to_owned() } else { field };
+        let parameters: Vec<_> = entry.parameters.iter().map(|name| format!("`{name}`")).collect();
+        let about: String = entry.about.concat();
+        let _ =
+            writeln!(text, "| `{}` | {status} | {field} | {} | {} |", entry.code, parameters.join(", "), about.trim());
+    }
+    text
+}
+
+const REASONS: &str = "\
+# Reasons of refusals
+
+<!-- Made from the program by `make refusals`; a test fails if it differs. -->
+
+Where the API refuses a request that it could read, the problem document (RFC 9457) has the member `reason`: one of the
+words below, which never changes its meaning. Releases to come have others, so a program treats one that it does not know
+by the `code` and the status. `parameters` holds what the reason depends on, `errors` the field that it is about, and
+`detail` words for people, which may be improved at any time.
+
+| Reason | Status | Field | Parameters | Given when |
+|---|---|---|---|---|
+";
 
 const HEAD: &str = "\
 # The command line
@@ -135,6 +165,12 @@ mod tests {
     #[test]
     fn the_arguments_are_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_list_of_reasons_is_that_of_the_program() {
+        let written = include_str!("../../docs/refusals.md");
+        assert!(written == refusals(), "docs/refusals.md is not up to date: `make refusals` writes it anew");
     }
 
     #[test]

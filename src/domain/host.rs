@@ -64,13 +64,14 @@ impl Host {
 }
 
 /// A host that was removed from the cluster. Its key makes no host any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RemovedHost {
     /// What its id was.
     pub id: HostId,
     /// What its name was. Another machine may have the name since.
     pub name: HostName,
     /// The public half of its key.
+    #[serde(skip)]
     pub public_key: [u8; 32],
     /// When it was removed.
     pub removed_at: Timestamp,

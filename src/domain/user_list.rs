@@ -44,6 +44,12 @@ pub enum ListError {
     TooMany,
 }
 
+impl Serialize for ListError {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// What is wrong with one cell of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CellError {

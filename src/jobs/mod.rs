@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     domain::{Revision, ids::HostId, job::Job},
-    services::{BusMessage, Nudge, ServiceError, Services, Subscription},
+    services::{BusMessage, Nudge, Refusal, ServiceError, Services, Subscription},
 };
 
 /// Between two heartbeats; three that are missed make a host offline.
@@ -82,7 +82,7 @@ pub async fn heartbeat(
                     services.hosts().tell_of_host(host);
                 }
             }
-            Some(Ok(Err(ServiceError::Cloned(why)))) => {
+            Some(Ok(Err(ServiceError::Conflict(why @ Refusal::HostCloned)))) => {
                 if trouble != Trouble::Displaced {
                     tracing::error!(event = "host.displaced", "{why}; no newcomer is let in here meanwhile");
                 }

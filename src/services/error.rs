@@ -1,9 +1,13 @@
 //! Why a service did not do what it was asked: in words for the one who asked, named by what they can do about it.
 
-use domain::{Revision, host::RemovedHost, limits::Limit};
+use serde_json::{Map, Value};
+
+use domain::{Revision, limits::Limit};
 use keys::KeyError;
 use pki::PkiError;
 use store::StoreError;
+
+use crate::refusal::{InvalidReason, Refusal};
 
 /// The refusals and failures of services.
 #[derive(Debug, thiserror::Error)]
@@ -16,24 +20,18 @@ pub enum ServiceError {
     Invalid {
         /// Which one: a JSON pointer (RFC 6901) into the body, without the leading slash.
         field: String,
-        /// What is wrong with it, as the end of a sentence.
-        reason: String,
+        /// What is wrong with it.
+        reason: InvalidReason,
     },
     /// It does not fit what is there; nothing was changed.
     #[error("{0}")]
-    Conflict(String),
+    Conflict(Refusal),
     /// Somebody changed it since the asker read it; nothing was changed.
     #[error("it was changed in the meantime (now at revision {}); read it again", .current.0)]
     Stale {
         /// Its revision now.
         current: Revision,
     },
-    /// Another machine that is alive is the host that this one wants to be, with the same key.
-    #[error("{0}")]
-    Cloned(String),
-    /// The machine was a host that has been removed.
-    #[error("{0}")]
-    Removed(Box<RemovedHost>),
     /// The asker may not.
     #[error("this needs a role that may {0}")]
     Forbidden(&'static str),
@@ -47,12 +45,6 @@ pub enum ServiceError {
         limit: Limit,
         /// When it is worth another try.
         after: std::time::Duration,
-    },
-    /// The user has as many profiles as are allowed: revoke one first.
-    #[error("the user has {limit} active profiles, the most allowed; revoke one first")]
-    ProfileLimit {
-        /// How many are allowed.
-        limit: u64,
     },
     /// Not now: the database is away. A change may or may not have happened.
     #[error("Postern cannot reach its database right now; VPN connections are not affected")]
@@ -73,16 +65,31 @@ pub enum ServiceError {
 
 impl ServiceError {
     /// A value that cannot be taken.
-    pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), reason: reason.into() }
+    pub fn invalid(field: impl Into<String>, reason: InvalidReason) -> Self {
+        Self::Invalid { field: field.into(), reason }
     }
 
-    /// Turns the refusal of a unique index into a sentence about the field that must be unique.
-    pub(super) fn taken(field: &'static str, what: &'static str) -> impl FnOnce(StoreError) -> Self {
+    /// The reason by its stable code and its parameters, where the request was refused for one of the catalogue.
+    pub fn reason(&self) -> Option<(&'static str, Map<String, Value>)> {
+        match self {
+            Self::Conflict(refusal) => Some((refusal.code(), refusal.parameters())),
+            Self::Invalid { reason, .. } => Some((reason.code(), reason.parameters())),
+            _ => None,
+        }
+    }
+
+    /// Takes the objection of a unique index for the refusal that it stands for.
+    pub(super) fn taken(refusal: Refusal) -> impl FnOnce(StoreError) -> Self {
         move |error| match error {
-            StoreError::Conflict { .. } => Self::Conflict(format!("{field}: another {what} has this {field}")),
+            StoreError::Conflict { .. } => Self::Conflict(refusal),
             other => other.into(),
         }
+    }
+}
+
+impl From<Refusal> for ServiceError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Conflict(refusal)
     }
 }
 

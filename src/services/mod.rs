@@ -17,6 +17,7 @@ pub mod identity;
 pub mod network;
 mod patch;
 pub mod people;
+pub mod refusal;
 mod wiring;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use domain::{patch::Removable, server::AttachmentKey};
 pub use error::ServiceError;
 pub use keys::host::{HostKey, HostPublicKey};
 pub(crate) use patch::{check_revision, difference};
+pub use refusal::{InvalidReason, Refusal};
 pub use store::{
     Bus, BusMessage, Subscription,
     access::{

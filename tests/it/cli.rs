@@ -78,7 +78,7 @@ impl Cli {
     }
 
     /// Runs it with arguments that have no spaces.
-    fn run(&self, line: &str) -> Ran {
+    pub(crate) fn run(&self, line: &str) -> Ran {
         self.args(&line.split_whitespace().collect::<Vec<_>>())
     }
 

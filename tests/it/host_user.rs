@@ -139,7 +139,7 @@ async fn make_lesser_users(database: &mongodb::Database) {
 #[track_caller]
 fn refused(attempt: Attempt) -> String {
     match attempt {
-        Err(ServiceError::Conflict(sentence)) => sentence,
+        Err(ServiceError::Conflict(refusal)) => refusal.to_string(),
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -66,6 +66,7 @@ mod pki;
 mod policy;
 mod private;
 mod queries;
+mod refusals;
 mod removal;
 mod retention;
 mod roles;

@@ -16,7 +16,7 @@ use postern::{
     keys::master::MasterKey,
     runtime::random,
     services::{
-        Act, ServiceError, Services,
+        Act, Refusal, ServiceError, Services,
         network::servers::NewServer,
         people::{
             organizations::NewOrganization,
@@ -163,7 +163,7 @@ async fn what_is_refused_leaves_no_trace() {
         .change(|tx: PolicyChange| async move {
             tx.insert(&postern::domain::organization::Organization { id: new_id(), name: "two".parse().unwrap() })
                 .await?;
-            Err::<(), _>(ServiceError::Conflict("changed my mind".into()))
+            Err::<(), _>(ServiceError::Conflict(Refusal::LastOwner))
         })
         .await;
     assert!(matches!(refused, Err(ServiceError::Conflict(_))));

@@ -11,7 +11,7 @@ use postern::{
     keys::host::HostKey,
     pki::request::LeafKey,
     services::{
-        AttachmentKey, DaemonStatus, ServiceError,
+        AttachmentKey, DaemonStatus, Refusal, ServiceError,
         hosts::registry::HostFacts,
         network::attachments::{CredentialState, credentials_for},
     },
@@ -177,7 +177,10 @@ async fn nothing_of_a_removed_host_is_left_and_its_key_makes_no_host_again() {
 
     for name in [host.name.as_str(), "another-name"] {
         let refused = services.hosts().register_host(&World::facts(name, &host.key)).await.unwrap_err();
-        assert!(matches!(&refused, ServiceError::Removed(removed) if removed.id == host.id), "{refused:?}");
+        assert!(
+            matches!(&refused, ServiceError::Conflict(Refusal::HostRemoved { host: removed }) if removed.id == host.id),
+            "{refused:?}"
+        );
         assert!(refused.to_string().contains("was host vpn-1 and has been removed"), "{refused}");
     }
     // Its name is free, for a machine with another key.
@@ -242,7 +245,7 @@ async fn rotating_the_key_of_a_server_revokes_its_profiles_and_no_others() {
 
     let path = format!("/servers/{server}/rotate");
     let refused = world.owner.expect(409, "POST", &path, Some(&json!({})));
-    assert!(text(&refused["detail"]).contains("server 1 has 1 active profiles"), "{refused}");
+    assert!(text(&refused["detail"]).contains("server 1 has 1 active profile, "), "{refused}");
     assert_eq!(world.key_on(&server, &host).await.unwrap(), before);
 
     let rotated = world.owner.expect(200, "POST", &path, Some(&json!({ "force": true })));

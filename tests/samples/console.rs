@@ -104,7 +104,7 @@ impl SampleSet {
             let desk = &self.desk_of(Role::Auditor, "/organizations");
             self.add(
                 &format!("trouble-{name}"),
-                &TroublePage { desk, words: Words::of(&problem), request_id: request_id() },
+                &TroublePage { desk, words: Words::of(&problem, Surface::Console), request_id: request_id() },
             );
         }
     }

@@ -38,6 +38,7 @@ use domain::{
     Revised, Revision,
     command_line::CommandLine,
     ids::{HostId, LoginId, ServerId},
+    login::Surface,
     profile::{Profile, ProfileState},
     retention::DataKind,
     samples,
@@ -170,7 +171,11 @@ impl SampleSet {
         }
         for (name, code) in MET {
             let problem = Problem::new(*code, "inside");
-            let page = Trouble { chrome: self.portal_outside(), words: Words::of(&problem), request_id: request_id() };
+            let page = Trouble {
+                chrome: self.portal_outside(),
+                words: Words::of(&problem, Surface::Portal),
+                request_id: request_id(),
+            };
             self.add(&format!("trouble-{name}"), &page);
         }
     }

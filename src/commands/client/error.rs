@@ -4,6 +4,8 @@ use std::{fmt, io};
 
 use serde::Deserialize;
 
+use crate::services::refusal::entry;
+
 /// A refusal or a failure, as the command line tells it.
 #[derive(Debug)]
 pub(crate) struct ClientError {
@@ -39,6 +41,7 @@ pub(super) mod exit {
 struct ProblemDocument {
     detail: String,
     code: String,
+    reason: String,
     request_id: Option<String>,
     errors: Vec<FieldError>,
 }
@@ -49,6 +52,20 @@ struct FieldError {
     pointer: Option<String>,
     parameter: Option<String>,
     detail: String,
+}
+
+impl FieldError {
+    /// The field and what is wrong with it, as people write fields.
+    fn line(&self) -> Option<String> {
+        let place = self.parameter.as_deref().or(self.pointer.as_deref())?.trim_start_matches('/');
+        Some(format!("{}: {}", place.replace('/', "."), self.detail))
+    }
+
+    /// Whether the sentence of a whole answer says no more than this.
+    fn is_all_of(&self, sentence: &str) -> bool {
+        let place = self.parameter.as_ref().or(self.pointer.as_ref());
+        sentence == self.detail || place.is_some_and(|place| sentence == format!("{place}: {}", self.detail))
+    }
 }
 
 impl ClientError {
@@ -97,14 +114,14 @@ impl ClientError {
         let sentence = match (document.detail.as_str(), document.code.as_str()) {
             ("", _) => format!("the answer was {status}, and not one of Postern's; is --url the address of its API?"),
             (detail, "PST-HTTP-001") => format!("{detail}; the hosts may run another release than this program"),
-            // A field is named by its pointer; people write no slash in front.
-            (detail, _) => detail.trim_start_matches('/').to_owned(),
+            (detail, _) => {
+                let said = document.errors.iter().find(|error| error.is_all_of(detail));
+                said.and_then(FieldError::line).unwrap_or_else(|| detail.to_owned())
+            }
         };
-        let fields = document.errors.iter().filter_map(|error| {
-            let place = error.parameter.as_deref().or(error.pointer.as_deref())?.trim_start_matches('/');
-            Some(format!("{}: {}", place.replace('/', "."), error.detail))
-        });
-        let mut details: Vec<_> = fields.filter(|line| !sentence.ends_with(line.as_str())).collect();
+        let mut details: Vec<_> =
+            document.errors.iter().filter_map(FieldError::line).filter(|line| *line != sentence).collect();
+        details.extend(entry(&document.reason).and_then(|entry| entry.command).map(str::to_owned));
         if !document.code.is_empty() {
             let request = document.request_id.map(|id| format!(", request {id}")).unwrap_or_default();
             details.push(format!("code {}{request}", document.code));
@@ -172,6 +189,19 @@ mod tests {
         let expected =
             "a value cannot be taken\n  routes.0.network: must be a network\n  code PST-DATA-002, request req_1";
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_refusal_is_told_at_its_field_and_once() {
+        let told = |body: &[u8]| ClientError::refused(409, body).to_string();
+        let taken = br#"{"detail": "another server has this name", "code": "PST-DATA-003", "reason": "name_taken",
+            "errors": [{"pointer": "/name", "code": "PST-DATA-003", "detail": "another server has this name"}]}"#;
+        assert_eq!(told(taken), "name: another server has this name\n  code PST-DATA-003");
+        let invalid = br#"{"detail": "/routes/1/network: stands in the list twice", "code": "PST-DATA-002",
+            "errors": [{"pointer": "/routes/1/network", "code": "", "detail": "stands in the list twice"}]}"#;
+        assert_eq!(told(invalid), "routes.1.network: stands in the list twice\n  code PST-DATA-002");
+        let forcible = br#"{"detail": "it is in service", "code": "PST-DATA-003", "reason": "host_in_service"}"#;
+        assert_eq!(told(forcible), "it is in service\n  --force removes it all the same\n  code PST-DATA-003");
     }
 
     #[test]

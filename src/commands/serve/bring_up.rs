@@ -23,7 +23,7 @@ use crate::{
     keys::host::HostKey,
     runtime::{backoff::Backoff, lifecycle::Lifecycle, random},
     services::{
-        ServiceError, Services,
+        Refusal, ServiceError, Services,
         access::{admission::Admission, snapshot_file::Memory},
         hosts::registry::HostFacts,
     },
@@ -73,7 +73,7 @@ impl BringUp {
     /// Goes the way once, waiting for the database where it must, and stays until the process ends.
     ///
     /// # Errors
-    /// What only a person can mend; [`ServiceError::Removed`] once nothing runs here any more.
+    /// What only a person can mend; [`Refusal::HostRemoved`] once nothing runs here any more.
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let stop = self.lifecycle.soft().clone();
         // Subscribed before anything is read, so that nothing falls between.
@@ -117,7 +117,7 @@ impl BringUp {
             None => Ok(()),
             Some(removed) => {
                 self.end_all(&removed).await;
-                Err(ServiceError::Removed(Box::new(removed)).into())
+                Err(ServiceError::Conflict(Refusal::HostRemoved { host: Box::new(removed) }).into())
             }
         }
     }
@@ -255,7 +255,8 @@ impl BringUp {
 
 /// Whether another machine is this host: once that one is silent, this one takes its place.
 fn is_cloned(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref::<ServiceError>(), Some(ServiceError::Cloned(_))))
+    let cloned = |cause: &ServiceError| matches!(cause, ServiceError::Conflict(Refusal::HostCloned));
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(cloned))
 }
 
 fn is_passing(error: &anyhow::Error) -> bool {
@@ -268,7 +269,7 @@ fn is_passing(error: &anyhow::Error) -> bool {
 /// The host that this machine was, if that is why it cannot be one.
 fn removal(error: &anyhow::Error) -> Option<&RemovedHost> {
     error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(ServiceError::Removed(removed)) => Some(&**removed),
+        Some(ServiceError::Conflict(Refusal::HostRemoved { host })) => Some(&**host),
         _ => None,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::{Access, Act, Page, PageRequest, ServiceError, SessionFilter, UserFilter};
+use crate::{Access, Act, InvalidReason, Page, PageRequest, ServiceError, SessionFilter, UserFilter};
 use domain::{
     group::GroupId,
     host::Host,
@@ -145,8 +145,7 @@ impl Access<'_> {
             let filter = UserFilter { search, ..UserFilter::default() };
             let Page { items, next, .. } = self.people().users(act, &filter, &PageRequest::first(MOST_PEOPLE)).await?;
             if next.is_some() {
-                let text = format!("fits more than {MOST_PEOPLE} people; write more of the name");
-                return Err(ServiceError::invalid("q", text));
+                return Err(ServiceError::invalid("q", InvalidReason::SearchTooWide { most: MOST_PEOPLE }));
             }
             found.users = Some(items.iter().map(|found| found.value.id).collect());
         }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::{Access, Act, SOON, ServiceError, check_revision, difference};
+use crate::{Access, Act, InvalidReason, Refusal, SOON, ServiceError, check_revision, difference};
 use domain::{
     Revised, Revision,
     access::permits,
@@ -108,7 +108,7 @@ impl Access<'_> {
             )
         };
         let (server, attached, settings, server_key) = self.store().deadline(SOON, reads).await?;
-        let server = server.ok_or_else(|| ServiceError::invalid("server_id", "there is no such server"))?.value;
+        let server = server.ok_or_else(|| ServiceError::invalid("server_id", InvalidReason::NoSuchServer))?.value;
         let hosts = attached.get(&server.id).map(Vec::as_slice).unwrap_or_default();
         let written_for = WrittenFor::now(&server, hosts);
         let settings = &settings.map(|found| found.value).unwrap_or_default();
@@ -123,7 +123,7 @@ impl Access<'_> {
 
         let remotes = remotes(&written_for, id);
         if remotes.is_empty() {
-            return Err(ServiceError::Conflict("server_id: no host runs this server yet; attach one first".into()));
+            return Err(ServiceError::Conflict(Refusal::NoHostRuns));
         }
         let key_pem = key.pem();
         let keys = ProfileKeys {
@@ -135,9 +135,8 @@ impl Access<'_> {
         let config = ClientProfile::new(&remotes, &authorities.server_name, keys).and_then(|file| file.to_text());
         let config = Secret::new(config.map_err(|error| ServiceError::Internal(Box::new(error)))?);
 
-        let full = || ServiceError::Conflict("server_id: every address of the server's network is taken".into());
-        let address =
-            self.store().access().reserve_address(server.id, server.network, id, now).await?.ok_or_else(full)?;
+        let address = self.store().access().reserve_address(server.id, server.network, id, now).await?;
+        let address = address.ok_or(Refusal::NetworkFull)?;
         let profile = &Profile {
             id,
             user_id: issue.user,
@@ -187,25 +186,25 @@ impl Access<'_> {
             }
             let user = tx.find::<User>(&profile.user_id).await?.ok_or(ServiceError::NotFound("user"))?.value;
             let server = tx.find::<Server>(&profile.server_id).await?;
-            let server = server.ok_or_else(|| ServiceError::invalid("server_id", "there is no such server"))?.value;
+            let server = server.ok_or_else(|| ServiceError::invalid("server_id", InvalidReason::NoSuchServer))?.value;
             if !server.network.net().contains(&profile.address) {
-                return Err(ServiceError::Conflict("the server's network was changed just now; try again".into()));
+                return Err(ServiceError::Conflict(Refusal::NetworkChanged));
             }
             let now_sealed = tx.find::<StoredServerKey>(&server.id).await?.and_then(|found| found.value.sealed);
             if now_sealed.as_ref() != sealed {
-                return Err(ServiceError::Conflict("the server's key was rotated just now; try again".into()));
+                return Err(ServiceError::Conflict(Refusal::KeyRotated));
             }
             if user.disabled {
-                return Err(ServiceError::Conflict("the user is disabled; enable the user first".into()));
+                return Err(ServiceError::Conflict(Refusal::UserDisabled));
             }
             if !permits(&server, user.organization_id, &user.groups) {
-                return Err(ServiceError::Conflict("server_id: this server is not open to the user".into()));
+                return Err(ServiceError::Conflict(Refusal::ServerNotOpen));
             }
             if let Some(old) = issue.replaces {
                 replace(&tx, old, profile).await?;
             }
             if tx.people().active_profiles_of(user.id, profile.issued_at, limit).await? >= limit {
-                return Err(ServiceError::ProfileLimit { limit });
+                return Err(ServiceError::Conflict(Refusal::ProfileLimit { limit }));
             }
             tx.insert(profile).await?;
             let mut changes = difference(None, Some(profile));
@@ -271,7 +270,7 @@ fn expiry(now: Timestamp, settings: &Settings) -> Timestamp {
 async fn replace(tx: &PolicyChange, old: ProfileId, new: &Profile) -> Result<(), ServiceError> {
     let old = tx.access().profile_of(new.user_id, old).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
     if old.replaced_by.is_some() || old.state == ProfileState::Revoked {
-        return Err(ServiceError::Conflict("this profile was revoked or replaced already".into()));
+        return Err(ServiceError::Conflict(Refusal::ProfileOver));
     }
     let expires_at = old.expires_at.min(new.issued_at + OVERLAP);
     tx.replace(&Profile { replaced_by: Some(new.id), expires_at, ..old }).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::{Act, BusMessage, Nudge, SOON, ServiceError, Services, Subscription};
+use crate::{Act, BusMessage, Nudge, Refusal, SOON, ServiceError, Services, Subscription};
 use domain::role::Permission;
 use store::bus::replay::{EventId as Id, Replay};
 
@@ -38,12 +38,11 @@ impl Services {
     /// Listens from now on, or from after an event that was heard before.
     ///
     /// # Errors
-    /// [`ServiceError::Conflict`] in a process without ears.
+    /// [`ServiceError::Conflict`] in a process that does not follow the cluster's events.
     pub async fn follow(&self, act: &Act, after: Option<EventId>) -> Result<Following, ServiceError> {
         act.require(Permission::Read)?;
-        let deaf = || ServiceError::Conflict("this process does not listen to the cluster".to_owned());
         // Listening comes before the look at what was said, so nothing falls in between.
-        let hears = self.listen().ok_or_else(deaf)?;
+        let hears = self.listen().ok_or(Refusal::NotListening)?;
         let mut following = Following { hears, replayed: VecDeque::new(), known: HashSet::new() };
         let Some(after) = after else { return Ok(following) };
         match self.store().deadline(SOON, self.store().replay(after)).await? {

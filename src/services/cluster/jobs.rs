@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::{Act, Cluster, Nudge, ServiceError, cluster::retention::Forgotten, error::chain};
+use crate::{Act, Cluster, Nudge, Refusal, ServiceError, cluster::retention::Forgotten, error::chain};
 use domain::{
     audit::Action,
     ids::InstanceId,
@@ -117,8 +117,7 @@ impl Cluster<'_> {
     pub async fn run_job(self, act: &Act, job: Job) -> Result<Run, ServiceError> {
         act.require(Permission::ManageSettings)?;
         self.store().evidence().insert_audit(&self.entry(act, Action::JobRequest, &job, json!({}))).await?;
-        let busy = || ServiceError::Conflict(format!("{job} is being run by another process"));
-        self.under_lease(job, false).await?.flatten().ok_or_else(busy)
+        Ok(self.under_lease(job, false).await?.flatten().ok_or(Refusal::JobRunning { job })?)
     }
 
     /// Runs a job under its lease. Nothing inside if, once the lease was there, it was not due any more; nothing at all
@@ -144,7 +143,7 @@ impl Cluster<'_> {
         self.store().cluster().take_job_wish(job).await?;
         let told = tokio::select! {
             told = self.perform(job) => told,
-            () = self.hold(key, holder, lease) => Err(ServiceError::Conflict("the lease of the job was lost".to_owned())),
+            () = self.hold(key, holder, lease) => Err(ServiceError::Conflict(Refusal::LeaseLost)),
         };
         let told = told.unwrap_or_else(|error| {
             tracing::warn!(event = "job.failed", %job, error = chain(&error), "a job failed");
@@ -155,7 +154,7 @@ impl Cluster<'_> {
         let run = Run { started_at, duration_ms, result, detail, counts };
         self.metrics().observe(&JOB_SECONDS, [job.as_str()], began.elapsed().as_secs_f64());
         if !self.store().cluster().record_run(job, lease.term, &run).await? {
-            return Err(ServiceError::Conflict(format!("another process has run {job} meanwhile")));
+            return Err(ServiceError::Conflict(Refusal::JobRunElsewhere { job }));
         }
         self.led.lock().unwrap_or_else(PoisonError::into_inner).insert(job, run.started_at.as_millisecond());
         self.measure_job(job, Some(&run));

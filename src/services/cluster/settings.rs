@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{Act, Cluster, Removable, SOON, ServiceError, check_revision, difference, given};
+use crate::{Act, Cluster, InvalidReason, Removable, SOON, ServiceError, check_revision, difference, given};
 use domain::{
     Revised, Revision,
     audit::Action,
@@ -174,8 +174,7 @@ impl Cluster<'_> {
             issuer,
         };
         if after.trust_email_domain && after.issuer.is_google() {
-            let reason = "must be false for Google, which names the company itself; private accounts can have any e-mail address";
-            return Err(ServiceError::invalid("oidc/trust_email_domain", reason));
+            return Err(ServiceError::invalid("oidc/trust_email_domain", InvalidReason::GoogleNamesCompany));
         }
         Ok(after)
     }
@@ -218,7 +217,8 @@ impl Cluster<'_> {
                 && after.oidc.default_organization_id != before.oidc.default_organization_id
                 && tx.find::<Organization>(&organization).await?.is_none()
             {
-                return Err(ServiceError::invalid("oidc/default_organization_id", "there is no such organization"));
+                let reason = InvalidReason::NoSuchOrganization { organization };
+                return Err(ServiceError::invalid("oidc/default_organization_id", reason));
             }
             if absent {
                 tx.insert(&after).await?;

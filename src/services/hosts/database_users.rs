@@ -8,7 +8,7 @@
 //! Where neither can be had, a host would get what the web process has: the right to read and change everything. That is
 //! for an administrator to decide, in the join token.
 
-use crate::{Hosts, ServiceError};
+use crate::{Hosts, Refusal, ServiceError};
 use domain::{
     ids::HostId,
     join::{DatabaseUser, JoinTicket},
@@ -16,12 +16,6 @@ use domain::{
 };
 use keys::{host::HostPublicKey, seal::Context};
 use store::hosts::database_user::{HostRole, UserMade, UserRights, role_name, uri_of_user};
-
-/// Why a host gets no way to the database, and what helps.
-pub(crate) const NO_USER_OF_ITS_OWN: &str = "this process may make no database users, so the host would get its own user, which may read and change everything. \
-     Give its user the role userAdmin on Postern's database (apply.js of deploy/mongodb does), or name a user for hosts by \
-     database.uri_for_hosts (on Atlas: the user host that deploy/terraform makes), or say that the host may share the \
-     database user of the web process";
 
 /// How hosts come to the database.
 #[derive(Debug, Clone)]
@@ -52,13 +46,7 @@ pub(crate) struct DatabaseAccess<'a> {
 
 impl Hosts<'_> {
     pub(crate) fn host_database(&self) -> Result<&HostDatabase, ServiceError> {
-        self.host_database.as_ref().ok_or_else(|| {
-            ServiceError::Conflict(
-                "the cluster's database is the private one of a single machine, which others cannot reach; move it to a \
-                 replica set first and set database.uri"
-                    .to_owned(),
-            )
-        })
+        Ok(self.host_database.as_ref().ok_or(Refusal::PrivateDatabase)?)
     }
 
     /// As whom a host that joins now would come to the database, if it may share the user of the web process.
@@ -107,12 +95,7 @@ impl Hosts<'_> {
             HostRole::Ready | HostRole::Unseen => Ok(()),
             HostRole::Missing => Err(no_role()),
             HostRole::Lacks(rights) => {
-                let role = role_name()?;
-                let sentence = format!(
-                    "the role {role} of the database is older than this release needs: it lacks {}",
-                    rights.join(", ")
-                );
-                Err(apply(&sentence))
+                Err(ServiceError::Conflict(Refusal::DatabaseRoleOutdated { role: role_name()?, lacks: rights }))
             }
         }
     }
@@ -147,9 +130,7 @@ impl DatabaseAccess<'_> {
             other => other,
         };
         if user == DatabaseUser::SharedWithWeb && !ticket.share_database_user {
-            return Err(ServiceError::Conflict(format!(
-                "{NO_USER_OF_ITS_OWN}, in a new join token (share_database_user). This one is as good as before"
-            )));
+            return Err(ServiceError::Conflict(Refusal::NoDatabaseUser));
         }
         Ok(user)
     }
@@ -184,16 +165,7 @@ fn user_of(host: HostId) -> String {
 
 fn no_role() -> ServiceError {
     match role_name() {
-        Ok(role) => apply(&format!("the database has no role {role} for the host's user")),
+        Ok(role) => ServiceError::Conflict(Refusal::DatabaseRoleMissing { role }),
         Err(error) => error.into(),
     }
-}
-
-/// What is wrong, and what an administrator of the database is to run.
-fn apply(sentence: &str) -> ServiceError {
-    ServiceError::Conflict(format!(
-        "{sentence}, and this process may not change that: as an administrator of the database, run apply.js of this \
-         release (deploy/mongodb; in the Debian package /usr/share/doc/postern/examples/mongodb), then run the same command \
-         again: the join token is as good as before"
-    ))
 }

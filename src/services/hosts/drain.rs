@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    Act, AttachmentKey, Hosts, Nudge, ServiceError,
+    Act, AttachmentKey, Hosts, Nudge, Refusal, ServiceError,
     hosts::view::{DrainView, HostView, WHAT},
 };
 use domain::{
@@ -234,11 +234,7 @@ async fn refuse_to_strand(tx: &PolicyChange, id: HostId, running: &Running) -> R
             taken_over |= stays && running.on(server.id, other);
         }
         if !taken_over {
-            return Err(ServiceError::Conflict(format!(
-                "no other host that is online runs server {}, so its people would be cut off: attach and start another \
-                 host first, or repeat this with \"force\": true",
-                server.name
-            )));
+            return Err(ServiceError::Conflict(Refusal::NoOtherHost { server: server.name }));
         }
     }
     Ok(())

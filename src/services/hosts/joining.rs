@@ -22,8 +22,7 @@ use utoipa::ToSchema;
 
 pub use crate::hosts::database_users::HostDatabase;
 use crate::{
-    Act, Hosts, Nudge, SOON, ServiceError, cluster::limits::Limit, hosts::database_users::NO_USER_OF_ITS_OWN,
-    network::servers::check_port,
+    Act, Hosts, InvalidReason, Nudge, Refusal, SOON, ServiceError, cluster::limits::Limit, network::servers::check_port,
 };
 use domain::{
     audit::{Action, Actor, AuditEntry},
@@ -233,8 +232,7 @@ impl JoinTokenView {
 
 impl Hosts<'_> {
     fn join_address(&self) -> Result<&JoinAddress, ServiceError> {
-        let unknown = || ServiceError::Conflict("this process does not serve the admin listener".to_owned());
-        self.join_address.as_ref().ok_or_else(unknown)
+        Ok(self.join_address.as_ref().ok_or(Refusal::NoAdminListener)?)
     }
 
     /// Makes a join token.
@@ -251,7 +249,7 @@ impl Hosts<'_> {
         self.master_key()?;
         let expected = self.expected_database_user().await?;
         if expected == DatabaseUser::SharedWithWeb && !new.share_database_user {
-            return Err(ServiceError::invalid("share_database_user", NO_USER_OF_ITS_OWN));
+            return Err(ServiceError::invalid("share_database_user", InvalidReason::SharesDatabaseUser));
         }
         let now = self.now();
         let good_until = now + SignedDuration::from_secs(new.expires_in_seconds.seconds().into());
@@ -280,8 +278,7 @@ impl Hosts<'_> {
             .note(|tx| async move {
                 let known = tx.hosts().host_by_name(&stored.body.host_name).await?;
                 if known.is_some_and(|host| alive.contains(&host.value.id)) {
-                    let detail = format!("host_name: a host named {} is running already", stored.body.host_name);
-                    return Err(ServiceError::Conflict(detail));
+                    return Err(ServiceError::Conflict(Refusal::HostNameTaken { host: stored.body.host_name.clone() }));
                 }
                 check_servers(&tx, &stored.body.server_ids).await?;
                 tx.identity().insert_ticket(hash.as_bytes(), stored).await?;
@@ -313,16 +310,15 @@ impl Hosts<'_> {
     pub async fn withdraw_join_token(self, act: &Act, id: JoinTokenId) -> Result<(), ServiceError> {
         act.require(Permission::ManageHosts)?;
         let ticket = self.store().identity().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(WHAT))?;
-        let used = || ServiceError::Conflict("the join token was used; remove the host that came of it".to_owned());
         if ticket.redeemed.is_some() {
-            return Err(used());
+            return Err(ServiceError::Conflict(Refusal::JoinTokenUsed));
         }
         let changes = json!({ "host_name": [ticket.host_name, null] });
         let entry = &self.entry(act, Action::JoinTokenWithdraw, &id, changes);
         self.store()
             .note(|tx| async move {
                 if !tx.identity().withdraw_join_ticket(id).await? {
-                    return Err(used());
+                    return Err(ServiceError::Conflict(Refusal::JoinTokenUsed));
                 }
                 Ok(tx.record(entry).await?)
             })
@@ -342,7 +338,7 @@ impl Hosts<'_> {
     ) -> Result<JoinPlan, ServiceError> {
         self.cluster().limit_address(Limit::Join, stranger.address)?;
         if checks.len() > MOST_CHECKS {
-            return Err(ServiceError::invalid("checks", format!("must be at most {MOST_CHECKS}")));
+            return Err(ServiceError::invalid("checks", InvalidReason::TooMany { most: MOST_CHECKS }));
         }
         let outcome = self.report(shown, checks).await;
         self.tell_of_refusal(outcome, shown, stranger).await
@@ -386,9 +382,7 @@ impl Hosts<'_> {
         shown: &Shown,
         stranger: &Stranger,
     ) -> Result<T, ServiceError> {
-        if let Err(error @ (ServiceError::NotFound(_) | ServiceError::Conflict(_) | ServiceError::Removed(_))) =
-            &outcome
-        {
+        if let Err(error @ (ServiceError::NotFound(_) | ServiceError::Conflict(_))) = &outcome {
             self.store().evidence().insert_audit(&self.join_denial(shown, error, stranger).await).await?;
         }
         outcome
@@ -401,7 +395,7 @@ impl Hosts<'_> {
         let ticket = self
             .change(|tx| async move {
                 if let Some(removed) = tx.hosts().removed_host(request.shown.public_key.as_bytes()).await? {
-                    return Err(ServiceError::Removed(Box::new(removed)));
+                    return Err(ServiceError::Conflict(Refusal::HostRemoved { host: Box::new(removed) }));
                 }
                 let found = tx.identity().join_ticket(hash.as_bytes()).await?.ok_or_else(unknown)?;
                 self.check_use(&found.body, &request.shown)?;
@@ -409,7 +403,7 @@ impl Hosts<'_> {
                 if let Some(redeemed) = found.body.redeemed {
                     let host = tx.find::<Host>(&redeemed.host_id).await?;
                     if host.is_none_or(|host| host.value.public_key != redeemed.public_key) {
-                        return Err(ServiceError::Conflict("the host has been removed since; make a new token".into()));
+                        return Err(ServiceError::Conflict(Refusal::JoinedHostGone));
                     }
                     let user = access.give(self, redeemed.host_id, &found.body).await?;
                     let now = Redeemed { database_user: Some(user), ..redeemed };
@@ -458,13 +452,12 @@ impl Hosts<'_> {
 
     /// Whether this machine may use the token.
     fn check_use(self, ticket: &JoinTicket, shown: &Shown) -> Result<(), ServiceError> {
-        let refused = |sentence: String| Err(ServiceError::Conflict(sentence));
         match ticket.redeemed {
-            Some(redeemed) if redeemed.public_key != *shown.public_key.as_bytes() => refused(
-                "the join token was used by another machine; if that was not yours, remove that host".to_owned(),
-            ),
+            Some(redeemed) if redeemed.public_key != *shown.public_key.as_bytes() => {
+                Err(ServiceError::Conflict(Refusal::JoinTokenStolen))
+            }
             _ if ticket.good_until <= self.now() => {
-                refused(format!("the join token ran out at {:.0}; make a new one", ticket.good_until))
+                Err(ServiceError::Conflict(Refusal::JoinTokenOver { ran_out_at: ticket.good_until }))
             }
             _ => Ok(()),
         }
@@ -491,8 +484,7 @@ impl Hosts<'_> {
         match known {
             None => tx.insert(&host).await?,
             Some(known) if known.public_key != host.public_key && alive.contains(&known.id) => {
-                let sentence = format!("another machine runs as host {}; make a token for another name", known.name);
-                return Err(ServiceError::Conflict(sentence));
+                return Err(ServiceError::Conflict(Refusal::JoinNameAlive { host: known.name }));
             }
             Some(_) => tx.replace(&host).await?,
         }
@@ -554,11 +546,11 @@ async fn check_servers(tx: &PolicyChange, servers: &BTreeSet<ServerId>) -> Resul
     for (index, id) in servers.iter().enumerate() {
         let field = format!("server_ids/{index}");
         let Some(found) = tx.find::<Server>(id).await? else {
-            return Err(ServiceError::invalid(field, "there is no such server"));
+            return Err(ServiceError::invalid(field, InvalidReason::NoSuchServer));
         };
         let server = found.value;
         if let Some(other) = ports.insert((server.protocol.as_str(), server.port.get()), server.name.clone()) {
-            return Err(ServiceError::invalid(field, format!("listens on the same port as server {other}")));
+            return Err(ServiceError::invalid(field, InvalidReason::PortShared { server: other }));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{
-    Act, Hosts, Nudge, ServiceError, check_revision, given,
+    Act, Hosts, Nudge, Refusal, ServiceError, check_revision, given,
     hosts::view::{HostView, WHAT},
     network::probes::Reached,
 };
@@ -106,7 +106,9 @@ impl Hosts<'_> {
                 return Ok(());
             }
             let changes = serde_json::json!({ "name": [found.value.name, name] });
-            tx.replace(&Host { name, ..found.value }).await.map_err(ServiceError::taken("name", WHAT))?;
+            tx.replace(&Host { name, ..found.value })
+                .await
+                .map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
             tx.record(&self.entry(act, Action::HostUpdate, &id, changes)).await?;
             Ok(())
         })
@@ -123,7 +125,7 @@ impl Hosts<'_> {
     /// joined starts, and how any does while the cluster is paused.
     ///
     /// # Errors
-    /// [`ServiceError::Cloned`] while another machine with the same key is this host; [`ServiceError::Removed`] if it was
+    /// [`Refusal::HostCloned`] while another machine with the same key is this host; [`Refusal::HostRemoved`] if it was
     /// one and has been removed; [`ServiceError::Conflict`] if the name belongs to somebody else, the key to a host of
     /// another name, or if there is something to change and this process's database user may not.
     pub async fn register_host(self, facts: &HostFacts) -> Result<HostId, ServiceError> {
@@ -140,7 +142,7 @@ impl Hosts<'_> {
         self.refuse_removed(&facts.public_key).await?;
         match self.change_host(facts).await {
             Err(ServiceError::Internal(cause)) if is_refused(&*cause) => {
-                Err(ServiceError::Conflict(changed_meanwhile(&facts.name)))
+                Err(ServiceError::Conflict(Refusal::HostChanged { host: facts.name.clone() }))
             }
             other => other,
         }
@@ -157,7 +159,7 @@ impl Hosts<'_> {
         if let Some(instance) = self.instance() {
             self.store().hosts().knock(other.id, instance).await?;
         }
-        Err(ServiceError::Conflict(key_of_another(&other.name)))
+        Err(ServiceError::Conflict(Refusal::KeyOfAnotherHost { host: other.name }))
     }
 
     async fn change_host(self, facts: &HostFacts) -> Result<HostId, ServiceError> {
@@ -166,7 +168,7 @@ impl Hosts<'_> {
         let id = self
             .change(|tx| async move {
                 if let Some(removed) = tx.hosts().removed_host(&facts.public_key).await? {
-                    return Err(ServiceError::Removed(Box::new(removed)));
+                    return Err(ServiceError::Conflict(Refusal::HostRemoved { host: Box::new(removed) }));
                 }
                 let Some(found) = tx.hosts().host_by_name(&facts.name).await? else {
                     let host = facts.host(fresh, None);
@@ -180,7 +182,10 @@ impl Hosts<'_> {
                 if known.public_key != facts.public_key {
                     let alive = statuses.get(&id).is_some_and(|status| status.online);
                     if alive || !self.has_master_key() {
-                        return Err(ServiceError::Conflict(name_taken(&facts.name, alive)));
+                        let host = facts.name.clone();
+                        let refusal =
+                            if alive { Refusal::HostNameAlive { host } } else { Refusal::HostKeyDiffers { host } };
+                        return Err(ServiceError::Conflict(refusal));
                     }
                 }
                 let host = facts.host(id, known.drain);
@@ -204,7 +209,7 @@ impl Hosts<'_> {
     /// Says that a host is alive and what is wrong with it, and looks at the database's clock.
     ///
     /// # Errors
-    /// [`ServiceError::Cloned`] while another machine with the same key is this host: then nothing was said.
+    /// [`Refusal::HostCloned`] while another machine with the same key is this host: then nothing was said.
     pub async fn beat(self, host: HostId, sessions: usize) -> Result<(), ServiceError> {
         self.say_alive(host, Some(sessions as u64)).await
     }
@@ -231,16 +236,16 @@ impl Hosts<'_> {
                 Ok(())
             }
             Heard::Refused => {
-                let why = REFUSED_AS_CLONE.to_owned();
-                self.problems().set(ProblemCode::ClonedHost, None, Some(why.clone()), self.now());
-                Err(ServiceError::Cloned(why))
+                let why = Refusal::HostCloned;
+                self.problems().set(ProblemCode::ClonedHost, None, Some(why.to_string()), self.now());
+                Err(ServiceError::Conflict(why))
             }
         }
     }
 
     /// Refuses to write anything about the host that this machine is not any more.
     pub(crate) fn refuse_displaced(self) -> Result<(), ServiceError> {
-        if self.is_displaced() { Err(ServiceError::Cloned(REFUSED_AS_CLONE.to_owned())) } else { Ok(()) }
+        if self.is_displaced() { Err(ServiceError::Conflict(Refusal::HostCloned)) } else { Ok(()) }
     }
 
     fn instance(&self) -> Option<&str> {
@@ -291,42 +296,12 @@ impl Instance {
     }
 }
 
-/// Said by the machine that came later.
-const REFUSED_AS_CLONE: &str = "another machine with this host's key is alive, so this one waits until that one has been silent for 30 s: if this disk \
-     is a copy, delete host.key in host.data_dir and join with a new token; if this is the machine that is meant, stop the \
-     other one";
-
 /// Said by the machine that is the host.
 const CLONE_REFUSED: &str = "another machine with this host's key tries to be this host and is refused, because somebody started a copy of this \
      disk: stop that machine, delete host.key in its host.data_dir and let it join with a new token";
 
-fn key_of_another(name: &HostName) -> String {
-    format!(
-        "this machine's key is that of host {name}: if its disk is a copy of that one's, delete host.key in host.data_dir \
-         and join with a new token; if it is that host under another name, rename it in the console or set host.name to \
-         {name}"
-    )
-}
-
 fn is_refused(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     cause.downcast_ref().is_some_and(StoreError::is_refusal)
-}
-
-fn changed_meanwhile(name: &HostName) -> String {
-    format!(
-        "what this machine says of itself as host {name} (its key, host.public_address, host.roles) is not what the \
-         cluster knows, and its database user may not change that: join again with a new token"
-    )
-}
-
-fn name_taken(name: &HostName, alive: bool) -> String {
-    if alive {
-        format!("another machine runs as host {name}; give this one another host.name")
-    } else {
-        format!(
-            "host {name} is known with another key: remove it, choose another host.name, or start once with the master key"
-        )
-    }
 }
 
 impl HostFacts {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Act, Hosts, Nudge, ServiceError, check_revision,
+    Act, Hosts, Nudge, Refusal, ServiceError, check_revision,
     hosts::{
         drain::{Stranded, names_no_other},
         view::{DrainState, HostView, WHAT},
@@ -142,7 +142,7 @@ impl Hosts<'_> {
         let host = self.host(act, id).await?.value;
         if !removal.force && !is_out_of_service(&host) {
             let profiles = self.store().access().profiles_listing(id, self.now()).await?;
-            return Err(ServiceError::Conflict(in_service(&host, profiles)));
+            return Err(in_service(host, profiles));
         }
         let outcome = &host.drain.as_ref().map(|drain| (drain.moved, drain.cut_off));
         let removed = self
@@ -222,7 +222,7 @@ impl Hosts<'_> {
     pub(crate) async fn refuse_removed(self, public_key: &[u8; 32]) -> Result<(), ServiceError> {
         match self.store().hosts().find_removed_host(public_key).await {
             Ok(None) => Ok(()),
-            Ok(Some(removed)) => Err(ServiceError::Removed(Box::new(removed))),
+            Ok(Some(removed)) => Err(ServiceError::Conflict(Refusal::HostRemoved { host: Box::new(removed) })),
             Err(error) if error.is_refusal() => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -249,17 +249,7 @@ fn is_out_of_service(host: &HostView) -> bool {
     host.state == HostState::Offline || host.drain.as_ref().is_some_and(|drain| drain.state == DrainState::Drained)
 }
 
-fn in_service(host: &HostView, profiles: u64) -> String {
-    let doing = if host.drain.is_some() { "not drained yet" } else { "in service" };
-    format!(
-        "host {} is {doing}: it carries {}, and {}: drain it first, or repeat this with ?force=true to cut off whoever is \
-         connected through it",
-        host.name,
-        counted(host.sessions, "live session", "live sessions"),
-        counted(profiles, "active profile lists it", "active profiles list it"),
-    )
-}
-
-fn counted(count: u64, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+fn in_service(host: HostView, profiles: u64) -> ServiceError {
+    let HostView { name: host, drain, sessions, .. } = host;
+    ServiceError::Conflict(Refusal::HostInService { host, is_draining: drain.is_some(), sessions, profiles })
 }

@@ -1,6 +1,6 @@
 //! What keeps a cluster governable: there is always an enabled owner, and nobody changes their own standing.
 
-use crate::{Act, ServiceError};
+use crate::{Act, Refusal, ServiceError};
 use domain::{audit::Actor, ids::UserId, login::Who, role::Role, user::User};
 use store::policy::PolicyChange;
 
@@ -17,9 +17,7 @@ pub(crate) async fn keep_an_owner(tx: &PolicyChange, before: &User, after: Optio
     if !rules(before) || after.is_some_and(rules) || tx.people().has_another_owner(before.id).await? {
         return Ok(());
     }
-    let sentence =
-        "this is the last enabled owner, who cannot be demoted, disabled or deleted; make another owner first";
-    Err(ServiceError::Conflict(sentence.to_owned()))
+    Err(ServiceError::Conflict(Refusal::LastOwner))
 }
 
 /// Refuses to let somebody change their own role, disable or delete themselves.
@@ -31,8 +29,7 @@ pub(crate) fn spare_oneself(act: &Act, before: &User, after: Option<&User>) -> R
     if same || !is_oneself(act, before.id) {
         return Ok(());
     }
-    let sentence = "you cannot change your own role, disable or delete yourself; ask another administrator";
-    Err(ServiceError::Conflict(sentence.to_owned()))
+    Err(ServiceError::Conflict(Refusal::OwnStanding))
 }
 
 fn is_oneself(act: &Act, user: UserId) -> bool {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
-    Act, Identities, SOON, ServiceError,
+    Act, Identities, InvalidReason, Refusal, SOON, ServiceError,
     access::profiles::{Issue, IssuedProfile, NewProfile},
     cluster::limits::Limit,
     identity::logins::{Browser, Person},
@@ -85,12 +85,13 @@ impl Identities<'_> {
             .note(|tx| async move {
                 let user = tx.find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?.value;
                 let server = tx.find::<Server>(&ticket.body.server_id).await?;
-                let server = server.ok_or_else(|| ServiceError::invalid("server_id", "there is no such server"))?.value;
+                let server =
+                    server.ok_or_else(|| ServiceError::invalid("server_id", InvalidReason::NoSuchServer))?.value;
                 if user.disabled {
-                    return Err(ServiceError::Conflict("the user is disabled; enable the user first".into()));
+                    return Err(ServiceError::Conflict(Refusal::UserDisabled));
                 }
                 if !permits(&server, user.organization_id, &user.groups) {
-                    return Err(ServiceError::Conflict("server_id: this server is not open to the user".into()));
+                    return Err(ServiceError::Conflict(Refusal::ServerNotOpen));
                 }
                 tx.identity().insert_ticket(hash.as_bytes(), ticket).await?;
                 Ok(tx.record(entry).await?)

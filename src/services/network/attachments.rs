@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    Act, Network, Nudge, ServiceError,
+    Act, Network, Nudge, Refusal, ServiceError,
     network::{
         probes::{Reached, answers},
         servers::check_port,
@@ -95,10 +95,7 @@ impl Network<'_> {
                     return Ok(found.value);
                 }
                 if !carrier.roles.contains(&ProcessRole::Vpn) {
-                    let name = carrier.name;
-                    return Err(ServiceError::Conflict(format!(
-                        "host {name} does not have the role vpn: it runs no servers"
-                    )));
+                    return Err(ServiceError::Conflict(Refusal::RoleMissing { host: carrier.name }));
                 }
                 check_port(&tx, &found.value, host).await?;
                 tx.insert(&Attachment { server_id: server, host_id: host, credentials: None }).await?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Act, Network, ServiceError,
+    Act, Network, Refusal, ServiceError,
     network::{attachments, authorities::Authorities},
 };
 use domain::{
@@ -110,12 +110,10 @@ impl Network<'_> {
             let server = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
             let profiles = tx.access().good_profiles_on(id, self.now()).await?;
             if !profiles.is_empty() && !order.force {
-                return Err(ServiceError::Conflict(format!(
-                    "server {} has {} active profiles, which another key makes worthless: repeat this with \"force\": true \
-                     to revoke them; their owners then make new ones",
-                    server.name,
-                    profiles.len()
-                )));
+                return Err(ServiceError::Conflict(Refusal::ProfilesDepend {
+                    server: server.name,
+                    profiles: profiles.len(),
+                }));
             }
             let revoked = profiles.len();
             for found in profiles {
@@ -124,7 +122,8 @@ impl Network<'_> {
                 let after = Profile { state: ProfileState::Revoked, revoked_at: Some(self.now()), ..profile };
                 tx.replace(&after).await?;
                 tx.access().free_address(id).await?;
-                let changes = serde_json::json!({ "state": [was, after.state], "revoked_at": [null, after.revoked_at] });
+                let changes =
+                    serde_json::json!({ "state": [was, after.state], "revoked_at": [null, after.revoked_at] });
                 tx.record(&self.entry(act, Action::ProfileRevoke, &id, changes)).await?;
             }
             self.renew_key(&tx, id).await?;

@@ -1,11 +1,11 @@
 //! Servers: create, change, delete.
 
-use crate::{Act, Network, ServiceError, check_revision, difference};
+use crate::{Act, InvalidReason, Network, Refusal, ServiceError, check_revision, difference};
 pub use domain::server::{NewServer, ServerPatch};
 use domain::{
     Revised, Revision,
     audit::Action,
-    ids::ServerId,
+    ids::{HostId, ServerId},
     organization::Organization,
     profile::Profile,
     role::Permission,
@@ -43,7 +43,7 @@ impl Network<'_> {
         let made = self
             .change_by(act, |tx| async move {
                 check(&tx, value).await?;
-                tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
+                tx.insert(value).await.map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
                 let changes = difference(None, Some(value));
                 tx.record(&self.entry(act, Action::ServerCreate, &value.id, changes)).await?;
                 Ok(Revised { rev: tx.rev(), value: value.clone() })
@@ -74,10 +74,9 @@ impl Network<'_> {
                 }
                 check(&tx, &after).await?;
                 if after.network != before.network && tx.access().has_active_profiles(id).await? {
-                    let sentence = "network: active profiles hold addresses of the present network; make a new server";
-                    return Err(ServiceError::Conflict(sentence.into()));
+                    return Err(ServiceError::Conflict(Refusal::NetworkInUse));
                 }
-                tx.replace(&after).await.map_err(ServiceError::taken("name", WHAT))?;
+                tx.replace(&after).await.map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
                 let changes = difference(Some(before), Some(&after));
                 tx.record(&self.entry(act, Action::ServerUpdate, &id, changes)).await?;
                 let is_moved = after.network != before.network;
@@ -97,7 +96,7 @@ impl Network<'_> {
             let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             if !tx.network().attachments_of(id).await?.is_empty() {
-                return Err(ServiceError::Conflict("hosts are still attached to the server; detach them first".into()));
+                return Err(ServiceError::Conflict(Refusal::HostsAttached));
             }
             for profile in tx.access().profiles_on(id).await? {
                 tx.access().free_address(profile.value.id).await?;
@@ -118,57 +117,62 @@ impl Network<'_> {
 /// What no type can tell: how a server fits the rest of the cluster.
 async fn check(tx: &PolicyChange, server: &Server) -> Result<(), ServiceError> {
     if server.routes.len() > MOST_ROUTES {
-        return Err(ServiceError::invalid("routes", format!("must be at most {MOST_ROUTES}")));
+        return Err(ServiceError::invalid("routes", InvalidReason::TooMany { most: MOST_ROUTES }));
     }
     if server.dns_servers.len() > MOST_RESOLVERS {
-        return Err(ServiceError::invalid("dns_servers", format!("must be at most {MOST_RESOLVERS}")));
+        return Err(ServiceError::invalid("dns_servers", InvalidReason::TooMany { most: MOST_RESOLVERS }));
     }
     if server.search_domains.len() > MOST_RESOLVERS {
-        return Err(ServiceError::invalid("search_domains", format!("must be at most {MOST_RESOLVERS}")));
+        return Err(ServiceError::invalid("search_domains", InvalidReason::TooMany { most: MOST_RESOLVERS }));
     }
     for (index, address) in server.dns_servers.iter().enumerate() {
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback() {
-            return Err(ServiceError::invalid(format!("dns_servers/{index}"), "must be the address of a resolver"));
+            return Err(ServiceError::invalid(format!("dns_servers/{index}"), InvalidReason::NotAResolver));
         }
     }
     for (index, route) in server.routes.iter().enumerate() {
         let seen = server.routes.iter().take(index).any(|other| other.network == route.network);
         if seen {
-            return Err(ServiceError::invalid(format!("routes/{index}/network"), "stands in the list twice"));
+            return Err(ServiceError::invalid(format!("routes/{index}/network"), InvalidReason::Repeated));
         }
     }
-    for organization in &server.organization_ids {
-        if tx.find::<Organization>(organization).await?.is_none() {
-            return Err(ServiceError::invalid("organization_ids", format!("there is no organization {organization}")));
+    for &organization in &server.organization_ids {
+        if tx.find::<Organization>(&organization).await?.is_none() {
+            return Err(ServiceError::invalid("organization_ids", InvalidReason::NoSuchOrganization { organization }));
         }
     }
     for other in tx.network().all_servers().await? {
         if other.value.id != server.id && other.value.network.overlaps(server.network.net()) {
-            let sentence = format!("overlaps the network {} of another server", other.value.network.net());
-            return Err(ServiceError::invalid("network", sentence));
+            let reason = InvalidReason::NetworkOverlaps { network: other.value.network };
+            return Err(ServiceError::invalid("network", reason));
         }
     }
     for attached in tx.network().attachments_of(server.id).await? {
-        check_port(tx, server, attached.value.host_id).await?;
+        if runs_another_there(tx, server, attached.value.host_id).await? {
+            return Err(ServiceError::Conflict(Refusal::PortTaken { protocol: server.protocol, port: server.port }));
+        }
     }
     Ok(())
 }
 
-/// Two servers cannot listen on one port of one host.
-pub(crate) async fn check_port(
-    tx: &PolicyChange,
-    server: &Server,
-    host: domain::ids::HostId,
-) -> Result<(), ServiceError> {
+/// Refuses a host that could not run a server, since two cannot listen on one port.
+pub(crate) async fn check_port(tx: &PolicyChange, server: &Server, host: HostId) -> Result<(), ServiceError> {
+    if runs_another_there(tx, server, host).await? {
+        return Err(ServiceError::Conflict(Refusal::HostPortTaken { protocol: server.protocol, port: server.port }));
+    }
+    Ok(())
+}
+
+/// Whether a host runs another server where this one listens.
+async fn runs_another_there(tx: &PolicyChange, server: &Server, host: HostId) -> Result<bool, ServiceError> {
     for neighbour in tx.network().attachments_on(host).await? {
         if neighbour.value.server_id == server.id {
             continue;
         }
         let other = tx.find::<Server>(&neighbour.value.server_id).await?.map(|found| found.value);
         if other.is_some_and(|other| Endpoint::of(&other) == Endpoint::of(server)) {
-            let listens = format!("{} {}", server.protocol.as_str(), server.port.get());
-            return Err(ServiceError::Conflict(format!("port: another server listens on {listens} of the same host")));
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::{Act, People, ServiceError, difference, people::users::check_role};
+use crate::{Act, InvalidReason, People, Refusal, ServiceError, difference, people::users::check_role};
 use domain::{
     audit::Action,
     group::{Group, GroupId},
@@ -85,7 +85,7 @@ impl People<'_> {
         act.require(Permission::ManageUsers)?;
         let Membership { add, remove } = change;
         if add.len() + remove.len() > MOST {
-            return Err(ServiceError::invalid("add", format!("must have at most {MOST} users, with `remove`")));
+            return Err(ServiceError::invalid("add", InvalidReason::TooManyMembers { most: MOST }));
         }
         self.change(|tx| async move {
             if add.is_empty() && !is_there(&tx, name).await? {
@@ -107,9 +107,9 @@ impl People<'_> {
         (ids, field, is_in): (&[UserId], &str, bool),
     ) -> Result<(), ServiceError> {
         let found = tx.people().users_by_id(ids).await?;
-        if let Some((place, id)) = ids.iter().enumerate().find(|(_, id)| found.iter().all(|user| user.value.id != **id))
-        {
-            return Err(ServiceError::invalid(format!("{field}/{place}"), format!("there is no user {id}")));
+        let is_unknown = |user: UserId| found.iter().all(|known| known.value.id != user);
+        if let Some((place, &user)) = ids.iter().enumerate().find(|(_, user)| is_unknown(**user)) {
+            return Err(ServiceError::invalid(format!("{field}/{place}"), InvalidReason::NoSuchUser { user }));
         }
         for before in found.into_iter().map(|found| found.value) {
             let mut after = before.clone();
@@ -135,7 +135,7 @@ impl People<'_> {
                 return Ok(());
             }
             if is_there(&tx, to).await? {
-                return Err(ServiceError::Conflict("name: another group has this name".into()));
+                return Err(ServiceError::Conflict(Refusal::NameTaken { what: WHAT }));
             }
             let servers = tx.people().servers_of_group(from).await?;
             if !servers.is_empty() {
@@ -162,8 +162,7 @@ impl People<'_> {
         act.require(Permission::ManageUsers)?;
         self.change(|tx| async move {
             if let [first, ..] = tx.people().servers_of_group(name).await?.as_slice() {
-                let text = format!("the server {} is open to this group; take the group off it first", first.name);
-                return Err(ServiceError::Conflict(text));
+                return Err(ServiceError::Conflict(Refusal::GroupOpensServer { server: first.name.clone() }));
             }
             for role in tx.people().roles_in_group(name).await? {
                 check_role(act, role, role)?;

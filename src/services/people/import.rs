@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Act, People, ServiceError, difference, people::users::check_role};
+use crate::{Act, InvalidReason, People, ServiceError, difference, people::users::check_role};
 use domain::{
     audit::Action,
     ids::{OrganizationId, UserId},
@@ -93,7 +93,8 @@ impl People<'_> {
     /// [`ServiceError::Invalid`] for a list that cannot be read at all; mistakes of lines are in the answer.
     pub async fn import_users(self, act: &Act, new: &NewUsers) -> Result<Imported, ServiceError> {
         act.require(Permission::ManageUsers)?;
-        let lines = user_list::read(&new.csv).map_err(|error| ServiceError::invalid("csv", error.to_string()))?;
+        let lines = user_list::read(&new.csv)
+            .map_err(|error| ServiceError::invalid("csv", InvalidReason::UserList { error }))?;
         let lines = &lines;
         self.change(|tx| async move {
             let known = Known::read(&tx, lines, new.organization_id).await?;

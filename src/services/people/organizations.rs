@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Act, People, ServiceError, check_revision, difference};
+use crate::{Act, People, Refusal, ServiceError, check_revision, difference};
 pub use domain::organization::{NewOrganization, OrganizationPatch};
 use domain::{Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission};
 use store::entity::{Page, PageRequest};
@@ -71,7 +71,7 @@ impl People<'_> {
         act.require(Permission::ManageOrganizations)?;
         let value = &Organization::new(self.new_id(), new);
         self.change_by(act, |tx| async move {
-            tx.insert(value).await.map_err(ServiceError::taken("name", WHAT))?;
+            tx.insert(value).await.map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
             let changes = difference(None, Some(value));
             tx.record(&self.entry(act, Action::OrganizationCreate, &value.id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: value.clone() })
@@ -96,7 +96,7 @@ impl People<'_> {
             if after == found.value {
                 return Ok(found);
             }
-            tx.replace(&after).await.map_err(ServiceError::taken("name", WHAT))?;
+            tx.replace(&after).await.map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
             let changes = difference(Some(&found.value), Some(&after));
             tx.record(&self.entry(act, Action::OrganizationUpdate, &id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: after })
@@ -116,14 +116,10 @@ impl People<'_> {
             let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
             check_revision(&found, expected)?;
             if tx.people().has_users(id).await? {
-                return Err(ServiceError::Conflict(
-                    "the organization still has users; delete or move them first".into(),
-                ));
+                return Err(ServiceError::Conflict(Refusal::OrganizationHasUsers));
             }
             if tx.people().opens_servers(id).await? {
-                return Err(ServiceError::Conflict(
-                    "servers are still open to the organization; close them first".into(),
-                ));
+                return Err(ServiceError::Conflict(Refusal::OrganizationOpensServers));
             }
             tx.delete::<Organization>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);

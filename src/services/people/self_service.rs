@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::{
-    People, SOON, ServiceError,
+    InvalidReason, People, SOON, ServiceError,
     access::profiles::{Issue, IssuedProfile, NewProfile},
     cluster::limits::Limit,
     identity::logins::Person,
@@ -158,7 +158,7 @@ impl People<'_> {
     /// Refuses a server that is not open to the one who asks in the same words as one that does not exist.
     pub(crate) async fn own_server(self, person: &Person, id: ServerId) -> Result<(), ServiceError> {
         let open = self.servers_for(person).await?.iter().any(|server| server.id == id);
-        if open { Ok(()) } else { Err(ServiceError::invalid("server_id", "there is no such server")) }
+        if open { Ok(()) } else { Err(ServiceError::invalid("server_id", InvalidReason::NoSuchServer)) }
     }
 
     /// Issues a profile to the one who asks.

@@ -3,7 +3,7 @@
 pub use domain::user::{NewUser, UserPatch};
 
 use crate::{
-    Act, People, ServiceError, check_revision, difference,
+    Act, InvalidReason, People, Refusal, ServiceError, check_revision, difference,
     identity::owners::{keep_an_owner, spare_oneself},
 };
 use domain::{
@@ -68,7 +68,7 @@ impl People<'_> {
         let value = &User::new(self.new_id(), new);
         self.change_by(act, |tx| async move {
             check_organization(&tx, value.organization_id).await?;
-            tx.insert(value).await.map_err(ServiceError::taken("email", WHAT))?;
+            tx.insert(value).await.map_err(ServiceError::taken(Refusal::EmailTaken))?;
             let changes = difference(None, Some(value));
             tx.record(&self.entry(act, Action::UserCreate, &value.id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: value.clone() })
@@ -101,7 +101,7 @@ impl People<'_> {
             if after.organization_id != before.organization_id {
                 check_organization(&tx, after.organization_id).await?;
             }
-            tx.replace(&after).await.map_err(ServiceError::taken("email", WHAT))?;
+            tx.replace(&after).await.map_err(ServiceError::taken(Refusal::EmailTaken))?;
             if after.disabled || after.identity != before.identity {
                 tx.identity().end_logins_of(id).await?;
                 tx.identity().drop_tickets_of(id).await?;
@@ -151,5 +151,6 @@ pub(crate) fn check_role(act: &Act, from: Role, to: Role) -> Result<(), ServiceE
 
 pub(crate) async fn check_organization(tx: &PolicyChange, id: OrganizationId) -> Result<(), ServiceError> {
     let found = tx.find::<Organization>(&id).await?;
-    found.map(drop).ok_or_else(|| ServiceError::invalid("organization_id", "there is no such organization"))
+    let unknown = || ServiceError::invalid("organization_id", InvalidReason::NoSuchOrganization { organization: id });
+    found.map(drop).ok_or_else(unknown)
 }

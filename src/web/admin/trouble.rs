@@ -30,6 +30,6 @@ pub(crate) struct TroublePage<'a> {
 pub(crate) fn page(site: &Arc<Site>, inside: Inside, problem: &Problem, id: RequestId, now: Timestamp) -> Response {
     let chrome = Chrome::on(Surface::Console, &site.known(), Some(account(&inside.admin)), None);
     let desk = &Desk::new(Arc::clone(site), inside.admin, chrome, &inside.path, now);
-    let page = TroublePage { desk, words: Words::of(problem), request_id: id.to_string() };
+    let page = TroublePage { desk, words: Words::of(problem, Surface::Console), request_id: id.to_string() };
     show(&desk.chrome, problem.code().status(), &page)
 }

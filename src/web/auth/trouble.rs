@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::response::Response;
 
+use crate::ui::parts::{Icon, span};
 use crate::{
     http::problem::{Code, Problem},
     ui::{
@@ -10,11 +11,7 @@ use crate::{
         site::Site,
     },
 };
-use crate::{
-    ui::parts::{Icon, span},
-    ui::text::sentence,
-};
-use domain::ids::RequestId;
+use domain::{ids::RequestId, login::Surface};
 
 /// A problem for people.
 #[derive(Template)]
@@ -39,9 +36,9 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// The words for a problem.
-    pub(crate) fn of(problem: &Problem) -> Self {
-        let (title, what, next) = words(problem);
+    /// The words for a problem on the pages of a surface.
+    pub(crate) fn of(problem: &Problem, surface: Surface) -> Self {
+        let (title, what, next) = words(problem, surface);
         Self { title, what, next, code: problem.code().as_str() }
     }
 }
@@ -49,11 +46,11 @@ impl Words {
 /// A problem as a page. It asks nobody, since the database may be what is wrong.
 pub(crate) fn page(site: &Site, problem: &Problem, id: RequestId) -> Response {
     let chrome = Chrome::on(site.surface(), &site.known(), None, None);
-    let page = Trouble { chrome, words: Words::of(problem), request_id: id.to_string() };
+    let page = Trouble { chrome, words: Words::of(problem, site.surface()), request_id: id.to_string() };
     show(&page.chrome, problem.code().status(), &page)
 }
 
-fn words(problem: &Problem) -> (&'static str, String, String) {
+fn words(problem: &Problem, surface: Surface) -> (&'static str, String, String) {
     let of = |title, what: &str, next: &str| (title, what.to_owned(), next.to_owned());
     match problem.code() {
         Code::NoSuchPath | Code::NotFound | Code::BadPath => of(
@@ -113,7 +110,7 @@ fn words(problem: &Problem) -> (&'static str, String, String) {
         // Keys are for programs; no form sends one.
         Code::Conflict | Code::Invalid | Code::Stale | Code::KeyBusy | Code::KeyReused | Code::KeySpent => (
             "That did not work",
-            sentence(problem.detail()),
+            problem.words(surface),
             "Nothing was changed. Go back and try it another way.".to_owned(),
         ),
         Code::Misdirected => of(
@@ -128,7 +125,7 @@ fn words(problem: &Problem) -> (&'static str, String, String) {
         ),
         Code::Forbidden => (
             "Your role does not include this",
-            sentence(problem.detail()),
+            problem.words(surface),
             "Ask an owner or an admin of this cluster, who can give you another role.".to_owned(),
         ),
         Code::NotJson
@@ -152,7 +149,7 @@ mod tests {
     #[test]
     fn every_problem_has_words_and_no_blame() {
         for (_, code) in crate::samples::MET {
-            let (title, what, next) = words(&Problem::new(*code, "inside"));
+            let (title, what, next) = words(&Problem::new(*code, "inside"), Surface::Console);
             assert!(!title.is_empty() && what.ends_with('.') && next.ends_with('.'), "{code:?}");
             assert!(!what.contains('!') && !what.contains("inside"), "{code:?}");
             assert!(!code.status().is_success());

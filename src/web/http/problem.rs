@@ -15,15 +15,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::http::rate_headers::tell;
+use crate::{http::rate_headers::tell, ui::text::sentence};
 use domain::{
     Revision,
     ids::RequestId,
     limits::{Allowance, Limit},
+    login::Surface,
 };
-use services::ServiceError;
+use services::{Refusal, ServiceError};
 
 pub(crate) use services::error::chain;
 
@@ -151,6 +153,7 @@ pub(crate) struct Problem {
     after: Option<Duration>,
     limit: Option<Limit>,
     cause: Option<Arc<ServiceError>>,
+    refused: Option<Arc<ServiceError>>,
 }
 
 /// The document of RFC 9457, section 3, with our extensions.
@@ -170,6 +173,15 @@ pub(crate) struct Document<'a> {
     #[schema(example = "PST-DATA-002")]
     code: &'static str,
     request_id: RequestId,
+    /// Why it was refused, where that is one of the reasons of `docs/refusals.md`; a reason never changes its meaning,
+    /// and releases to come have others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "server_not_open")]
+    reason: Option<&'static str>,
+    /// What the reason depends on: names, ids, counts.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schema(required = false)]
+    parameters: Map<String, Value>,
     /// Which values were refused, if it was for values.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schema(required = false)]
@@ -187,7 +199,16 @@ const PAUSE: Duration = Duration::from_secs(30);
 impl Problem {
     /// A problem in words for the one who asked.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), current: None, after: None, limit: None, cause: None }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            current: None,
+            after: None,
+            limit: None,
+            cause: None,
+            refused: None,
+        }
     }
 
     /// The same, worth another try after some time.
@@ -227,6 +248,18 @@ impl Problem {
         Self { errors: vec![error], ..Self::new(code, sentence) }
     }
 
+    /// A reason of the catalogue, at its field if it is about one.
+    fn refusal(refusal: &Refusal) -> Self {
+        let detail = refusal.to_string();
+        let at = |field: &str| FieldError {
+            pointer: Some(format!("/{field}")),
+            parameter: None,
+            code: Code::Conflict.as_str(),
+            detail: detail.clone(),
+        };
+        Self { errors: refusal.field().map(at).into_iter().collect(), ..Self::new(Code::Conflict, detail) }
+    }
+
     /// The cause, for the log only.
     pub(crate) fn cause(&self) -> Option<&ServiceError> {
         self.cause.as_deref()
@@ -242,9 +275,12 @@ impl Problem {
         self.code
     }
 
-    /// What is said about it.
-    pub(crate) fn detail(&self) -> &str {
-        &self.detail
+    /// What the pages of a surface say about it.
+    pub(crate) fn words(&self, surface: Surface) -> String {
+        match self.refused.as_deref() {
+            Some(ServiceError::Conflict(refusal)) => sentence(&refusal.on(surface).to_string()),
+            _ => sentence(&self.detail),
+        }
     }
 
     /// When it is worth another try, if that is known.
@@ -254,8 +290,13 @@ impl Problem {
 
     /// The document to send, for the request `id` to the path `instance`.
     pub(crate) fn document(&self, id: RequestId, instance: &str) -> Body {
+        serde_json::to_vec(&self.told(id, instance)).map_or_else(|_never| Body::empty(), Body::from)
+    }
+
+    fn told<'a>(&'a self, id: RequestId, instance: &'a str) -> Document<'a> {
         let status = self.code.status();
-        let document = Document {
+        let (reason, parameters) = self.refused.as_ref().and_then(|error| error.reason()).unzip();
+        Document {
             // The code is the type; there is no page to link to that says more than the detail.
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or_default(),
@@ -264,10 +305,11 @@ impl Problem {
             instance,
             code: self.code.as_str(),
             request_id: id,
+            reason,
+            parameters: parameters.unwrap_or_default(),
             errors: &self.errors,
             retryable: self.code.is_retryable(),
-        };
-        serde_json::to_vec(&document).map_or_else(|_never| Body::empty(), Body::from)
+        }
     }
 
     /// The headers that go with it.
@@ -315,11 +357,14 @@ impl From<ServiceError> for Problem {
         let detail = error.to_string();
         match error {
             ServiceError::NotFound(_) => Self::new(Code::NotFound, detail),
-            ServiceError::Invalid { field, reason } => Self::field(format!("/{field}"), reason),
-            ServiceError::Conflict(_)
-            | ServiceError::ProfileLimit { .. }
-            | ServiceError::Cloned(_)
-            | ServiceError::Removed(_) => Self::new(Code::Conflict, detail),
+            ServiceError::Invalid { ref field, ref reason } => {
+                let problem = Self::field(format!("/{field}"), reason.to_string());
+                Self { refused: Some(Arc::new(error)), ..problem }
+            }
+            ServiceError::Conflict(ref refusal) => {
+                let problem = Self::refusal(refusal);
+                Self { refused: Some(Arc::new(error)), ..problem }
+            }
             ServiceError::Stale { current } => Self { current: Some(current), ..Self::new(Code::Stale, detail) },
             ServiceError::Forbidden(_) => Self::new(Code::Forbidden, detail),
             ServiceError::Unauthenticated => Self::new(Code::BadToken, detail),
@@ -340,13 +385,40 @@ impl From<ServiceError> for Problem {
 mod tests {
     use std::collections::HashSet;
 
+    use serde_json::json;
+
     use super::*;
+    use domain::samples;
+    use services::InvalidReason;
 
     #[test]
     fn no_code_is_given_twice() {
         let words: HashSet<_> = ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(words.len(), ALL.len());
         assert!(ALL.iter().all(|code| code.status().is_client_error() || code.status().is_server_error()));
+    }
+
+    #[test]
+    fn a_refusal_tells_its_reason_and_its_field() {
+        let told = |error: ServiceError| serde_json::to_value(Problem::from(error).told(samples::id(1), "/")).unwrap();
+        let refusal = told(ServiceError::Conflict(Refusal::NameTaken { what: "server" }));
+        assert_eq!(
+            (&refusal["code"], &refusal["reason"], &refusal["parameters"]),
+            (&json!("PST-DATA-003"), &json!("name_taken"), &json!({ "what": "server" }))
+        );
+        assert_eq!(
+            (&refusal["errors"][0]["pointer"], &refusal["errors"][0]["detail"]),
+            (&json!("/name"), &refusal["detail"])
+        );
+        let invalid = told(ServiceError::invalid("routes/1/network", InvalidReason::Repeated));
+        assert_eq!(
+            (&invalid["code"], &invalid["reason"], &invalid["errors"][0]["pointer"]),
+            (&json!("PST-DATA-002"), &json!("repeated"), &json!("/routes/1/network"))
+        );
+        let whole = told(ServiceError::Conflict(Refusal::LastOwner));
+        assert_eq!((&whole["errors"], &whole["parameters"]), (&Value::Null, &Value::Null), "{whole}");
+        let other = told(ServiceError::NotFound("user"));
+        assert_eq!((&other["code"], &other["reason"]), (&json!("PST-DATA-001"), &Value::Null));
     }
 
     #[test]

@@ -20,7 +20,12 @@ use crate::{
     ui::forms::Empty,
     ui::parts::{Chip, DAY, Icon, Tone, When, date, span},
 };
-use domain::{ids::ProfileId, login::ReturnPath, profile::Profile, text::Name};
+use domain::{
+    ids::ProfileId,
+    login::{ReturnPath, Surface},
+    profile::Profile,
+    text::Name,
+};
 use services::{
     Services,
     people::self_service::{MyProfile, MyProfileStatus, Outdated},
@@ -283,7 +288,7 @@ pub(crate) async fn rename(
     mut form: Fields,
 ) -> Answer {
     let doing = RenameForm::read(&mut form).map(|name| services.people().rename_own(&person, id, name));
-    match form.submit(doing).await? {
+    match form.submit_on(Surface::Portal, doing).await? {
         Ok(_) => Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
         Err(again) => {
             let mine = services.people().my_profile(&person, id).await?;

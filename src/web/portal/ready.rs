@@ -1,7 +1,5 @@
 //! Setting a device up: what it is, then three steps to a connection (UX-03, UX-04).
 
-use std::future::Future;
-
 use askama::Template;
 use axum::http::StatusCode;
 
@@ -20,7 +18,7 @@ use crate::{
         parts::{Icon, Qr, When},
     },
 };
-use domain::secret::Secret;
+use domain::{login::Surface, secret::Secret};
 use services::{ServiceError, Services, access::profiles::NewProfile, identity::logins::Person};
 
 form! {
@@ -136,7 +134,7 @@ pub(crate) async fn ticket(Employee { services, person, visit }: Employee, mut f
     let read = DeviceForm::read(&mut form);
     let (name, server_id) = (form.text("name").to_owned(), form.text("server_id").to_owned());
     let doing = read.map(|new| services.identity().make_own_ticket(&person, new));
-    let ticket = match Box::pin(form.submit(doing.map(told))).await? {
+    let ticket = match Box::pin(form.submit_on(Surface::Portal, doing)).await? {
         Ok(ticket) => ticket,
         Err(refused) => return again(&services, &person, &visit, refused).await,
     };
@@ -162,20 +160,10 @@ pub(crate) async fn ticket(Employee { services, person, visit }: Employee, mut f
 
 pub(crate) async fn issue(Employee { services, person, visit }: Employee, mut form: Fields) -> Answer {
     let doing = DeviceForm::read(&mut form).map(|new| services.people().issue_own(&person, new));
-    match Box::pin(form.submit(doing.map(told))).await? {
+    match Box::pin(form.submit_on(Surface::Portal, doing)).await? {
         Ok(issued) => Ok(download(&issued, visit.company())),
         Err(refused) => again(&services, &person, &visit, refused).await,
     }
-}
-
-/// The same, with a sentence for whoever has too many devices.
-async fn told<T>(doing: impl Future<Output = Result<T, ServiceError>>) -> Result<T, ServiceError> {
-    doing.await.map_err(|error| match error {
-        ServiceError::ProfileLimit { limit } => ServiceError::Conflict(format!(
-            "You have {limit} devices, the most allowed. Revoke one that you do not need, then come back."
-        )),
-        other => other,
-    })
 }
 
 /// What is wrong with the form is shown on the form.

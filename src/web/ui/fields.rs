@@ -15,7 +15,7 @@ use crate::{
         text::sentence,
     },
 };
-use domain::Revision;
+use domain::{Revision, login::Surface};
 use services::ServiceError;
 
 /// What is wrong with a form, and where.
@@ -166,21 +166,20 @@ impl Fields {
 
     /// Notes a refusal of a service at the field that it names, and gives the status that goes with it. Refusals that are
     /// about no form are handed back.
-    pub(crate) fn refused(&mut self, error: ServiceError) -> Result<StatusCode, Problem> {
+    pub(crate) fn refused(&mut self, error: ServiceError, surface: Surface) -> Result<StatusCode, Problem> {
         match &error {
             ServiceError::Invalid { field, reason } => {
                 // A pointer leads through objects to the field, and may go on into a list that the field holds.
                 let is_name = |part: &&str| !part.starts_with(|first: char| first.is_ascii_digit());
                 let known = field.split('/').find(|part| self.has(part));
                 let field = known.or_else(|| field.rsplit('/').find(is_name)).unwrap_or_default().to_owned();
-                self.wrong(&field, reason);
+                self.wrong(&field, &reason.on(surface).to_string());
                 Ok(StatusCode::UNPROCESSABLE_ENTITY)
             }
-            ServiceError::Conflict(text) => {
-                match text.split_once(": ") {
-                    Some((field, rest)) if self.has(field) => self.wrong(field, rest),
-                    _ => self.wrong_as_a_whole(text),
-                }
+            ServiceError::Conflict(refusal) => {
+                // What is about no field of this form is about the form.
+                let field = refusal.field().filter(|field| self.has(field)).unwrap_or_default();
+                self.wrong(field, &refusal.on(surface).to_string());
                 Ok(StatusCode::CONFLICT)
             }
             _ => Err(error.into()),
@@ -191,7 +190,11 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::text::Name;
+    use domain::{
+        server::{Port, Protocol},
+        text::Name,
+    };
+    use services::{InvalidReason, Refusal};
 
     fn fields(values: &[(&'static str, &str)]) -> Fields {
         Fields::of(values.iter().map(|(name, value)| (*name, (*value).to_owned())))
@@ -211,13 +214,26 @@ mod tests {
     #[test]
     fn refusals_of_services_find_their_field() {
         let mut form = fields(&[("name", "a"), ("routes", "b")]);
-        assert_eq!(form.refused(ServiceError::Conflict("name: taken".into())).ok(), Some(StatusCode::CONFLICT));
-        assert_eq!(form.refused(ServiceError::Conflict("it has users".into())).ok(), Some(StatusCode::CONFLICT));
-        let inside = ServiceError::invalid("routes/0/network", "overlaps");
-        assert_eq!(form.refused(inside).ok(), Some(StatusCode::UNPROCESSABLE_ENTITY));
-        let expected = [("name", "Taken."), ("", "It has users."), ("routes", "Overlaps.")];
+        let mut status = |error| form.refused(error, Surface::Console).ok();
+        let (protocol, port) = (Protocol::Udp, Port::try_from(1194).unwrap());
+        for refusal in
+            [Refusal::NameTaken { what: "server" }, Refusal::PortTaken { protocol, port }, Refusal::LastOwner]
+        {
+            assert_eq!(status(ServiceError::Conflict(refusal)), Some(StatusCode::CONFLICT));
+        }
+        let inside = ServiceError::invalid("routes/0/network", InvalidReason::Repeated);
+        assert_eq!(status(inside), Some(StatusCode::UNPROCESSABLE_ENTITY));
+        assert_eq!(status(ServiceError::NotFound("user")), None);
+        let expected = [
+            ("name", "Another server has this name."),
+            ("", "Another server listens on udp 1194 of the same host."),
+            (
+                "",
+                "This is the last enabled owner, who cannot be demoted, disabled or deleted; make another owner first.",
+            ),
+            ("routes", "Stands in the list twice."),
+        ];
         let found: Vec<_> = form.errors.iter().map(|error| (error.field.as_str(), error.text.as_str())).collect();
         assert_eq!(found, expected);
-        assert!(form.refused(ServiceError::NotFound("user")).is_err());
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         parts::When,
     },
 };
-use domain::Revision;
+use domain::{Revision, login::Surface};
 use services::{ServiceError, Services};
 
 pub(crate) use crate::ui::field::{Choice, Field, Widget};
@@ -314,8 +314,17 @@ impl Again {
 impl Fields {
     /// The end of every form: does what it asks for, if it could be read, and gives what came of it; or why the form is to
     /// be shown again.
-    pub(crate) async fn submit<R>(
+    pub(crate) fn submit<R>(
+        self,
+        doing: Option<impl Future<Output = Result<R, ServiceError>>>,
+    ) -> impl Future<Output = Result<Result<R, Again>, Problem>> {
+        self.submit_on(Surface::Console, doing)
+    }
+
+    /// The same on the pages of a surface, in whose words a refusal is told.
+    pub(crate) async fn submit_on<R>(
         mut self,
+        surface: Surface,
         doing: Option<impl Future<Output = Result<R, ServiceError>>>,
     ) -> Result<Result<R, Again>, Problem> {
         let mut is_stale = false;
@@ -327,7 +336,7 @@ impl Fields {
                     is_stale = true;
                     StatusCode::CONFLICT
                 }
-                Err(error) => self.refused(error)?,
+                Err(error) => self.refused(error, surface)?,
             },
         };
         Ok(Err(Again { status, fields: self, is_stale }))

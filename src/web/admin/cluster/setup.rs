@@ -30,7 +30,7 @@ use domain::{
     text::{HostName, Name},
 };
 use services::{
-    Removable, ServiceError, Services, UserFilter,
+    Refusal, Removable, ServiceError, Services, UserFilter,
     access::profiles::NewProfile,
     cluster::{
         settings::SettingsPatch,
@@ -230,7 +230,7 @@ impl Wanted {
 }
 
 fn too_early() -> ServiceError {
-    ServiceError::Conflict("the steps before come first".to_owned())
+    ServiceError::Conflict(Refusal::StepsBefore)
 }
 
 pub(crate) async fn take(Sent { services, mut desk, mut form }: Sent) -> Answer {

@@ -484,15 +484,8 @@ pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<HostI
 }
 
 /// The page with why something was not done.
-pub(crate) async fn shown(services: &Services, mut desk: Desk, id: HostId, mut again: Again) -> Answer {
+pub(crate) async fn shown(services: &Services, mut desk: Desk, id: HostId, again: Again) -> Answer {
     desk.again = Link::to(&id).to_string();
-    for error in &mut again.fields.errors {
-        // Whoever reads this has a box, and neither JSON nor a query.
-        error.text = error
-            .text
-            .replace("repeat this with \"force\": true", "tick the box to end its sessions")
-            .replace("repeat this with ?force=true", "tick the box");
-    }
     let (status, mut page) = (again.status, found(services, &desk, id).await?);
     if again.is_of(DrainForm::FIELDS) {
         page.draining = page.draining.typed(again.fields.clone());

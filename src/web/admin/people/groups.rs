@@ -38,7 +38,7 @@ use domain::{
     user::User,
 };
 use services::{
-    Page, PageRequest, ServiceError, Services, UserFilter,
+    InvalidReason, Page, PageRequest, ServiceError, Services, UserFilter,
     people::{groups::Membership, views::UserRow},
 };
 
@@ -242,9 +242,9 @@ async fn put(
 ) -> Result<GroupId, ServiceError> {
     let found = services.people().users_by_email(&desk.act, &emails).await?;
     let is_unknown = |email: &&Email| found.iter().all(|user| user.email.as_ref() != Some(*email));
-    let unknown: Vec<_> = emails.iter().filter(is_unknown).map(Email::as_str).collect();
+    let unknown: Vec<Email> = emails.iter().filter(is_unknown).cloned().collect();
     if !unknown.is_empty() {
-        return Err(ServiceError::invalid("emails", format!("No user has the address {}", unknown.join(", "))));
+        return Err(ServiceError::invalid("emails", InvalidReason::NoSuchEmails { emails: unknown }));
     }
     let change = Membership { add: found.into_iter().map(|user| user.id).collect(), remove: Vec::new() };
     services.people().change_members(&desk.act, &name, &change).await?;

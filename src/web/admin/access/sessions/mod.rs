@@ -141,7 +141,7 @@ async fn wanted(services: &Services, desk: &Desk, chosen: &Chosen) -> Result<Wan
     match services.access().searched_sessions(&desk.act, &search, chosen.filter()?).await {
         Ok(Some(filter)) => Ok(Wanted::These(filter)),
         Ok(None) => Ok(Wanted::Nothing),
-        Err(ServiceError::Invalid { reason, .. }) => Ok(Wanted::Refused(reason)),
+        Err(ServiceError::Invalid { reason, .. }) => Ok(Wanted::Refused(reason.to_string())),
         Err(error) => Err(error.into()),
     }
 }

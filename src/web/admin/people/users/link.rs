@@ -13,9 +13,7 @@ use crate::{
     },
 };
 use domain::{ids::UserId, login::Surface};
-use services::{ServiceError, Services, access::profiles::NewProfile, identity::tickets::Ticket};
-
-const NO_URL: &str = "the configuration of this host does not set public.url, so it cannot tell where a link leads";
+use services::{Refusal, ServiceError, Services, access::profiles::NewProfile, identity::tickets::Ticket};
 
 /// The page.
 #[derive(Template)]
@@ -51,7 +49,7 @@ pub(crate) async fn link(At(id): At<UserId>, Sent { services, desk, mut form }: 
 
 async fn make(services: &Services, desk: &Desk, id: UserId, new: NewProfile) -> Result<Ticket, ServiceError> {
     if !services.has_url(Surface::Portal) {
-        return Err(ServiceError::Conflict(NO_URL.to_owned()));
+        return Err(ServiceError::Conflict(Refusal::NoPublicUrl));
     }
     services.identity().make_ticket(&desk.act, id, new).await
 }
