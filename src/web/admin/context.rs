@@ -237,6 +237,11 @@ impl Desk {
         self.chrome.token()
     }
 
+    /// A moment, as seen from now.
+    pub(crate) fn when(&self, at: &Timestamp) -> When {
+        When::new(*at, self.now)
+    }
+
     /// Answers with a page.
     pub(crate) fn show(&self, page: &impl Template) -> Response {
         self.show_as(StatusCode::OK, page)

@@ -13,10 +13,11 @@
 //!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`], [`Table`]. The template extends
 //!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`. The page
 //!    of one thing offers what it shows and does as [`commands`].
-//! 4. **Handlers.** Take `Desk`, `At(id)`, `Query<…>` as the API does, and [`Fields`] for a form: it reads typed values
-//!    and gathers what is wrong by field; the page is then shown again with status 422 and everything that was typed.
-//!    What was done answers with `desk.go(&link, Flash::…)`. What people notice is shown by a [`preview`](crate::ui::preview) first. A stale edit shows both versions ([`conflict`](crate::ui::conflict)), and what
-//!    the person typed stays in the form: nothing is ever overwritten unseen.
+//! 4. **Handlers.** Take [`context::Opened`] for a page and [`context::Sent`] for a form, `At(id)` and `Query<…>` as the API
+//!    does. A [form](crate::ui::form) reads typed values and gathers what is wrong by field; the page is then shown again
+//!    with status 422 and everything that was typed. What was done answers with `desk.go(&link, Flash::…)`. What people
+//!    notice is shown by a [`preview`](crate::ui::preview) first. A stale edit shows both versions
+//!    ([`conflict`](crate::ui::conflict)), and what the person typed stays in the form: nothing is ever overwritten unseen.
 //! 5. **Routes.** One line each in [`routes`], with the permission that it takes: the guard asks nothing else. A POST to
 //!    `/things` makes, to `/things/{id}` changes, to `/things/{id}/delete` deletes. The walk over every route and role
 //!    in `tests/it/console_access.rs` finds new ones by itself; give it a body there if the form needs one.
@@ -40,7 +41,6 @@
 //! [`Chip`]: crate::ui::parts::Chip
 //! [`When`]: crate::ui::parts::When
 //! [`Link`]: crate::ui::links::Link
-//! [`Fields`]: crate::ui::fields::Fields
 
 pub(crate) mod access;
 pub(crate) mod cluster;

@@ -32,7 +32,6 @@ use crate::{
     },
 };
 use domain::{
-    Revision,
     host::HostState,
     ids::HostId,
     problem::{Problem as HostProblem, ProblemCode},
@@ -248,10 +247,8 @@ form! {
 #[template(path = "admin/host.html")]
 pub(crate) struct HostPage<'a> {
     pub(crate) desk: &'a Desk,
-    pub(crate) id: HostId,
+    pub(crate) row: HostRow,
     pub(crate) link: Link,
-    pub(crate) revision: Revision,
-    pub(crate) title: String,
     /// The form of another name.
     pub(crate) form: FormView,
     /// The form of a drain.
@@ -261,14 +258,8 @@ pub(crate) struct HostPage<'a> {
     pub(crate) chip: Chip,
     /// What is wrong with it, while it is heard of.
     pub(crate) problems: Vec<ProblemLine>,
-    pub(crate) addresses: String,
-    pub(crate) roles: String,
-    pub(crate) version: String,
-    pub(crate) others: Option<String>,
-    pub(crate) seen: Option<When>,
-    pub(crate) sessions: u64,
-    pub(crate) is_heard: bool,
-    pub(crate) runs_servers: bool,
+    /// Other releases that run, while it is heard of.
+    pub(crate) others: Vec<String>,
     pub(crate) daemons: Table,
     /// Whether there are other servers that it could run.
     pub(crate) has_free: bool,
@@ -391,8 +382,7 @@ impl<'a> HostPage<'a> {
     /// The page of a host.
     pub(crate) fn new(desk: &'a Desk, found: Found) -> Self {
         let Found { row, carried, removal, releases, free, history } = found;
-        let (is_heard, runs_servers) = (row.is_heard(), row.runs_servers());
-        let host = row.host.value;
+        let host = &row.host.value;
         let name = |server| row.daemons.iter().find(|daemon| daemon.server_id == server).map(|daemon| &daemon.name);
         let known: Vec<HostProblem> =
             host.problems.iter().filter(|problem| problem.code != ProblemCode::Offline).cloned().collect();
@@ -400,22 +390,16 @@ impl<'a> HostPage<'a> {
         let link = Link::to(&host.id);
         let (has_more, mut columns) = (carried.next.is_some(), live_columns(desk));
         columns.retain(|column| column.label != "Host");
-        let version = host.version.unwrap_or_default();
-        let others: Vec<&str> = releases.iter().map(|(other, _)| other.as_str()).filter(|o| *o != version).collect();
-        let roles: Vec<String> = host.roles.iter().map(|role| role.as_str().to_owned()).collect();
-        let addresses: Vec<String> = host.public_addresses.iter().map(ToString::to_string).collect();
+        let others = releases.into_iter().map(|(other, _)| other);
+        let others = others.filter(|other| row.is_heard() && host.version.as_ref() != Some(other));
         Self {
             desk,
-            id: host.id,
             daemons: daemons_of(desk, &link, &row.daemons),
-            link,
-            revision: row.host.rev,
-            title: host.name.to_string(),
             form: FormView::filled(
                 &desk.chrome,
                 NameForm::FIELDS,
                 NameForm::fill(&host.name),
-                (row.host.rev, Link::to(&host.id)),
+                (row.host.rev, link.clone()),
             ),
             draining: FormView::fresh(&desk.chrome, DrainForm::FIELDS)
                 .choices("budget", Choice::all(BUDGETS.map(|seconds| (seconds, short(i64::from(seconds)))))),
@@ -423,20 +407,15 @@ impl<'a> HostPage<'a> {
                 .choices("server_id", Choice::all(free.iter().map(|server| (server.id, &server.name)))),
             chip: state_chip(host.state),
             problems,
-            addresses: addresses.join(", "),
-            roles: roles.join(", "),
-            others: (is_heard && !others.is_empty()).then(|| others.join(", ")),
-            version,
-            seen: host.last_seen_at.map(|at| When::new(at, desk.now)),
-            sessions: host.sessions,
-            is_heard,
-            runs_servers,
+            others: others.collect(),
             has_free: !free.is_empty(),
             drain: host.drain.as_ref().map(|drain| DrainLine::new(drain, desk)),
             stranded: (removal.sessions_cut_off, CutOffList::new(removal.sessions_cut_off, &removal.cut_off)),
             carried: (Table::new(&columns, &carried.items), has_more),
             removal,
             history,
+            link,
+            row,
         }
     }
 
@@ -445,13 +424,13 @@ impl<'a> HostPage<'a> {
     }
 
     fn recipes(&self) -> Vec<Recipe> {
-        let can_drain = self.may_manage() && self.runs_servers;
-        Recipes::of_host(self.desk, self.id, can_drain.then_some(self.drain.is_some()))
+        let can_drain = self.may_manage() && self.row.runs_servers();
+        Recipes::of_host(self.desk, self.row.host.value.id, can_drain.then_some(self.drain.is_some()))
     }
 
     /// Where all sessions that it carries are listed.
     fn all_sessions(&self) -> String {
-        Chosen::of_host(self.id).address()
+        Chosen::of_host(self.row.host.value.id).address()
     }
 
     fn may_attach(&self) -> bool {
