@@ -1,7 +1,7 @@
 //! Postern: a self-hosted company VPN with replicated hosts.
 //!
 //! The folders are floors; each may only use the ones below it. All but the topmost are crates of the workspace, so an edit
-//! is compiled for its floor and those above it, and what a floor may use stands in its manifest (`tests/floors.rs` keeps
+//! is compiled for its floor and those above it, and what a floor may use stands in its manifest (`tests/floors` keeps
 //! the table).
 //!
 //! - Floor 0: [`domain`] holds the nouns and the pure rules, [`runtime`] the tokio plumbing without VPN words,

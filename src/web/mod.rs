@@ -25,7 +25,8 @@ pub(crate) mod ui;
 mod samples;
 
 pub use crate::http::{
-    listeners::{BoundAddresses, Listener, Listeners, Settings, TlsFiles, WebError},
+    listen::{TlsFiles, WebError},
+    listeners::{BoundAddresses, Listener, Listeners, Settings},
     ops::{Check, CheckState, StatusSource},
     route::{Access, RouteInfo},
 };
@@ -56,7 +57,7 @@ pub fn routes() -> RouteTables {
 
 /// The API's document, as it is served at `/api/v1/openapi.json`.
 pub fn openapi() -> serde_json::Value {
-    openapi::document(&api::routes())
+    api::document::document(&api::routes())
 }
 
 fn admin_routes() -> Vec<Route<Services>> {

@@ -21,7 +21,10 @@ use postern::{
     services::{
         Act, Services,
         hosts::registry::HostFacts,
-        identity::logins::{Browser, CallbackAnswer, CameBack, Person, SignInRefusal, SignedIn},
+        identity::{
+            logins::{Browser, Person},
+            outcome::{CallbackAnswer, CameBack, SignInRefusal, SignedIn},
+        },
         network::servers::NewServer,
         people::organizations::NewOrganization,
     },

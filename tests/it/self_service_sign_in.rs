@@ -18,7 +18,7 @@ use postern::{
     keys::master::MasterKey,
     services::{
         AuditFilter, PageRequest, Services, UserFilter,
-        identity::logins::{CallbackAnswer, SignInRefusal},
+        identity::outcome::{CallbackAnswer, SignInRefusal},
     },
     store::Emitter,
 };

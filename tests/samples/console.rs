@@ -41,7 +41,10 @@ use domain::{
 use services::{
     cluster::health::{ClusterHealth, HostCount},
     evidence::history::Change,
-    identity::logins::{Admin, FormToken, SignInRefusal},
+    identity::{
+        logins::{Admin, FormToken},
+        outcome::SignInRefusal,
+    },
     people::organizations::OrganizationRow,
 };
 

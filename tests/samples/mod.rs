@@ -35,7 +35,7 @@ use crate::{
     },
 };
 use domain::ids::RequestId;
-use services::identity::logins::SignInFacts;
+use services::identity::outcome::SignInFacts;
 
 /// A page in a state.
 #[derive(Debug, Clone)]

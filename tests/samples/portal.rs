@@ -51,7 +51,8 @@ use domain::{
 use services::{
     cluster::health::{ClusterHealth, HostCount},
     identity::{
-        logins::{FormToken, LoginView, Person, SignInFacts, SignInRefusal},
+        logins::{FormToken, LoginView, Person},
+        outcome::{SignInFacts, SignInRefusal},
         tickets::TicketView,
     },
     people::{

@@ -16,7 +16,7 @@ use domain::{
     settings::Settings,
     text::Name,
 };
-use services::identity::logins::{SignInRefusal, SignInTest, Welcome};
+use services::identity::outcome::{SignInRefusal, SignInTest, Welcome};
 
 fn settings(name: &str) -> Revised<Settings> {
     let oidc = Oidc {

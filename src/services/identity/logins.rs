@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Act, Identities, SOON, ServiceError, identity::sign_in::cleaned, people::users::check_role};
+use crate::{Act, Identities, SOON, ServiceError, identity::outcome::cleaned, people::users::check_role};
 use domain::{
     audit::{Action, Actor},
     ids::{LoginId, RequestId, UserId},
@@ -19,12 +19,6 @@ use domain::{
 };
 use keys::token::{OneTimeSecret, SecretHash};
 use store::policy::PolicyChange;
-
-pub use crate::identity::{
-    owner_link::OwnerLink,
-    sign_in::{CallbackAnswer, CameBack, SignInFacts, SignInRefusal, SignInStart, SignedIn},
-    sign_in_test::{SignInTest, Welcome},
-};
 
 /// How exactly the last use of a login is known; more would be a write per page.
 const TOUCH: SignedDuration = SignedDuration::from_mins(1);

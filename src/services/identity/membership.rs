@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Act, Identities, SOON, difference,
-    identity::{logins::Browser, sign_in::SignInRefusal},
+    identity::{logins::Browser, outcome::SignInRefusal},
 };
 use domain::{
     audit::{Action, Actor},

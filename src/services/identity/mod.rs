@@ -2,6 +2,7 @@
 
 pub mod logins;
 pub(crate) mod membership;
+pub mod outcome;
 pub(crate) mod owner_link;
 pub(crate) mod owners;
 pub(crate) mod sign_in;

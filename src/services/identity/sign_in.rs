@@ -7,7 +7,6 @@
 //! in [`crate::identity::membership`] and in one change of policy, which queues with all others: of any number of callbacks at
 //! once, one claims or makes the user, and the rest find it.
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     identity::{
         logins::{Browser, NewLogin},
         membership::check_membership,
-        sign_in_test::SignInTest,
+        outcome::{CallbackAnswer, CameBack, SignInFacts, SignInRefusal, SignInStart, SignedIn, cleaned},
     },
 };
 use domain::{
@@ -24,173 +23,16 @@ use domain::{
     login::{ReturnPath, Surface, Who},
     oidc::Oidc,
     role::Role,
-    secret::Secret,
-    text::{Comment, DnsName, Email, Name},
+    text::{DnsName, Email},
     ticket::{LIFETIME, SignInTicket, Ticket},
     user::Identity,
 };
 use keys::token::{OneTimeSecret, SecretHash};
 use metrics::catalogue::OIDC_LOGINS;
 use oidc::{AuthorizeRequest, OidcError, OidcSettings};
-use store::StoreError;
 
 /// Where the provider sends browsers back to, under the public URL.
 const CALLBACK: &str = "/oauth/callback";
-
-/// A sign-in that was begun.
-#[derive(Debug)]
-pub struct SignInStart {
-    /// Where to send the browser.
-    pub redirect: String,
-    /// The value of the pre-login cookie; good for ten minutes.
-    pub cookie: Secret<String>,
-}
-
-/// What the identity provider's redirect brought.
-#[derive(Debug, Clone, Default)]
-pub struct CallbackAnswer {
-    /// `state`.
-    pub state: Option<String>,
-    /// `code`.
-    pub code: Option<String>,
-    /// `iss` (RFC 9207).
-    pub iss: Option<String>,
-    /// `error`.
-    pub error: Option<String>,
-}
-
-/// A sign-in that succeeded.
-#[derive(Debug)]
-pub struct SignedIn {
-    /// The value of the login cookie.
-    pub cookie: Secret<String>,
-    /// Where to go.
-    pub return_to: ReturnPath,
-}
-
-/// What a browser brought back from the provider.
-#[derive(Debug)]
-pub enum CameBack {
-    /// Somebody who is signed in from now on.
-    SignedIn(SignedIn),
-    /// What would have come of it, since it was only tried.
-    Tested(Box<SignInTest>),
-}
-
-/// Why nobody was signed in. Each has a page of its own, with whom to ask.
-#[derive(Debug, thiserror::Error)]
-pub enum SignInRefusal {
-    /// The account belongs to another company.
-    #[error("this account does not belong to the company")]
-    WrongCompany {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The provider has not verified the account's e-mail address.
-    #[error("the e-mail address of this account is not verified")]
-    NotVerified {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The account belongs to no company: a private one.
-    #[error("this is a private account")]
-    NoHostedDomain {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// Nobody prepared a user for this account, and newcomers have no organization to go to.
-    #[error("nobody has invited this account")]
-    NotInvited {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The user administers nothing, so there is no console for it.
-    #[error("this account has no role in the administration")]
-    NoRole {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The user is disabled.
-    #[error("this account is disabled")]
-    Disabled {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The e-mail address belongs to a user who signs in with another account.
-    #[error("this e-mail address belongs to another account")]
-    OtherPerson {
-        /// Which account.
-        account: Option<Email>,
-    },
-    /// The sign-in was not begun in this browser, or too long ago, or is already finished.
-    #[error("this sign-in has expired")]
-    Expired,
-    /// The person, or the provider, ended the sign-in.
-    #[error("the sign-in was cancelled")]
-    Cancelled,
-    /// Sign-in is not set up.
-    #[error("sign-in is not set up")]
-    NotConfigured,
-    /// The provider cannot be reached.
-    #[error("the identity provider cannot be reached")]
-    ProviderAway {
-        /// Since when.
-        since: Timestamp,
-    },
-    /// The provider's answer is refused; a stable code for support.
-    #[error("the identity provider's answer cannot be used ({0})")]
-    Provider(String),
-    /// Our side.
-    #[error(transparent)]
-    Unavailable(#[from] ServiceError),
-}
-
-/// What the sign-in page says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignInFacts {
-    /// The company.
-    pub company_name: Option<Name>,
-    /// Whom to ask.
-    pub contact: Option<Comment>,
-    /// The issuer's identifier, if sign-in is set up.
-    pub issuer: Option<String>,
-    /// Whether that is Google.
-    pub is_google: bool,
-    /// Since when the issuer cannot be reached from here.
-    pub away_since: Option<Timestamp>,
-}
-
-impl SignInRefusal {
-    /// The word in the audit trail.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::WrongCompany { .. } => "wrong_company",
-            Self::NotVerified { .. } => "not_verified",
-            Self::NoHostedDomain { .. } => "no_hosted_domain",
-            Self::NotInvited { .. } => "not_invited",
-            Self::NoRole { .. } => "no_role",
-            Self::Disabled { .. } => "disabled",
-            Self::OtherPerson { .. } => "other_person",
-            Self::Expired => "expired",
-            Self::Cancelled => "cancelled",
-            Self::NotConfigured => "not_configured",
-            Self::ProviderAway { .. } => "provider_away",
-            Self::Provider(_) => "provider",
-            Self::Unavailable(_) => "unavailable",
-        }
-    }
-
-    /// Whether it says something about who asked, rather than about us.
-    fn is_denial(&self) -> bool {
-        !matches!(self, Self::NotConfigured | Self::ProviderAway { .. } | Self::Unavailable(_))
-    }
-}
-
-impl From<StoreError> for SignInRefusal {
-    fn from(error: StoreError) -> Self {
-        Self::Unavailable(error.into())
-    }
-}
 
 /// What the provider's failure means for the person; the cause is told to the log, here and only here.
 fn provider_failed(error: OidcError) -> SignInRefusal {
@@ -205,11 +47,6 @@ fn provider_failed(error: OidcError) -> SignInRefusal {
         OidcError::BadToken(bad) => SignInRefusal::Provider(bad.code().to_owned()),
         OidcError::Misconfigured { .. } => SignInRefusal::NotConfigured,
     }
-}
-
-/// A text from outside, for a page and the trail: short, and plain ASCII.
-pub(crate) fn cleaned(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(80).collect()
 }
 
 /// Who was refused, for the trail.

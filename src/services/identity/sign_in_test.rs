@@ -6,7 +6,7 @@ use crate::{
     identity::{
         logins::Browser,
         membership::check_membership,
-        sign_in::{SignInRefusal, SignInStart},
+        outcome::{SignInRefusal, SignInStart, SignInTest, Welcome},
     },
 };
 use domain::{
@@ -14,46 +14,11 @@ use domain::{
     oidc::Oidc,
     organization::Organization,
     role::{Permission, Role},
-    text::{Email, Name},
+    text::Email,
     user::{Identity, User},
 };
 use oidc::VerifiedIdentity;
 use store::{entity::PageRequest, people::users::UserFilter};
-
-/// What the provider and our rules say of an account.
-#[derive(Debug)]
-pub struct SignInTest {
-    /// The account.
-    pub account: Option<Email>,
-    /// What would come of it on the public pages.
-    pub portal: Result<Welcome, SignInRefusal>,
-    /// What would come of it in the console.
-    pub console: Result<Welcome, SignInRefusal>,
-}
-
-/// Whose user an account would become.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Welcome {
-    /// The one that signs in with it already.
-    Known {
-        /// What the user is called.
-        name: Name,
-        /// What the user may do.
-        role: Role,
-    },
-    /// The one that was prepared under its address.
-    Prepared {
-        /// What the user is called.
-        name: Name,
-        /// What the user may do.
-        role: Role,
-    },
-    /// A new one of this organization.
-    New {
-        /// Which one.
-        organization: Name,
-    },
-}
 
 impl Identities<'_> {
     /// Sends a browser on the way to the provider, to find out what would come of it.

@@ -3,13 +3,14 @@
 //! # To add a route
 //! Write the handler in its noun's file: extract, one service call, answer. Put it into the table below with the right
 //! it takes and one sentence for the API's document. The rest of the document comes from the handler's signature: types
-//! in bodies need `derive(ToSchema)`, a new extractor [`Takes`](openapi::Takes), a new form of answer
-//! [`Gives`](openapi::Gives); it does not compile without. A write whose verb can be tried
+//! in bodies need `derive(ToSchema)`, a new extractor [`Takes`](crate::openapi::Takes), a new form of answer
+//! [`Gives`](crate::openapi::Gives); it does not compile without. A write whose verb can be tried
 //! ([`Act::tried`](services::Act::tried)) takes `dry_run=true` by `tried` at the end of its row. Then renew the committed copy with `make openapi`, give
 //! `tests/it/api_access.rs` a sound body for the route, and say what changed in `CHANGELOG.md`.
 
 mod audit;
 mod authorities;
+pub(crate) mod document;
 mod events;
 mod explain;
 mod groups;
@@ -32,7 +33,7 @@ use axum::handler::Handler;
 
 use crate::{
     http::route::{Access, Route},
-    openapi::{self, Described, Documented},
+    openapi::{Described, Documented},
 };
 use domain::role::Permission;
 use services::Services;
@@ -67,7 +68,7 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
     use Permission as P;
     let to = Access::Bearer;
     table! {
-        get "/openapi.json", Anyone, openapi::show, "Show this document";
+        get "/openapi.json", Anyone, document::show, "Show this document";
         get "/organizations", to(P::Read), organizations::list, "List organizations";
         post "/organizations", to(P::ManageOrganizations), organizations::create, "Make an organization", tried;
         get "/organizations/{id}", to(P::Read), organizations::show, "Show an organization";

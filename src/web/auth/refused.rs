@@ -8,7 +8,7 @@ use crate::{
     http::problem::Problem,
     ui::page::{Chrome, Visit},
 };
-use services::identity::logins::SignInRefusal;
+use services::identity::outcome::SignInRefusal;
 
 /// A refusal.
 #[derive(Template)]

@@ -28,7 +28,7 @@ use domain::{
 };
 use services::{
     Services,
-    identity::logins::{CallbackAnswer, CameBack},
+    identity::outcome::{CallbackAnswer, CameBack},
 };
 
 /// The sign-in page.

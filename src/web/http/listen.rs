@@ -1,6 +1,13 @@
 //! Sockets: accepting connections, TLS, and how connections end.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -16,8 +23,6 @@ use tokio_rustls::{TlsAcceptor, rustls};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-use crate::http::listeners::{TlsFiles, WebError};
-
 /// A request's headers take no more bytes than this.
 const HEADER_BYTES: usize = 16 * 1024;
 
@@ -32,6 +37,56 @@ const CONNECTIONS: usize = 2048;
 
 /// Pause after a failed accept, which mostly means that file descriptors ran out.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// The files of a listener with TLS.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate and its chain, PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+}
+
+impl TlsFiles {
+    /// Whether a listener could use them.
+    ///
+    /// # Errors
+    /// [`WebError::Tls`] names the file and what is wrong with it.
+    pub fn check(&self) -> Result<(), WebError> {
+        tls(self).map(drop)
+    }
+}
+
+/// Why the listeners did not start; each is for the operator to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// The address is taken, or not one of this machine.
+    #[error("the {name} listener cannot listen on {address}")]
+    Bind {
+        /// Which listener.
+        name: &'static str,
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A TLS file cannot be read or does not hold what it should.
+    #[error("the TLS file {path} cannot be used")]
+    Tls {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A `url` is none.
+    #[error("{name}.url must be an http or https URL, not {url:?}")]
+    Url {
+        /// Of which listener.
+        name: &'static str,
+        /// What stands there.
+        url: String,
+    },
+}
 
 /// Binds the socket of a listener.
 pub(crate) async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, WebError> {

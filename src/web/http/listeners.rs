@@ -1,6 +1,6 @@
 //! The listeners: opened first, so that a host says why it cannot listen, and answered on when the services are there.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use axum::{Router, http::Uri, middleware};
 use ipnet::IpNet;
@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin_routes,
     http::{
-        listen,
+        listen::{self, TlsFiles, WebError},
         middleware::{Frame, Hosts, frame},
         ops::{self, Ops, StatusSource},
         pin, route,
@@ -47,25 +47,6 @@ pub struct Listener {
     pub tls: Option<TlsFiles>,
 }
 
-/// The files of a listener with TLS.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The certificate and its chain, PEM.
-    pub certificate_file: PathBuf,
-    /// Its private key, PEM.
-    pub key_file: PathBuf,
-}
-
-impl TlsFiles {
-    /// Whether a listener could use them.
-    ///
-    /// # Errors
-    /// [`WebError::Tls`] names the file and what is wrong with it.
-    pub fn check(&self) -> Result<(), WebError> {
-        listen::tls(self).map(drop)
-    }
-}
-
 /// Where the listeners listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoundAddresses {
@@ -75,37 +56,6 @@ pub struct BoundAddresses {
     pub admin: Option<SocketAddr>,
     /// The ops one.
     pub ops: SocketAddr,
-}
-
-/// Why the listeners did not start; each is for the operator to mend.
-#[derive(Debug, thiserror::Error)]
-pub enum WebError {
-    /// The address is taken, or not one of this machine.
-    #[error("the {name} listener cannot listen on {address}")]
-    Bind {
-        /// Which listener.
-        name: &'static str,
-        /// Where it was to listen.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A TLS file cannot be read or does not hold what it should.
-    #[error("the TLS file {path} cannot be used")]
-    Tls {
-        /// Which one.
-        path: PathBuf,
-        /// What is wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A `url` is none.
-    #[error("{name}.url must be an http or https URL, not {url:?}")]
-    Url {
-        /// Of which listener.
-        name: &'static str,
-        /// What stands there.
-        url: String,
-    },
 }
 
 /// The listeners of this process's roles: open, so that what they are called is known, and not yet answering.

@@ -8,16 +8,15 @@
 //! # Theory of operation
 //! [`Described`] holds for every handler whose arguments are `Takes` and whose result is `Gives`; the constructors of
 //! the API's table ask for it, so an undocumented route of the API does not compile. Each route keeps a function that
-//! fills a [`Draft`]; [`mod@document`] runs them all and adds what holds for every operation. The document is also
+//! fills a [`Draft`]; [`crate::api::document`] runs them all and adds what holds for every operation. The document is also
 //! committed, so that a change of the API is seen in a review; a test compares.
 
-mod document;
 mod gives;
 mod takes;
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
+use axum::{handler::Handler, http::StatusCode};
 use utoipa::{
     ToSchema,
     openapi::{
@@ -28,22 +27,18 @@ use utoipa::{
 };
 
 use crate::api::answer::Answer;
-pub(crate) use crate::openapi::{
-    document::{Documented, document, show},
-    gives::Gives,
-    takes::Takes,
-};
+pub(crate) use crate::openapi::{gives::Gives, takes::Takes};
 use services::access::effect::Effect;
 
 /// What becomes known of an operation, piece by piece.
 #[derive(Default)]
 pub(crate) struct Draft {
-    path_ids: Vec<RefOr<Schema>>,
-    parameters: Vec<Parameter>,
-    body: Option<RequestBody>,
-    answers: BTreeMap<u16, Response>,
-    refusals: Vec<StatusCode>,
-    schemas: Vec<(String, RefOr<Schema>)>,
+    pub(crate) path_ids: Vec<RefOr<Schema>>,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) body: Option<RequestBody>,
+    pub(crate) answers: BTreeMap<u16, Response>,
+    pub(crate) refusals: Vec<StatusCode>,
+    pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
 }
 
 impl Draft {
@@ -84,7 +79,7 @@ impl Draft {
     }
 
     /// That it can be tried.
-    fn can_be_tried(&mut self) {
+    pub(crate) fn can_be_tried(&mut self) {
         let about = "`true` changes nothing and answers what the change would do.";
         self.parameter(ParameterIn::Query, "dry_run", about, ObjectBuilder::new().schema_type(Type::Boolean));
         self.refuses([StatusCode::BAD_REQUEST]);
@@ -115,10 +110,30 @@ impl Draft {
 }
 
 /// A header of an answer.
-fn header(about: &str) -> RefOr<Header> {
+pub(crate) fn header(about: &str) -> RefOr<Header> {
     let mut header = Header::default();
     header.description = Some(about.to_owned());
     RefOr::T(header)
+}
+
+/// How a route of the API presents itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Documented {
+    /// What it does, one short sentence without a full stop.
+    pub(crate) summary: &'static str,
+    /// The path of the handler, which is the operation's name.
+    pub(crate) handler: &'static str,
+    pub(crate) describe: fn(&mut Draft),
+}
+
+impl Documented {
+    /// The presentation of a handler.
+    pub(crate) fn new<H, T, S>(_: &H, summary: &'static str) -> Self
+    where
+        H: Handler<T, S> + Described<T>,
+    {
+        Self { summary, handler: std::any::type_name::<H>(), describe: H::describe }
+    }
 }
 
 /// A handler whose signature says what it takes and gives. `T` is what axum knows it by.

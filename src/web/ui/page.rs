@@ -31,7 +31,10 @@ use domain::{ids::RequestId, login::Surface};
 use runtime::random;
 use services::{
     Services,
-    identity::logins::{Browser, Person, SignInFacts},
+    identity::{
+        logins::{Browser, Person},
+        outcome::SignInFacts,
+    },
 };
 
 /// What surrounds every page.

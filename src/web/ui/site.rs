@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use domain::{command_line::CommandLine, login::Surface};
-use services::{ServiceError, Services, cluster::pause::PauseFacts, identity::logins::SignInFacts};
+use services::{ServiceError, Services, cluster::pause::PauseFacts, identity::outcome::SignInFacts};
 
 /// What pages say about the company may be so old.
 const FRESH: SignedDuration = SignedDuration::from_secs(5);

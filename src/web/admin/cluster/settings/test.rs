@@ -15,7 +15,7 @@ use crate::{
         parts::{Chip, Icon, Tone},
     },
 };
-use services::identity::logins::{SignInRefusal, SignInTest, Welcome};
+use services::identity::outcome::{SignInRefusal, SignInTest, Welcome};
 
 pub(crate) async fn start(Opened { services, desk }: Opened, visit: Visit, Form(Empty {}): Form<Empty>) -> Answer {
     match services.identity().start_sign_in_test(&desk.act, &visit.browser()).await {

@@ -4,7 +4,6 @@ use std::sync::LazyLock;
 
 use axum::{
     body::Bytes,
-    handler::Handler,
     http::{Method, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
@@ -19,7 +18,7 @@ use utoipa::{
     },
 };
 
-use crate::openapi::{Described, Draft, Gives, header};
+use crate::openapi::{Documented, Draft, Gives, header};
 use crate::{
     api::{answer::Answer, extract::NoQuery, idempotency as once},
     http::{
@@ -29,26 +28,6 @@ use crate::{
 };
 use domain::role::{Permission, Role};
 use services::described;
-
-/// How a route of the API presents itself.
-#[derive(Clone, Copy)]
-pub(crate) struct Documented {
-    /// What it does, one short sentence without a full stop.
-    summary: &'static str,
-    /// The path of the handler, which is the operation's name.
-    handler: &'static str,
-    describe: fn(&mut Draft),
-}
-
-impl Documented {
-    /// The presentation of a handler.
-    pub(crate) fn new<H, T, S>(_: &H, summary: &'static str) -> Self
-    where
-        H: Handler<T, S> + Described<T>,
-    {
-        Self { summary, handler: std::any::type_name::<H>(), describe: H::describe }
-    }
-}
 
 /// What holds for the whole API.
 const ABOUT: &str = "\
