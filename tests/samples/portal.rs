@@ -26,8 +26,9 @@ use crate::{
     },
     ui::{
         form::Choice,
-        guides::{HelpGuide, HelpIndex, System, guides},
+        guides::{HelpGuide, HelpIndex, guides},
         parts::When,
+        system::System,
     },
 };
 use crate::{

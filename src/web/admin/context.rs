@@ -17,10 +17,10 @@ use crate::{
     ui::{
         cookies::Cookie,
         fields::Fields,
-        form::Token,
         page::{Account, Chrome, Flash, go, set_cookie, show, site_of},
         parts::{Chip, Icon, Tone, When},
         site::Site,
+        token::Token,
     },
 };
 use domain::{login::Surface, role::Permission};

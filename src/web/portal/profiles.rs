@@ -147,7 +147,7 @@ pub(crate) async fn home(State(services): State<Services>, visit: Visit) -> Answ
 impl Home {
     /// The list as things are: what works first.
     pub(crate) fn new(visit: &Visit, mine: &[MyProfile]) -> Self {
-        let guide = visit.browsing.system.unwrap_or(crate::ui::guides::System::Windows).guide();
+        let guide = visit.browsing.system.unwrap_or(crate::ui::system::System::Windows).guide();
         Self::of(visit.chrome.clone(), mine, visit.now, (guide.name, guide.client))
     }
 

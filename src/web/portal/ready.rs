@@ -14,8 +14,9 @@ use crate::{
 use crate::{
     portal::live::Live,
     ui::{
-        guides::{Guide, System, guides},
+        guides::{Guide, guides},
         parts::{Icon, Qr, When},
+        system::System,
     },
 };
 use domain::{login::Surface, secret::Secret};

@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, header};
 
-use crate::ui::guides::System;
+use crate::ui::system::System;
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Eq)]

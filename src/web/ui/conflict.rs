@@ -5,35 +5,28 @@ use askama::{Template, filters::HtmlSafe};
 use crate::{
     admin::context::Desk,
     http::problem::Problem,
-    ui::{
-        fields::Fields,
-        form::{Difference, FormView},
-        links::Link,
-        parts::When,
-    },
+    ui::{links::Link, parts::When},
 };
 use services::Services;
+
+/// A field that holds one thing in one version of a form, and another thing in the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Difference {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) one: String,
+    pub(crate) other: String,
+}
 
 /// What a form was filled from, and what is there now.
 #[derive(Debug, Clone)]
 pub(crate) struct Conflict {
     /// Who was quicker, and when, as far as that is known.
-    by: Option<(String, When)>,
+    pub(crate) by: Option<(String, When)>,
     /// Where what was typed differs from what is there now, and whether the version that is there is proposed.
-    rows: Vec<(Difference, bool)>,
+    pub(crate) rows: Vec<(Difference, bool)>,
     /// Where the version that is there can be edited.
-    there: Link,
-}
-
-impl Conflict {
-    /// Compares what was typed with what is there now, which `form` is filled with. Where nothing else was typed than what
-    /// the form was filled from, the other person's version is proposed.
-    pub(crate) fn of(form: &FormView, typed: &Fields, by: Option<(String, When)>, there: Link) -> Self {
-        let base = typed.base();
-        let proposed = |name| base.as_ref().is_some_and(|base| form.is_same(name, base, typed));
-        let rows = form.differences(typed, &form.fields).into_iter();
-        Self { by, rows: rows.map(|row| (row.clone(), proposed(row.name))).collect(), there }
-    }
+    pub(crate) there: Link,
 }
 
 /// The note above a form that tells of a conflict.

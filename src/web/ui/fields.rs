@@ -9,7 +9,7 @@ use axum::{
 use crate::{
     http::problem::{Code, Problem},
     ui::{
-        form::{Field, Widget},
+        field::{Field, Widget},
         forms::Form,
         input::Input,
         text::sentence,

@@ -14,11 +14,12 @@ use crate::{
     admin::context::Desk,
     http::problem::Problem,
     ui::{
-        conflict::{Conflict, ConflictNote, changed_by},
+        conflict::{Conflict, ConflictNote, Difference, changed_by},
         fields::{FieldError, Fields},
         links::Link,
         page::Chrome,
         parts::When,
+        token::Token,
     },
 };
 use domain::{Revision, login::Surface};
@@ -80,15 +81,6 @@ macro_rules! form {
     };
 }
 pub(crate) use form;
-
-/// A field that holds one thing in one version of a form, and another thing in the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Difference {
-    pub(crate) name: &'static str,
-    pub(crate) label: &'static str,
-    pub(crate) one: String,
-    pub(crate) other: String,
-}
 
 /// A form on a page.
 #[derive(Debug, Clone)]
@@ -207,8 +199,12 @@ impl FormView {
 
     /// The same with what was typed against it, and who was quicker.
     pub(crate) fn with_conflict(self, typed: Fields, by: Option<(String, When)>, there: Link) -> Self {
-        let conflict = Some(Conflict::of(&self, &typed, by, there));
-        Self { conflict, fields: typed, ..self }
+        // Where nothing else was typed than what the form was filled from, the version that is there is proposed.
+        let base = typed.base();
+        let proposed = |name| base.as_ref().is_some_and(|base| self.is_same(name, base, &typed));
+        let rows = self.differences(&typed, &self.fields).into_iter();
+        let rows = rows.map(|row| (row.clone(), proposed(row.name))).collect();
+        Self { conflict: Some(Conflict { by, rows, there }), fields: typed, ..self }
     }
 
     /// Where two versions of the form differ, as people read it.
@@ -393,13 +389,6 @@ pub(crate) struct Lines<'a> {
     lines: Vec<Vec<FieldView<'a>>>,
 }
 
-/// The field with the token of the sign-in that a form was made for, which every form has.
-#[derive(Template)]
-#[template(path = "ui/token.html")]
-pub(crate) struct Token<'a> {
-    pub(crate) token: &'a str,
-}
-
 /// What a form sends beside its fields.
 #[derive(Template)]
 #[template(path = "ui/hidden.html")]
@@ -432,7 +421,6 @@ pub(crate) struct Notes<'a> {
 
 impl HtmlSafe for FieldView<'_> {}
 impl HtmlSafe for Lines<'_> {}
-impl HtmlSafe for Token<'_> {}
 impl HtmlSafe for Hidden<'_> {}
 impl HtmlSafe for Errors<'_> {}
 impl HtmlSafe for Notes<'_> {}

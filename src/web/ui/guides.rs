@@ -11,28 +11,9 @@ use crate::{
     ui::{
         page::{Answer, Chrome, Visit},
         parts::Icon,
+        system::System,
     },
 };
-
-/// An operating system, or a way to connect on one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum System {
-    /// Microsoft Windows.
-    Windows,
-    /// Apple macOS.
-    Macos,
-    /// Linux with the client of OpenVPN 3.
-    Linux,
-    /// Linux with what the desktop brings.
-    NetworkManager,
-    /// iPhone and iPad.
-    Ios,
-    /// Android.
-    Android,
-    /// Chromebooks.
-    Chromeos,
-}
 
 /// How to connect with a system.
 #[derive(Debug, Deserialize)]

@@ -18,6 +18,8 @@ pub(crate) mod page;
 pub(crate) mod parts;
 pub(crate) mod preview;
 pub(crate) mod site;
+pub(crate) mod system;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod token;
 pub(crate) mod topic;

@@ -23,8 +23,8 @@ use crate::{
         assets,
         browsing::Browsing,
         cookies::Cookie,
-        form::Token,
         site::{Site, origin_of},
+        token::Token,
     },
 };
 use domain::{ids::RequestId, login::Surface};

@@ -10,8 +10,8 @@ use crate::ui::parts::{Chip, Icon, Tone};
 use crate::{
     admin::context::Desk,
     ui::{
+        conflict::Difference,
         fields::{CONFIRMED, Fields},
-        form::Difference,
         links::Link,
     },
 };

@@ -12,7 +12,7 @@ use crate::{
         evidence::history::{HistoryRow, history},
         hosts::problems::{ProblemLine, problem_chip},
         lists::{ExportField, List, Paged, Place, Rows},
-        network::attaching,
+        network::attach_forms,
     },
     ui::{
         columns::Columns,
@@ -403,7 +403,7 @@ impl<'a> HostPage<'a> {
             ),
             draining: FormView::fresh(&desk.chrome, DrainForm::FIELDS)
                 .choices("budget", Choice::all(BUDGETS.map(|seconds| (seconds, short(i64::from(seconds)))))),
-            attach: FormView::fresh(&desk.chrome, attaching::ServerChoice::FIELDS)
+            attach: FormView::fresh(&desk.chrome, attach_forms::ServerChoice::FIELDS)
                 .choices("server_id", Choice::all(free.iter().map(|server| (server.id, &server.name)))),
             chip: state_chip(host.state),
             problems,

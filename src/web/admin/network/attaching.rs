@@ -5,12 +5,14 @@ use crate::{
     admin::{
         context::{Answer, Desk, Sent},
         hosts::list as host,
-        network::servers as server,
+        network::{
+            attach_forms::{HostChoice, ServerChoice},
+            servers as server,
+        },
     },
     api::extract::At,
     ui::{
         fields::Fields,
-        form::{Field, form},
         links::Link,
         page::Flash,
         preview::{Question, ask_or_do, touches_people},
@@ -18,20 +20,6 @@ use crate::{
 };
 use domain::ids::{HostId, ServerId};
 use services::Services;
-
-form! {
-    /// Which host, on the page of a server.
-    HostChoice {
-        host_id: Field::select("Attach another host").subject("The host is").missing("Choose a host first");
-    } fields => HostId { Some(host_id) }
-}
-
-form! {
-    /// Which server, on the page of a host.
-    ServerChoice {
-        server_id: Field::select("Another server").subject("The server is").missing("Choose a server");
-    } fields => ServerId { Some(server_id) }
-}
 
 /// What is wanted of a host and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

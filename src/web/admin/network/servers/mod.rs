@@ -15,7 +15,7 @@ use crate::{
         context::{Answer, Desk, Opened},
         evidence::history::{HistoryRow, history},
         lists::{ExportField, List, Paged},
-        network::attaching::HostChoice,
+        network::attach_forms::HostChoice,
     },
     ui::{
         form::{Again, Choice, FormView},

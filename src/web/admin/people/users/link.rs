@@ -2,12 +2,11 @@
 
 use askama::Template;
 
-use crate::admin::people::users::sheet;
+use crate::admin::people::users::{link_form::LinkForm, sheet};
 use crate::{
     admin::context::{Answer, Desk, Sent},
     api::extract::At,
     ui::{
-        form::{Field, form},
         links::Link,
         parts::{Qr, When},
     },
@@ -28,14 +27,6 @@ pub(crate) struct LinkPage<'a> {
     pub(crate) url: String,
     pub(crate) qr: Option<Qr>,
     pub(crate) until: When,
-}
-
-form! {
-    /// The form of a one-time link.
-    LinkForm {
-        device: Field::name("Name of the device").subject("The name of the device");
-        server_id: Field::select("Server").subject("The server is").with("required");
-    } fields => NewProfile { Some(NewProfile { server_id, name: device }) }
 }
 
 pub(crate) async fn link(At(id): At<UserId>, Sent { services, desk, mut form }: Sent) -> Answer {

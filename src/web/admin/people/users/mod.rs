@@ -3,6 +3,7 @@
 pub(crate) mod form;
 pub(crate) mod import;
 pub(crate) mod link;
+pub(crate) mod link_form;
 pub(crate) mod list;
 pub(crate) mod sheet;
 

@@ -4,7 +4,7 @@ use askama::Template;
 
 use crate::admin::people::users::{
     form::{self, UserForm, described},
-    link::LinkForm,
+    link_form::LinkForm,
     list::state,
 };
 use crate::ui::topic::Topic;
