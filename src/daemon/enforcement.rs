@@ -17,7 +17,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::{Here, plan::device, trouble};
+use super::{Here, plan::device};
 use domain::{
     host_network::{HostNetwork, HostNetworkKind, MOST_HOST_NETWORKS},
     ids::ServerId,
@@ -30,6 +30,7 @@ use firewall::{
     enable_forwarding, unseen_blockage,
 };
 use metrics::catalogue::FIREWALL_REPAIRS;
+use runtime::causes::chain;
 
 /// How often the kernel is compared with the policy.
 pub(super) const PERIOD: Duration = Duration::from_secs(2);
@@ -96,7 +97,7 @@ impl Enforcer {
         // With nothing to run there is nothing to protect, and perhaps no nft.
         let firewall = if servers.is_empty() { Ok(()) } else { firewall };
         let forwarding = if servers.is_empty() { Ok(()) } else { self.forward(servers) };
-        let [firewall, forwarding] = [firewall, forwarding].map(|done| done.err().map(|error| trouble::chain(&error)));
+        let [firewall, forwarding] = [firewall, forwarding].map(|done| done.err().map(|error| chain(&error)));
         self.note(ProblemCode::Firewall, None, firewall.clone());
         self.note(ProblemCode::Forwarding, None, forwarding.clone());
 

@@ -29,6 +29,7 @@ use openvpn::{
     process::{OpenVpn, Running},
     relay,
 };
+use runtime::causes::chain;
 use runtime::{backoff::Backoff, random};
 use services::{AttachmentKey, DaemonStatus};
 
@@ -73,7 +74,7 @@ enum Trouble {
 
 impl Trouble {
     fn missing(error: &dyn std::error::Error) -> Self {
-        Self::Missing(trouble::chain(error))
+        Self::Missing(chain(error))
     }
 }
 
@@ -111,7 +112,7 @@ pub(super) async fn keep(here: Arc<Here>, server: ServerId, walls: watch::Receiv
     let dir = match RuntimeDir::prepare(directory(&here, server)) {
         Ok(dir) => dir,
         Err(error) => {
-            let detail = Some(trouble::chain(&error));
+            let detail = Some(chain(&error));
             here.board.report(Report::Status(DaemonStatus { key, state: DaemonState::Failed, detail, request: None }));
             let _ = here.stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
             return;

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::roster::{Client, Roster, Saved};
 use openvpn::{RuntimeDir, process::Running};
+use runtime::causes::chain;
 
 const FILE: &str = "roster.json";
 
@@ -63,7 +64,7 @@ async fn write(dir: RuntimeDir, mut changes: watch::Receiver<Option<Arc<Saved>>>
         let dir = dir.clone();
         let written = spawn_blocking(move || {
             let text = serde_json::to_vec(&*saved).map_err(|error| error.to_string())?;
-            dir.write(FILE, &text).map_err(|error| super::trouble::chain(&error))
+            dir.write(FILE, &text).map_err(|error| chain(&error))
         });
         if let Err(error) = written.await.unwrap_or_else(|crash| Err(crash.to_string())) {
             tracing::warn!(

@@ -7,6 +7,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use super::trouble;
 use firewall::Firewall;
 use openvpn::process::OpenVpn;
+use runtime::causes::chain;
 
 /// One sentence for each thing that is missing, with what to do about it; none if daemons can run here.
 pub async fn preflight(openvpn: &Path) -> Vec<String> {
@@ -18,12 +19,12 @@ pub async fn preflight(openvpn: &Path) -> Vec<String> {
     }
     missing.extend(trouble::missing());
     if let Err(error) = OpenVpn::at(openvpn).await {
-        missing.push(trouble::chain(&error));
+        missing.push(chain(&error));
     }
     missing
 }
 
 async fn firewall() -> Result<(), String> {
-    let firewall = Firewall::find().map_err(|error| trouble::chain(&error))?;
-    firewall.check().await.map_err(|error| trouble::chain(&error))
+    let firewall = Firewall::find().map_err(|error| chain(&error))?;
+    firewall.check().await.map_err(|error| chain(&error))
 }

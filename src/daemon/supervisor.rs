@@ -17,9 +17,10 @@ use tracing::Instrument as _;
 use super::{
     Here,
     enforcement::{self, Enforcer, Walls},
-    keeper, trouble,
+    keeper,
 };
 use domain::{ids::ServerId, server::Server};
+use runtime::causes::chain;
 use services::network::attachments::wanted;
 
 struct Kept {
@@ -136,11 +137,7 @@ impl Supervisor {
         if self.here.settings.stop_with_postern
             && let Err(error) = self.enforcer.remove().await
         {
-            tracing::warn!(
-                event = "firewall.kept",
-                error = trouble::chain(&error),
-                "the firewall's rules were not removed"
-            );
+            tracing::warn!(event = "firewall.kept", error = chain(&error), "the firewall's rules were not removed");
         }
     }
 }

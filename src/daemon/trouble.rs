@@ -1,6 +1,6 @@
 //! Why a daemon does not run, as a sentence that names what is missing.
 
-use std::{error::Error, path::Path};
+use std::path::Path;
 
 use openvpn::RuntimeDir;
 
@@ -29,20 +29,6 @@ const KNOWN: [(&str, &str); 6] = [
 pub(super) fn missing() -> Option<String> {
     (!Path::new("/dev/net/tun").exists())
         .then(|| "there is no /dev/net/tun: load the kernel module tun, or give the device to the container".to_owned())
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// What the daemon said last.

@@ -144,7 +144,7 @@ fn require_primary_and_version(hello: &Document) -> Result<(), StoreError> {
         return Err(Outage::Unreachable("the server that answers is no primary".into()).into());
     }
     if hello.get_i32("maxWireVersion").unwrap_or(0) < OLDEST_WIRE {
-        return Err(StoreError::misconfigured(format!("the database server is too old; {SUPPORTED}")));
+        return Err(StoreError::mendable("the database server is too old", SUPPORTED));
     }
     let routed = hello.get_str("msg").is_ok_and(|text| text == "isdbgrid");
     if !hello.contains_key("setName") && !routed || !hello.contains_key("logicalSessionTimeoutMinutes") {
@@ -159,20 +159,21 @@ async fn version(store: &Store) -> Result<String, StoreError> {
 }
 
 fn no_transactions(why: &str) -> StoreError {
-    StoreError::misconfigured(format!(
-        "the database has no transactions ({why}); {SUPPORTED}: start mongod with --replSet and run rs.initiate()"
-    ))
+    StoreError::mendable(
+        format!("the database has no transactions ({why})"),
+        format!("{SUPPORTED}: start mongod with --replSet and run rs.initiate()"),
+    )
 }
 
 fn no_capped(why: &str) -> StoreError {
-    StoreError::misconfigured(format!(
-        "the database has no capped collections ({why}); {SUPPORTED}. Amazon DocumentDB, Azure Cosmos DB, FerretDB 2 \
-         and serverless offers lack them"
-    ))
+    StoreError::mendable(
+        format!("the database has no capped collections ({why})"),
+        format!("{SUPPORTED}. Amazon DocumentDB, Azure Cosmos DB, FerretDB 2 and serverless offers lack them"),
+    )
 }
 
 fn no_tailable(why: &str) -> StoreError {
-    StoreError::misconfigured(format!("the database does not keep tailable cursors open ({why}); {SUPPORTED}"))
+    StoreError::mendable(format!("the database does not keep tailable cursors open ({why})"), SUPPORTED)
 }
 
 /// Collections for trying things.
@@ -229,7 +230,7 @@ impl<'a> Scratch<'a> {
         let (probe, _) = tokio::try_join!(waiting, async { Ok::<_, StoreError>(probe.await?) })?;
         let delay = began.elapsed();
         if probe?.get_timestamp("ts").is_ok_and(|stamp| stamp.time == 0) {
-            return Err(StoreError::misconfigured(format!("the database fills in no timestamps; {SUPPORTED}")));
+            return Err(StoreError::mendable("the database fills in no timestamps", SUPPORTED));
         }
         Ok(delay)
     }

@@ -287,10 +287,7 @@ fn write_permits(pool: u32) -> usize {
 async fn parse(uri: &str) -> Result<ClientOptions, StoreError> {
     ClientOptions::parse(uri).await.map_err(|error| match error.kind.as_ref() {
         ErrorKind::InvalidArgument { .. } => {
-            let message = message(&error);
-            let hint =
-                if message.contains("option") || message.contains("support") { "; remove it from the URI" } else { "" };
-            StoreError::misconfigured(format!("database.uri: {message}{hint}"))
+            StoreError::mendable(format!("database.uri: {}", message(&error)), "correct it in the URI, or remove it")
         }
         _ => error.into(),
     })
@@ -311,7 +308,7 @@ fn check_name(name: &str) -> Result<(), StoreError> {
         return Err(StoreError::misconfigured(format!("database.name: {name:?} is not a name for a database")));
     }
     if matches!(name, "admin" | "local" | "config") {
-        return Err(StoreError::misconfigured(format!("database.name: {name} belongs to MongoDB; choose another")));
+        return Err(StoreError::mendable(format!("database.name: {name} belongs to MongoDB"), "choose another"));
     }
     Ok(())
 }
@@ -319,22 +316,24 @@ fn check_name(name: &str) -> Result<(), StoreError> {
 /// Refuses what would silently break a promise.
 fn refuse_weak(options: &ClientOptions) -> Result<(), StoreError> {
     if options.direct_connection == Some(true) {
-        return Err(StoreError::misconfigured(
-            "database.uri: directConnection=true pins one member, so that writes end at the first failover; \
-             remove it and name the set by replicaSet=…",
+        return Err(StoreError::mendable(
+            "database.uri: directConnection=true pins one member, so that writes end at the first failover",
+            "remove it and name the set by replicaSet=…",
         ));
     }
     let weak = |w: &Acknowledgment| !matches!(w, Acknowledgment::Majority);
     if options.write_concern.as_ref().and_then(|concern| concern.w.as_ref()).is_some_and(weak) {
-        return Err(StoreError::misconfigured(
-            "database.uri: w weaker than majority loses acknowledged changes at a failover; remove it",
+        return Err(StoreError::mendable(
+            "database.uri: w weaker than majority loses acknowledged changes at a failover",
+            "remove it",
         ));
     }
     if let Some(SelectionCriteria::ReadPreference(preference)) = &options.selection_criteria
         && *preference != ReadPreference::Primary
     {
-        return Err(StoreError::misconfigured(
-            "database.uri: readPreference must be primary, others may answer with the past; remove it",
+        return Err(StoreError::mendable(
+            "database.uri: readPreference must be primary, others may answer with the past",
+            "remove it",
         ));
     }
     Ok(())

@@ -38,10 +38,12 @@ pub enum StoreError {
         id: String,
     },
     /// The settings or the database's set-up must be changed by a person.
-    #[error("{sentence}")]
+    #[error("{problem}{}{}", if .advice.is_some() { "; " } else { "" }, .advice.as_deref().unwrap_or_default())]
     Misconfigured {
-        /// What is wrong and what to do, one sentence for a person.
-        sentence: String,
+        /// What is wrong, for a person.
+        problem: String,
+        /// What to do about it.
+        advice: Option<String>,
     },
     /// A bug, or a server that behaves as none we know.
     #[error("the database answered in an unexpected way")]
@@ -70,8 +72,13 @@ pub enum Outage {
 
 impl StoreError {
     /// A refusal that a person must act on.
-    pub fn misconfigured(sentence: impl Into<String>) -> Self {
-        Self::Misconfigured { sentence: sentence.into() }
+    pub fn misconfigured(problem: impl Into<String>) -> Self {
+        Self::Misconfigured { problem: problem.into(), advice: None }
+    }
+
+    /// A refusal that a person must act on, and how.
+    pub fn mendable(problem: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Misconfigured { problem: problem.into(), advice: Some(advice.into()) }
     }
 
     /// Something that should not happen.

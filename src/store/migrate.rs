@@ -177,10 +177,10 @@ pub async fn is_current(store: &Store) -> Result<Vec<String>, StoreError> {
     let applied = applied(store).await?;
     let missing: Vec<_> = missing(&applied)?.iter().map(|migration| migration.name).collect();
     if !missing.is_empty() {
-        return Err(StoreError::misconfigured(format!(
-            "the database lacks {}; run `postern migrate apply`",
-            missing.join(", ")
-        )));
+        return Err(StoreError::mendable(
+            format!("the database lacks {}", missing.join(", ")),
+            "run `postern migrate apply`",
+        ));
     }
     let known = |number: &u32| MIGRATIONS.iter().any(|migration| migration.number == *number);
     let mut newer: Vec<_> = applied.into_iter().filter(|(number, _)| !known(number)).collect();
@@ -191,8 +191,9 @@ pub async fn is_current(store: &Store) -> Result<Vec<String>, StoreError> {
 async fn applied(store: &Store) -> Result<HashMap<u32, AppliedDoc>, StoreError> {
     use futures_util::TryStreamExt as _;
     if store.is_half_restored().await? {
-        return Err(StoreError::misconfigured(
-            "a restore of this database was interrupted; run `postern backup restore` again",
+        return Err(StoreError::mendable(
+            "a restore of this database was interrupted",
+            "run `postern backup restore` again",
         ));
     }
     let migrations = store.database().collection::<AppliedDoc>("migrations");
@@ -208,11 +209,13 @@ fn missing(applied: &HashMap<u32, AppliedDoc>) -> Result<Vec<&'static Migration>
             None => missing.push(migration),
             Some(document) if document.sha256 == migration.sha256() => {}
             Some(document) => {
-                return Err(StoreError::misconfigured(format!(
-                    "migration {} was applied to this database from another file ({}) than this binary's {}; \
-                     use the release that made the database",
-                    migration.number, document.name, migration.name
-                )));
+                return Err(StoreError::mendable(
+                    format!(
+                        "migration {} was applied to this database from another file ({}) than this binary's {}",
+                        migration.number, document.name, migration.name
+                    ),
+                    "use the release that made the database",
+                ));
             }
         }
     }
@@ -287,10 +290,10 @@ async fn same_options(store: &Store, command: &Document) -> Result<(), StoreErro
     });
     match differing {
         None => Ok(()),
-        Some((option, _)) => Err(StoreError::misconfigured(format!(
-            "the collection {name} exists already, with another `{option}` than Postern needs; \
-             rename or drop it and run `postern migrate apply`"
-        ))),
+        Some((option, _)) => Err(StoreError::mendable(
+            format!("the collection {name} exists already, with another `{option}` than Postern needs"),
+            "rename or drop it and run `postern migrate apply`",
+        )),
     }
 }
 

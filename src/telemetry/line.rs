@@ -18,7 +18,7 @@ use tracing::{
 };
 
 use super::redact::redact;
-use crate::domain::text::breaks_a_line;
+use crate::{domain::text::breaks_a_line, runtime::causes::chain};
 
 /// What an event says.
 #[derive(Debug, Clone)]
@@ -163,9 +163,7 @@ impl Visit for Line {
 
     /// With all its causes.
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let causes = iter::successors(Some(value), |error| error.source());
-        let words: Vec<String> = causes.map(ToString::to_string).collect();
-        self.put_text(field, &words.join(": "));
+        self.put_text(field, &chain(value));
     }
 }
 

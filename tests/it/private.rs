@@ -129,7 +129,8 @@ async fn port_that_somebody_else_took_is_replaced() {
 async fn missing_program_is_named_with_the_ways_out() {
     let folder = tempfile::tempdir().unwrap();
     let opened = PrivateDatabase::open(folder.path(), Some(Path::new("/nonexistent/mongod"))).await;
-    let Err(StoreError::Misconfigured { sentence }) = opened else { panic!("there is no such program") };
+    let Err(error @ StoreError::Misconfigured { .. }) = opened else { panic!("there is no such program") };
+    let sentence = error.to_string();
     assert!(sentence.contains("mongodb-org-server") && sentence.contains("database.uri"), "{sentence}");
 }
 
@@ -137,6 +138,7 @@ async fn missing_program_is_named_with_the_ways_out() {
 async fn program_that_is_no_database_is_refused_with_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let opened = PrivateDatabase::open(folder.path(), Some(Path::new("/bin/false"))).await;
-    let Err(StoreError::Misconfigured { sentence }) = opened else { panic!("false is no database") };
+    let Err(error @ StoreError::Misconfigured { .. }) = opened else { panic!("false is no database") };
+    let sentence = error.to_string();
     assert!(sentence.contains("ended") && sentence.contains("mongod.log"), "{sentence}");
 }

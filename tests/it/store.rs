@@ -29,7 +29,7 @@ pub(crate) async fn connect(database: &TestDatabase) -> Store {
 async fn refusal(uri: &str, database: &str) -> String {
     let settings = Settings { uri: uri.into(), database: database.into() };
     match Store::connect(&settings).await {
-        Err(StoreError::Misconfigured { sentence }) => sentence,
+        Err(error @ StoreError::Misconfigured { .. }) => error.to_string(),
         other => panic!("{uri} must be refused, not {other:?}"),
     }
 }
@@ -126,9 +126,10 @@ async fn check_names_what_is_missing() {
     let alone = Mongod::start(Options { members: 0, ..Options::default() });
     let settings = Settings { uri: alone.uri().into(), database: "postern".into() };
     let store = Store::connect(&settings).await.unwrap();
-    let Err(StoreError::Misconfigured { sentence }) = check::check(&store, &SystemClock).await else {
+    let Err(error @ StoreError::Misconfigured { .. }) = check::check(&store, &SystemClock).await else {
         panic!("a single mongod must be refused")
     };
+    let sentence = error.to_string();
     assert!(sentence.contains("transactions") && sentence.contains("rs.initiate()"), "{sentence}");
 }
 

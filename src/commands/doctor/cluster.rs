@@ -48,13 +48,13 @@ fn private_to_come(config: &Config) -> Finding {
         Ok(mongod) => {
             Finding::ok(DATABASE, format!("a private one will be made at the first start, with {}", mongod.display()))
         }
-        Err(error) => Finding::sentence(DATABASE, &error.to_string()),
+        Err(error) => Finding::store(DATABASE, &error),
     }
 }
 
 fn refused(error: &anyhow::Error) -> Finding {
     match error.downcast_ref::<StoreError>() {
-        Some(StoreError::Misconfigured { sentence }) => Finding::sentence(DATABASE, sentence),
+        Some(error @ StoreError::Misconfigured { .. }) => Finding::store(DATABASE, error),
         _ => Finding::fail(
             DATABASE,
             format!("{error:#}"),
@@ -120,7 +120,7 @@ async fn migrations(store: &Store, private: bool) -> Finding {
     const CHECK: &str = "migrations";
     let pending = match migrate::plan(store).await {
         Ok(pending) => pending,
-        Err(error) => return Finding::sentence(CHECK, &error.to_string()),
+        Err(error) => return Finding::store(CHECK, &error),
     };
     let names: Vec<_> = pending.iter().map(|migration| migration.name).collect();
     if names.is_empty() {

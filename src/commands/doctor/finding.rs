@@ -1,12 +1,16 @@
 //! What a check found, and how it is told.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use serde::Serialize;
 
-use crate::domain::{
-    problem::{Problem, ProblemCode},
-    text::Name,
+use crate::{
+    domain::{
+        problem::{Problem, ProblemCode},
+        text::Name,
+    },
+    runtime::causes::chain,
+    store::StoreError,
 };
 
 /// How a check went, the best first.
@@ -108,11 +112,18 @@ impl Finding {
         self.check == REPORTED
     }
 
-    /// It does not work, in a sentence of ours: what is wrong, then after a semicolon or colon what to do.
-    pub(in crate::commands) fn sentence(check: &'static str, sentence: &str) -> Self {
-        match sentence.split_once("; ").or_else(|| sentence.split_once(": ")) {
-            Some((cause, fix)) => Self::fail(check, cause, fix),
-            None => Self { fix: None, ..Self::fail(check, sentence, "") },
+    /// It does not work, for a reason that has no advice of its own.
+    pub(in crate::commands) fn error(check: &'static str, error: &dyn Error) -> Self {
+        Self { fix: None, ..Self::fail(check, chain(error), "") }
+    }
+
+    /// It does not work, by what the store says of it.
+    pub(in crate::commands) fn store(check: &'static str, error: &StoreError) -> Self {
+        match error {
+            StoreError::Misconfigured { problem, advice } => {
+                Self { fix: advice.clone(), ..Self::fail(check, problem, "") }
+            }
+            other => Self::error(check, other),
         }
     }
 }
@@ -138,11 +149,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sentence_is_taken_apart_where_the_advice_begins() {
-        let finding = Finding::sentence("migrations", "the database lacks 0001; run `postern migrate apply`");
+    fn what_is_wrong_and_what_to_do_are_told_apart() {
+        let error = StoreError::mendable("the database lacks 0001", "run `postern migrate apply`");
+        let finding = Finding::store("migrations", &error);
         assert_eq!(finding.cause.as_deref(), Some("the database lacks 0001"));
         assert_eq!(finding.fix.as_deref(), Some("run `postern migrate apply`"));
-        assert_eq!(Finding::sentence("tun", "nothing to add").fix, None);
+        assert_eq!(error.to_string(), "the database lacks 0001; run `postern migrate apply`");
+        assert_eq!(Finding::store("tun", &StoreError::misconfigured("nothing: to add; or do")).fix, None);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
         text::PublicAddress,
     },
     firewall::{self, Firewall, FirewallError},
-    keys::master::MasterKey,
+    keys::{KeyError, master::MasterKey},
     openvpn::process::{OpenVpn, ProcessError},
     pki::read::read_certificate,
     web::TlsFiles,
@@ -107,7 +107,12 @@ fn master_key(config: &Config) -> Finding {
             "this host only serves VPN and yet can open the cluster's secrets",
             "take keys.master_key_file out of the configuration and delete the file on this machine",
         ),
-        Err(error) => Finding::sentence(CHECK, &error.to_string()),
+        Err(KeyError::Exposed { path, mode }) => {
+            let path = path.display();
+            let cause = format!("the key file {path} has mode {mode:04o}, so others can get at it");
+            Finding::fail(CHECK, cause, format!("chmod 600 {path}"))
+        }
+        Err(error) => Finding::error(CHECK, &error),
     }
 }
 

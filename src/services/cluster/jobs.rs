@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::{Act, Cluster, Nudge, Refusal, ServiceError, cluster::retention::Forgotten, error::chain};
+use crate::{Act, Cluster, Nudge, Refusal, ServiceError, cluster::retention::Forgotten};
 use domain::{
     audit::Action,
     ids::InstanceId,
@@ -22,6 +22,7 @@ use domain::{
     role::Permission,
 };
 use metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_LEADER, JOB_SECONDS};
+use runtime::causes::chain;
 use store::bus::lease::Lease;
 
 /// A process that dies in the middle of a run holds the job up for so long.

@@ -261,9 +261,9 @@ async fn ensure_capped(database: &Database) -> Result<(), StoreError> {
     }
     let foreign = doc! { "_id": { "$ne": SEED }, "o": { "$not": { "$type": "objectId" } } };
     if database.collection::<Document>(EVENTS).find_one(foreign).await?.is_some() {
-        return Err(StoreError::misconfigured(
-            "the collection events is not capped (something wrote into it before Postern did); drop it, Postern makes \
-             it again",
+        return Err(StoreError::mendable(
+            "the collection events is not capped (something wrote into it before Postern did)",
+            "drop it, Postern makes it again",
         ));
     }
     let size = i64::try_from(SIZE).map_err(StoreError::unexpected)?;

@@ -288,9 +288,9 @@ fn one_cluster(dump: &Dump) -> Result<String, CopyError> {
 /// What it means when a long read outlives its moment.
 pub(crate) fn or_too_old(error: Error) -> StoreError {
     if code(&error) == Some(SNAPSHOT_TOO_OLD) {
-        return StoreError::misconfigured(
-            "the database forgot the moment that was to be read before all was read; raise its parameter \
-             minSnapshotHistoryWindowInSeconds (300 by default) and begin again",
+        return StoreError::mendable(
+            "the database forgot the moment that was to be read before all was read",
+            "raise its parameter minSnapshotHistoryWindowInSeconds (300 by default) and begin again",
         );
     }
     error.into()

@@ -201,10 +201,10 @@ pub fn find_mongod(named: Option<&Path>) -> Result<PathBuf, StoreError> {
         None => on_path("mongod"),
     };
     found.ok_or_else(|| {
-        StoreError::misconfigured(
-            "no mongod was found for the private database; install MongoDB's package mongodb-org-server, or name the \
-             program by database.mongod, or use a database of your own by database.uri (`make run` fetches a mongod for \
-             trying Postern out)",
+        StoreError::mendable(
+            "no mongod was found for the private database",
+            "install MongoDB's package mongodb-org-server, or name the program by database.mongod, or use a database of \
+             your own by database.uri (`make run` fetches a mongod for trying Postern out)",
         )
     })
 }

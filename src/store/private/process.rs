@@ -49,10 +49,10 @@ impl ServerProcess {
                 }
                 Err(status) => {
                     let how = status.map_or_else(|| "does not answer".to_owned(), |status| format!("ended ({status})"));
-                    return Err(StoreError::misconfigured(format!(
-                        "the private mongod {how}; its log is {}",
-                        place.log().display()
-                    )));
+                    return Err(StoreError::mendable(
+                        format!("the private mongod {how}"),
+                        format!("its log is {}", place.log().display()),
+                    ));
                 }
             }
         };

@@ -27,7 +27,7 @@ use domain::{
 };
 use services::{Refusal, ServiceError};
 
-pub(crate) use services::error::chain;
+pub(crate) use runtime::causes::chain;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $word:literal, $status:ident, $retryable:literal;)*) => {
