@@ -133,7 +133,7 @@ impl Store {
         Arc::clone(&self.0.policy_turn)
     }
 
-    /// The newest entry of this process's chain in the audit trail; none where the next one begins a chain.
+    /// The newest entry of this process's chain in the audit log; none where the next one begins a chain.
     pub(super) fn trail(&self) -> &tokio::sync::Mutex<Option<Head>> {
         &self.0.trail
     }

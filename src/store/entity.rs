@@ -151,7 +151,7 @@ impl Store {
         let mut names = HashMap::new();
         while let Some(row) = rows.try_next().await? {
             let (id, name) = (row.get_str("_id").unwrap_or_default(), row.get_str("name").unwrap_or_default());
-            let corrupt = || StoreError::Corrupt { collection: E::COLLECTION, id: id.to_owned() };
+            let corrupt = || StoreError::corrupt(E::COLLECTION, id.to_owned());
             names.insert(id.parse().map_err(|_other| corrupt())?, name.parse().map_err(|_other| corrupt())?);
         }
         Ok(names)
@@ -235,10 +235,9 @@ pub(super) async fn decode_all<E: Entity>(mut cursor: Cursor<RawDocumentBuf>) ->
 }
 
 pub(super) fn decode<E: Entity>(row: &RawDocumentBuf) -> Result<Revised<E>, StoreError> {
-    bson::deserialize_from_slice::<E::Doc>(row.as_bytes())
-        .ok()
-        .and_then(E::from_doc)
-        .ok_or_else(|| StoreError::Corrupt { collection: E::COLLECTION, id: id_of(row) })
+    let corrupt = || StoreError::corrupt(E::COLLECTION, id_of(row));
+    let doc = bson::deserialize_from_slice(row.as_bytes()).map_err(|invalid| corrupt().because(invalid))?;
+    E::from_doc(doc).ok_or_else(corrupt)
 }
 
 pub(super) fn encode<E: Entity>(entity: &E, rev: Revision) -> Result<RawDocumentBuf, StoreError> {

@@ -36,6 +36,8 @@ pub enum StoreError {
         collection: &'static str,
         /// Its `_id`.
         id: String,
+        /// What is wrong with it, where that is known.
+        source: Option<Cause>,
     },
     /// The settings or the database's set-up must be changed by a person.
     #[error("{problem}{}{}", if .advice.is_some() { "; " } else { "" }, .advice.as_deref().unwrap_or_default())]
@@ -79,6 +81,19 @@ impl StoreError {
     /// A refusal that a person must act on, and how.
     pub fn mendable(problem: impl Into<String>, advice: impl Into<String>) -> Self {
         Self::Misconfigured { problem: problem.into(), advice: Some(advice.into()) }
+    }
+
+    /// A document that does not convert.
+    pub(crate) fn corrupt(collection: &'static str, id: impl Into<String>) -> Self {
+        Self::Corrupt { collection, id: id.into(), source: None }
+    }
+
+    /// The same with what is wrong with the document.
+    pub(crate) fn because(self, why: impl Into<Cause>) -> Self {
+        match self {
+            Self::Corrupt { collection, id, .. } => Self::Corrupt { collection, id, source: Some(why.into()) },
+            other => other,
+        }
     }
 
     /// Something that should not happen.

@@ -157,7 +157,7 @@ impl Store {
         self.transact(Rules { though_paused: true, ..CHANGE }, Some(turn), change).await
     }
 
-    /// Like [`Self::note`], while the cluster is paused too: for the trail of its upkeep.
+    /// Like [`Self::note`], while the cluster is paused too: for the audit log of its upkeep.
     ///
     /// # Errors
     /// As [`Self::change`].

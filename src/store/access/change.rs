@@ -118,10 +118,10 @@ fn profile(row: ProfileRow, file: Option<Arc<WrittenFor>>) -> Option<ProfileAcce
 }
 
 fn slim<T: for<'a> Deserialize<'a>>(row: &RawDocumentBuf, kind: &'static str) -> Result<T, StoreError> {
-    bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt(row, kind))
+    bson::deserialize_from_slice(row.as_bytes()).map_err(|invalid| corrupt(row, kind).because(invalid))
 }
 
 fn corrupt(row: &RawDocumentBuf, collection: &'static str) -> StoreError {
     let id = row.get_str("_id").unwrap_or("without id").to_owned();
-    StoreError::Corrupt { collection, id }
+    StoreError::corrupt(collection, id)
 }

@@ -178,10 +178,10 @@ impl Access<'_> {
         let same = doc! { "server_id": "$server_id", "written_for": "$written_for" };
         let pipeline = [doc! { "$match": wanted }, doc! { "$group": { "_id": same, "profiles": { "$sum": 1_i64 } } }];
         let rows: Vec<Document> = self.collection::<Profile>().aggregate(pipeline).await?.try_collect().await?;
-        let corrupt = || StoreError::Corrupt { collection: Profile::COLLECTION, id: "a file of some".to_owned() };
+        let corrupt = || StoreError::corrupt(Profile::COLLECTION, "a file of some");
         let file = |row: Document| {
             let Row { file: File { server_id, written_for }, profiles } =
-                bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
+                bson::deserialize_from_document(row).map_err(|invalid| corrupt().because(invalid))?;
             Ok(ProfileFile { server_id, written_for, profiles: profiles.unsigned_abs() })
         };
         rows.into_iter().map(file).collect()

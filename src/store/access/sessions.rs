@@ -127,7 +127,7 @@ impl Access<'_> {
 
     /// The newest session of a profile as far as the database knows, and the time there.
     pub async fn presence(self, profile: ProfileId) -> Result<SeenPresence, StoreError> {
-        let corrupt = || StoreError::Corrupt { collection: PRESENCE, id: profile.to_string() };
+        let corrupt = || StoreError::corrupt(PRESENCE, profile.to_string());
         let pipeline = [
             doc! { "$match": { "_id": "cluster" } },
             doc! { "$lookup": {
@@ -253,7 +253,7 @@ impl Access<'_> {
                     let reason = bson::deserialize_from_bson(row.get("end_requested").cloned()?).ok()?;
                     Some((id.parse().ok()?, row.get_str("profile_id").ok()?.parse().ok()?, reason))
                 };
-                read().ok_or(StoreError::Corrupt { collection: SESSIONS, id: id.clone() })
+                read().ok_or(StoreError::corrupt(SESSIONS, id.clone()))
             })
             .collect()
     }
@@ -368,7 +368,7 @@ impl Access<'_> {
                 let (profile_id, server_id) = (id("profile_id").parse().ok()?, id("server_id").parse().ok()?);
                 Some(Carried { profile_id, server_id, host_id: id("host_id").parse().ok()? })
             };
-            read().ok_or_else(|| StoreError::Corrupt { collection: SESSIONS, id: id("_id").to_owned() })
+            read().ok_or_else(|| StoreError::corrupt(SESSIONS, id("_id").to_owned()))
         };
         rows.into_iter().map(carried).collect()
     }
@@ -419,17 +419,17 @@ fn ended(row: Document) -> Result<EndedSession, StoreError> {
     // A reason of a later release is none that we know.
     let reason = row.get("end_reason").cloned().and_then(|reason| bson::deserialize_from_bson(reason).ok());
     let session = session(row)?;
-    let corrupt = || StoreError::Corrupt { collection: SESSIONS, id: session.id.to_string() };
+    let corrupt = || StoreError::corrupt(SESSIONS, session.id.to_string());
     Ok(EndedSession { ended_at: ended_at.ok_or_else(corrupt)?, reason, session })
 }
 
 fn session(mut row: Document) -> Result<Session, StoreError> {
     let id = row.get_str("_id").unwrap_or_default().to_owned();
-    let corrupt = || StoreError::Corrupt { collection: SESSIONS, id: id.clone() };
+    let corrupt = || StoreError::corrupt(SESSIONS, id.clone());
     // The noun's own form writes times as text, the database keeps dates.
-    let connected_at: DateTime = *row.get_datetime("connected_at").map_err(|_absent| corrupt())?;
+    let connected_at: DateTime = *row.get_datetime("connected_at").map_err(|absent| corrupt().because(absent))?;
     let connected_at = timestamp(connected_at).ok_or_else(corrupt)?;
     row.insert("id", id.clone());
     row.insert("connected_at", connected_at.to_string());
-    bson::deserialize_from_document(row).map_err(|_invalid| corrupt())
+    bson::deserialize_from_document(row).map_err(|invalid| corrupt().because(invalid))
 }

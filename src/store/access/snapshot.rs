@@ -47,14 +47,14 @@ impl Access<'_> {
     /// The cluster's revision.
     pub async fn revision(self) -> Result<Revision, StoreError> {
         let cluster = self.database().collection::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
-        let missing = || StoreError::Corrupt { collection: "cluster", id: "cluster".into() };
+        let missing = || StoreError::corrupt("cluster", "cluster");
         cluster.as_ref().and_then(|cluster| cluster.get_i64("revision").ok()).map(Revision).ok_or_else(missing)
     }
 
     /// The cluster's id, which never changes.
     pub async fn cluster_id(self) -> Result<String, StoreError> {
         let cluster = self.database().collection::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
-        let missing = || StoreError::Corrupt { collection: "cluster", id: "cluster".into() };
+        let missing = || StoreError::corrupt("cluster", "cluster");
         cluster.as_ref().and_then(|cluster| cluster.get_str("id").ok()).map(str::to_owned).ok_or_else(missing)
     }
 
@@ -102,7 +102,7 @@ impl Access<'_> {
             take(&row, &mut files, &mut delta)?;
         }
         if delta.revision < Revision(0) {
-            return Err(StoreError::Corrupt { collection: "cluster", id: "cluster".into() });
+            return Err(StoreError::corrupt("cluster", "cluster"));
         }
         Ok(delta)
     }

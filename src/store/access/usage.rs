@@ -56,8 +56,8 @@ impl Access<'_> {
 
 fn sample(row: Document) -> Result<UsageSample, StoreError> {
     let id = row.get_str("_id").unwrap_or_default().to_owned();
-    let corrupt = || StoreError::Corrupt { collection: COLLECTION, id: id.clone() };
-    let doc: UsageDoc = mongodb::bson::deserialize_from_document(row).map_err(|_invalid| corrupt())?;
+    let corrupt = || StoreError::corrupt(COLLECTION, id.clone());
+    let doc: UsageDoc = mongodb::bson::deserialize_from_document(row).map_err(|invalid| corrupt().because(invalid))?;
     Ok(UsageSample {
         host_id: doc.host_id,
         at: timestamp(doc.at).ok_or_else(corrupt)?,

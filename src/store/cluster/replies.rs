@@ -102,7 +102,7 @@ impl Cluster<'_> {
     pub async fn claimed_request(self, id: &str) -> Result<Option<Claimed>, StoreError> {
         let Some(row) = self.replies().find_one(doc! { "_id": id }).await? else { return Ok(None) };
         let read = bson::deserialize_from_slice::<ReplyDoc>(row.as_bytes()).ok().and_then(ReplyDoc::into_claimed);
-        read.map(Some).ok_or_else(|| StoreError::Corrupt { collection: COLLECTION, id: id.to_owned() })
+        read.map(Some).ok_or_else(|| StoreError::corrupt(COLLECTION, id.to_owned()))
     }
 
     /// Keeps the reply to a request that was claimed.

@@ -80,7 +80,7 @@ impl Cluster<'_> {
         Ok(count)
     }
 
-    /// The next cuts of the trail: for each chain its beginning, as far as it was recorded before a moment.
+    /// The next cuts of the audit log: for each chain its beginning, as far as it was recorded before a moment.
     pub async fn due_cuts(self, before: Timestamp) -> Result<Vec<Cut>, StoreError> {
         let old = doc! { "link.seq": { "$exists": true }, "at": { "$lt": date(before) } };
         let pipeline = [

@@ -34,7 +34,7 @@ impl Cluster<'_> {
                 paused: pause(&found),
             })
         };
-        found.and_then(read).ok_or_else(|| StoreError::Corrupt { collection: "cluster", id: "cluster".into() })
+        found.and_then(read).ok_or_else(|| StoreError::corrupt("cluster", "cluster"))
     }
 
     /// Writes down that a host has stopped recording sessions for this pause.

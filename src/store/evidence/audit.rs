@@ -1,4 +1,4 @@
-//! The audit trail: inserted, read, never changed.
+//! The audit log: inserted, read, never changed.
 
 use crate::areas::Evidence;
 use std::collections::BTreeSet;
@@ -54,7 +54,7 @@ const CHANGES: i64 = 1_000;
 const APART: SignedDuration = SignedDuration::from_mins(1);
 
 impl AuditFilter {
-    /// What it lets through; the trail is kept in the order of its ids, so the span of time bounds them too.
+    /// What it lets through; the audit log is kept in the order of its ids, so the span of time bounds them too.
     pub(crate) fn query(&self) -> Document {
         let mut query = doc! {};
         let fields =
@@ -89,7 +89,7 @@ impl Evidence<'_> {
         self.note(|tx| async move { tx.record(entry).await }).await
     }
 
-    /// A page of the trail, the newest first unless the page wants the oldest.
+    /// A page of the audit log, the newest first unless the page wants the oldest.
     pub async fn list_audit(self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>, StoreError> {
         let query = filter.query();
         let count = self.count(AUDIT, &query, page).await?;
@@ -138,5 +138,5 @@ impl Evidence<'_> {
 pub(crate) fn entry(row: Document) -> Result<AuditEntry, StoreError> {
     let id = row.get_str("_id").unwrap_or_default().to_owned();
     let doc: Option<AuditDoc> = bson::deserialize_from_document(row).ok();
-    doc.as_ref().and_then(AuditDoc::read).ok_or(StoreError::Corrupt { collection: AUDIT, id })
+    doc.as_ref().and_then(AuditDoc::read).ok_or(StoreError::corrupt(AUDIT, id))
 }

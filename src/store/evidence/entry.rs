@@ -51,7 +51,7 @@ impl AuditDoc {
             changes,
             link: None,
         };
-        let read = doc.read().ok_or_else(|| StoreError::Corrupt { collection: AUDIT, id: entry.id.to_string() })?;
+        let read = doc.read().ok_or_else(|| StoreError::corrupt(AUDIT, entry.id.to_string()))?;
         let link = link(&read, chain, before);
         Ok((Self { link: Some(link), ..doc }, Head { chain, seq: link.seq, hash: link.hash }))
     }

@@ -1,4 +1,4 @@
-//! What the audit key has signed about the trail, and the trail as a whole.
+//! What the audit key has signed about the audit log, and the audit log as a whole.
 
 use crate::areas::{Evidence, EvidenceChange};
 use futures_util::TryStreamExt as _;
@@ -63,7 +63,7 @@ struct HeadDoc {
     head: Head,
 }
 
-/// One thing that a trail is made of.
+/// One thing that an audit log is made of.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrailItem {
     /// A statement; all come first.
@@ -85,13 +85,13 @@ impl Evidence<'_> {
         Ok(self.statements().find_one(doc! {}).sort(doc! { "_id": -1 }).await?.map(|doc| doc.signed))
     }
 
-    /// Whether anybody has ever signed for the trail, as far as anything here says so.
+    /// Whether anybody has ever signed for the audit log, as far as anything here says so.
     pub async fn is_trail_signed(self) -> Result<bool, StoreError> {
         let signed = self.database().collection::<HeadDoc>(SIGNED);
         Ok(self.last_statement().await?.is_some() || signed.find_one(doc! {}).await?.is_some())
     }
 
-    /// The heads of all chains, as they are in the trail.
+    /// The heads of all chains, as they are in the audit log.
     pub async fn heads(self) -> Result<Vec<Head>, StoreError> {
         let pipeline = [
             doc! { "$match": { "link.seq": { "$exists": true } } },
@@ -109,7 +109,7 @@ impl Evidence<'_> {
         Ok(rows.into_iter().map(|row| row.head).collect())
     }
 
-    /// Sends the trail as of one moment: all of it, or the entries that a filter lets through. Ends early if nobody
+    /// Sends the audit log as of one moment: all of it, or the entries that a filter lets through. Ends early if nobody
     /// receives any more.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl Hosts<'_> {
         let written = status.find_one_and_update(doc! { "_id": &id }, vec![doc! { "$set": beat.fields() }]);
         let fields = doc! { "last_seen_at": 1, "instance.id": 1, "knock": 1 };
         let after = written.upsert(true).projection(fields).return_document(ReturnDocument::After).await?;
-        after.and_then(|after| beat.outcome(&after)).ok_or(StoreError::Corrupt { collection: HOST_STATUS, id })
+        after.and_then(|after| beat.outcome(&after)).ok_or(StoreError::corrupt(HOST_STATUS, id))
     }
 
     /// Says that a machine with the key of `host` would be another host.

@@ -324,11 +324,9 @@ impl Hosts<'_> {
         let mut rows = self.collection::<Attachment>().aggregate(pipeline).with_type::<RawDocumentBuf>().await?;
         let mut attached = HashMap::<_, Vec<_>>::new();
         while let Some(row) = rows.try_next().await? {
-            let corrupt = || StoreError::Corrupt {
-                collection: Host::COLLECTION,
-                id: row.get_str("_id").unwrap_or("?").to_owned(),
-            };
-            let found: Row = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
+            let corrupt = || StoreError::corrupt(Host::COLLECTION, row.get_str("_id").unwrap_or("?").to_owned());
+            let found: Row =
+                bson::deserialize_from_slice(row.as_bytes()).map_err(|invalid| corrupt().because(invalid))?;
             let host = Host::from_doc(found.host).ok_or_else(corrupt)?.value;
             attached.entry(found.server_id).or_default().push(host);
         }

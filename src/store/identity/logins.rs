@@ -74,11 +74,9 @@ impl Identities<'_> {
         ];
         let mut rows = self.logins().aggregate(pipeline).with_type::<RawDocumentBuf>().await?;
         let Some(row) = rows.try_next().await? else { return Ok(None) };
-        let corrupt = || StoreError::Corrupt {
-            collection: COLLECTION,
-            id: row.get_str("_id").unwrap_or("without id").to_owned(),
-        };
-        let mut found: LoginDoc = bson::deserialize_from_slice(row.as_bytes()).map_err(|_invalid| corrupt())?;
+        let corrupt = || StoreError::corrupt(COLLECTION, row.get_str("_id").unwrap_or("without id").to_owned());
+        let mut found: LoginDoc =
+            bson::deserialize_from_slice(row.as_bytes()).map_err(|invalid| corrupt().because(invalid))?;
         let user = match found.user.take() {
             Some(user) => Some(User::from_doc(user).ok_or_else(corrupt)?.value),
             None => None,
@@ -99,7 +97,7 @@ impl Identities<'_> {
             .map(|row| {
                 let id = row.get_str("_id").unwrap_or("without id").to_owned();
                 let read = bson::deserialize_from_slice::<LoginDoc>(row.as_bytes()).ok().and_then(LoginDoc::into_login);
-                read.ok_or(StoreError::Corrupt { collection: COLLECTION, id })
+                read.ok_or(StoreError::corrupt(COLLECTION, id))
             })
             .collect()
     }

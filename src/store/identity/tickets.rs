@@ -64,11 +64,11 @@ impl<T> TicketDoc<T> {
 
 /// A ticket has no name but the hash of its secret, which stays inside.
 fn corrupt() -> StoreError {
-    StoreError::Corrupt { collection: COLLECTION, id: "of a ticket".to_owned() }
+    StoreError::corrupt(COLLECTION, "of a ticket")
 }
 
 fn read<T: TicketBody>(row: Document) -> Result<Ticket<T>, StoreError> {
-    bson::deserialize_from_document::<TicketDoc<T>>(row).map_err(|_invalid| corrupt())?.into_ticket()
+    bson::deserialize_from_document::<TicketDoc<T>>(row).map_err(|invalid| corrupt().because(invalid))?.into_ticket()
 }
 
 /// The ticket of this kind and secret, if it is still good.

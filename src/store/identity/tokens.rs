@@ -76,7 +76,7 @@ impl TokenDoc {
 fn read(row: &RawDocumentBuf) -> Result<StoredToken, StoreError> {
     let read = bson::deserialize_from_slice::<TokenDoc>(row.as_bytes()).ok().and_then(TokenDoc::into_token);
     let id = || row.get_str("_id").unwrap_or("without id").to_owned();
-    read.ok_or_else(|| StoreError::Corrupt { collection: COLLECTION, id: id() })
+    read.ok_or_else(|| StoreError::corrupt(COLLECTION, id()))
 }
 
 impl Identities<'_> {

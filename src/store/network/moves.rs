@@ -92,7 +92,7 @@ impl Network<'_> {
         let rows: Vec<Document> = self.access().sessions().aggregate(pipeline).await?.try_collect().await?;
         let read = |row: Document| {
             let id = row.get_str("_id").unwrap_or_default().to_owned();
-            bson::deserialize_from_document(row).map_err(|_invalid| StoreError::Corrupt { collection: "sessions", id })
+            bson::deserialize_from_document(row).map_err(|invalid| StoreError::corrupt("sessions", id).because(invalid))
         };
         rows.into_iter().map(read).collect()
     }

@@ -14,7 +14,7 @@ fn of(group: &GroupName) -> Document {
 }
 
 fn corrupt(id: &str) -> StoreError {
-    StoreError::Corrupt { collection: User::COLLECTION, id: id.to_owned() }
+    StoreError::corrupt(User::COLLECTION, id.to_owned())
 }
 
 impl People<'_> {
