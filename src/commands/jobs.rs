@@ -28,12 +28,12 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Run one now, whether or not it is due, unless another process is at it.
+    /// Run a job now, whether or not it is due, unless another process runs it.
     ///
     /// Exit code 4 if another process is, 8 if a job found something that should not be, 1 if one failed. A process with
     /// the role jobs does not run it again before its period is over.
     Run {
-        /// Which one.
+        /// The name of the job.
         #[arg(value_parser = clap::builder::PossibleValuesParser::new(Job::ALL.iter().map(|job| job.as_str())))]
         #[arg(required_unless_present = "due", conflicts_with = "due")]
         name: Option<String>,

@@ -7,7 +7,7 @@
 //! - [`join`]: what a new machine is handed so that it becomes a host: a bearer secret, and whom to show it to.
 //! - [`seal`]: the authenticated encryption under both. Each ciphertext is bound to the place it is stored at
 //!   ([`seal::Context`]); moved to another record or field it is refused.
-//! - [`signing`]: the key that signs the audit trail.
+//! - [`signing`]: the key that signs the audit log.
 //! - [`stream`]: the same for files of any length.
 //! - [`token`]: bearer secrets (API tokens, one-time links); only their hashes are stored.
 //! - [`tls_crypt`]: OpenVPN's tls-crypt-v2 keys, made here without running `openvpn`.

@@ -10,7 +10,7 @@ use domain::{audit::Actor, ids::RequestId, role::Permission};
 pub struct Act {
     /// Who.
     pub actor: Actor,
-    /// Which request, for the trail.
+    /// Which request, for the audit log.
     pub request_id: Option<RequestId>,
     pub(crate) trial: Option<Trial>,
     pub(crate) warnings: Warnings,
@@ -69,7 +69,7 @@ impl Act {
 pub fn described(permission: Permission) -> &'static str {
     match permission {
         Permission::Read => "see the cluster",
-        Permission::ReadAudit => "read the audit trail",
+        Permission::ReadAudit => "read the audit log",
         Permission::ManageOrganizations => "manage organizations",
         Permission::ManageUsers => "manage users",
         Permission::ManageServers => "manage servers",

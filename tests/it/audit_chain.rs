@@ -95,7 +95,7 @@ async fn an_export_of_what_two_processes_did_is_sound_and_names_every_kind_of_ta
         (&json!(2), &json!(1), &json!(1))
     );
     assert_eq!((&report["not_yet_signed"], &report["findings"]), (&json!(0), &json!([])));
-    assert!(desk.verify(&text, &[]).ok().contains("the trail is sound"));
+    assert!(desk.verify(&text, &[]).ok().contains("the audit log is sound"));
 
     let lines: Vec<&str> = text.lines().collect();
     let of = |object: &str| {

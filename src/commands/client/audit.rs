@@ -30,10 +30,10 @@ const VIEW: View = View {
 /// What somebody looks at who did not say how much.
 const A_SCREENFUL: u32 = 50;
 
-/// What of the trail.
+/// What of the audit log.
 #[derive(Debug, Args)]
 pub(in super::super) struct Which {
-    /// By whom: the id of a user, token or host, or what stands in the trail.
+    /// By whom: the id of a user, token or host, or what stands in the audit log.
     #[arg(long)]
     actor: Option<String>,
     /// To what: an id.
@@ -80,7 +80,7 @@ pub(in super::super) enum Verb {
         #[command(flatten)]
         paging: Paging,
     },
-    /// Export the trail as JSON Lines; without filters in the form that can be verified.
+    /// Export the audit log as JSON Lines; without filters in the form that can be verified.
     Export {
         #[command(flatten)]
         which: Which,
@@ -88,7 +88,7 @@ pub(in super::super) enum Verb {
         #[arg(short = 'o', long = "out", value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Print the public key that the trail is signed with (PEM).
+    /// Print the public key that the audit log is signed with (PEM).
     ///
     /// Keep it where whoever can write to the database cannot: an export is only as good as the key it is held against.
     Key,
@@ -128,6 +128,6 @@ fn export(client: &Client, query: &[(&str, String)], out: Option<&Path>) -> Resu
     let mut file = PrivateFile::open(place, client.yes)?;
     client.api.copy(&ask, file.draft())?;
     file.finish(&[])?;
-    client.out.remark(&format!("the trail is in {}", place.display()));
+    client.out.remark(&format!("the audit log is in {}", place.display()));
     Ok(())
 }

@@ -26,12 +26,12 @@ const VIEW: View = View {
 pub(in super::super) enum Verb {
     /// List the groups that users are in or servers are open to.
     List,
-    /// Show one.
+    /// Show a group.
     Show {
         /// Its name.
         group: GroupName,
     },
-    /// Put users into one; it comes into being by that.
+    /// Add users to a group; it comes into being by that.
     Add {
         /// Its name.
         group: GroupName,
@@ -39,7 +39,7 @@ pub(in super::super) enum Verb {
         #[arg(required = true)]
         users: Vec<String>,
     },
-    /// Take users out of one.
+    /// Remove users from a group.
     Remove {
         /// Its name.
         group: GroupName,
@@ -47,14 +47,14 @@ pub(in super::super) enum Verb {
         #[arg(required = true)]
         users: Vec<String>,
     },
-    /// Give one another name, wherever it is named.
+    /// Rename a group, wherever it is named.
     Rename {
         /// Its name.
         group: GroupName,
         /// The new name.
         name: GroupName,
     },
-    /// Take everybody out of one, which ends it. No server may be open to it.
+    /// Remove everybody from a group, which ends it. No server may be open to it.
     Delete {
         /// Its name.
         group: GroupName,

@@ -38,19 +38,19 @@ pub(in super::super) enum Verb {
         #[command(flatten)]
         paging: Paging,
     },
-    /// Show one.
+    /// Show a host.
     Show {
         /// Its id or name.
         host: String,
     },
-    /// Give one another name. Its own configuration must follow before its next start.
+    /// Rename a host. Its own configuration must follow before its next start.
     Rename {
         /// Its id or name.
         host: String,
         /// Its new name.
         name: String,
     },
-    /// Take one out of service: newcomers, and then its sessions, go to the other hosts.
+    /// Drain a host: newcomers, and then its sessions, go to the other hosts.
     #[command(after_help = "Example:\n  postern host drain vpn-2 --budget 60s --wait")]
     Drain {
         /// Its id or name.
@@ -64,12 +64,12 @@ pub(in super::super) enum Verb {
         #[command(flatten)]
         wait: Wait,
     },
-    /// Take one back into service, whether its drain is over or not.
+    /// Take a host back into service, whether its drain is over or not.
     Resume {
         /// Its id or name.
         host: String,
     },
-    /// Remove one from the cluster for good: drain it first, or give --force. Its key makes no host any more.
+    /// Remove a host from the cluster for good: drain it first, or give --force. Its key makes no host any more.
     #[command(visible_alias = "delete")]
     Remove {
         /// Its id or name.

@@ -57,17 +57,17 @@ pub(in super::super) enum Verb {
         #[arg(long)]
         share_database_user: bool,
     },
-    /// List those that wait for their machines.
+    /// List the join tokens that wait for their machines.
     List {
         #[command(flatten)]
         paging: Paging,
     },
-    /// Show one, and what its machine found out about itself.
+    /// Show a join token, and what its machine found out about itself.
     Show {
         /// Its id, or the host's name while the machine is waited for.
         token: String,
     },
-    /// Withdraw one that nobody has used.
+    /// Withdraw a join token that nobody has used.
     Revoke {
         /// Its id, or the host's name.
         token: String,

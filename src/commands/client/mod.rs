@@ -66,7 +66,7 @@ pub(super) enum Noun {
     Authority(Asked<authorities::Verb>),
     /// Whether and how somebody reaches an address, and what would have to change.
     Explain(ExplainAsked),
-    /// The audit trail.
+    /// The audit log.
     Audit(Asked<audit::Verb>),
     /// The settings of the cluster.
     Settings(Asked<settings::Verb>),

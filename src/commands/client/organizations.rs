@@ -21,24 +21,24 @@ pub(in super::super) enum Verb {
         #[command(flatten)]
         paging: Paging,
     },
-    /// Show one.
+    /// Show an organization.
     Show {
         /// Its id or name.
         organization: String,
     },
-    /// Make one.
+    /// Create an organization.
     Create {
         /// Its name.
         name: String,
     },
-    /// Give one another name.
+    /// Rename an organization.
     Rename {
         /// Its id or name.
         organization: String,
         /// Its new name.
         name: String,
     },
-    /// Delete one that has no users and no servers.
+    /// Delete an organization that has no users and no servers.
     Delete {
         /// Its id or name.
         organization: String,

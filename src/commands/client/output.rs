@@ -44,7 +44,7 @@ pub(super) enum Look {
     NameOf(Kind),
     /// This field of each of several things.
     Each(&'static str),
-    /// What became of each field, as the audit trail has it.
+    /// What became of each field, as the audit log has it.
     Changes,
     /// Users with their devices.
     People,

@@ -49,9 +49,9 @@ pub(in super::super) enum Verb {
         #[command(flatten)]
         paging: Paging,
     },
-    /// Show one.
+    /// Show a profile.
     Show(Which),
-    /// Make one and write its file, which is the only copy of its private key.
+    /// Issue a profile and write its file, which is the only copy of its private key.
     #[command(after_help = "Example:\n  postern profile issue ana@example.com --server main --name laptop -o ana.ovpn")]
     Issue {
         #[command(flatten)]
@@ -60,9 +60,9 @@ pub(in super::super) enum Verb {
         #[arg(short = 'o', long = "out", value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Make a one-time link, by which somebody who cannot sign in gets a profile.
+    /// Create a one-time link, by which somebody who cannot sign in gets a profile.
     Link(New),
-    /// Take one back for good: its session ends at once.
+    /// Revoke a profile for good: its session ends at once.
     Revoke(Which),
 }
 

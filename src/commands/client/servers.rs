@@ -56,12 +56,12 @@ pub(in super::super) enum Verb {
         #[command(flatten)]
         paging: Paging,
     },
-    /// Show one.
+    /// Show a server.
     Show {
         /// Its id or name.
         server: String,
     },
-    /// Make one. It runs nowhere until it is attached to a host.
+    /// Create a server. It runs nowhere until it is attached to a host.
     #[command(
         after_help = "Example:\n  postern server create main --network 10.200.0.0/16 --org Acme --route 10.0.0.0/8"
     )]
@@ -95,34 +95,34 @@ pub(in super::super) enum Verb {
         #[command(flatten)]
         names: Names,
     },
-    /// Change one; what is not named stays.
+    /// Update a server; what is not named stays.
     Update(Box<Update>),
-    /// Let its hosts run it.
+    /// Enable a server: its hosts run it.
     Enable {
         /// Its id or name.
         server: String,
     },
-    /// Stop it on all hosts; its sessions end.
+    /// Disable a server: it stops on all hosts, and its sessions end.
     Disable {
         /// Its id or name.
         server: String,
     },
-    /// Delete one that is attached to no host and has no active profiles.
+    /// Delete a server that is attached to no host and has no active profiles.
     Delete {
         /// Its id or name.
         server: String,
     },
-    /// List the hosts that run it, and how they fare.
+    /// List the hosts that run a server, and how they fare.
     Hosts {
         /// Its id or name.
         server: String,
     },
-    /// Show what is known about the key that its hosts share.
+    /// Show what is known about the key that a server's hosts share.
     Key {
         /// Its id or name.
         server: String,
     },
-    /// Give it another key, after a removed host that had it got lost. Its profiles are revoked: people make new ones.
+    /// Give a server another key, after a removed host that had it got lost. Its profiles are revoked: people make new ones.
     Rotate {
         /// Its id or name.
         server: String,

@@ -51,13 +51,13 @@ pub(in super::super) enum Verb {
     List {
         #[command(flatten)]
         filter: Filter,
-        /// Those that are over, what ended last first. That you looked is recorded in the audit trail.
+        /// Those that are over, what ended last first. That you looked is recorded in the audit log.
         #[arg(long)]
         ended: bool,
         #[command(flatten)]
         paging: Paging,
     },
-    /// End one; or, with a filter, all that it lets through. Whoever may still connect can come back.
+    /// End a session; or, with a filter, all that it lets through. Whoever may still connect can come back.
     End {
         /// Its id.
         #[arg(required_unless_present_any = FILTERS, conflicts_with_all = FILTERS)]

@@ -19,9 +19,9 @@ const VIEW: View = View { key: "company_name", columns: &[] };
 
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum Verb {
-    /// Show them.
+    /// Show the settings.
     Show,
-    /// Change some; what is not named stays.
+    /// Update settings; what is not named stays.
     Update(Box<Update>),
 }
 
@@ -78,7 +78,7 @@ struct Retention {
     /// How long after its end a VPN session tells whose it was once the account is gone, in days.
     #[arg(long, value_name = "DAYS")]
     keep_departed_days: Option<u32>,
-    /// How long the audit trail is kept, in days.
+    /// How long the audit log is kept, in days.
     #[arg(long, value_name = "DAYS")]
     keep_audit_days: Option<u32>,
 }

@@ -47,12 +47,12 @@ pub(in super::super) enum Verb {
         #[command(flatten)]
         paging: Paging,
     },
-    /// Show one.
+    /// Show a user.
     Show {
         /// Id, name or e-mail address.
         user: String,
     },
-    /// Make one.
+    /// Create a user.
     Create {
         /// Their name.
         name: String,
@@ -72,29 +72,29 @@ pub(in super::super) enum Verb {
         #[arg(long)]
         disabled: bool,
     },
-    /// Change one; what is not named stays.
+    /// Update a user; what is not named stays.
     Update(Update),
-    /// Shut one out: sessions end at once, on every host.
+    /// Disable a user: sessions end at once, on every host.
     Disable {
         /// Id, name or e-mail address.
         user: String,
     },
-    /// Let one in again.
+    /// Enable a user.
     Enable {
         /// Id, name or e-mail address.
         user: String,
     },
-    /// Sign one out of portal and console, in every browser.
+    /// Sign a user out of portal and console, in every browser.
     SignOut {
         /// Id, name or e-mail address.
         user: String,
     },
-    /// Delete one, profiles included.
+    /// Delete a user, profiles included.
     Delete {
         /// Id, name or e-mail address.
         user: String,
     },
-    /// Make many from a CSV file, after a look at what it holds.
+    /// Create many users from a CSV file, after a look at what it holds.
     ///
     /// The first line names the columns: `name` is needed, `email`, `groups` (several are separated by `;`), `role` and
     /// `organization` are known. Each line with a mistake is told with its number, and nothing is done then. Whoever is

@@ -55,7 +55,7 @@ impl Arguments {
         }
         let breaks = report.findings.len() as u64 + report.more_findings;
         let noun = if breaks == 1 { "place" } else { "places" };
-        let sentence = format!("the trail is not what was recorded: {breaks} {noun}");
+        let sentence = format!("the audit log is not what was recorded: {breaks} {noun}");
         Err(ClientError::new(exit::DIFFERENT, sentence))
     }
 }
@@ -77,7 +77,7 @@ fn told(report: &Report) -> String {
         lines.push(format!("{} entries were deleted at their age, as signed", report.deleted));
     }
     if report.is_sound() {
-        lines.push("the trail is sound".to_owned());
+        lines.push("the audit log is sound".to_owned());
     }
     lines.join("\n") + "\n"
 }
@@ -99,7 +99,7 @@ impl<'a> Reading<'a> {
     fn run(mut self) -> Result<Report, ClientError> {
         let mut lines = open(self.file)?.lines().enumerate();
         let Some(Line::Export(beginning)) = self.line(lines.next())? else {
-            return Err(self.wrong(1, "this is no export of an audit trail"));
+            return Err(self.wrong(1, "this is no export of an audit log"));
         };
         if beginning.format != FORMAT {
             return Err(

@@ -26,7 +26,7 @@ const OFFERED: u32 = 8;
 /// Somebody or something that a text can mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meant {
-    /// The id, as the trail has it.
+    /// The id, as the audit log has it.
     pub id: String,
     /// The name.
     pub name: String,

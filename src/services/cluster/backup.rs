@@ -253,7 +253,7 @@ impl Cluster<'_> {
             release: env!("CARGO_PKG_VERSION").to_owned(),
             paused: cluster.paused.is_some(),
         };
-        // Before the copy, so that it holds the trail of its own making.
+        // Before the copy, so that it holds the audit log of its own making.
         let facts = serde_json::json!({ "made_at": [null, head.made_at] });
         let entry = &self.entry(act, Action::BackupCreate, &head.cluster_id, facts);
         self.upkeep(|tx| async move { tx.record(entry).await }).await?;

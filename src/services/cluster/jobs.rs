@@ -91,7 +91,7 @@ impl Cluster<'_> {
 
     /// Whether there is nothing yet that a job could work on; whoever asks for a run gets one all the same.
     async fn waits(self, state: &JobState) -> Result<bool, ServiceError> {
-        // The trail of a new cluster is verified once somebody has signed for it; the first checkpoint wakes the job.
+        // The audit log of a new cluster is verified once somebody has signed for it; the first checkpoint wakes the job.
         let is_asked_for = state.wanted_at.is_some();
         Ok(state.name == Job::AuditVerify && !is_asked_for && !self.store().evidence().is_trail_signed().await?)
     }

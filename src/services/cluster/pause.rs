@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct PauseFacts {
     /// Since when.
     pub since: Timestamp,
-    /// Who ordered it, as far as the trail tells.
+    /// Who ordered it, as far as the audit log tells.
     pub by: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Forgetting: what is older than the settings allow is deleted, shortened, or made nameless.
 //!
-//! Login, tickets and the like carry their own end and go by themselves. The audit trail is cut chain by chain, from its
+//! Login, tickets and the like carry their own end and go by themselves. The audit log is cut chain by chain, from its
 //! beginning; what was cut is signed for in the same transaction, so that the rest can still be verified.
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,7 +22,7 @@ pub(crate) struct Forgotten {
     pub departed: u64,
     /// Sessions that were deleted.
     pub sessions: u64,
-    /// Entries of the trail that were deleted.
+    /// Entries of the audit log that were deleted.
     pub entries: u64,
 }
 
@@ -74,7 +74,7 @@ impl Cluster<'_> {
     }
 }
 
-/// What the trail says about a cut of itself.
+/// What the audit log says about a cut of itself.
 fn facts(cuts: &[Cut]) -> serde_json::Value {
     let count: u64 = cuts.iter().map(|cut| cut.count).sum();
     let (from, to) = (cuts.iter().map(|cut| cut.from).min(), cuts.iter().map(|cut| cut.to).max());

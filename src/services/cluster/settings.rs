@@ -71,7 +71,7 @@ pub struct RetentionPatch {
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub departed_days: Option<DepartedDays>,
-    /// For how many days the audit trail is kept.
+    /// For how many days the audit log is kept.
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub audit_days: Option<AuditDays>,

@@ -1,4 +1,4 @@
-//! What happened to one thing, in words for people: the newest entries of the trail about it, with the names of who
+//! What happened to one thing, in words for people: the newest entries of the audit log about it, with the names of who
 //! acted.
 
 use std::collections::HashMap;
@@ -20,9 +20,9 @@ const SHOWN: u32 = 20;
 pub struct Change {
     /// When.
     pub at: Timestamp,
-    /// Who: a name, or what stands in the trail.
+    /// Who: a name, or what stands in the audit log.
     pub by: String,
-    /// What was done, as the trail names it.
+    /// What was done, as the audit log names it.
     pub action: String,
     /// Whether it succeeded.
     pub success: bool,
@@ -30,17 +30,17 @@ pub struct Change {
     pub fields: Vec<String>,
 }
 
-/// One entry of the trail, for people.
+/// One entry of the audit log, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedEntry {
     /// The entry.
     pub entry: AuditEntry,
-    /// Who: a name, or what stands in the trail.
+    /// Who: a name, or what stands in the audit log.
     pub by: String,
 }
 
 impl Evidence<'_> {
-    /// A page of the trail with the names of who acted, the newest first.
+    /// A page of the audit log with the names of who acted, the newest first.
     pub async fn named_audit(
         self,
         act: &Act,

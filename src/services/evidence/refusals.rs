@@ -1,4 +1,4 @@
-//! Requests that were refused, in the trail.
+//! Requests that were refused, in the audit log.
 //!
 //! Whoever is refused can ask again as often as they like, so what is recorded is bounded: so many in a minute for one
 //! address, and so many for all. The first ones tell who tries; the log has a line for each.

@@ -182,7 +182,7 @@ pub struct PlannedServer {
 pub struct Stranger {
     /// From where.
     pub address: IpAddr,
-    /// In the course of which request, for the trail.
+    /// In the course of which request, for the audit log.
     pub request_id: Option<RequestId>,
 }
 

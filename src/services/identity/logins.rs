@@ -30,7 +30,7 @@ pub struct Browser {
     pub label: String,
     /// From where it asks.
     pub address: IpAddr,
-    /// In the course of which request, for the trail.
+    /// In the course of which request, for the audit log.
     pub request_id: Option<RequestId>,
 }
 
@@ -59,7 +59,7 @@ pub struct Person {
     pub login: LoginId,
     /// The token that forms carry.
     pub form_token: FormToken,
-    /// In the course of which request, for the trail; whoever answers one sets it.
+    /// In the course of which request, for the audit log; whoever answers one sets it.
     pub request_id: Option<RequestId>,
 }
 
@@ -81,7 +81,7 @@ pub struct Admin {
     pub login: LoginId,
     /// The token that forms carry.
     pub form_token: FormToken,
-    /// In the course of which request, for the trail; whoever answers one sets it.
+    /// In the course of which request, for the audit log; whoever answers one sets it.
     pub request_id: Option<RequestId>,
 }
 

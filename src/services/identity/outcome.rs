@@ -135,7 +135,7 @@ pub struct SignInFacts {
 }
 
 impl SignInRefusal {
-    /// The word in the audit trail.
+    /// The word in the audit log.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::WrongCompany { .. } => "wrong_company",
@@ -201,7 +201,7 @@ pub enum Welcome {
     },
 }
 
-/// A text from outside, for a page and the trail: short, and plain ASCII.
+/// A text from outside, for a page and the audit log: short, and plain ASCII.
 pub(crate) fn cleaned(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(80).collect()
 }

@@ -2,7 +2,7 @@
 //! gets in any more.
 //!
 //! Whoever has a shell on a machine that may write to the database makes one with `postern owner-link`. It needs no
-//! user, so it works on an empty cluster: the login that it opens belongs to the link, and so the trail says.
+//! user, so it works on an empty cluster: the login that it opens belongs to the link, and so the audit log says.
 
 use jiff::Timestamp;
 use serde_json::json;

@@ -49,7 +49,7 @@ fn provider_failed(error: OidcError) -> SignInRefusal {
     }
 }
 
-/// Who was refused, for the trail.
+/// Who was refused, for the audit log.
 #[derive(Default)]
 struct Asked {
     identity: Option<Identity>,
@@ -135,7 +135,7 @@ impl Identities<'_> {
         Ok(OidcSettings { issuer, client_id: client_id.as_str().to_owned(), client_secret, redirect_url })
     }
 
-    /// Finishes a sign-in to a surface; `cookie` is the pre-login cookie. Both outcomes are in the trail.
+    /// Finishes a sign-in to a surface; `cookie` is the pre-login cookie. Both outcomes are in the audit log.
     pub async fn complete_sign_in(
         self,
         surface: Surface,

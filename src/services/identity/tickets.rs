@@ -1,7 +1,7 @@
 //! One-time links to a profile: the key is made when the link is redeemed.
 //!
 //! The ticket is spent by the very change that adds the profile, so it is spent exactly when somebody got the profile:
-//! not by looking, not by a failure half-way, and not twice. Whoever made it for whom is in the trail.
+//! not by looking, not by a failure half-way, and not twice. Whoever made it for whom is in the audit log.
 
 use jiff::Timestamp;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! Many users at once, from a list. What a list would do is told by the very code that does it.
 //!
-//! All users of a list are made by one change, with one revision, each with its entry in the trail. A line that asks for
+//! All users of a list are made by one change, with one revision, each with its entry in the audit log. A line that asks for
 //! somebody who is there already makes nobody, so the same list may be sent again. A line with a mistake makes nobody
 //! and keeps the others out of nothing.
 

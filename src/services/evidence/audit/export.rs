@@ -1,4 +1,4 @@
-//! The trail on its way out, line by line.
+//! The audit log on its way out, line by line.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct AuditExport {
 }
 
 impl Evidence<'_> {
-    /// Begins an export of the trail as of this moment: all of it, signed to its end, in the form that can be verified,
+    /// Begins an export of the audit log as of this moment: all of it, signed to its end, in the form that can be verified,
     /// or what a filter lets through. That it was asked for is recorded.
     pub async fn export_audit(self, act: &Act, filter: AuditFilter) -> Result<AuditExport, ServiceError> {
         act.require(Permission::ReadAudit)?;

@@ -1,4 +1,4 @@
-//! The key that signs for the trail: one for the cluster, made once.
+//! The key that signs for the audit log: one for the cluster, made once.
 
 use serde::Serialize;
 use serde_json::json;
@@ -34,7 +34,7 @@ pub struct AuditKey {
 const PLACE: Context<'_> = Context { collection: "audit_keys", id: AUDIT_KEY, field: "private" };
 
 impl Evidence<'_> {
-    /// The public half of the key that signs for the trail.
+    /// The public half of the key that signs for the audit log.
     pub async fn audit_key(self, act: &Act) -> Result<AuditKey, ServiceError> {
         act.require(Permission::ReadAudit)?;
         let public = self.verifying_key().await?.ok_or(ServiceError::NotFound("audit key yet"))?;

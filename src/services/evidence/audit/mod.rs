@@ -1,4 +1,4 @@
-//! The audit trail: read, signed for, exported, verified.
+//! The audit log: read, signed for, exported, verified.
 
 mod export;
 mod key;
@@ -14,7 +14,7 @@ use store::{
 };
 
 impl Evidence<'_> {
-    /// A page of the trail, the newest first.
+    /// A page of the audit log, the newest first.
     pub async fn audit_trail(
         self,
         act: &Act,

@@ -1,4 +1,4 @@
-//! Signing for the trail, and looking whether it is what was signed for.
+//! Signing for the audit log, and looking whether it is what was signed for.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use domain::{
 use keys::signing::SigningKey;
 use store::{StoreError, evidence::statements::TrailItem};
 
-/// How much of the trail is in memory on its way.
+/// How much of the audit log is in memory on its way.
 pub(super) const ON_THE_WAY: usize = 256;
 
 impl Evidence<'_> {
@@ -67,7 +67,7 @@ impl Evidence<'_> {
         Signed { statement, signature }
     }
 
-    /// Looks whether the whole trail is what was recorded.
+    /// Looks whether the whole audit log is what was recorded.
     ///
     /// A break is only told if a second reading shows it as well.
     ///
@@ -93,7 +93,7 @@ impl Evidence<'_> {
 
     async fn read_and_verify(self) -> Result<Report, ServiceError> {
         let key = self.verifying_key().await?.ok_or(ServiceError::NotFound("audit key yet"))?;
-        // Asked before the trail is read: a checkpoint that is made in between is read with the rest.
+        // Asked before the audit log is read: a checkpoint that is made in between is read with the rest.
         let is_signed = self.store().evidence().is_trail_signed().await?;
         let (to, mut items) = mpsc::channel(ON_THE_WAY);
         let store = self.store().clone();
