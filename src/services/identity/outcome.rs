@@ -154,6 +154,26 @@ impl SignInRefusal {
         }
     }
 
+    /// The code that a page shows for support, which never changes its meaning. What the provider refuses has the code of
+    /// the defect; what is a problem of ours like any other has none here.
+    pub fn code(&self) -> Option<&str> {
+        Some(match self {
+            Self::WrongCompany { .. } => "PST-AUTH-010",
+            Self::NoHostedDomain { .. } => "PST-AUTH-011",
+            Self::NotVerified { .. } => "PST-AUTH-012",
+            Self::NotInvited { .. } => "PST-AUTH-013",
+            Self::NoRole { .. } => "PST-AUTH-020",
+            Self::Disabled { .. } => "PST-AUTH-014",
+            Self::OtherPerson { .. } => "PST-AUTH-015",
+            Self::Expired => "PST-AUTH-016",
+            Self::Cancelled => "PST-AUTH-017",
+            Self::NotConfigured => "PST-AUTH-018",
+            Self::ProviderAway { .. } => "PST-AUTH-019",
+            Self::Provider(code) => code,
+            Self::Unavailable(_) => return None,
+        })
+    }
+
     /// Whether it says something about who asked, rather than about us.
     pub(crate) fn is_denial(&self) -> bool {
         !matches!(self, Self::NotConfigured | Self::ProviderAway { .. } | Self::Unavailable(_))

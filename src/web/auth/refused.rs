@@ -58,7 +58,8 @@ impl Refused {
         const OTHER: &str = "Use another account";
         const AGAIN: &str = "Try again";
         let company = chrome.company.clone().unwrap_or_else(|| "your company".to_owned());
-        let (title, reason, next, account, ask, action, code) = match refusal {
+        let code = refusal.code().unwrap_or_default().to_owned();
+        let (title, reason, next, account, ask, action) = match refusal {
             SignInRefusal::WrongCompany { account } => (
                 "This account belongs to another company",
                 format!("{provider} signed you in, but the account is not one of {company}."),
@@ -66,7 +67,6 @@ impl Refused {
                 account,
                 true,
                 OTHER,
-                "PST-AUTH-010",
             ),
             SignInRefusal::NoHostedDomain { account } => (
                 "This is a private account",
@@ -75,7 +75,6 @@ impl Refused {
                 account,
                 true,
                 OTHER,
-                "PST-AUTH-011",
             ),
             SignInRefusal::NotVerified { account } => (
                 "Your e-mail address is not verified",
@@ -86,7 +85,6 @@ impl Refused {
                 account,
                 true,
                 OTHER,
-                "PST-AUTH-012",
             ),
             SignInRefusal::NotInvited { account } => (
                 "You have no access yet",
@@ -95,7 +93,6 @@ impl Refused {
                 account,
                 true,
                 OTHER,
-                "PST-AUTH-013",
             ),
             SignInRefusal::NoRole { account } => (
                 "There is no console for this account",
@@ -104,7 +101,6 @@ impl Refused {
                 account,
                 true,
                 OTHER,
-                "PST-AUTH-020",
             ),
             SignInRefusal::Disabled { account } => (
                 "Your access is switched off",
@@ -113,7 +109,6 @@ impl Refused {
                 account,
                 true,
                 OTHER,
-                "PST-AUTH-014",
             ),
             SignInRefusal::OtherPerson { account } => (
                 "This address belongs to another account",
@@ -124,7 +119,6 @@ impl Refused {
                 account,
                 true,
                 OTHER,
-                "PST-AUTH-015",
             ),
             SignInRefusal::Expired => (
                 "This sign-in is over",
@@ -133,7 +127,6 @@ impl Refused {
                 None,
                 false,
                 "Sign in again",
-                "PST-AUTH-016",
             ),
             SignInRefusal::Cancelled => (
                 "You are not signed in",
@@ -142,7 +135,6 @@ impl Refused {
                 None,
                 false,
                 AGAIN,
-                "PST-AUTH-017",
             ),
             SignInRefusal::NotConfigured => (
                 "Sign-in is not set up",
@@ -151,7 +143,6 @@ impl Refused {
                 None,
                 true,
                 AGAIN,
-                "PST-AUTH-018",
             ),
             SignInRefusal::ProviderAway { .. } => (
                 "Signing in is not possible right now",
@@ -160,9 +151,8 @@ impl Refused {
                 None,
                 false,
                 AGAIN,
-                "PST-AUTH-019",
             ),
-            SignInRefusal::Provider(code) => {
+            SignInRefusal::Provider(_) => {
                 return Ok(Self {
                     chrome,
                     title: "The sign-in could not be checked",
@@ -178,6 +168,6 @@ impl Refused {
             SignInRefusal::Unavailable(error) => return Err(error.into()),
         };
         let account = account.map(|email| email.to_string());
-        Ok(Self { chrome, title, reason, next, account, ask, action, code: code.to_owned(), request_id })
+        Ok(Self { chrome, title, reason, next, account, ask, action, code, request_id })
     }
 }
