@@ -6,7 +6,7 @@
 //! second signal, the *hard* token is cancelled: whatever still runs lets go. Tasks that do not even then are left
 //! behind after [`MERCY`], so the process is gone within ten seconds whatever happens, before a service manager loses
 //! its patience. A task that ends by a panic is a bug that must not be lived with: it starts the soft stop, and the
-//! process says so by its exit code.
+//! process says so by its exit code. (What recurs survives its panics: see [`reconcile`](super::reconcile).)
 
 use std::{
     future::Future,
