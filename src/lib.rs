@@ -12,14 +12,13 @@
 //! - Floor 2: [`services`] are the rules that change something, each with its audit entry.
 //! - Floor 3: [`web`] (listeners, API) and [`daemon`] (this host's `openvpn` processes); the database is the only
 //!   road between them.
-//! - Floor 4, the program: [`config`], [`telemetry`], [`jobs`] (periodic work under a lease), [`commands`].
+//! - Floor 4, the program: [`config`], [`telemetry`], [`commands`].
 
 pub mod commands;
 pub mod config;
 pub use daemon;
 pub use domain;
 pub use firewall;
-pub mod jobs;
 pub use keys;
 pub use metrics;
 pub use oidc;

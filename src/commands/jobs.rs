@@ -1,12 +1,12 @@
 //! `postern jobs list` and `postern jobs run`: periodic work, for whoever schedules it elsewhere.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::{
-    Machine,
+    Machine, client,
     database::{Database, load, master_key},
     print,
 };
@@ -14,13 +14,18 @@ use crate::{
     domain::{
         audit::Actor,
         job::{Job, JobState, Run, RunResult},
+        task::{TaskResult, TaskState},
     },
     services::Act,
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Show what there is, how often each is due, and what came of its last run.
+    /// Show the jobs of the cluster and the tasks of the process on this machine, how often each is due, and what came
+    /// of its last run.
+    ///
+    /// A job is done once for the whole cluster. A task is what each process does for itself; a process is asked for its
+    /// tasks at its ops listener.
     List {
         #[command(flatten)]
         machine: Machine,
@@ -59,17 +64,17 @@ pub(super) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
 async fn on(database: &Database, verb: &Verb) -> anyhow::Result<ExitCode> {
     database.require_current().await?;
     let (Verb::List { machine, .. } | Verb::Run { machine, .. }) = verb;
-    let key = master_key(&load(machine)?)?;
-    let services = database.services(key).await;
+    let config = load(machine)?;
+    let services = database.services(master_key(&config)?).await;
     match verb {
         Verb::List { json, .. } => {
+            let ops = config.ops_listen();
+            let tasks = tokio::task::spawn_blocking(move || client::tasks(ops)).await?;
             let jobs = services.cluster().jobs(&Act::of(Actor::Shell("jobs list"))).await?;
             if *json {
-                print(json!({ "items": jobs }));
+                print(json!({ "items": jobs, "tasks": tasks }));
             } else {
-                for job in &jobs {
-                    print(line(job));
-                }
+                list(&jobs, tasks.as_deref(), ops);
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -111,11 +116,48 @@ fn code(runs: &[(Job, Run)]) -> ExitCode {
     }
 }
 
-fn line(job: &JobState) -> String {
-    let every = match job.period_seconds / 60 {
-        minutes @ 0..60 => format!("{minutes} min"),
-        minutes => format!("{} h", minutes / 60),
+fn list(jobs: &[JobState], tasks: Option<&[TaskState]>, ops: SocketAddr) {
+    for job in jobs {
+        print(line(job));
+    }
+    print("");
+    let Some(tasks) = tasks else {
+        return print(format_args!("No process on this machine tells of its tasks: none answers at {ops}."));
     };
+    print("Tasks of the process on this machine:");
+    for task in tasks {
+        print(task_line(task));
+    }
+}
+
+fn every(seconds: u64) -> String {
+    match (seconds / 60, seconds) {
+        (0, seconds) => format!("{seconds} s"),
+        (1, 61..) => format!("{seconds} s"),
+        (minutes @ 1..60, _) => format!("{minutes} min"),
+        (minutes, _) => format!("{} h", minutes / 60),
+    }
+}
+
+fn task_line(task: &TaskState) -> String {
+    let last = match &task.last_run {
+        None => "never ran".to_owned(),
+        Some(run) => {
+            let result = match run.result {
+                TaskResult::Done => "done",
+                TaskResult::Failed => "FAILED",
+                TaskResult::TimedOut => "TIMED OUT",
+                TaskResult::Panicked => "PANICKED",
+            };
+            let detail = run.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+            format!("{result} {:.0} in {} ms{detail}", run.started_at, run.duration_ms)
+        }
+    };
+    format!("{:<19} every {:<7} {last}", task.name, every(task.period_seconds))
+}
+
+fn line(job: &JobState) -> String {
+    let every = every(job.period_seconds);
     let last = match &job.last_run {
         None => "never ran".to_owned(),
         Some(run) => {

@@ -11,9 +11,8 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::{Here, board::Carried, moves::WaysOut, within};
+use super::{Here, Unanswered, board::Carried, moves::WaysOut, within};
 use domain::{
     access::Snapshot,
     drain::{Drain, DrainOutcome, DrainProgress},
@@ -21,36 +20,44 @@ use domain::{
     reach::WayOut,
 };
 use metrics::catalogue::DRAIN_SESSIONS;
+use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 use services::network::attachments::wanted;
 
-/// Between two looks at this host.
+const TASK: Task =
+    Task::new("drain-progress", "Tells the cluster how far this host has come with leaving service.", IDLE)
+        .retry(PERIOD, PERIOD)
+        .quiet();
+/// Between two looks at the orders of this host; the next snapshot brings one, too.
+const IDLE: Duration = Duration::from_secs(30);
+/// Between two looks at this host while it leaves service.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Between two looks at the other hosts.
 const OTHERS: Duration = Duration::from_secs(5);
 /// The limit of one call.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Runs until `stop`.
-pub(super) async fn run(here: Arc<Here>, stop: CancellationToken) {
-    let mut snapshots = here.admission.watch();
-    let mut teller: Option<Teller> = None;
-    while !stop.is_cancelled() {
-        let drain = snapshots.borrow_and_update().drain_of(here.host);
-        let pause = if let Some(drain) = drain {
-            let before = teller.take().filter(|teller| teller.order == drain.started_at);
-            let teller = teller.insert(before.unwrap_or_else(|| Teller::new(&here, &drain)));
-            teller.look(&here, &drain).await;
-            PERIOD
-        } else {
-            teller = None;
+/// Starts the task.
+pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
+    tasks.start(TASK, Draining { here: Arc::clone(here), teller: None }).wake_on_change(here.admission.watch());
+}
+
+struct Draining {
+    here: Arc<Here>,
+    teller: Option<Teller>,
+}
+
+impl Work for Draining {
+    async fn run(&mut self) -> Outcome {
+        let here = &self.here;
+        let Some(drain) = here.admission.snapshot().drain_of(here.host) else {
+            self.teller = None;
             here.board.forget_takers();
-            Duration::MAX
+            return Ok(Done::default());
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            changed = snapshots.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(pause) => {}
-        }
+        let before = self.teller.take().filter(|teller| teller.order == drain.started_at);
+        let teller = self.teller.insert(before.unwrap_or_else(|| Teller::new(here, &drain)));
+        teller.look(here, &drain).await?;
+        Ok(Done::default().again_in(PERIOD))
     }
 }
 
@@ -77,52 +84,45 @@ impl Teller {
         }
     }
 
-    async fn look(&mut self, here: &Here, drain: &Drain) {
-        if self.asked.is_none_or(|asked| asked.elapsed() >= OTHERS) {
+    /// Does what it can: that the other hosts are not known keeps nobody from telling how far this one is.
+    async fn look(&mut self, here: &Here, drain: &Drain) -> Result<(), Unanswered> {
+        let others = if self.asked.is_none_or(|asked| asked.elapsed() >= OTHERS) {
             self.asked = Some(Instant::now());
-            match within(LIMIT, here.services.hosts().takers(here.host)).await {
-                Ok(takers) => here.board.know_takers(takers),
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "no look at the other hosts");
-                }
-            }
-            self.measure(here).await;
-        }
-        if let Some(progress) = self.progress(here, drain).await
+            self.look_at_others(here).await
+        } else {
+            Ok(())
+        };
+        if let Some(progress) = self.progress(here, drain).await?
             && self.told != Some(progress)
+            && within(LIMIT, here.services.hosts().report_drain(here.host, &progress)).await?
         {
-            match within(LIMIT, here.services.hosts().report_drain(here.host, &progress)).await {
-                Ok(true) => self.told = Some(progress),
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "progress was not written down");
-                }
-            }
+            self.told = Some(progress);
         }
+        others
+    }
+
+    async fn look_at_others(&self, here: &Here) -> Result<(), Unanswered> {
+        here.board.know_takers(within(LIMIT, here.services.hosts().takers(here.host)).await?);
+        self.measure(here).await
     }
 
     /// Counts what became of the sessions so far.
-    async fn measure(&self, here: &Here) {
-        let Some(told) = self.told else { return };
-        match within(LIMIT, here.services.hosts().drain_outcome(here.host, told.order)).await {
-            Ok(DrainOutcome { moved, cut_off }) => {
-                let waiting = here.board.session_count() as u64;
-                for (state, count) in [("moved", moved), ("waiting", waiting), ("cut_off", cut_off)] {
-                    here.services.metrics().set(
-                        &DRAIN_SESSIONS,
-                        [state],
-                        f64::from(u32::try_from(count).unwrap_or(u32::MAX)),
-                    );
-                }
-            }
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "what a drain did was not counted"),
+    async fn measure(&self, here: &Here) -> Result<(), Unanswered> {
+        let Some(told) = self.told else { return Ok(()) };
+        let DrainOutcome { moved, cut_off } =
+            within(LIMIT, here.services.hosts().drain_outcome(here.host, told.order)).await?;
+        let waiting = here.board.session_count() as u64;
+        for (state, count) in [("moved", moved), ("waiting", waiting), ("cut_off", cut_off)] {
+            let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+            here.services.metrics().set(&DRAIN_SESSIONS, [state], count);
         }
+        Ok(())
     }
 
-    /// How far it has come; `None` before it is known what was told earlier.
-    async fn progress(&mut self, here: &Here, drain: &Drain) -> Option<DrainProgress> {
+    /// How far it has come; `None` before all daemons have said whom they carry.
+    async fn progress(&mut self, here: &Here, drain: &Drain) -> Result<Option<DrainProgress>, Unanswered> {
         if !self.read {
-            let told = within(LIMIT, here.services.hosts().drain_progress(here.host)).await.ok()?;
+            let told = within(LIMIT, here.services.hosts().drain_progress(here.host)).await?;
             self.before = told.filter(|before| before.order == self.order);
             self.read = true;
         }
@@ -130,7 +130,7 @@ impl Teller {
         let snapshot = here.admission.snapshot();
         // Before all daemons have said whom they carry, nobody is known to be gone.
         if !wanted(&snapshot, here.host).all(|(server, _)| here.board.is_settled(server.id)) {
-            return None;
+            return Ok(None);
         }
         let last = self.told.or(before);
         let remaining = here.board.session_count() as u64;
@@ -141,7 +141,7 @@ impl Teller {
         let carried = here.board.sessions().into_iter().map(|(_, carried)| carried);
         let held = !drain.forced && is_held(&snapshot, here.host, carried, |server| here.board.takers(server));
         let taken_up_at = before.map_or(self.taken_up_at, |before| before.taken_up_at);
-        Some(DrainProgress { order: drain.started_at, taken_up_at, remaining, refused, held, drained_at })
+        Ok(Some(DrainProgress { order: drain.started_at, taken_up_at, remaining, refused, held, drained_at }))
     }
 }
 

@@ -32,9 +32,6 @@ use firewall::{
 use metrics::catalogue::FIREWALL_REPAIRS;
 use runtime::causes::chain;
 
-/// How often the kernel is compared with the policy.
-pub(super) const PERIOD: Duration = Duration::from_secs(2);
-
 /// How often the names of the database's machines are looked up, and how long that may take.
 const LOOKUP: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(1));
 

@@ -20,14 +20,18 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::Notify, time::Instant};
 
 use super::{Here, Unanswered, within};
 use domain::ids::SessionId;
-use runtime::{backoff::Backoff, random};
+use runtime::reconcile::{Done, Failure, Outcome, Reconciler, Task, Work};
 use services::{ServiceError, access::sessions::SessionRecord};
 
+const TASK: Task = Task::new("session-log", "Writes down what happens to sessions.", Duration::from_secs(30))
+    .retry(Duration::from_millis(200), Duration::from_secs(5))
+    .closing(LAST_CALL.saturating_mul(2));
+/// How long a run goes on while there is something to write.
+const RUN: Duration = Duration::from_secs(10);
 /// The most steps that are kept, in memory and in the file.
 const CAPACITY: usize = 50_000;
 /// The limit of one write.
@@ -146,16 +150,72 @@ impl Journal {
     }
 }
 
-/// The task that writes.
-pub(super) struct Writer {
+/// Starts the task that writes.
+pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
+    let journal = here.journal.clone();
+    let task = tasks.start(TASK, Writer::new(Arc::clone(here)));
+    task.wake_on_change(here.admission.watch_paused()).wake_by(async move |nudge| {
+        loop {
+            journal.0.news.notified().await;
+            nudge.now();
+        }
+    });
+}
+
+/// Why a step waits.
+enum Unwritten {
+    /// The cluster is paused.
+    Paused,
+    /// The database is away, or late.
+    Away(Failure),
+}
+
+struct Writer {
     here: Arc<Here>,
     journal: Journal,
     spool: Spool,
 }
 
+impl Work for Writer {
+    /// Writes what waits. One that the database does not take goes into the file, with all that follow.
+    async fn run(&mut self) -> Outcome {
+        let end = Instant::now() + RUN;
+        while Instant::now() < end {
+            let written = if let Some(record) = self.journal.front() {
+                let written = self.write(&record).await;
+                self.journal.settle(written.is_ok());
+                written
+            } else if self.journal.0.untidy.load(Ordering::Acquire) {
+                self.tidy().await.map_err(Unwritten::Away)
+            } else {
+                return Ok(Done::default());
+            };
+            if let Err(unwritten) = written {
+                self.fill_spool();
+                return match unwritten {
+                    Unwritten::Paused => {
+                        Ok(Done::saying("The cluster is paused: what happens to sessions waits here."))
+                    }
+                    Unwritten::Away(failure) => Err(failure),
+                };
+            }
+            self.clear_spool();
+        }
+        Ok(Done::default().again_in(Duration::ZERO))
+    }
+
+    /// Writes what can still be written.
+    async fn close(&mut self) {
+        let _late = tokio::time::timeout(LAST_CALL, self.write_rest()).await;
+        self.journal.settle(false);
+        self.clear_spool();
+        self.fill_spool();
+    }
+}
+
 impl Writer {
     /// Takes up what the file holds, before anything newer.
-    pub(super) fn new(here: Arc<Here>) -> Self {
+    fn new(here: Arc<Here>) -> Self {
         let spool = Spool { path: here.settings.data_dir.join("spool.jsonl"), in_use: false };
         let mut writer = Self { journal: here.journal.clone(), here, spool };
         match writer.spool.load() {
@@ -183,52 +243,16 @@ impl Writer {
         writer
     }
 
-    /// Writes until `stop`, and then what can still be written.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        while !stop.is_cancelled() {
-            let written = match self.journal.front() {
-                Some(record) => {
-                    let written = stop.run_until_cancelled(self.write(&record)).await.unwrap_or(false);
-                    self.journal.settle(written);
-                    written
-                }
-                None if self.journal.0.untidy.load(Ordering::Acquire) => {
-                    stop.run_until_cancelled(self.tidy()).await.unwrap_or(false)
-                }
-                None => {
-                    let _ = stop.run_until_cancelled(self.journal.0.news.notified()).await;
-                    continue;
-                }
-            };
-            if written {
-                backoff.reset();
-                self.clear_spool();
-                continue;
-            }
-            self.fill_spool();
-            let pause = backoff.pause(u32::from_ne_bytes(random::bytes()));
-            let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-        }
-        let _late = tokio::time::timeout(LAST_CALL, self.write_rest()).await;
-        self.journal.settle(false);
-        self.clear_spool();
-        self.fill_spool();
-    }
-
-    async fn tidy(&self) -> bool {
+    async fn tidy(&self) -> Result<(), Failure> {
         let carried: Vec<SessionId> = self.here.board.sessions().into_iter().map(|(id, _)| id).collect();
-        let closed =
-            within(WRITE_LIMIT, self.here.services.access().close_other_sessions(self.here.host, &carried)).await;
-        if closed.is_ok() {
-            self.journal.0.untidy.store(false, Ordering::Release);
-        }
-        closed.is_ok()
+        within(WRITE_LIMIT, self.here.services.access().close_other_sessions(self.here.host, &carried)).await?;
+        self.journal.0.untidy.store(false, Ordering::Release);
+        Ok(())
     }
 
     async fn write_rest(&mut self) {
         while let Some(record) = self.journal.front() {
-            let written = self.write(&record).await;
+            let written = self.write(&record).await.is_ok();
             self.journal.settle(written);
             if !written {
                 return;
@@ -236,22 +260,24 @@ impl Writer {
         }
     }
 
-    /// Whether the step is settled. One that the database refuses for good must not hold up the others.
-    /// While the cluster is paused, nothing is. The front one is marked as being written before the pause is looked at,
-    /// so that whoever sees the pause sees the mark too.
-    async fn write(&self, record: &SessionRecord) -> bool {
+    /// Settles a step. One that the database refuses for good must not hold up the others.
+    /// While the cluster is paused, none is settled. The front one is marked as being written before the pause is looked
+    /// at, so that whoever sees the pause sees the mark too.
+    async fn write(&self, record: &SessionRecord) -> Result<(), Unwritten> {
         if self.here.admission.paused().is_some() {
-            return false;
+            return Err(Unwritten::Paused);
         }
         match within(WRITE_LIMIT, self.here.services.access().record_session(record)).await {
-            Ok(()) => true,
-            Err(Unanswered::Late | Unanswered::Refused(ServiceError::Unavailable(_))) => false,
+            Ok(()) => Ok(()),
+            Err(error @ (Unanswered::Late | Unanswered::Refused(ServiceError::Unavailable(_)))) => {
+                Err(Unwritten::Away(error.into()))
+            }
             Err(error) => {
                 self.journal.0.dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(event = "session.unwritten",
                     session.id = %session_of(record), error = &error as &dyn std::error::Error,
                     "a session could not be written down");
-                true
+                Ok(())
             }
         }
     }

@@ -3,31 +3,38 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use super::{Here, within};
 use domain::{
     ids::{HostId, SessionId},
     usage::{UsageSample, slot_of},
 };
+use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_secs(30);
+const TASK: Task =
+    Task::new("usage-samples", "Writes down how many sessions this host carries and how many bytes.", PERIOD).quiet();
+const PERIOD: Duration = Duration::from_secs(30);
 /// The limit of one write.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Measures, until `stop`. A sample that cannot be written is a gap: it is worth no queue.
-pub(super) async fn measure(here: Arc<Here>, stop: CancellationToken) {
-    let mut period = tokio::time::interval(LOOK);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut meter = Meter::default();
-    while stop.run_until_cancelled(period.tick()).await.is_some() {
+/// Starts the task.
+pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
+    tasks.start(TASK, Measuring { here: Arc::clone(here), meter: Meter::default() });
+}
+
+struct Measuring {
+    here: Arc<Here>,
+    meter: Meter,
+}
+
+impl Work for Measuring {
+    /// A sample that cannot be written is a gap: it is worth no queue.
+    async fn run(&mut self) -> Outcome {
+        let here = &self.here;
         let carried = here.board.sessions().into_iter().map(|(id, carried)| (id, (carried.received, carried.sent)));
-        let sample = meter.look(here.host, here.services.now(), carried.collect());
-        let written = within(LIMIT, here.services.access().record_usage(&sample)).await;
-        if let Err(error) = written {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a usage sample was not written down");
-        }
+        let sample = self.meter.look(here.host, here.services.now(), carried.collect());
+        within(LIMIT, here.services.access().record_usage(&sample)).await?;
+        Ok(Done::default())
     }
 }
 

@@ -57,12 +57,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use board::Board;
 pub use enforcement::server_rules;
-use journal::{Journal, Writer};
+use journal::Journal;
 use names::Names;
 pub use plan::device;
 pub use preflight::preflight;
 
 use domain::ids::HostId;
+use runtime::reconcile::Reconciler;
 use services::{Bus, DaemonStatus, HostKey, ServiceError, Services, access::admission::Admission};
 
 /// Between two looks at what waits to be written.
@@ -148,15 +149,14 @@ impl DaemonsHandle {
     }
 }
 
-/// Starts all tasks on `tracker`. After `stop` they end by themselves, within a few seconds.
+/// Starts all tasks among `tasks`. After their stop they end by themselves, within a few seconds.
 pub fn start(
     settings: Settings,
     host: HostIdentity,
     services: Services,
     admission: Admission,
     bus: &Bus,
-    tracker: &TaskTracker,
-    stop: CancellationToken,
+    tasks: &Reconciler,
 ) -> DaemonsHandle {
     let here = Arc::new(Here {
         settings,
@@ -167,21 +167,21 @@ pub fn start(
         board: Board::default(),
         journal: Journal::default(),
         names: Names::default(),
-        tracker: tracker.clone(),
-        stop: stop.clone(),
+        tracker: tasks.tracker().clone(),
+        stop: tasks.stop().clone(),
     });
     // What writes down goes on until nothing is left that reports.
     let silent = CancellationToken::new();
-    tracker.spawn(supervisor::run(Arc::clone(&here), silent.clone()));
-    tracker.spawn(reaper::run(Arc::clone(&here), bus.subscribe(), stop.clone()));
-    tracker.spawn(names::run(Arc::clone(&here), stop.clone()));
-    tracker.spawn(canary::run(Arc::clone(&here), bus.subscribe(), stop.clone()));
-    tracker.spawn(meter::measure(Arc::clone(&here), stop.clone()));
-    tracker.spawn(turning::watch(Arc::clone(&here), stop.clone()));
-    tracker.spawn(drain::run(Arc::clone(&here), stop));
-    tracker.spawn(Writer::new(Arc::clone(&here)).run(silent.clone()));
-    tracker.spawn(reports::count(Arc::clone(&here), silent.clone()));
-    tracker.spawn(reports::report(Arc::clone(&here), silent));
+    let last = tasks.until(silent.clone());
+    supervisor::start(&here, tasks, silent);
+    reaper::start(&here, bus.subscribe(), tasks);
+    names::start(&here, tasks);
+    canary::start(&here, bus.subscribe(), tasks);
+    meter::start(&here, tasks);
+    turning::start(&here, tasks);
+    drain::start(&here, tasks);
+    journal::start(&here, &last);
+    reports::start(&here, &last);
     DaemonsHandle(here)
 }
 

@@ -13,7 +13,6 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::Here;
 use domain::{
@@ -21,11 +20,13 @@ use domain::{
     ids::HostId,
     text::{DnsName, PublicAddress},
 };
+use runtime::reconcile::{Done, Failure, Outcome, Reconciler, Task, Work};
 
+const TASK: Task = Task::new("host-names", "Looks up the DNS names of the hosts that run the same servers.", PERIOD)
+    .deadline(PERIOD)
+    .retry(Duration::from_secs(5), Duration::from_secs(5));
 /// Between two rounds.
 const PERIOD: Duration = Duration::from_mins(1);
-/// The same while a name has no answer.
-const RETRY: Duration = Duration::from_secs(5);
 /// The limit of one look-up.
 const LIMIT: Duration = Duration::from_secs(5);
 /// So many names are looked up at once.
@@ -83,35 +84,36 @@ fn wanted(snapshot: &Snapshot, host: HostId) -> BTreeSet<DnsName> {
     named.take(MOST_NAMES).collect()
 }
 
-/// Looks names up until `stop`: at once what is new, and all of them in a period.
-pub(super) async fn run(here: Arc<Here>, stop: CancellationToken) {
-    let mut snapshots = here.admission.watch();
-    let mut names = BTreeSet::new();
-    let mut due = Instant::now();
-    loop {
-        let now = wanted(&snapshots.borrow_and_update(), here.host);
-        if now != names {
-            here.names.retain(&now);
-            due = Instant::now();
-            names = now;
-        }
-        if due <= Instant::now() {
-            let Some(answered) = stop.run_until_cancelled(round(&here.names, &names)).await else { return };
-            due = Instant::now() + if answered { PERIOD } else { RETRY };
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = snapshots.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep_until(due) => {}
+/// Starts the task: what is new is looked up at once, and all names in a period.
+pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
+    let host = here.host;
+    tasks
+        .start(TASK, LookUps(Arc::clone(here)))
+        .wake_on_change_of(here.admission.watch(), move |snapshot| wanted(snapshot, host));
+}
+
+struct LookUps(Arc<Here>);
+
+impl Work for LookUps {
+    async fn run(&mut self) -> Outcome {
+        let here = &self.0;
+        let names = wanted(&here.admission.snapshot(), here.host);
+        here.names.retain(&names);
+        let unanswered = round(&here.names, &names).await;
+        match unanswered.as_slice() {
+            [] => Ok(Done::default()),
+            [name] => Err(Failure::because(format!("the name {name} has no answer"))),
+            [name, others @ ..] => {
+                Err(Failure::because(format!("the name {name} and {} others have no answer", others.len())))
+            }
         }
     }
 }
 
-/// Looks all of them up; tells whether each had an answer.
-async fn round(known: &Names, names: &BTreeSet<DnsName>) -> bool {
-    let looks: Vec<_> = names.iter().map(|name| look(known, name)).collect();
-    let answered: Vec<bool> = stream::iter(looks).buffer_unordered(AT_ONCE).collect().await;
-    !answered.contains(&false)
+/// Looks all of them up; answers those that had no answer.
+async fn round(known: &Names, names: &BTreeSet<DnsName>) -> Vec<DnsName> {
+    let looks: Vec<_> = names.iter().map(async |name| (!look(known, name).await).then(|| name.clone())).collect();
+    stream::iter(looks).buffered(AT_ONCE).filter_map(std::future::ready).collect().await
 }
 
 async fn look(known: &Names, name: &DnsName) -> bool {
@@ -164,9 +166,10 @@ mod tests {
         let names = Names::default();
         let known: DnsName = "no-such-host.invalid".parse().unwrap();
         names.found(&known, [ip(1)], Instant::now());
-        assert!(!round(&names, &BTreeSet::from([known.clone()])).await);
+        let unanswered = round(&names, &BTreeSet::from([known.clone()])).await;
+        assert_eq!(unanswered, std::slice::from_ref(&known));
         assert_eq!(names.addresses(&known), [ip(1)]);
-        assert!(round(&names, &BTreeSet::from(["localhost".parse().unwrap()])).await);
+        assert_eq!(round(&names, &BTreeSet::from(["localhost".parse().unwrap()])).await, []);
         assert!(names.addresses(&"localhost".parse().unwrap()).iter().all(IpAddr::is_loopback));
     }
 }

@@ -7,7 +7,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 use super::{Here, conversation::Order, roster::Roster, within};
 use domain::{
@@ -15,12 +14,17 @@ use domain::{
     session::EndReason,
 };
 use openvpn::management::Cid;
+use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 use services::{BusMessage, Nudge, Subscription};
 
-/// How often is looked without a nudge.
-const PERIOD: Duration = Duration::from_secs(30);
-/// Every so many looks, newer sessions elsewhere are looked for too.
-const SUPERSEDED_EVERY: u32 = 2;
+const ASKED: Task =
+    Task::new("session-ends", "Ends the sessions that others ask this host to end.", Duration::from_secs(30)).quiet();
+const SUPERSEDED: Task = Task::new(
+    "superseded-sessions",
+    "Ends sessions whose profile has a newer one on another host.",
+    Duration::from_mins(1),
+)
+.quiet();
 /// The limit of one call.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -36,29 +40,12 @@ pub(super) fn doomed(roster: &Roster, snapshot: &Snapshot, now: Timestamp) -> Ve
         .collect()
 }
 
-/// Passes on what others ask for, until `stop`.
-pub(super) async fn run(here: Arc<Here>, mut bus: Subscription, stop: CancellationToken) {
-    let mut period = tokio::time::interval(PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut looks = 0_u32;
-    let mut bus_open = true;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = period.tick() => {
-                looks = looks.wrapping_add(1);
-                if looks.is_multiple_of(SUPERSEDED_EVERY) {
-                    end_superseded(&here).await;
-                }
-            }
-            message = bus.recv(), if bus_open => match message {
-                Some(message) if concerns(&here, &message) => {}
-                Some(_) => continue,
-                None => { bus_open = false; continue }
-            }
-        }
-        end_asked(&here).await;
-    }
+/// Starts both tasks.
+pub(super) fn start(here: &Arc<Here>, bus: Subscription, tasks: &Reconciler) {
+    let heard = Arc::clone(here);
+    let wants = move |message: &BusMessage| concerns(&heard, message);
+    tasks.start(ASKED, Asked(Arc::clone(here))).wake_by(|nudge| bus.wake(nudge, wants));
+    tasks.start(SUPERSEDED, Superseded(Arc::clone(here)));
 }
 
 /// Whether a message may be about a session here.
@@ -71,33 +58,35 @@ fn concerns(here: &Here, message: &BusMessage) -> bool {
     }
 }
 
-async fn end_asked(here: &Here) {
-    if here.board.session_count() == 0 {
-        return;
-    }
-    match within(LIMIT, here.services.access().ends_asked_of(here.host)).await {
-        Ok(asked) => {
-            for (session, reason) in asked {
+/// Passes on what others ask for.
+struct Asked(Arc<Here>);
+
+impl Work for Asked {
+    async fn run(&mut self) -> Outcome {
+        let here = &self.0;
+        if here.board.session_count() > 0 {
+            for (session, reason) in within(LIMIT, here.services.access().ends_asked_of(here.host)).await? {
                 here.board.order(session, Order { session, reason });
             }
         }
-        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no look at the asked ends"),
+        Ok(Done::default())
     }
 }
 
-async fn end_superseded(here: &Here) {
-    let carried: Vec<_> = here.board.sessions().into_iter().map(|(id, carried)| (carried.profile_id, id)).collect();
-    if carried.is_empty() {
-        return;
-    }
-    match within(LIMIT, here.services.access().superseded(&carried)).await {
-        // One that is not written down yet is not among them, whatever is recorded of others.
-        Ok(older) => {
-            for session in older {
+/// Looks for newer sessions elsewhere.
+struct Superseded(Arc<Here>);
+
+impl Work for Superseded {
+    async fn run(&mut self) -> Outcome {
+        let here = &self.0;
+        let carried: Vec<_> = here.board.sessions().into_iter().map(|(id, carried)| (carried.profile_id, id)).collect();
+        if !carried.is_empty() {
+            // One that is not written down yet is not among them, whatever is recorded of others.
+            for session in within(LIMIT, here.services.access().superseded(&carried)).await? {
                 here.board.order(session, Order { session, reason: EndReason::Superseded });
             }
         }
-        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no look at newer sessions"),
+        Ok(Done::default())
     }
 }
 

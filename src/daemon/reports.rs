@@ -3,34 +3,51 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
     Here,
     board::{Board, Report},
     within,
 };
 use domain::ids::SessionId;
-use runtime::{backoff::Backoff, random};
+use runtime::reconcile::{Done, Failure, Outcome, Reconciler, Task, Work};
 
-/// Between two writes of traffic counters.
-const COUNT: Duration = Duration::from_secs(30);
+const COUNTERS: Task =
+    Task::new("traffic-counters", "Writes down what sessions have transferred.", Duration::from_secs(30)).quiet();
+const REPORTS: Task = Task::new("daemon-reports", "Tells the cluster how this host's daemons are.", PERIOD)
+    .retry(Duration::from_millis(200), Duration::from_secs(5))
+    .closing(Duration::from_secs(2))
+    .quiet();
+/// How often is looked whether something is unwritten without a change.
+const PERIOD: Duration = Duration::from_secs(30);
 /// The limit of one call.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The limit of the last call.
-const LAST_CALL: Duration = Duration::from_secs(2);
 
-/// Writes traffic counters that changed, until `stop`.
-pub(super) async fn count(here: Arc<Here>, stop: CancellationToken) {
-    let mut period = tokio::time::interval(COUNT);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut written = HashMap::new();
-    while stop.run_until_cancelled(period.tick()).await.is_some() {
-        let (changed, now) = changed(&here.board, &written);
-        let counted = changed.is_empty() || within(LIMIT, here.services.access().count_traffic(&changed)).await.is_ok();
-        if counted {
-            written = now;
+/// Starts both tasks.
+pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
+    tasks.start(COUNTERS, Traffic { here: Arc::clone(here), written: Counters::new() });
+    let shared = Arc::clone(here);
+    tasks.start(REPORTS, Reports(Arc::clone(here))).wake_by(async move |nudge| {
+        loop {
+            shared.board.news().await;
+            nudge.now();
         }
+    });
+}
+
+/// Writes traffic counters that changed.
+struct Traffic {
+    here: Arc<Here>,
+    written: Counters,
+}
+
+impl Work for Traffic {
+    async fn run(&mut self) -> Outcome {
+        let (changed, now) = changed(&self.here.board, &self.written);
+        if !changed.is_empty() {
+            within(LIMIT, self.here.services.access().count_traffic(&changed)).await?;
+        }
+        self.written = now;
+        Ok(Done::default())
     }
 }
 
@@ -43,28 +60,27 @@ fn changed(board: &Board, written: &Counters) -> (Vec<(SessionId, u64, u64)>, Co
     (news.map(|(id, (received, sent))| (*id, *received, *sent)).collect(), now)
 }
 
-/// Tells the cluster how the daemons are, whenever that changes, until `stop` and once more then.
-pub(super) async fn report(here: Arc<Here>, stop: CancellationToken) {
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    while !stop.is_cancelled() {
-        if write_reports(&here).await {
-            backoff.reset();
-            let _ = stop.run_until_cancelled(here.board.news()).await;
-        } else {
-            let pause = backoff.pause(u32::from_ne_bytes(random::bytes()));
-            let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-        }
+/// Tells the cluster how the daemons are.
+struct Reports(Arc<Here>);
+
+impl Work for Reports {
+    async fn run(&mut self) -> Outcome {
+        write_reports(&self.0).await
     }
-    let _late = tokio::time::timeout(LAST_CALL, write_reports(&here)).await;
+
+    async fn close(&mut self) {
+        drop(write_reports(&self.0).await);
+    }
 }
 
-async fn write_reports(here: &Here) -> bool {
-    let mut all = true;
+/// Writes all that can be written.
+async fn write_reports(here: &Here) -> Outcome {
+    let mut outcome = Ok(Done::default());
     if let Some(networks) = here.board.untold_networks() {
         match within(LIMIT, here.services.hosts().report_networks(here.host, &networks)).await {
             Ok(true) => here.board.told_networks(&networks),
-            // Before the first heartbeat there is no place for it.
-            Ok(false) | Err(_) => all = false,
+            Ok(false) => outcome = Err(Failure::because("this host's first heartbeat is not written yet")),
+            Err(error) => outcome = Err(error.into()),
         }
     }
     for report in here.board.unwritten() {
@@ -74,13 +90,10 @@ async fn write_reports(here: &Here) -> bool {
         };
         match written {
             Ok(()) => here.board.written(&report),
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a daemon's state was not written down");
-                all = false;
-            }
+            Err(error) => outcome = Err(error.into()),
         }
     }
-    all
+    outcome
 }
 
 #[cfg(test)]

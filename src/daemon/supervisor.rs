@@ -8,20 +8,34 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{sync::watch, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
 use super::{
     Here,
-    enforcement::{self, Enforcer, Walls},
+    enforcement::{Enforcer, Walls},
     keeper,
 };
 use domain::{ids::ServerId, server::Server};
-use runtime::causes::chain;
+use runtime::{
+    causes::chain,
+    reconcile::{Done, Outcome, Reconciler, Task, Work},
+};
 use services::network::attachments::wanted;
+
+const TASK: Task = Task::new(
+    "daemons",
+    "Starts the daemons that the policy wants here, and repairs the firewall around them.",
+    Duration::from_secs(2),
+)
+// The firewall's programs have limits of their own.
+.deadline(Duration::from_mins(1))
+.closing(Duration::from_secs(10))
+.finish_at_stop();
 
 struct Kept {
     task: JoinHandle<()>,
@@ -29,40 +43,25 @@ struct Kept {
     server: Option<Server>,
 }
 
-/// Runs until Postern stops and all keepers have ended; then cancels `silent`.
-pub(super) async fn run(here: Arc<Here>, silent: CancellationToken) {
-    let _silence = silent.drop_guard();
-    let (enforcer, walls) = Enforcer::new(Arc::clone(&here));
-    let mut supervisor = Supervisor { keepers: BTreeMap::new(), walls, enforcer, here: Arc::clone(&here) };
-    let mut snapshots = here.admission.watch();
-    // Before the first look at the policy, nothing is known to be unwanted.
-    while here.admission.age().is_none() {
-        let changed = here.stop.run_until_cancelled(snapshots.changed()).await;
-        if !matches!(changed, Some(Ok(()))) {
-            return;
+/// Starts the task. Once Postern stops and all keepers have ended, `silent` is cancelled.
+pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler, silent: CancellationToken) {
+    let (enforcer, walls) = Enforcer::new(Arc::clone(here));
+    let supervisor = Supervisor {
+        here: Arc::clone(here),
+        keepers: BTreeMap::new(),
+        walls,
+        enforcer,
+        unsettled: None,
+        tidied: false,
+        _silence: silent.drop_guard(),
+    };
+    let shared = Arc::clone(here);
+    tasks.start(TASK, supervisor).wake_on_change(here.admission.watch()).wake_by(async move |nudge| {
+        loop {
+            shared.board.woken().await;
+            nudge.now();
         }
-    }
-    let leftover = leftovers(&here);
-    let mut unsettled: BTreeSet<ServerId> = leftover.iter().copied().collect();
-    unsettled.extend(wanted(&here.admission.snapshot(), here.host).map(|(server, _)| server.id));
-    supervisor.clear_away(leftover);
-    let mut tidied = false;
-    while !here.stop.is_cancelled() {
-        supervisor.keep_wanted();
-        supervisor.enforce().await;
-        here.board.set_bare(supervisor.is_bare());
-        if !tidied && unsettled.iter().all(|server| here.board.is_settled(*server)) {
-            here.journal.tidy();
-            tidied = true;
-        }
-        tokio::select! {
-            () = here.stop.cancelled() => {}
-            _ = snapshots.changed() => {}
-            () = here.board.woken() => {}
-            () = tokio::time::sleep(enforcement::PERIOD) => {}
-        }
-    }
-    supervisor.close().await;
+    });
 }
 
 /// The servers whose daemons an earlier Postern left files of.
@@ -76,6 +75,46 @@ struct Supervisor {
     keepers: BTreeMap<ServerId, Kept>,
     walls: watch::Receiver<Walls>,
     enforcer: Enforcer,
+    /// The servers that an earlier Postern may have left daemons of; `None` before the first look at the policy.
+    unsettled: Option<BTreeSet<ServerId>>,
+    /// Whether the records of sessions that are not here any more are being closed.
+    tidied: bool,
+    _silence: DropGuard,
+}
+
+impl Work for Supervisor {
+    async fn run(&mut self) -> Outcome {
+        // Before the first look at the policy, nothing is known to be unwanted.
+        if self.here.admission.age().is_none() {
+            return Ok(Done::default());
+        }
+        self.take_over();
+        self.keep_wanted();
+        self.enforce().await;
+        self.here.board.set_bare(self.is_bare());
+        self.tidy();
+        Ok(Done::default())
+    }
+
+    /// Waits for the keepers, which heed the same stop.
+    async fn close(&mut self) {
+        for kept in std::mem::take(&mut self.keepers).into_values() {
+            if let Err(error) = kept.task.await {
+                tracing::error!(event = "daemon.keeper_crashed", %error, "the keeper of a daemon ended badly");
+            }
+        }
+        // Before the first look at the policy, it is not known what the rules are for.
+        if self.here.settings.stop_with_postern
+            && self.unsettled.is_some()
+            && let Err(error) = self.enforcer.remove().await
+        {
+            tracing::warn!(
+                event = "firewall.kept",
+                error = chain(&error),
+                "the firewall's rules were not removed"
+            );
+        }
+    }
 }
 
 /// Wakes the supervisor when a keeper ends, even by a panic.
@@ -88,9 +127,25 @@ impl Drop for Wake {
 }
 
 impl Supervisor {
-    fn clear_away(&mut self, leftover: Vec<ServerId>) {
-        for server in leftover {
-            self.keep(server, None);
+    /// Takes over, at the first look at the policy, what an earlier Postern left.
+    fn take_over(&mut self) {
+        if self.unsettled.is_some() {
+            return;
+        }
+        let leftover = leftovers(&self.here);
+        let wanted = wanted(&self.here.admission.snapshot(), self.here.host).map(|(server, _)| server.id).collect();
+        for server in &leftover {
+            self.keep(*server, None);
+        }
+        self.unsettled = Some(leftover.into_iter().chain::<Vec<_>>(wanted).collect());
+    }
+
+    /// Has the records of lost sessions closed, once all daemons have said whom they carry.
+    fn tidy(&mut self) {
+        let mut unsettled = self.unsettled.iter().flatten();
+        if !self.tidied && unsettled.all(|server| self.here.board.is_settled(*server)) {
+            self.here.journal.tidy();
+            self.tidied = true;
         }
     }
 
@@ -125,19 +180,5 @@ impl Supervisor {
     /// Whether no daemon is kept and no rule is in place.
     fn is_bare(&self) -> bool {
         self.keepers.is_empty() && self.enforcer.is_bare()
-    }
-
-    /// Waits for the keepers, which heed the same stop.
-    async fn close(mut self) {
-        for kept in std::mem::take(&mut self.keepers).into_values() {
-            if let Err(error) = kept.task.await {
-                tracing::error!(event = "daemon.keeper_crashed", %error, "the keeper of a daemon ended badly");
-            }
-        }
-        if self.here.settings.stop_with_postern
-            && let Err(error) = self.enforcer.remove().await
-        {
-            tracing::warn!(event = "firewall.kept", error = chain(&error), "the firewall's rules were not removed");
-        }
     }
 }

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::sync::CancellationToken;
-
 use super::Here;
 use domain::{ids::ServerId, problem::ProblemCode};
+use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
+const TASK: Task = Task::new("dialogue-watch", "Looks whether the dialogues with the daemons go on.", PERIOD);
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(2);
 /// So many looks in a row without a turn are too many. Looks are counted, rather than time: while this process was
@@ -35,25 +35,35 @@ impl Seen {
     }
 }
 
-/// Watches until `stop`.
-pub(super) async fn watch(here: Arc<Here>, stop: CancellationToken) {
-    let mut period = tokio::time::interval(PERIOD);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut seen, mut told) = (Seen::default(), BTreeSet::new());
-    while stop.run_until_cancelled(period.tick()).await.is_some() {
-        let stuck = seen.look(&here.board.turns());
+/// Starts the task.
+pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
+    tasks.start(TASK, Watch { here: Arc::clone(here), seen: Seen::default(), told: BTreeSet::new() });
+}
+
+struct Watch {
+    here: Arc<Here>,
+    seen: Seen,
+    /// Those that the log has.
+    told: BTreeSet<ServerId>,
+}
+
+impl Work for Watch {
+    async fn run(&mut self) -> Outcome {
+        let here = &self.here;
+        let stuck = self.seen.look(&here.board.turns());
         let now = here.services.now();
-        for server in stuck.difference(&told) {
+        for server in stuck.difference(&self.told) {
             tracing::error!(event = "daemon.dialogue_stuck", server.id = %server,
                 "Postern's dialogue with a daemon does not go on");
             let detail = "Postern does not go on talking with this daemon: restart the service; its tunnels stay up";
             here.services.problems().set(ProblemCode::DaemonHung, Some(*server), Some(detail.to_owned()), now);
         }
-        for server in told.difference(&stuck) {
+        for server in self.told.difference(&stuck) {
             here.services.problems().set(ProblemCode::DaemonHung, Some(*server), None, now);
         }
         here.board.set_stuck(stuck.clone());
-        told = stuck;
+        self.told = stuck;
+        Ok(Done::default())
     }
 }
 

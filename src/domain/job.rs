@@ -180,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn a_job_stands_after_the_one_whose_work_it_builds_on() {
+        // So that a process starts them in this order.
+        let place = |job| Job::ALL.iter().position(|other| *other == job);
+        for job in Job::ALL {
+            assert!(job.follows().is_none_or(|before| place(before) < place(*job)), "{job}");
+        }
+    }
+
+    #[test]
     fn a_job_is_due_at_first_then_by_its_period_and_soon_after_a_failure_or_a_finding() {
         let began = Timestamp::UNIX_EPOCH;
         let at = |minutes| began + SignedDuration::from_mins(minutes);

@@ -42,6 +42,7 @@ pub mod session;
 pub mod session_search;
 pub mod settings;
 pub mod spec;
+pub mod task;
 pub mod text;
 pub mod ticket;
 pub mod token;

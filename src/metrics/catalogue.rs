@@ -29,6 +29,7 @@ pub const LABELS: &[&str] = &[
     "status",
     "surface",
     "target",
+    "task",
     "version",
 ];
 
@@ -38,6 +39,8 @@ const REQUEST: &[f64] = &[0.01, 0.05, 0.25, 1.0, 5.0];
 const CALL: &[f64] = &[0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
 /// Of runs of jobs, in seconds.
 const RUN: &[f64] = &[0.1, 1.0, 10.0, 60.0];
+/// Of runs of tasks, in seconds.
+const TASK: &[f64] = &[0.01, 0.1, 1.0, 10.0];
 /// Of connecting clients, in seconds.
 const CONNECT: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Of greetings between hosts, in seconds; after three a look is over.
@@ -122,6 +125,11 @@ catalogue! {
         "When a run of this job last ended well, on whatever host";
     JOB_SECONDS: Histogram(RUN) = "postern_job_duration_seconds" ["job"] "How long the runs on this host took";
     JOB_LEADER: Gauge = "postern_job_leader" ["job"] "Whether this process made the last run of this job";
+    TASK_RUNS: Counter = "postern_task_runs_total" ["task", "result"]
+        "Runs of this process's recurring tasks, by how they ended";
+    TASK_LAST_SUCCESS: Gauge = "postern_task_last_success_timestamp_seconds" ["task"]
+        "When a run of this task last ended as it should, in this process";
+    TASK_SECONDS: Histogram(TASK) = "postern_task_duration_seconds" ["task"] "How long the runs took";
     AUDIT_EVENTS: Counter = "postern_audit_events_total" ["action_class"]
         "Entries of the audit trail that this process wrote";
     AUDIT_VERIFIED: Gauge = "postern_audit_verified_timestamp_seconds" []

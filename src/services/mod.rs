@@ -18,6 +18,7 @@ pub mod network;
 mod patch;
 pub mod people;
 pub mod refusal;
+pub mod tasks;
 mod wiring;
 
 use std::time::Duration;

@@ -19,11 +19,12 @@ use domain::{
     ids::Id,
     job::Job,
     login::Surface,
+    text::HostName,
 };
 use keys::master::MasterKey;
 use metrics::Metrics;
 use oidc::{Provider, Proxies};
-use runtime::{boot::boot_id, random};
+use runtime::{boot::boot_id, random, reconcile::Reconciler};
 use store::{Store, StoreError, bus::events::Emitter, policy::PolicyChange};
 
 /// The services of a process; cheap to clone. Each area is a view of the same [`Core`], asked for by its name.
@@ -52,6 +53,8 @@ pub struct Core {
     urls: BTreeMap<Surface, String>,
     command_line: CommandLine,
     pub(crate) bus: Option<Bus>,
+    /// The recurring work of this process, and on which host.
+    pub(crate) tasks: Option<(HostName, Reconciler)>,
     pub(crate) provider: Provider,
     pub(crate) buckets: Buckets<Whose>,
     problems: Problems,
@@ -114,6 +117,12 @@ impl Builder {
         Self(Core { bus: Some(bus), ..self.0 })
     }
 
+    /// The recurring work of this process, which is on a host of this name.
+    #[must_use]
+    pub fn tasks(self, host: HostName, tasks: Reconciler) -> Self {
+        Self(Core { tasks: Some((host, tasks)), ..self.0 })
+    }
+
     /// Under which URL browsers reach the pages of a surface.
     #[must_use]
     pub fn url(mut self, surface: Surface, url: &str) -> Self {
@@ -173,6 +182,7 @@ impl Services {
             urls: BTreeMap::new(),
             command_line: CommandLine::default(),
             bus: None,
+            tasks: None,
             buckets: Buckets::default(),
             problems: Problems::default(),
             instance: Instance::default(),

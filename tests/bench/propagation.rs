@@ -7,7 +7,7 @@ use std::{
 
 use postern::{
     domain::clock::SystemClock,
-    services::{Services, access::admission::Admission},
+    services::{Services, access::admission::Admission, tasks::reconciler},
     store::{Bus, BusSettings, Store},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -95,10 +95,10 @@ pub(crate) fn measure() -> Vec<Row> {
 /// What of a host follows policy.
 async fn follower(uri: &str, stop: &CancellationToken) -> Admission {
     let store = Store::connect(&settings(uri)).await.unwrap();
-    let tasks = TaskTracker::new();
-    let bus = Bus::start(&store, &BusSettings::default(), &tasks, stop);
+    let tasks = reconciler(&TaskTracker::new(), stop, store.metrics(), Arc::new(SystemClock));
+    let bus = Bus::start(&store, &BusSettings::default(), &tasks);
     let services = Services::builder(store, bus.emitter(), Arc::new(SystemClock)).build();
     let admission = Admission::new(services);
-    tasks.spawn(admission.clone().follow(bus.subscribe(), stop.clone()));
+    admission.start(&tasks, bus.subscribe());
     admission
 }

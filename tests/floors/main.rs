@@ -52,8 +52,12 @@ const NAMED_BY: &[(&str, &[&str])] = &[
     ("std::process::Command", SPAWNERS),
     ("std::process::Child", SPAWNERS),
     ("tokio::process", SPAWNERS),
+    ("tokio::time::interval", TIMED_CONNECTIONS),
+    ("tokio::time::interval_at", TIMED_CONNECTIONS),
 ];
 const SPAWNERS: &[&str] = &["openvpn", "firewall", "store/private", "commands/join/unit"];
+/// What recurs is a task (`runtime/reconcile`), unless it belongs to one connection.
+const TIMED_CONNECTIONS: &[&str] = &["openvpn/management/link", "web/http/sse"];
 
 /// Beyond this, a file is two.
 const LINES: usize = 600;

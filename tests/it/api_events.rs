@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api_rig::{Caller, Rig, listening, settings},
-    store::connect,
+    store::{connect, reconciler},
 };
 
 /// An event as it came.
@@ -86,7 +86,7 @@ impl Stream {
 /// Another process over the same database, one with ears.
 async fn elsewhere(rig: &Rig) -> SocketAddr {
     let store = connect(&rig.database).await;
-    let bus = Bus::start(&store, &BusSettings::default(), &rig.tasks, &rig.stop);
+    let bus = Bus::start(&store, &BusSettings::default(), &reconciler(&store, &rig.tasks, &rig.stop));
     let services = Services::builder(store, bus.emitter(), Arc::new(SystemClock)).bus(bus).build();
     let addresses = listening(settings(), &services, &rig.tasks, &rig.stop).await;
     addresses.admin.unwrap()

@@ -12,6 +12,7 @@ use postern::{
         host::ProcessRole,
         ids::{HostId, Id, TokenId},
         role::Role,
+        task::TaskState,
         token::ApiToken,
     },
     keys::{master::MasterKey, token::Token},
@@ -190,6 +191,10 @@ impl StatusSource for Well {
 
     fn checks(&self) -> Vec<Check> {
         vec![Check::new("mongo", CheckState::Degraded).because("away")]
+    }
+
+    fn tasks(&self) -> Vec<TaskState> {
+        Vec::new()
     }
 
     fn measure(&self, now: &Metrics) {

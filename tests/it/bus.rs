@@ -13,7 +13,10 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use crate::support::mongod::{Mongod, Options, TestDatabase, shared};
+use crate::{
+    store::reconciler,
+    support::mongod::{Mongod, Options, TestDatabase, shared},
+};
 
 /// More than any of this should take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -44,7 +47,7 @@ impl Node {
         let uri = format!("{}&appName={name}", database.uri);
         let store = Store::connect(&Settings { uri, database: database.name.clone() }).await.unwrap();
         let stop = CancellationToken::new();
-        let bus = Bus::start(&store, &settings, &TaskTracker::new(), &stop);
+        let bus = Bus::start(&store, &settings, &reconciler(&store, &TaskTracker::new(), &stop));
         let subscription = bus.subscribe();
         Self { store, bus, subscription, _stop: stop.drop_guard() }
     }

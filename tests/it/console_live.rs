@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api_rig::listening,
     console_rig::{Console, Visitor, sites},
-    store::connect,
+    store::{connect, reconciler},
 };
 
 /// The stream of a page. What it says is read line by line; a line that does not come fails the test in the end.
@@ -67,7 +67,7 @@ async fn a_change_on_one_host_is_heard_on_another_until_the_login_ends() {
     let store = connect(&console.rig.database).await;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let _ended = stop.clone().drop_guard();
-    let bus = Bus::start(&store, &BusSettings::default(), &tasks, &stop);
+    let bus = Bus::start(&store, &BusSettings::default(), &reconciler(&store, &tasks, &stop));
     let services = Services::builder(store, bus.emitter(), Arc::new(SystemClock)).bus(bus).build();
     let elsewhere = listening(sites(), &services, &tasks, &stop).await;
 

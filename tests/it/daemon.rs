@@ -20,12 +20,13 @@ use postern::{
         server::DaemonState,
         session::Session,
     },
-    jobs,
     keys::{host::HostKey, master::MasterKey},
     metrics::Metrics,
     services::{
-        Act, DaemonStatus, PageRequest, Services, SessionFilter, access::admission::Admission,
+        Act, DaemonStatus, PageRequest, Services, SessionFilter,
+        access::admission::Admission,
         hosts::registry::HostFacts,
+        tasks::{self, upkeep},
     },
     store::{Bus, BusSettings, Settings as StoreSettings, Store, migrate},
 };
@@ -33,9 +34,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::support::{
-    mongod::{Mongod, Options},
-    netns::Namespace,
+use crate::{
+    store::reconciler,
+    support::{
+        mongod::{Mongod, Options},
+        netns::Namespace,
+    },
 };
 
 /// How long anything may take on a busy machine.
@@ -117,7 +121,8 @@ impl World {
             .await
             .unwrap();
         migrate::apply(&store).await.unwrap();
-        let bus = Bus::start(&store, &BusSettings::default(), &tracker, &never);
+        let tasks = reconciler(&store, &tracker, &never);
+        let bus = Bus::start(&store, &BusSettings::default(), &tasks);
         let master = Some(MasterKey::from_bytes(&[7; 32]));
         let services = Services::builder(store, bus.emitter(), Arc::new(SystemClock)).master_key(master).build();
         services.network().ensure_authorities().await.unwrap();
@@ -143,8 +148,8 @@ impl World {
         services.network().attach(act, server, host).await.unwrap();
 
         let admission = Admission::new(services.clone());
-        tracker.spawn(admission.clone().follow(bus.subscribe(), never.clone()));
-        tracker.spawn(jobs::certify(services.clone(), bus.subscribe(), never));
+        admission.start(&tasks, bus.subscribe());
+        upkeep::start_certificates(&tasks, services.clone(), &bus);
         Self {
             mongod,
             services,
@@ -170,7 +175,8 @@ impl World {
         };
         let identity = HostIdentity { id: self.host, key: Arc::clone(&self.key) };
         let (services, admission) = (self.services.clone(), self.admission.clone());
-        let handle = daemon::start(settings, identity, services, admission, &self.bus, &tracker, stop.clone());
+        let tasks = tasks::reconciler(&tracker, &stop, services.metrics(), Arc::new(SystemClock));
+        let handle = daemon::start(settings, identity, services, admission, &self.bus, &tasks);
         Running { handle, tracker, stop }
     }
 

@@ -10,10 +10,9 @@ use postern::{
         job::{Job, Run, RunResult},
         role::Role,
     },
-    jobs,
     keys::master::MasterKey,
     metrics::Metrics,
-    services::{Act, ServiceError, Services, people::organizations::NewOrganization},
+    services::{Act, ServiceError, Services, people::organizations::NewOrganization, tasks::upkeep},
     store::{Bus, BusSettings, Emitter},
 };
 use serde_json::{Value, json};
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     api_rig::{Rig, name},
     commands::Installation,
-    store::connect,
+    store::{connect, reconciler},
     support::mongod::shared,
 };
 
@@ -97,8 +96,9 @@ async fn a_wish_is_obeyed_by_a_process_with_the_role_jobs_at_once_and_recorded()
     let services = process(&rig).await;
     assert!(services.cluster().run_due_job(Job::AddressSweep).await.unwrap().is_some(), "not due again for an hour");
     let store = connect(&rig.database).await;
-    let bus = Bus::start(&store, &BusSettings::default(), &rig.tasks, &rig.stop);
-    rig.tasks.spawn(jobs::run_by_period(services.clone(), Job::AddressSweep, bus.subscribe(), rig.stop.clone()));
+    let tasks = reconciler(&store, &rig.tasks, &rig.stop);
+    let bus = Bus::start(&store, &BusSettings::default(), &tasks);
+    upkeep::start_job(&tasks, &services, &bus, Job::AddressSweep, None);
     let before = services.cluster().job(Job::AddressSweep).await.unwrap().last_run.unwrap();
 
     rig.as_role(Role::Operator).expect(403, "POST", "/jobs/address-sweep/run", None);
@@ -130,12 +130,11 @@ async fn a_trail_is_verified_once_somebody_has_signed_for_it() {
     assert!(asked.detail.contains("None is signed for yet"), "{asked:?}");
     rig.database.open().await.collection::<Document>("jobs").delete_many(doc! {}).await.unwrap();
 
-    // Both begin at once, as they do in a new cluster; the checkpoint wakes the verification long before its period.
+    // All begin at once, as they do in a new cluster; the verification waits for the checkpoint, not for its period.
     let store = connect(&rig.database).await;
-    let bus = Bus::start(&store, &BusSettings::default(), &rig.tasks, &rig.stop);
-    for job in [Job::AuditVerify, Job::AuditCheckpoint] {
-        rig.tasks.spawn(jobs::run_by_period(services.clone(), job, bus.subscribe(), rig.stop.clone()));
-    }
+    let tasks = reconciler(&store, &rig.tasks, &rig.stop);
+    let bus = Bus::start(&store, &BusSettings::default(), &tasks);
+    upkeep::start_jobs(&tasks, &services, &bus);
     let run = finished(&services, None).await;
     assert_eq!(run.result, RunResult::Done, "{run:?}");
     assert!(run.counts["checkpoints"] > 0, "{run:?}");
@@ -177,9 +176,9 @@ async fn a_broken_trail_is_what_the_job_says_it_found_until_it_is_whole_again() 
 
     // Whoever mends it asks for another look, and the alarm is over.
     trail.replace_one(doc! { "link.seq": 2 }, entry).await.unwrap();
-    let bus = Bus::start(&connect(&rig.database).await, &BusSettings::default(), &rig.tasks, &rig.stop);
-    let stop = rig.stop.clone();
-    rig.tasks.spawn(jobs::run_by_period(rig.services.clone(), Job::AuditVerify, bus.subscribe(), stop));
+    let tasks = reconciler(&rig.store, &rig.tasks, &rig.stop);
+    let bus = Bus::start(&connect(&rig.database).await, &BusSettings::default(), &tasks);
+    upkeep::start_job(&tasks, &rig.services, &bus, Job::AuditVerify, None);
     rig.owner().expect(202, "POST", "/jobs/audit-verify/run", None);
     let mended = finished(&rig.services, Some(found.started_at)).await;
     assert_eq!(mended.result, RunResult::Done, "{mended:?}");

@@ -1,6 +1,9 @@
 //! The store's connections and errors against a real `mongod`.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use mongodb::{
     IndexModel,
@@ -9,8 +12,11 @@ use mongodb::{
 };
 use postern::{
     domain::clock::{Clock as _, SystemClock},
+    runtime::reconcile::Reconciler,
+    services::tasks,
     store::{Settings, Store, StoreError, check},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::support::mongod::{Mongod, Options, TestDatabase, shared};
 
@@ -24,6 +30,11 @@ pub(crate) async fn store() -> (TestDatabase, Store) {
 /// Another store on the same database, as another process would have.
 pub(crate) async fn connect(database: &TestDatabase) -> Store {
     Store::connect(&Settings { uri: database.uri.clone(), database: database.name.clone() }).await.unwrap()
+}
+
+/// The recurring work of such a process, until `stop`.
+pub(crate) fn reconciler(store: &Store, tracker: &TaskTracker, stop: &CancellationToken) -> Reconciler {
+    tasks::reconciler(tracker, stop, store.metrics(), Arc::new(SystemClock))
 }
 
 async fn refusal(uri: &str, database: &str) -> String {

@@ -1,4 +1,4 @@
-//! Samples of the audit log and of the periodic jobs.
+//! Samples of the audit log and of the periodic jobs and tasks.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ use domain::{
     ids::{AuditId, ChainId, RequestId, UserId},
     job::{Job, JobState, Run, RunResult},
     role::Role,
+    task::{TaskResult, TaskRun, TaskState},
 };
 use services::{Page, evidence::history::NamedEntry};
 
@@ -117,6 +118,34 @@ impl SampleSet {
         self.add("audit-empty", &AuditPage::new(&desk, Wanted::default(), &failed, page(Vec::new()), true, None));
     }
 
+    fn tasks(&self) -> Vec<TaskState> {
+        let task = |name: &str, period_seconds, last_run: Option<TaskRun>| TaskState {
+            host: "vpn-1".parse().expect("a name"),
+            name: name.to_owned(),
+            description: "Does what it is for.".to_owned(),
+            period_seconds,
+            running_since: None,
+            last_success_at: last_run.as_ref().map(|run| run.started_at),
+            last_run,
+            next_run_at: now() + jiff::SignedDuration::from_secs(8),
+        };
+        let ran = |result, detail: Option<&str>| {
+            let started_at = now() - jiff::SignedDuration::from_secs(2);
+            Some(TaskRun { started_at, duration_ms: 12, result, detail: detail.map(str::to_owned) })
+        };
+        let reached = "Other hosts that were reached: 2 of 2.";
+        let runs_now = TaskState { running_since: Some(now()), ..task("bus-beat", 1, ran(TaskResult::Done, None)) };
+        vec![
+            task("heartbeat", 10, ran(TaskResult::Done, None)),
+            task("reachability", 75, ran(TaskResult::Done, Some(reached))),
+            task("session-log", 30, ran(TaskResult::Failed, Some(self.name))),
+            task("policy", 5, ran(TaskResult::TimedOut, Some("It took longer than 90s."))),
+            task("host-names", 60, ran(TaskResult::Panicked, Some(self.name))),
+            task("removed-hosts", 5, None),
+            runs_now,
+        ]
+    }
+
     pub(super) fn jobs(&mut self) {
         let mut desk = self.desk("/jobs");
         desk.live = &[Topic::Jobs];
@@ -129,17 +158,17 @@ impl SampleSet {
         };
         let all =
             |result, detail: &str| -> Vec<JobState> { Job::ALL.iter().map(|job| ran(*job, result, detail)).collect() };
-        self.add("jobs", &Jobs::new(&desk, all(RunResult::Done, "12 addresses were given back."), None));
+        self.add("jobs", &Jobs::new(&desk, all(RunResult::Done, "12 addresses were given back."), &self.tasks(), None));
         let mut mixed = all(RunResult::Done, "Checkpoint 812 was signed.");
         if let [first, second, third, ..] = mixed.as_mut_slice() {
             *first = ran(first.name, RunResult::Failed, self.name);
             *second = ran(second.name, RunResult::Found, "Audit log verification failed: 2 breaks.");
             *third = JobState::new(third.name, third.last_run.take(), Some(now()), now());
         }
-        self.add("jobs-trouble", &Jobs::new(&desk, mixed, None));
+        self.add("jobs-trouble", &Jobs::new(&desk, mixed, &self.tasks(), None));
         let never = || Job::ALL.iter().map(|job| JobState::new(*job, None, None, now())).collect();
         let auditor = self.desk_of(Role::Auditor, "/jobs");
-        self.add("jobs-never", &Jobs::new(&auditor, never(), Some(ago(3))));
-        self.add("jobs-young", &Jobs::new(&auditor, never(), Some(now())));
+        self.add("jobs-never", &Jobs::new(&auditor, never(), &[], Some(ago(3))));
+        self.add("jobs-young", &Jobs::new(&auditor, never(), &self.tasks(), Some(now())));
     }
 }

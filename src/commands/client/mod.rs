@@ -20,6 +20,7 @@ mod options;
 mod organizations;
 mod output;
 mod paging;
+mod process;
 mod profiles;
 mod refs;
 mod servers;
@@ -40,7 +41,7 @@ use self::{
     api::{Answer, Api, Ask},
     output::{Column, Look, Output, View},
 };
-pub(super) use self::{error::ClientError, options::Options, paging::Paging};
+pub(super) use self::{error::ClientError, options::Options, paging::Paging, process::tasks};
 
 /// The nouns of the API.
 #[derive(Debug, Subcommand)]

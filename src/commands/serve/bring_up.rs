@@ -17,15 +17,14 @@ use crate::{
         clock::SystemClock,
         host::{ProcessRole, RemovedHost},
         ids::HostId,
-        job::Job,
     },
-    jobs,
     keys::host::HostKey,
-    runtime::{backoff::Backoff, lifecycle::Lifecycle, random},
+    runtime::{backoff::Backoff, random, reconcile::Reconciler},
     services::{
-        Refusal, ServiceError, Services,
+        Refusal, ServiceError, Services, Subscription,
         access::{admission::Admission, snapshot_file::Memory},
         hosts::registry::HostFacts,
+        tasks::{heartbeat, upkeep},
     },
     store::{
         Bus, StoreError,
@@ -49,8 +48,8 @@ pub(super) struct BringUp {
     pub vpn: daemon::Settings,
     /// The database.
     pub database: Arc<Database>,
-    /// Where tasks go.
-    pub lifecycle: Lifecycle,
+    /// The recurring work of the process, which ends with it.
+    pub tasks: Reconciler,
     /// Who this host is.
     pub host_key: Arc<HostKey>,
     /// What it tells of itself.
@@ -75,7 +74,7 @@ impl BringUp {
     /// # Errors
     /// What only a person can mend; [`Refusal::HostRemoved`] once nothing runs here any more.
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let stop = self.lifecycle.soft().clone();
+        let stop = self.tasks.stop().clone();
         // Subscribed before anything is read, so that nothing falls between.
         let following = self.bus.subscribe();
         let host = tokio::select! {
@@ -87,28 +86,11 @@ impl BringUp {
             self.end_all(removed).await;
         }
         let host = host?;
-        self.lifecycle.spawn(self.admission.clone().follow(following, stop.clone()));
-        let status = Arc::clone(&self.status);
-        let sessions = move || status.session_count();
-        self.lifecycle.spawn(jobs::heartbeat(self.services.clone(), host, sessions, stop.clone()));
-        let (paused, quiet) = (self.admission.watch_paused(), Arc::clone(&self.status));
-        let quiet = move || quiet.records_nothing();
-        self.lifecycle.spawn(jobs::confirm_pauses(self.services.clone(), host, paused, quiet, stop.clone()));
-        if self.facts.roles.contains(&ProcessRole::Jobs) {
-            for job in Job::ALL {
-                let (services, bus) = (self.services.clone(), self.bus.subscribe());
-                self.lifecycle.spawn(jobs::run_by_period(services, *job, bus, stop.clone()));
-            }
-        }
-        if self.services.has_master_key() {
-            self.lifecycle.spawn(jobs::clear_removed(self.services.clone(), stop.clone()));
-            self.lifecycle.spawn(jobs::certify(self.services.clone(), self.bus.subscribe(), stop.clone()));
-        }
+        self.start_tasks(host, following);
         if self.runs_daemons() {
             self.tell_what_is_missing().await;
             self.start_daemons(host);
-            let (services, admission) = (self.services.clone(), self.admission.clone());
-            self.lifecycle.spawn(self.memory.clone().keep(services, admission, host, stop.clone()));
+            self.memory.clone().start(&self.tasks, self.services.clone(), self.admission.clone(), host);
         }
         self.status.ready(host);
         let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -119,6 +101,23 @@ impl BringUp {
                 self.end_all(&removed).await;
                 Err(ServiceError::Conflict(Refusal::HostRemoved { host: Box::new(removed) }).into())
             }
+        }
+    }
+
+    /// Starts the recurring work of a host, whatever it runs.
+    fn start_tasks(&self, host: HostId, following: Subscription) {
+        let (tasks, services) = (&self.tasks, || self.services.clone());
+        self.admission.start(tasks, following);
+        let status = Arc::clone(&self.status);
+        heartbeat::start(tasks, services(), host, move || status.session_count());
+        let status = Arc::clone(&self.status);
+        upkeep::start_confirming(tasks, services(), host, &self.admission, move || status.records_nothing());
+        if self.facts.roles.contains(&ProcessRole::Jobs) {
+            upkeep::start_jobs(tasks, &self.services, &self.bus);
+        }
+        if self.services.has_master_key() {
+            upkeep::start_clearing(tasks, services());
+            upkeep::start_certificates(tasks, services(), &self.bus);
         }
     }
 
@@ -182,8 +181,7 @@ impl BringUp {
             self.services.clone(),
             self.admission.clone(),
             &self.bus,
-            self.lifecycle.tasks(),
-            self.lifecycle.soft().clone(),
+            &self.tasks,
         ));
     }
 

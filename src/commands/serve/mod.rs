@@ -29,6 +29,7 @@ use crate::{
         Services,
         access::{admission::Admission, snapshot_file::Memory},
         hosts::registry::HostFacts,
+        tasks,
     },
     store::{Bus, BusSettings},
     telemetry::Logs,
@@ -79,19 +80,21 @@ async fn start(
     lifecycle: &Lifecycle,
     began: Instant,
 ) -> anyhow::Result<oneshot::Receiver<Option<anyhow::Error>>> {
-    let (tasks, stop) = (lifecycle.tasks(), lifecycle.soft());
+    let stop = lifecycle.soft();
     let facts = HostFacts {
         name: config.host_name()?,
         public_addresses: config.public_addresses(),
         roles: config.roles(),
         public_key: *host_key.public().as_bytes(),
     };
-    let bus = Bus::start(&database.store, &BusSettings::default(), tasks, stop);
-    let listeners = web::Listeners::open(web_settings(config)).await?;
     let clock = Arc::new(ClusterClock::default());
+    let reconciler = tasks::reconciler(lifecycle.tasks(), stop, database.store.metrics(), clock.clone());
+    let bus = Bus::start(&database.store, &BusSettings::default(), &reconciler);
+    let listeners = web::Listeners::open(web_settings(config)).await?;
     let builder = Services::builder(database.store.clone(), bus.emitter(), clock.clone())
         .master_key(master_key)
         .bus(bus.clone())
+        .tasks(facts.name.clone(), reconciler.clone())
         .instance(instance(&config.host.data_dir)?)
         .command_line(machine.command_line())
         .host_database(config.host_database())
@@ -101,15 +104,16 @@ async fn start(
     let status =
         Arc::new(Status::new(database.store.clone(), bus.clone(), services.clone(), admission.clone(), stop.clone()));
     let addresses = listeners.addresses();
-    listeners.serve(&services, status.clone(), tasks, stop);
+    listeners.serve(&services, status.clone(), lifecycle.tasks(), stop);
     tracing::info!(event = "process.listening", listeners = ?addresses, "listening");
     service_manager::started();
-    lifecycle.spawn(service_manager::keep_alive(Arc::clone(&status), stop.clone()));
+    lifecycle.spawn(service_manager::tell_of_stop(stop.clone()));
+    service_manager::keep_alive(&reconciler, Arc::clone(&status));
 
     let bring_up = BringUp {
         vpn: config.vpn_settings(),
         database: Arc::clone(database),
-        lifecycle: lifecycle.clone(),
+        tasks: reconciler,
         memory: Memory::new(&config.host.data_dir, Arc::clone(&host_key)),
         host_key,
         facts,

@@ -12,6 +12,7 @@ use crate::{
         problem::{Problem, ProblemCode},
         profile::ProfileState,
         server::DaemonState,
+        task::TaskState,
     },
     metrics::{
         Metrics,
@@ -201,6 +202,10 @@ impl StatusSource for Status {
             Check::of(*code, mine.cloned().collect(), now)
         }));
         checks
+    }
+
+    fn tasks(&self) -> Vec<TaskState> {
+        self.services.task_states()
     }
 
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]

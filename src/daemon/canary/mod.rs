@@ -13,122 +13,105 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
 use super::{Here, within};
 use domain::{
     access::Snapshot,
     ids::{HostId, ServerId},
     look::{Door, Look, MOST_LOOKS, doors},
 };
+use futures_util::{StreamExt as _, stream};
 use metrics::catalogue::CANARY_SECONDS;
 use openvpn::greeting::Greeting;
-use runtime::random;
+use runtime::{
+    random,
+    reconcile::{Done, Failure, Outcome, Reconciler, Task, Work},
+};
 use services::{
     BusMessage, Nudge, Subscription,
     network::attachments::{visiting_key, wanted},
 };
 
-/// Between two looks at the same doors. Up to a quarter more, so that hosts which started together do not look together.
-const PERIOD: Duration = Duration::from_mins(1);
-/// The same while a door is shut.
+/// A minute to a minute and a quarter between two looks, so that hosts which started together do not look together. What
+/// changes is rarely the only thing, and however much changes, there are some seconds between two rounds.
+const TASK: Task = Task::new(
+    "reachability",
+    "Looks whether other hosts of the same servers can be reached from here.",
+    Duration::from_secs(75),
+)
+.jitter(0.2)
+.deadline(Duration::from_mins(1))
+.gather(Duration::from_secs(1))
+.distance(Duration::from_secs(5))
+.quiet();
+/// Between two looks while a door is shut.
 const SHUT_PERIOD: Duration = Duration::from_secs(15);
-/// After something changed: it is rarely the only thing.
-const SOON: Duration = Duration::from_secs(1);
-/// However much changes, there is so much between two rounds.
-const PAUSE: Duration = Duration::from_secs(5);
 /// So many doors are tried at once.
 const AT_ONCE: usize = 16;
 /// The limit of one call.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs until `stop`.
-pub(super) async fn run(here: Arc<Here>, mut bus: Subscription, stop: CancellationToken) {
-    let mut snapshots = here.admission.watch();
-    let mut bus_open = true;
-    let mut canary = Canary::new(Instant::now());
-    loop {
-        canary.choose(&here);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep_until(canary.due) => {
-                if stop.run_until_cancelled(canary.round(&here)).await.is_none() {
-                    return;
-                }
-            }
-            changed = snapshots.changed() => if changed.is_err() { return },
-            message = bus.recv(), if bus_open => match message {
-                Some(message) if canary.concerns(&message) => canary.hurry(Instant::now()),
-                Some(_) => {}
-                None => bus_open = false,
-            },
-        }
-    }
+/// Starts the task.
+pub(super) fn start(here: &Arc<Here>, bus: Subscription, tasks: &Reconciler) {
+    let (host, heard) = (here.host, Arc::clone(here));
+    let wants = move |message: &BusMessage| concerns(&doors_to_choose(&heard.admission.snapshot(), host), message);
+    tasks
+        .start(TASK, Canary { here: Arc::clone(here), seen: Sights::new() })
+        .wake_on_change_of(here.admission.watch(), move |snapshot| doors_to_choose(snapshot, host))
+        .wake_by(|nudge| bus.wake(nudge, wants));
 }
 
-/// What is looked at, when next, and what was seen last.
+/// The doors to choose from, by the policy.
+fn doors_to_choose(snapshot: &Snapshot, host: HostId) -> Vec<Door> {
+    let servers = wanted(snapshot, host).map(|(server, _)| server.id);
+    servers.flat_map(|server| doors(snapshot, host, server)).collect()
+}
+
+/// Whether a message is about a daemon behind one of the doors.
+fn concerns(doors: &[Door], message: &BusMessage) -> bool {
+    let BusMessage::Nudge(event) = message else { return false };
+    let Some(Nudge::DaemonChange(key)) = Nudge::read(event) else { return false };
+    doors.iter().any(|door| place(door) == (key.server_id, key.host_id))
+}
+
 struct Canary {
-    doors: Vec<Door>,
-    due: Instant,
-    last: Option<Instant>,
+    here: Arc<Here>,
+    /// What was seen last, as the cluster was told.
     seen: Sights,
 }
 
-impl Canary {
-    fn new(now: Instant) -> Self {
-        Self { doors: Vec::new(), due: now + PERIOD, last: None, seen: BTreeMap::new() }
-    }
-
-    /// Takes the doors to choose from out of the policy. Others than before are looked at soon.
-    fn choose(&mut self, here: &Here) {
-        let snapshot = here.admission.snapshot();
-        let servers = wanted(&snapshot, here.host).map(|(server, _)| server.id);
-        let doors: Vec<Door> = servers.flat_map(|server| doors(&snapshot, here.host, server)).collect();
-        if doors != self.doors {
-            self.doors = doors;
-            self.hurry(Instant::now());
-        }
-    }
-
-    /// Brings the next round forward, but not upon the heels of the last.
-    fn hurry(&mut self, now: Instant) {
-        let soonest = self.last.map_or(now, |last| last + PAUSE);
-        self.due = self.due.min(soonest.max(now + SOON));
-    }
-
-    /// Whether a message is about a daemon behind one of the doors.
-    fn concerns(&self, message: &BusMessage) -> bool {
-        let BusMessage::Nudge(event) = message else { return false };
-        let Some(Nudge::DaemonChange(key)) = Nudge::read(event) else { return false };
-        self.doors.iter().any(|door| place(door) == (key.server_id, key.host_id))
-    }
-
-    /// Looks once at all that is to be looked at, and tells.
-    async fn round(&mut self, here: &Here) {
-        let looks = match within(LIMIT, here.services.network().doors_to_try(self.doors.clone())).await {
-            Ok(doors) => Some(look_at(here, doors).await),
+impl Work for Canary {
+    async fn run(&mut self) -> Outcome {
+        let here = Arc::clone(&self.here);
+        let doors = doors_to_choose(&here.admission.snapshot(), here.host);
+        let doors = match within(LIMIT, here.services.network().doors_to_try(doors)).await {
+            Ok(doors) => doors,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "nobody was looked at");
-                None
+                here.board.know_looks(Vec::new());
+                return Err(error.into());
             }
         };
-        let now = Instant::now();
-        self.last = Some(now);
-        let is_shut = looks.iter().flatten().any(|look| !look.ok);
-        self.due = now + if is_shut { SHUT_PERIOD } else { PERIOD + PERIOD.mul_f64(0.25 * chance()) };
-        if let Some(looks) = &looks {
-            self.tell(here, looks).await;
-        }
-        here.board.know_looks(looks.unwrap_or_default());
+        let looks = look_at(&here, doors).await;
+        let shut = looks.iter().filter(|look| !look.ok).count();
+        let told = self.tell(&here, &looks).await;
+        let done = match (looks.len(), shut) {
+            (0, _) => Done::default(),
+            (all, 0) => Done::saying(format!("Other hosts that were reached: {all} of {all}.")),
+            (all, shut) => {
+                let reached = format!("Other hosts that were reached: {} of {all}.", all - shut);
+                Done::saying(reached).again_in(SHUT_PERIOD)
+            }
+        };
+        here.board.know_looks(looks);
+        told.map(|()| done)
     }
+}
 
+impl Canary {
     /// Tells the cluster what was seen, and the log what is seen otherwise than before.
-    async fn tell(&mut self, here: &Here, looks: &[Look]) {
+    async fn tell(&mut self, here: &Here, looks: &[Look]) -> Result<(), Failure> {
         let seen: Sights = looks.iter().map(|look| (place(&look.door), look.ok)).collect();
         if seen.is_empty() && self.seen.is_empty() {
-            return;
+            return Ok(());
         }
         let news = news(&self.seen, &seen);
         for look in looks.iter().filter(|look| news.contains(&place(&look.door))) {
@@ -142,13 +125,10 @@ impl Canary {
             }
         }
         let news = news.into_iter().map(|(_, host)| host).collect();
-        match within(LIMIT, here.services.network().report_looks(here.host, looks, &news)).await {
-            Ok(true) => self.seen = seen,
-            Ok(false) => {}
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "what was seen was not written down");
-            }
+        if within(LIMIT, here.services.network().report_looks(here.host, looks, &news)).await? {
+            self.seen = seen;
         }
+        Ok(())
     }
 }
 
@@ -159,11 +139,6 @@ type Sights = BTreeMap<Place, bool>;
 
 fn place(door: &Door) -> Place {
     (door.server_id, door.host_id)
-}
-
-/// A number from 0 up to 1.
-fn chance() -> f64 {
-    f64::from(u32::from_ne_bytes(random::bytes())) / f64::from(u32::MAX)
 }
 
 /// The places of which something else is seen than before.
@@ -204,21 +179,6 @@ fn greeting(here: &Here, snapshot: &Snapshot, server: ServerId) -> Option<Greeti
 mod tests {
     use super::*;
     use crate::samples::id;
-
-    #[test]
-    fn what_changed_is_looked_at_soon_and_never_upon_the_heels_of_the_last_round() {
-        let now = Instant::now();
-        let mut canary = Canary::new(now);
-        assert_eq!(canary.due, now + PERIOD);
-        canary.hurry(now);
-        assert_eq!(canary.due, now + SOON);
-        canary.hurry(now + SOON / 2);
-        assert_eq!(canary.due, now + SOON, "one change after the other puts nothing off");
-        canary.last = Some(now);
-        canary.due = now + PERIOD;
-        canary.hurry(now + SOON);
-        assert_eq!(canary.due, now + PAUSE);
-    }
 
     #[test]
     fn only_what_is_seen_otherwise_than_before_is_news() {

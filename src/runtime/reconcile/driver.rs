@@ -171,9 +171,9 @@ impl<W: Work> Driver<W> {
     }
 }
 
-/// What everything that happens in a run is marked with.
+/// What everything that happens in a run is marked with, however little of it is logged.
 fn span(task: &Task) -> Span {
-    tracing::info_span!("task", task = task.name)
+    tracing::error_span!("task", task = %task.name)
 }
 
 /// How a run came to its end.

@@ -12,7 +12,6 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::{Nudge, ServiceError, Services};
 use domain::{
@@ -22,11 +21,14 @@ use domain::{
     problem::ProblemCode,
     profile::Fingerprint,
 };
+use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 use store::{
     access::snapshot::DELTA_REACH,
     bus::{BusMessage, Subscription},
 };
 
+const TASK: Task =
+    Task::new("policy", "Keeps the policy in memory the newest.", PERIOD).deadline(READ_LIMIT.saturating_mul(3));
 /// How often the cluster's revision is looked at without a nudge.
 const PERIOD: Duration = Duration::from_secs(5);
 
@@ -167,37 +169,11 @@ impl Admission {
         self.paused.subscribe()
     }
 
-    /// Follows the bus until `stop`.
-    pub async fn follow(self, mut bus: Subscription, stop: CancellationToken) {
-        let mut period = tokio::time::interval(PERIOD);
-        period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut reachable = true;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = period.tick() => {}
-                message = bus.recv() => match message {
-                    Some(message) if self.is_news(&message) => {}
-                    Some(_) => continue,
-                    None => return,
-                },
-            }
-            let outcome = self.refresh().await;
-            self.tell_of_staleness();
-            match outcome {
-                Ok(()) if !reachable => {
-                    reachable = true;
-                    tracing::info!(event = "policy.readable", "policy can be read again");
-                }
-                Ok(()) => {}
-                Err(error) if reachable => {
-                    reachable = false;
-                    tracing::warn!(event = "policy.unreadable", %error,
-                        "policy cannot be read; admission goes on from what is known");
-                }
-                Err(_still) => {}
-            }
-        }
+    /// Starts the task that keeps the snapshot fresh, as the bus and its period say.
+    pub fn start(&self, tasks: &Reconciler, bus: Subscription) {
+        let heard = self.clone();
+        let is_news = move |message: &BusMessage| heard.is_news(message);
+        tasks.start(TASK, Following(self.clone())).wake_by(|nudge| bus.wake(nudge, is_news));
     }
 
     fn tell_of_staleness(&self) {
@@ -214,5 +190,17 @@ impl Admission {
                 matches!(Nudge::read(event), Some(Nudge::Policy(revision)) if revision > self.snapshot.borrow().revision)
             }
         }
+    }
+}
+
+struct Following(Admission);
+
+impl Work for Following {
+    /// While policy cannot be read, admission goes on from what is known.
+    async fn run(&mut self) -> Outcome {
+        let read = self.0.refresh().await;
+        self.0.tell_of_staleness();
+        read?;
+        Ok(Done::default())
     }
 }

@@ -15,7 +15,6 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 use crate::{Services, access::admission::Admission};
 use domain::{
@@ -28,7 +27,12 @@ use keys::{
     host::HostKey,
     seal::{Context, Sealed},
 };
+use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
+const TASK: Task =
+    Task::new("snapshot-file", "Writes the policy into a file, for a start without the database.", PERIOD)
+        .closing(Duration::from_secs(5))
+        .finish_at_stop();
 /// How often the file is written.
 const PERIOD: Duration = Duration::from_mins(1);
 
@@ -130,37 +134,39 @@ impl Memory {
         }
     }
 
-    /// Keeps the file up to date until `stop`, and once more then. A host that was removed remembers nothing.
-    pub async fn keep(self, services: Services, admission: Admission, host_id: HostId, stop: CancellationToken) {
-        loop {
-            let last = tokio::select! {
-                () = stop.cancelled() => true,
-                () = tokio::time::sleep(PERIOD) => false,
-            };
-            if let Some(age) = admission.age() {
-                let snapshot = admission.snapshot();
-                let memory = self.clone();
-                let knows_us = snapshot.host(host_id).is_some();
-                // By the machine's clock: it is read where the database's is not known.
-                let confirmed_at = services.cluster().machine_now() - age;
-                let write = move || {
-                    if !knows_us {
-                        memory.forget();
-                        return Ok(());
-                    }
-                    memory.write(&Written::new(host_id, confirmed_at, &snapshot))
-                };
-                match tokio::task::spawn_blocking(write).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(event = "memory.unwritten", %error,
-                        "the policy could not be remembered on disk"),
-                    Err(error) => tracing::error!(event = "memory.crashed", %error,
-                        "remembering the policy ended early"),
-                }
+    /// Starts the task that keeps the file up to date. A host that was removed remembers nothing.
+    pub fn start(self, tasks: &Reconciler, services: Services, admission: Admission, host_id: HostId) {
+        tasks.start(TASK, Remembering { memory: self, services, admission, host_id });
+    }
+}
+
+struct Remembering {
+    memory: Memory,
+    services: Services,
+    admission: Admission,
+    host_id: HostId,
+}
+
+impl Work for Remembering {
+    async fn run(&mut self) -> Outcome {
+        let Some(age) = self.admission.age() else { return Ok(Done::default()) };
+        let (memory, host_id, snapshot) = (self.memory.clone(), self.host_id, self.admission.snapshot());
+        // By the machine's clock: it is read where the database's is not known.
+        let confirmed_at = self.services.cluster().machine_now() - age;
+        let write = move || {
+            if snapshot.host(host_id).is_none() {
+                memory.forget();
+                return Ok(());
             }
-            if last {
-                return;
-            }
+            memory.write(&Written::new(host_id, confirmed_at, &snapshot))
+        };
+        tokio::task::spawn_blocking(write).await??;
+        Ok(Done::default())
+    }
+
+    async fn close(&mut self) {
+        if let Err(error) = self.run().await {
+            tracing::warn!(event = "memory.unwritten", %error, "the policy could not be remembered on disk");
         }
     }
 }

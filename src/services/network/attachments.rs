@@ -156,7 +156,7 @@ impl Network<'_> {
             match self.certify_one(&status).await {
                 Ok(true) => answered += 1,
                 Ok(false) => {}
-                Err(error @ ServiceError::Unavailable(_)) => return Err(error),
+                Err(error @ (ServiceError::Unavailable(_) | ServiceError::Paused)) => return Err(error),
                 // One bad request must not keep the others waiting.
                 Err(error) => tracing::warn!(event = "daemon.certificate_refused", attachment = %status.key, %error,
                     "a certificate request was refused"),

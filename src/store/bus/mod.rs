@@ -38,8 +38,7 @@ use mongodb::{
     options::{CursorType, ReadConcern},
     raw_batch_cursor::{RawBatch, RawBatchCursor},
 };
-use tokio::{sync::broadcast, time::MissedTickBehavior};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::broadcast;
 
 use crate::{
     Store, StoreError,
@@ -50,7 +49,10 @@ use crate::{
     error::Outage,
 };
 use metrics::catalogue::{BUS_EVENTS, BUS_RESYNCS};
-use runtime::backoff::Backoff;
+use runtime::{
+    backoff::Backoff,
+    reconcile::{self, Done, Outcome, Reconciler, Task, Work},
+};
 
 const BEAT: &str = "beat";
 const SCAN_BATCH: u32 = 20_000;
@@ -123,6 +125,15 @@ impl Subscription {
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
+
+    /// Wakes a task at every message that it wants, until the bus has stopped.
+    pub async fn wake(mut self, task: reconcile::Nudge, wants: impl Fn(&BusMessage) -> bool) {
+        while let Some(message) = self.recv().await {
+            if wants(&message) {
+                task.now();
+            }
+        }
+    }
 }
 
 /// The running bus of this process; cheap to clone.
@@ -166,9 +177,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Bus {
-    /// Starts emitter, listener and beat. All end after `stop`.
-    pub fn start(store: &Store, settings: &BusSettings, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
-        let emitter = Emitter::start(store, settings.per_try, tasks, stop);
+    /// Starts emitter, listener and beat. All end after the stop of `tasks`.
+    pub fn start(store: &Store, settings: &BusSettings, tasks: &Reconciler) -> Self {
+        let emitter = Emitter::start(store, settings.per_try, tasks.tracker(), tasks.stop());
         let counters = Arc::new(BusCounters::default());
         let (messages, _) = broadcast::channel(settings.backlog);
         let bus = Self { emitter, messages: messages.downgrade(), counters };
@@ -182,8 +193,20 @@ impl Bus {
             suspect: false,
             progressed: false,
         };
-        tasks.spawn(stop.clone().run_until_cancelled_owned(listener.run()));
-        tasks.spawn(beat(store.clone(), settings.clone(), bus.clone(), stop.clone()));
+        tasks.tracker().spawn(tasks.stop().clone().run_until_cancelled_owned(listener.run()));
+        let task = Task::new(
+            "bus-beat",
+            "Emits the beats by which processes know that they hear the bus.",
+            settings.beat_every,
+        );
+        let beating = Beating {
+            store: store.clone(),
+            lease: settings.beat_lease,
+            bus: bus.clone(),
+            me: ObjectId::new().to_hex(),
+            may_lead: true,
+        };
+        tasks.start(task.deadline(settings.beat_lease).quiet(), beating);
         bus
     }
 
@@ -217,28 +240,39 @@ impl Bus {
 }
 
 /// Emits a beat per period while this process holds the lease.
-async fn beat(store: Store, settings: BusSettings, bus: Bus, stop: CancellationToken) {
-    let me = ObjectId::new().to_hex();
-    let mut ticks = tokio::time::interval(settings.beat_every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let Some(taken) = stop.run_until_cancelled(store.take_lease(BEAT, &me, settings.beat_lease)).await else {
-            break;
-        };
-        match taken {
+struct Beating {
+    store: Store,
+    lease: Duration,
+    bus: Bus,
+    me: String,
+    /// Whether this process may take leases. A host that may not write policy takes none either; others beat.
+    may_lead: bool,
+}
+
+impl Work for Beating {
+    async fn run(&mut self) -> Outcome {
+        if !self.may_lead {
+            return Ok(Done::default());
+        }
+        match self.store.take_lease(BEAT, &self.me, self.lease).await {
             Ok(Some(lease)) if lease.is_valid() => {
                 let id = ObjectId::new();
-                *lock(&bus.counters.own_beat) = Some((id, Instant::now()));
-                bus.emitter.emit_as(id, Nudge::new(BEAT).rev(lease.term));
+                *lock(&self.bus.counters.own_beat) = Some((id, Instant::now()));
+                self.bus.emitter.emit_as(id, Nudge::new(BEAT).rev(lease.term));
             }
-            Ok(_) => *lock(&bus.counters.lag) = None,
-            // A host that may not write policy takes no leases either; others beat.
-            Err(StoreError::Misconfigured { .. }) => return,
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no beat"),
+            Ok(_) => *lock(&self.bus.counters.lag) = None,
+            Err(StoreError::Misconfigured { .. }) => self.may_lead = false,
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Done::default())
+    }
+
+    /// So that the next process need not wait for the end of the lease; if the database is away, it has to.
+    async fn close(&mut self) {
+        if self.may_lead {
+            drop(self.store.release_lease(BEAT, &self.me).await);
         }
     }
-    // So that the next process need not wait for the end of the lease; if the database is away, it has to.
-    let _ = tokio::time::timeout(Duration::from_secs(1), store.release_lease(BEAT, &me)).await;
 }
 
 /// The ids of the events that were seen, oldest first.

@@ -139,6 +139,7 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         get "/audit/export", to(P::ReadAudit), audit::export, "Export the audit trail as JSON Lines";
         get "/audit/key", to(P::ReadAudit), audit::key, "Show the key that signs for the audit trail";
         get "/jobs", to(P::Read), jobs::list, "List periodic jobs and what came of their last runs";
+        get "/tasks", to(P::Read), jobs::tasks, "List the recurring tasks of the process that answers";
         post "/jobs/{id}/run", to(P::ManageSettings), jobs::run, "Ask for a run of a job as soon as possible";
         get "/settings", to(P::ManageSettings), settings::show, "Show the settings";
         patch "/settings", to(P::ManageSettings), settings::update, "Change the settings";

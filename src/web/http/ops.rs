@@ -1,5 +1,5 @@
-//! The ops listener: whether this process lives, whether it is of use, and its numbers. It needs no login and tells no
-//! secret. All health pages answer with the same JSON.
+//! The ops listener: whether this process lives, whether it is of use, its tasks and its numbers. It needs no login and
+//! tells no secret. All health pages answer with the same JSON.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::http::route::{Access, Route};
-use domain::problem::{Problem, ProblemCode};
+use domain::{
+    problem::{Problem, ProblemCode},
+    task::TaskState,
+};
 use metrics::{MEDIA_TYPE, Metrics, catalogue::CERT_EXPIRY};
 
 /// Where health and numbers come from.
@@ -21,6 +24,8 @@ pub trait StatusSource: Send + Sync {
     fn is_started(&self) -> bool;
     /// What this process needs, and how each of it is.
     fn checks(&self) -> Vec<Check>;
+    /// The recurring tasks of the process.
+    fn tasks(&self) -> Vec<TaskState>;
     /// Measures into `now` what is not counted where it happens.
     fn measure(&self, now: &Metrics);
 }
@@ -103,6 +108,7 @@ pub(crate) fn routes() -> Vec<Route<Ops>> {
         Route::get("/healthz", Access::Anyone, healthz),
         Route::get("/readyz", Access::Anyone, readyz),
         Route::get("/startupz", Access::Anyone, startupz),
+        Route::get("/tasks", Access::Anyone, tasks),
         Route::get("/metrics", Access::Anyone, metrics),
     ]
 }
@@ -155,6 +161,16 @@ async fn startupz(State(ops): State<Ops>) -> Health {
 async fn readyz(State(ops): State<Ops>, uri: Uri) -> Health {
     let mut query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     Health::of(ops.source.checks(), query.any(|(key, _)| key == "verbose"))
+}
+
+/// The tasks, in the form of the API's list.
+#[derive(Serialize)]
+struct Tasks {
+    items: Vec<TaskState>,
+}
+
+async fn tasks(State(ops): State<Ops>) -> axum::Json<Tasks> {
+    axum::Json(Tasks { items: ops.source.tasks() })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; seconds stay far below 2^52")]

@@ -1,4 +1,5 @@
-//! Periodic jobs: what each does, how its last run went, and a button that asks for another one.
+//! Periodic jobs: what each does, how its last run went, and a button that asks for another one. Beside them the tasks of
+//! the process that answers.
 
 use askama::Template;
 use axum::{extract::State, response::Response};
@@ -14,11 +15,14 @@ use crate::{
         forms::Form,
         page::Flash,
         parts::{Chip, Icon, Tone, When, span},
+        table::{Cell, Column, Table},
     },
 };
 use domain::{
     job::{Job, JobState, RunResult},
     role::Permission,
+    task::{TaskResult, TaskState},
+    text::HostName,
 };
 use services::Services;
 
@@ -28,6 +32,8 @@ use services::Services;
 pub(crate) struct Jobs<'a> {
     pub(crate) desk: &'a Desk,
     pub(crate) rows: Vec<Row>,
+    /// The tasks of the process that answers, and on which host it is.
+    pub(crate) tasks: Option<(HostName, Table)>,
     /// Whether something is due for so long that nobody seems to run jobs.
     pub(crate) waits: bool,
 }
@@ -41,6 +47,47 @@ pub(crate) struct Row {
     pub(crate) last: Option<(When, String, String)>,
     pub(crate) next: Option<When>,
     pub(crate) wanted: bool,
+}
+
+/// How the last run of a task ended.
+fn task_chip(task: &TaskState) -> Chip {
+    match task.last_run.as_ref().map(|run| run.result) {
+        None => Chip::new(Tone::Calm, Icon::Ring, "Never ran"),
+        Some(TaskResult::Done) => Chip::new(Tone::Good, Icon::Check, "Done"),
+        Some(TaskResult::Failed) => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
+        Some(TaskResult::TimedOut) => Chip::new(Tone::Bad, Icon::Cross, "Timed out"),
+        Some(TaskResult::Panicked) => Chip::new(Tone::Bad, Icon::Cross, "Ended by a mistake in Postern"),
+    }
+}
+
+/// The tasks of one process.
+fn task_table(tasks: &[TaskState], now: Timestamp) -> Table {
+    let what = |task: &TaskState| {
+        let every = match task.period_seconds {
+            1 => "second".to_owned(),
+            seconds @ 0..60 => format!("{seconds} seconds"),
+            seconds => span(i64::try_from(seconds).unwrap_or(i64::MAX)),
+        };
+        Cell::strong(&task.name)
+            .within("span", "mono")
+            .line(Cell::soft(format_args!("{} Every {every}.", task.description)))
+    };
+    let last = |task: &TaskState| {
+        let run = task.last_run.as_ref();
+        let when = run.map(|run| {
+            Cell::part(When::new(run.started_at, now))
+                .then(Cell::text(format_args!(", took {}", took(run.duration_ms))))
+        });
+        let detail = run.and_then(|run| run.detail.as_deref());
+        let cell = Cell::part(task_chip(task)).and(when);
+        detail.map_or(cell.clone(), |detail| cell.line(Cell::soft(detail)))
+    };
+    let next = |task: &TaskState| match task.next_run_at.as_second() - now.as_second() {
+        _ if task.running_since.is_some() => Cell::text("Runs now"),
+        ..60 => Cell::text("Within a minute"),
+        _ => Cell::part(When::new(task.next_run_at, now)),
+    };
+    Table::new(&[Column::name("Task", what), Column::new("Last run", last), Column::new("Next run", next)], tasks)
 }
 
 /// A job that is due this long, in seconds, waits for a process that is not there.
@@ -82,12 +129,14 @@ fn took(milliseconds: u64) -> String {
 
 impl<'a> Jobs<'a> {
     /// The page of these jobs, over a database that has had its shape since `since`.
-    pub(crate) fn new(desk: &'a Desk, jobs: Vec<JobState>, since: Option<Timestamp>) -> Self {
+    pub(crate) fn new(desk: &'a Desk, jobs: Vec<JobState>, tasks: &[TaskState], since: Option<Timestamp>) -> Self {
         let late = |due: Timestamp| desk.now.as_second() - due.as_second() > LATE;
         let waits = jobs.iter().any(|job| job.last_run.is_some() && late(job.next_run_at));
         // In the first minutes of a cluster nothing is late.
         let never = never(&jobs) && since.is_some_and(late);
-        Self { desk, rows: jobs.into_iter().map(|job| Row::new(job, desk.now)).collect(), waits: waits || never }
+        let rows = jobs.into_iter().map(|job| Row::new(job, desk.now)).collect();
+        let tasks = tasks.first().map(|task| (task.host.clone(), task_table(tasks, desk.now)));
+        Self { desk, rows, tasks, waits: waits || never }
     }
 
     fn command(&self) -> String {
@@ -107,7 +156,7 @@ pub(crate) async fn list(State(services): State<Services>, mut desk: Desk, _: No
     } else {
         None
     };
-    Ok(desk.show(&Jobs::new(&desk, jobs, since)))
+    Ok(desk.show(&Jobs::new(&desk, jobs, &services.cluster().tasks(&desk.act)?, since)))
 }
 
 pub(crate) async fn run(
