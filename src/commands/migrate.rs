@@ -21,7 +21,7 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Apply what is pending. Safe while hosts of the release before run, and when two run at once.
+    /// Apply what is pending. Safe while hosts of the previous release run, and when two run at once.
     Apply {
         #[command(flatten)]
         machine: Machine,

@@ -108,11 +108,7 @@ impl Work for Supervisor {
             && self.unsettled.is_some()
             && let Err(error) = self.enforcer.remove().await
         {
-            tracing::warn!(
-                event = "firewall.kept",
-                error = chain(&error),
-                "the firewall's rules were not removed"
-            );
+            tracing::warn!(event = "firewall.kept", error = chain(&error), "the firewall's rules were not removed");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The audit trail: who did what to which object, and how it went.
+//! The audit log: who did what to which object, and how it went.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ macro_rules! actions {
         }
 
         impl Action {
-            /// The word in the trail.
+            /// The word in the audit log.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $word,)*
@@ -192,13 +192,13 @@ actions! {
     OwnerLinkCreate = "owner_link.create";
     /// Settings were changed.
     SettingsUpdate = "settings.update";
-    /// The key that signs the checkpoints of the trail was made.
+    /// The key that signs the checkpoints of the audit log was made.
     AuditKeyCreate = "audit_key.create";
-    /// The trail was exported.
+    /// The audit log was exported.
     AuditExport = "audit.export";
     /// A request was refused, because nobody knows who asked or because they may not.
     AccessDeny = "access.deny";
-    /// Entries of the trail were deleted at their age.
+    /// Entries of the audit log were deleted at their age.
     AuditExpire = "audit.expire";
     /// Somebody asked for a run of a periodic job.
     JobRequest = "job.request";
@@ -210,7 +210,7 @@ actions! {
     TokenRevoke = "token.revoke";
 }
 
-/// One entry of the trail.
+/// One entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
     /// Its id.

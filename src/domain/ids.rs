@@ -123,9 +123,9 @@ id! {
     TokenId = "tok";
     /// A join token.
     JoinTokenId = "jtk";
-    /// An entry of the audit trail.
+    /// An entry of the audit log.
     AuditId = "aud";
-    /// A chain of the audit trail: what one process recorded, in its order.
+    /// A chain of the audit log: what one process recorded, in its order.
     ChainId = "chn";
     /// One running process of Postern.
     InstanceId = "ins";

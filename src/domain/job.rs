@@ -44,15 +44,15 @@ macro_rules! jobs {
 }
 
 jobs! {
-    /// Signs for what was recorded in the audit trail since the last time.
+    /// Signs for what was recorded in the audit log since the last time.
     AuditCheckpoint = "audit-checkpoint", every Duration::from_mins(5);
-    /// Looks whether the whole audit trail is what was recorded.
+    /// Looks whether the whole audit log is what was recorded.
     AuditVerify = "audit-verify", every Duration::from_hours(24);
     /// Deletes and shortens what is older than the settings allow.
     Retention = "retention", every Duration::from_hours(24);
     /// Gives back reserved addresses that no profile came of.
     AddressSweep = "address-sweep", every Duration::from_hours(1);
-    /// Makes users findable whom the release before wrote.
+    /// Makes users findable whom the previous release wrote.
     UserIndex = "user-index", every Duration::from_hours(1);
 }
 

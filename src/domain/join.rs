@@ -54,7 +54,7 @@ pub struct JoinTicket {
     pub host_name: HostName,
     /// The servers that it is attached to at once.
     pub server_ids: BTreeSet<ServerId>,
-    /// Who made the token, as the audit trail names actors.
+    /// Who made the token, as the audit log names actors.
     pub made_by: String,
     /// When it was made.
     pub made_at: Timestamp,

@@ -26,7 +26,7 @@ pub enum DataKind {
     Logins,
     /// One-time links that wait to be opened.
     Tickets,
-    /// The trail of what was done by and to the person.
+    /// The audit log of what was done by and to the person.
     Audit,
 }
 

@@ -16,7 +16,7 @@ pub enum Role {
     Operator,
     /// The people: users, their profiles and sessions.
     Helpdesk,
-    /// Reads everything, the audit trail included, and changes nothing.
+    /// Reads everything, the audit log included, and changes nothing.
     Auditor,
     /// No administration at all: an employee.
     User,
@@ -27,7 +27,7 @@ pub enum Role {
 pub enum Permission {
     /// See organizations, users, servers, hosts, profiles and sessions.
     Read,
-    /// Read the audit trail.
+    /// Read the audit log.
     ReadAudit,
     /// Create, rename and delete organizations.
     ManageOrganizations,

@@ -39,7 +39,7 @@ pub struct Session {
     pub client_protocol: Option<u32>,
 }
 
-/// Why a session ended, in the words of the audit trail.
+/// Why a session ended, in the words of the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {

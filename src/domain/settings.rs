@@ -39,7 +39,7 @@ pub struct Retention {
     pub session_days: SessionDays,
     /// How many days after the end of a VPN session it stops telling whose it was, if the account is gone by then.
     pub departed_days: DepartedDays,
-    /// For how many days the audit trail is kept.
+    /// For how many days the audit log is kept.
     pub audit_days: AuditDays,
 }
 
@@ -115,6 +115,6 @@ bounded! {
     SessionDays = 1..=730, "must be between 1 and 730 days";
     /// Days until an ended session of somebody whose account is gone names nobody: 1 to 730.
     DepartedDays = 1..=730, "must be between 1 and 730 days";
-    /// Days of audit trail: 30 to 3,650.
+    /// Days of audit log: 30 to 3,650.
     AuditDays = 30..=3650, "must be between 30 and 3650 days";
 }

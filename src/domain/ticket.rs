@@ -40,7 +40,7 @@ pub struct SignInTicket {
 /// A link that signs its opener in to the console as owner, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerLinkTicket {
-    /// Who made it, as the audit trail names actors.
+    /// Who made it, as the audit log names actors.
     pub made_by: String,
 }
 
@@ -53,7 +53,7 @@ pub struct ProfileTicket {
     pub server_id: ServerId,
     /// What it is called.
     pub name: Name,
-    /// Who made the ticket, as the audit trail names actors.
+    /// Who made the ticket, as the audit log names actors.
     pub made_by: String,
 }
 

@@ -18,7 +18,7 @@ pub struct ApiToken {
     pub name: Name,
     /// What its bearer may do.
     pub role: Role,
-    /// Who made it, as the audit trail names actors.
+    /// Who made it, as the audit log names actors.
     pub created_by: Option<String>,
     /// When it was made.
     pub created_at: Option<Timestamp>,

@@ -30,7 +30,7 @@ entity! {
     new NewUser;
     /// A change of a user; what is absent stays.
     patch UserPatch;
-    /// A user as the database keeps it. The release before writes users without what a search finds them by.
+    /// A user as the database keeps it. The previous release writes users without what a search finds them by.
     stored StoredUser;
     required {
         /// Whom the user belongs to.

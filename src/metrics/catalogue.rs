@@ -131,9 +131,9 @@ catalogue! {
         "When a run of this task last ended as it should, in this process";
     TASK_SECONDS: Histogram(TASK) = "postern_task_duration_seconds" ["task"] "How long the runs took";
     AUDIT_EVENTS: Counter = "postern_audit_events_total" ["action_class"]
-        "Entries of the audit trail that this process wrote";
+        "Entries of the audit log that this process wrote";
     AUDIT_VERIFIED: Gauge = "postern_audit_verified_timestamp_seconds" []
-        "When the whole audit trail was last looked through";
+        "When the whole audit log was last looked through";
     AUDIT_BROKEN: Gauge = "postern_audit_chain_broken" []
         "Whether that look found another trail than what was recorded";
     CERT_EXPIRY: Gauge = "postern_cert_expiry_timestamp_seconds" ["kind"]

@@ -194,7 +194,7 @@ fn pem<'a>(what: &'static str, text: &'a str) -> Result<&'a str, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::server::{Endpoint, Keepalive};
+    use domain::{samples, server::Server};
 
     const PEM: &str = "-----BEGIN X-----\nAAAA\n-----END X-----\n";
 
@@ -205,11 +205,7 @@ mod tests {
     fn server(protocol: Protocol, listen: Listen) -> String {
         ServerConfig {
             device: DeviceName::new("pst-1").unwrap(),
-            spec: DaemonSpec {
-                network: "10.8.0.0/16".parse().unwrap(),
-                endpoint: Endpoint { port: Port::try_from(1194).unwrap(), protocol },
-                keepalive: Keepalive::default(),
-            },
+            spec: DaemonSpec::of(&Server { network: samples::text("10.8.0.0/16"), protocol, ..samples::server(1) }),
             listen,
             max_clients: 4096,
         }

@@ -1,7 +1,7 @@
 //! Brings the collections into the shape of this release.
 //!
 //! A migration is a file in `migrations/`: a JSON array (extended JSON) of database commands, run in order. Files are
-//! only ever added, and each must leave the database usable by the release before, because hosts are upgraded one by
+//! only ever added, and each must leave the database usable by the previous release, because hosts are upgraded one by
 //! one. What was applied stands in the collection `migrations` with the SHA-256 of the file.
 //!
 //! # Theory of operation

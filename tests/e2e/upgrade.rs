@@ -1,7 +1,7 @@
 //! A rolling upgrade: the program is replaced host by host, with a migration of the database in between.
 //!
 //! There is one release here, so each side of an upgrade is played by what the two have in common. Hosts that run while
-//! the database is brought forward are the release before: they do not know what is new in it, neither a migration that
+//! the database is brought forward are the previous release: they do not know what is new in it, neither a migration that
 //! they have not looked at since they started nor one that no program of this release knows. A host that is started on a
 //! database that lacks a migration is the release after.
 

@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use postern::domain::server::{Keepalive, Port, Protocol};
-use postern::domain::{server::Endpoint, spec::DaemonSpec};
+use postern::domain::{
+    samples,
+    server::{Port, Protocol, Server},
+    spec::DaemonSpec,
+};
 use postern::openvpn::RuntimeDir;
 use postern::openvpn::config::{ClientProfile, DeviceName, Listen, ProfileKeys, Remote, ServerConfig};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -203,11 +206,7 @@ pub(crate) fn port() -> Port {
 pub(crate) fn server(protocol: Protocol) -> ServerConfig {
     ServerConfig {
         device: DeviceName::new("pst0").unwrap(),
-        spec: DaemonSpec {
-            network: "10.88.0.0/24".parse().unwrap(),
-            endpoint: Endpoint { port: port(), protocol },
-            keepalive: Keepalive::default(),
-        },
+        spec: DaemonSpec::of(&Server { network: samples::text("10.88.0.0/24"), protocol, ..samples::server(1) }),
         listen: Listen::everywhere_here(),
         max_clients: 100,
     }

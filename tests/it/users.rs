@@ -101,7 +101,7 @@ async fn a_search_finds_who_fits_all_its_parts() {
     }
 }
 
-/// Users as the release before would have written them.
+/// Users as the previous release would have written them.
 async fn many(rig: &Rig, organization: &str, other: &str) {
     let users = rig.database.open().await.collection::<Document>("users");
     let row = |number: u32| {
@@ -123,7 +123,7 @@ async fn no_list_or_search_looks_at_more_users_than_it_shows() {
     let [acme, other] =
         ["Acme", "Other"].map(|name| owner.post("/organizations", &json!({ "name": name }))["id"].clone());
     many(&rig, acme.as_str().unwrap(), other.as_str().unwrap()).await;
-    assert_eq!(found(&owner, "number77"), [""; 0], "the release before wrote no words");
+    assert_eq!(found(&owner, "number77"), [""; 0], "the previous release wrote no words");
     assert_eq!(rig.services.people().index_users().await.unwrap(), 2000);
     assert_eq!(rig.services.people().index_users().await.unwrap(), 0);
 

@@ -157,7 +157,7 @@ pub(in super::super) struct Names {
     /// A domain that clients try for short names; may be given again.
     #[arg(long = "search-domain", value_name = "DOMAIN")]
     search_domains: Vec<String>,
-    /// Seconds between signs of life, and after how many without one a side takes the other for gone.
+    /// Keepalive interval and timeout, in seconds: how often each side says that it is there, and when the other is lost.
     #[arg(long, value_name = "INTERVAL/TIMEOUT", value_parser = keepalive)]
     keepalive: Option<Value>,
 }

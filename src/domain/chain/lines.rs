@@ -1,4 +1,4 @@
-//! An export of the trail: JSON Lines, of which each says what it is.
+//! An export of the audit log: JSON Lines, of which each says what it is.
 //!
 //! First one `export`, then each `statement`, then each `entry` (chain by chain, those without a chain first), then one
 //! `end`. An export by a filter holds no statements, since what is missing from it is missing on purpose.
@@ -22,7 +22,7 @@ pub enum Line {
     Export(Beginning),
     /// A signed statement.
     Statement(Signed),
-    /// An entry of the trail.
+    /// An entry of the audit log.
     Entry(Box<AuditEntry>),
     /// Nothing is missing at the end.
     End(Ending),

@@ -1,4 +1,4 @@
-//! What makes the audit trail hard to rewrite: entries in chains, and signed statements about the chains.
+//! What makes the audit log hard to rewrite: entries in chains, and signed statements about the chains.
 //!
 //! # The format
 //! Each process links what it records into a chain of its own. An entry's [`Link`] names the chain, the place in it

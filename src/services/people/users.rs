@@ -50,7 +50,7 @@ impl People<'_> {
         }
     }
 
-    /// Sees to it that a search finds whom the release before wrote; answers how many were not found until now.
+    /// Sees to it that a search finds whom the previous release wrote; answers how many were not found until now.
     pub async fn index_users(self) -> Result<u64, ServiceError> {
         Ok(self.store().people().index_users().await?)
     }

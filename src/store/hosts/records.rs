@@ -41,7 +41,7 @@ pub struct HostDoc {
     public_addresses: Vec<PublicAddress>,
     roles: BTreeSet<ProcessRole>,
     public_key: Binary,
-    /// For the release before, which knows no more than this.
+    /// For the previous release, which knows no more than this.
     draining: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     drain: Option<DrainDoc>,
@@ -65,7 +65,7 @@ impl DrainDoc {
     }
 }
 
-/// What stands for an order whose terms are lost: the release before drops them when its host registers again.
+/// What stands for an order whose terms are lost: the previous release drops them when its host registers again.
 const OVER: Drain = Drain { started_at: Timestamp::UNIX_EPOCH, ends_at: Timestamp::UNIX_EPOCH, forced: false };
 
 impl Entity for Host {

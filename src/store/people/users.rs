@@ -1,7 +1,7 @@
 //! Users.
 //!
 //! Beside what a user is stand the words that a search finds it by, and the name as lists are ordered by it. They follow
-//! from the name and the address, so the release before, which writes users without them, costs nothing but a look
+//! from the name and the address, so the previous release, which writes users without them, costs nothing but a look
 //! ([`index_users`](crate::areas::People::index_users)).
 
 use crate::areas::{People, PeopleChange};
@@ -89,7 +89,7 @@ impl People<'_> {
         Ok(values(self.all(doc! { "email": { "$in": emails, "$type": "string" } }).await?))
     }
 
-    /// Gives the users whom the release before wrote what they are found and ordered by; answers how many there were.
+    /// Gives the users whom the previous release wrote what they are found and ordered by; answers how many there were.
     pub async fn index_users(self) -> Result<u64, StoreError> {
         let users = self.database().collection::<Document>(User::COLLECTION);
         let mut indexed = 0;

@@ -97,7 +97,7 @@ fn take_dry_run(request: &mut Request) -> Result<bool, Problem> {
     Ok(tried)
 }
 
-/// Leaves a word about who was refused, for the trail.
+/// Leaves a word about who was refused, for the audit log.
 pub(crate) fn name_refused(response: &mut Response, act: Act) {
     if response.extensions().get::<Problem>().is_some_and(Problem::is_refusal) {
         response.extensions_mut().insert(act);

@@ -106,7 +106,7 @@ fn operation(info: &RouteInfo, documented: Documented, mut draft: Draft) -> Oper
     }
     let mut responses = ResponsesBuilder::new();
     for (status, mut response) in draft.answers {
-        let mut headers = vec![("X-Request-Id", "The request, as the audit trail and the logs name it.")];
+        let mut headers = vec![("X-Request-Id", "The request, as the audit log and the logs name it.")];
         if is_bearer {
             headers
                 .push(("RateLimit", "How many requests the token has left, and in how many seconds it has all again."));

@@ -128,7 +128,7 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         post "/sessions/{id}/end", to(P::EndSessions), sessions::end, "End a session";
         get "/explain", to(P::Read), explain::show, "Explain whether and how somebody reaches a destination";
         get "/events", to(P::Read), events::follow, "Follow what happens in the cluster";
-        get "/audit", to(P::ReadAudit), audit::list, "Read the audit trail";
+        get "/audit", to(P::ReadAudit), audit::list, "Read the audit log";
         get "/tokens", to(P::Read), tokens::list, "List API tokens";
         post "/tokens", to(P::ManageTokens), tokens::create, "Make an API token; the answer holds its only copy";
         get "/tokens/{id}", to(P::Read), tokens::show, "Show an API token";
@@ -136,8 +136,8 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         get "/authorities", to(P::Read), authorities::list, "List the certificate authorities";
         get "/migrations", to(P::Read), migrations::list, "List the migrations of the database";
         get "/usage", to(P::Read), usage::show, "Show how busy the cluster was";
-        get "/audit/export", to(P::ReadAudit), audit::export, "Export the audit trail as JSON Lines";
-        get "/audit/key", to(P::ReadAudit), audit::key, "Show the key that signs for the audit trail";
+        get "/audit/export", to(P::ReadAudit), audit::export, "Export the audit log as JSON Lines";
+        get "/audit/key", to(P::ReadAudit), audit::key, "Show the key that signs for the audit log";
         get "/jobs", to(P::Read), jobs::list, "List periodic jobs and what came of their last runs";
         get "/tasks", to(P::Read), jobs::tasks, "List the recurring tasks of the process that answers";
         post "/jobs/{id}/run", to(P::ManageSettings), jobs::run, "Ask for a run of a job as soon as possible";

@@ -45,7 +45,7 @@ impl IntoResponse for JsonLines {
 
 impl Gives for JsonLines {
     fn give(draft: &mut Draft) {
-        draft.answer(StatusCode::OK, "The trail, line by line; without filters in the form that can be verified.");
+        draft.answer(StatusCode::OK, "The audit log, line by line; without filters in the form that can be verified.");
         draft.also(StatusCode::OK, JSON_LINES, "One object on each line: `export`, `statement`, `entry` or `end`.");
     }
 }

@@ -19,7 +19,7 @@ use crate::{audit::AuditEntry, ids::ChainId};
 /// So many findings are kept; the rest is counted.
 const KEPT: usize = 100;
 
-/// Hosts of the release before record without a chain; for so long after the first checkpoint they may be around.
+/// Hosts of the previous release record without a chain; for so long after the first checkpoint they may be around.
 const UPGRADE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What kind of break it is.
@@ -212,10 +212,10 @@ impl<'a> Verifier<'a> {
         let at = usize::try_from(statement.seq - 1).unwrap_or(usize::MAX);
         match self.statements.get(at) {
             Some(known) if *known == statement.hash() => {}
-            Some(_) => self.report.find(Break::Forked, place, "is another one than the trail's"),
+            Some(_) => self.report.find(Break::Forked, place, "is another one than the audit log's"),
             None => {
                 let last = self.statements.len();
-                self.report.find(Break::Truncated, place, format!("the trail ends with checkpoint {last}"));
+                self.report.find(Break::Truncated, place, format!("the audit log ends with checkpoint {last}"));
                 self.believe(signed);
             }
         }
