@@ -1,5 +1,7 @@
 //! A field of a form: what it is called, how it is drawn, and what can be chosen in it.
 
+use std::collections::BTreeSet;
+
 /// How a field is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Widget {
@@ -43,6 +45,8 @@ pub(crate) struct Field {
     pub(crate) is_beside: bool,
     /// The part of the page that it stands in.
     pub(crate) part: &'static str,
+    /// Whether it holds several things of which the order says nothing.
+    pub(crate) is_set: bool,
 }
 
 /// Words of a field, each set by a method.
@@ -70,6 +74,7 @@ impl Field {
             initial: "",
             is_beside: false,
             part: "",
+            is_set: false,
         }
     }
 
@@ -137,6 +142,20 @@ impl Field {
         part(part);
     }
 
+    /// It holds several things, and their order says nothing.
+    pub(crate) const fn any_order(self) -> Self {
+        Self { is_set: true, ..self }
+    }
+
+    /// What it holds, in the form in which two versions are compared.
+    pub(crate) fn compared(&self, told: String) -> String {
+        if !self.is_set {
+            return told;
+        }
+        let parts: BTreeSet<_> = told.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty()).collect();
+        parts.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
     /// What helps to fill it in, under the field.
     pub(crate) const fn hint_below(self, hint: &'static str) -> Self {
         Self { hint, is_hint_below: true, ..self }
@@ -172,5 +191,19 @@ impl Choice {
     /// A choice for each of these.
     pub(crate) fn all<V: ToString, L: ToString>(of: impl IntoIterator<Item = (V, L)>) -> Vec<Self> {
         of.into_iter().map(|(value, label)| Self::new(value, label)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_a_set_is_no_difference() {
+        let same =
+            |field: Field, one: &str, other: &str| field.compared(one.to_owned()) == field.compared(other.to_owned());
+        let groups = Field::area("Groups", 3).any_order();
+        assert!(same(groups, "ops\ndev\n", "dev, ops") && !same(groups, "ops", "dev, ops"));
+        assert!(!same(Field::area("Routes", 3), "b\na", "a\nb"));
     }
 }

@@ -215,13 +215,18 @@ impl FormView {
             one: self.told(field, one),
             other: self.told(field, other),
         };
-        self.table.iter().map(row).filter(|row| row.one != row.other && !row.name.is_empty()).collect()
+        let differs = |field: &&Field| !field.name.is_empty() && !self.is_alike(field, one, other);
+        self.table.iter().filter(differs).map(row).collect()
     }
 
     /// Whether a field holds the same in two versions of the form.
     pub(crate) fn is_same(&self, name: &str, one: &Fields, other: &Fields) -> bool {
         let mut field = self.table.iter().filter(|field| field.name == name);
-        field.next().is_none_or(|field| self.told(field, one) == self.told(field, other))
+        field.next().is_none_or(|field| self.is_alike(field, one, other))
+    }
+
+    fn is_alike(&self, field: &Field, one: &Fields, other: &Fields) -> bool {
+        field.compared(self.told(field, one)) == field.compared(self.told(field, other))
     }
 
     /// What a field holds, as people read it.

@@ -32,7 +32,7 @@ form! {
         client_secret: Field::password("Client secret").subject("The secret").part("client").hint("None is set."),
             Vec::new();
         forget_secret: Field::tick("Forget the client secret").part("forget"), ticked(false);
-        allowed_domains: Field::text("Allowed domains").part("people")
+        allowed_domains: Field::text("Allowed domains").any_order().part("people")
             .hint("The domains of your company at the provider, with commas between them. Accounts of others are turned \
                    away."),
             joined(&settings.oidc.allowed_domains, ", ");

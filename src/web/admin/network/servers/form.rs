@@ -23,7 +23,7 @@ form! {
     ServerForm(server: Server) {
         name: Field::name("Name"), one(&server.name);
         organization_ids: Field::boxes("Open to"), boxes(&server.organization_ids);
-        groups: Field::text("Groups").hint("With commas between them. Empty lets everybody of these organizations in."),
+        groups: Field::text("Groups").any_order().hint("With commas between them. Empty lets everybody of these organizations in."),
             joined(&server.groups, ", ");
         routes: Field::area("Routes", 5)
             .with(r#"spellcheck="false" class="mono" placeholder="10.0.0.0/8 the office network""#)

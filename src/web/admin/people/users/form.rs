@@ -25,6 +25,7 @@ form! {
             .with("required"),
             one(user.organization_id);
         groups: Field::area("Groups", 3)
+            .any_order()
             .hint_below("One on each line. Servers can be open to some groups only."),
             joined(&user.groups, "\n");
         role: Field::select("Role").subject("The role").initial("user"), one(user.role.as_str());
