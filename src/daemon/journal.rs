@@ -21,6 +21,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{sync::Notify, time::Instant};
+use tracing::Instrument as _;
 
 use super::{Here, Unanswered, within};
 use domain::ids::SessionId;
@@ -267,7 +268,9 @@ impl Writer {
         if self.here.admission.paused().is_some() {
             return Err(Unwritten::Paused);
         }
-        match within(WRITE_LIMIT, self.here.services.access().record_session(record)).await {
+        let session = tracing::error_span!("session", session.id = %session_of(record));
+        let writing = within(WRITE_LIMIT, self.here.services.access().record_session(record));
+        match writing.instrument(session).await {
             Ok(()) => Ok(()),
             Err(error @ (Unanswered::Late | Unanswered::Refused(ServiceError::Unavailable(_)))) => {
                 Err(Unwritten::Away(error.into()))

@@ -222,6 +222,10 @@ impl Issuer {
                 Ok(known)
             }
             Err(fault) => {
+                tracing::debug!(
+                    error = &fault as &dyn std::error::Error,
+                    "the identity provider's metadata cannot be used"
+                );
                 let fault = Arc::new(fault);
                 state.fault = Some(Arc::clone(&fault));
                 if fault.may_pass() {

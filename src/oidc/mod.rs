@@ -144,6 +144,7 @@ impl Provider {
     ///
     /// # Errors
     /// [`OidcError::Away`] if the provider was never reached and is not now, [`OidcError::Misconfigured`].
+    #[tracing::instrument(level = "error", name = "oidc", skip_all, fields(oidc.issuer = settings.issuer, oidc.step = "authorize"))]
     pub async fn authorize_url(
         &self,
         settings: &OidcSettings,
@@ -175,6 +176,7 @@ impl Provider {
     ///
     /// # Errors
     /// All of [`OidcError`]; a code is spent by the first try, so none of them is worth a second one.
+    #[tracing::instrument(level = "error", name = "oidc", skip_all, fields(oidc.issuer = settings.issuer, oidc.step = "exchange"))]
     pub async fn exchange(
         &self,
         settings: &OidcSettings,

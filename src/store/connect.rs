@@ -10,6 +10,8 @@
 //! - writes take a permit, fewer than there are connections. A frozen primary makes majority writes stall for many
 //!   seconds; without the permits they would hold all connections and starve the reads;
 //! - once no primary has been known for [`ABSENCE`], calls fail at once instead of piling up.
+//!
+//! Each call has a span, so that what is logged in its course names the operation and the collection that it came to.
 
 use std::{
     collections::BTreeSet,
@@ -20,7 +22,7 @@ use std::{
 };
 
 use mongodb::{
-    Client, Database, ServerType,
+    Client, Collection, Database, ServerType,
     error::ErrorKind,
     event::{
         EventHandler,
@@ -29,6 +31,7 @@ use mongodb::{
     options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, ServerAddress, WriteConcern},
 };
 use tokio::sync::Semaphore;
+use tracing::{Instrument as _, Span};
 
 use crate::error::{Outage, StoreError, message};
 use domain::chain::Head;
@@ -123,6 +126,12 @@ impl Store {
         &self.0.database
     }
 
+    /// A collection, by whose name the call that asks for it is known in the log.
+    pub(super) fn rows<T: Send + Sync>(&self, collection: &str) -> Collection<T> {
+        Span::current().record("db.collection", collection);
+        self.database().collection(collection)
+    }
+
     /// The same database through the small client of the bus.
     pub fn bus_client(&self) -> &Database {
         &self.0.bus
@@ -148,9 +157,10 @@ impl Store {
         *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call that failed; what is merely a refusal is none.
+    /// Counts a call that failed; what is merely a refusal is none. Whoever called decides whether it is worth a warning.
     pub(super) fn note_trouble(&self, error: &StoreError) {
         if let Some(class) = error.class() {
+            tracing::debug!(class, error = error as &dyn std::error::Error, "a call to the database failed");
             self.0.metrics.count(&MONGO_ERRORS, [class]);
             *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(class);
         }
@@ -218,7 +228,19 @@ impl Store {
         self.watched("write", limit, permitted)
     }
 
-    async fn watched<T, E>(
+    fn watched<T, E>(
+        &self,
+        op: &'static str,
+        limit: Duration,
+        call: impl IntoFuture<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, StoreError>>
+    where
+        E: Into<StoreError>,
+    {
+        self.limited(op, limit, call).instrument(span_of(op))
+    }
+
+    async fn limited<T, E>(
         &self,
         op: &'static str,
         limit: Duration,
@@ -238,6 +260,11 @@ impl Store {
         self.note_duration(op, began);
         answer.inspect_err(|error| self.note_trouble(error))
     }
+}
+
+/// What is logged in the course of an operation bears this, whatever is shown of the log.
+pub(super) fn span_of(op: &'static str) -> Span {
+    tracing::error_span!("store", db.operation = op, db.collection = tracing::field::Empty)
 }
 
 /// Knows since when there is no primary, from the driver's monitoring.

@@ -129,7 +129,7 @@ impl Store {
         if !page.count {
             return Ok(None);
         }
-        let collection = self.database().collection::<Document>(collection);
+        let collection = self.rows::<Document>(collection);
         Ok(Some(collection.count_documents(filter.clone()).limit(COUNTED + 1).await?))
     }
 
@@ -145,7 +145,7 @@ impl Store {
         N: FromStr,
     {
         let wanted: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let collection = self.database().collection::<Document>(E::COLLECTION);
+        let collection = self.rows::<Document>(E::COLLECTION);
         let found = collection.find(doc! { "_id": { "$in": wanted } });
         let mut rows = found.projection(doc! { "name": 1 }).await?;
         let mut names = HashMap::new();
@@ -162,7 +162,7 @@ impl Store {
     where
         E: Entity<Key: FromStr>,
     {
-        let collection = self.database().collection::<Document>(E::COLLECTION);
+        let collection = self.rows::<Document>(E::COLLECTION);
         let found = collection.find(doc! { "name": name }).collation(in_any_case()).projection(doc! { "name": 1 });
         let rows: Vec<Document> = found.limit(FEW).await?.try_collect().await?;
         let read =
@@ -194,7 +194,7 @@ impl Store {
             doc! { "$match": { "_id": &wanted } },
             doc! { "$group": { "_id": "$_id", "count": { "$sum": "$count" } } },
         ];
-        let mut rows = self.database().collection::<Document>(collection).aggregate(pipeline).await?;
+        let mut rows = self.rows::<Document>(collection).aggregate(pipeline).await?;
         let mut counts = HashMap::new();
         while let Some(row) = rows.try_next().await? {
             let id = row.get_str("_id").ok().and_then(|id| id.parse().ok());
@@ -206,7 +206,7 @@ impl Store {
     }
 
     pub(super) fn collection<E: Entity>(&self) -> Collection<RawDocumentBuf> {
-        self.database().collection(E::COLLECTION)
+        self.rows(E::COLLECTION)
     }
 }
 

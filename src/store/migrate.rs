@@ -196,7 +196,7 @@ async fn applied(store: &Store) -> Result<HashMap<u32, AppliedDoc>, StoreError> 
             "run `postern backup restore` again",
         ));
     }
-    let migrations = store.database().collection::<AppliedDoc>("migrations");
+    let migrations = store.rows::<AppliedDoc>("migrations");
     let documents: Vec<AppliedDoc> =
         store.deadline(REQUEST, async { migrations.find(doc! {}).await?.try_collect::<Vec<_>>().await }).await?;
     Ok(documents.into_iter().map(|document| (document.number, document)).collect())
@@ -311,7 +311,7 @@ fn alike(a: &Bson, b: &Bson) -> bool {
 
 async fn record(store: &Store, migration: &Migration) -> Result<(), StoreError> {
     let set = doc! { "name": migration.name, "sha256": migration.sha256(), "at": "$$NOW" };
-    let migrations = store.database().collection::<Document>("migrations");
+    let migrations = store.rows::<Document>("migrations");
     let upsert = migrations.update_one(doc! { "_id": i64::from(migration.number) }, vec![doc! { "$set": set }]);
     store.write(REQUEST, upsert.upsert(true)).await?;
     Ok(())
@@ -324,7 +324,7 @@ async fn ensure_cluster(store: &Store) -> Result<(), StoreError> {
         "$setOnInsert": { "id": random_hex()?, "revision": Bson::Int64(0) },
         "$max": { "schema": schema },
     };
-    let cluster = store.database().collection::<Document>("cluster");
+    let cluster = store.rows::<Document>("cluster");
     store.write(REQUEST, cluster.update_one(doc! { "_id": "cluster" }, update).upsert(true)).await?;
     Ok(())
 }

@@ -191,7 +191,7 @@ impl Store {
         E: From<StoreError>,
     {
         let began = Instant::now();
-        let outcome = self.transact_from(began, rules, turn, change).await;
+        let outcome = self.transact_from(began, rules, turn, change).instrument(span_of("transaction")).await;
         self.note_duration("transaction", began);
         outcome
     }
@@ -276,7 +276,7 @@ impl Store {
 
     /// The revision that the transaction has from now on, and whether the cluster is paused.
     async fn enter(&self, rules: Rules, session: &mut ClientSession) -> Result<(Revision, bool), Error> {
-        let cluster = self.database().collection::<RawDocumentBuf>("cluster");
+        let cluster = self.rows::<RawDocumentBuf>("cluster");
         let which = doc! { "_id": "cluster" };
         let found = if rules.raises {
             let raise = cluster.find_one_and_update(which, doc! { "$inc": { "revision": 1_i64 } });
@@ -405,7 +405,7 @@ impl PolicyChange {
     /// Adds a row that is no noun of the policy.
     pub(super) async fn insert_into(&self, collection: &str, row: RawDocumentBuf) -> Result<(), StoreError> {
         let mut session = self.session().await;
-        let collection = self.0.store.database().collection::<RawDocumentBuf>(collection);
+        let collection = self.0.store.rows::<RawDocumentBuf>(collection);
         let inserted = collection.insert_one(row).session(&mut *session).await;
         self.written(inserted).map(drop)
     }
@@ -418,7 +418,7 @@ impl PolicyChange {
         update: Document,
     ) -> Result<(), StoreError> {
         let mut session = self.session().await;
-        let collection = self.0.store.database().collection::<Document>(collection);
+        let collection = self.0.store.rows::<Document>(collection);
         let updated = collection.update_one(filter, update).upsert(true).session(&mut *session).await;
         self.written(updated).map(drop)
     }
@@ -426,7 +426,7 @@ impl PolicyChange {
     /// The first row that matches, of rows that are no nouns of the policy.
     pub(super) async fn find_row(&self, collection: &str, filter: Document) -> Result<Option<Document>, StoreError> {
         let mut session = self.session().await;
-        let collection = self.0.store.database().collection::<Document>(collection);
+        let collection = self.0.store.rows::<Document>(collection);
         let found = collection.find_one(filter).session(&mut *session).await;
         self.noted(found)
     }
@@ -434,7 +434,7 @@ impl PolicyChange {
     /// All rows that match, of rows that are no nouns of the policy.
     pub(super) async fn find_rows(&self, collection: &str, filter: Document) -> Result<Vec<Document>, StoreError> {
         let mut session = self.session().await;
-        let collection = self.0.store.database().collection::<Document>(collection);
+        let collection = self.0.store.rows::<Document>(collection);
         let found = collection.find(filter).session(&mut *session).await;
         let rows = self.noted(found)?.stream(&mut session).try_collect().await;
         self.noted(rows)
@@ -448,7 +448,7 @@ impl PolicyChange {
         update: Document,
     ) -> Result<(), StoreError> {
         let mut session = self.session().await;
-        let collection = self.0.store.database().collection::<Document>(collection);
+        let collection = self.0.store.rows::<Document>(collection);
         let updated = collection.update_many(filter, update).session(&mut *session).await;
         self.written(updated).map(drop)
     }
@@ -456,7 +456,7 @@ impl PolicyChange {
     /// Removes rows that are no nouns of the policy, and answers how many there were.
     pub(super) async fn delete_rows(&self, collection: &str, filter: Document) -> Result<u64, StoreError> {
         let mut session = self.session().await;
-        let collection = self.0.store.database().collection::<RawDocumentBuf>(collection);
+        let collection = self.0.store.rows::<RawDocumentBuf>(collection);
         let deleted = collection.delete_many(filter).session(&mut *session).await;
         Ok(self.written(deleted)?.deleted_count)
     }
@@ -464,7 +464,7 @@ impl PolicyChange {
     /// Changes the cluster's own document.
     pub(super) async fn update_cluster(&self, update: Document) -> Result<(), StoreError> {
         let mut session = self.session().await;
-        let cluster = self.0.store.database().collection::<Document>("cluster");
+        let cluster = self.0.store.rows::<Document>("cluster");
         let updated = cluster.update_one(doc! { "_id": "cluster" }, update).session(&mut *session).await;
         self.written(updated).map(drop)
     }

@@ -21,8 +21,29 @@ struct Fields(Vec<(&'static str, Value)>);
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
-        self.0.push((field.name(), Value::String(redact(&text).into_owned())));
+        self.put(field.name(), &format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        put(&mut self.0, field.name(), value.into());
+    }
+}
+
+impl Fields {
+    fn put(&mut self, name: &'static str, text: &str) {
+        put(&mut self.0, name, Value::String(redact(text).into_owned()));
+    }
+}
+
+/// Adds a field, or takes the place of one of this name.
+fn put(fields: &mut Vec<(&'static str, Value)>, name: &'static str, value: Value) {
+    match fields.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, known)) => *known = value,
+        None => fields.push((name, value)),
     }
 }
 
@@ -48,25 +69,40 @@ pub(super) fn add<S: Subscriber + for<'a> LookupSpan<'a>>(values: &Record<'_>, i
     }
 }
 
-/// What the spans around an event say, the outermost first.
+/// What the spans around an event say, the outermost first. Of two that say the same, the inner one counts.
 pub(super) fn around<S: Subscriber + for<'a> LookupSpan<'a>>(
     event: &tracing::Event<'_>,
     spans: &Context<'_, S>,
 ) -> Vec<(&'static str, Value)> {
-    let scope = spans.event_scope(event).into_iter().flat_map(Scope::from_root);
-    scope
-        .flat_map(|span| span.extensions().get::<Fields>().map(|fields| fields.0.clone()).unwrap_or_default())
-        .collect()
+    let mut said = Vec::new();
+    for span in spans.event_scope(event).into_iter().flat_map(Scope::from_root) {
+        if let Some(fields) = span.extensions().get::<Fields>() {
+            for (name, value) in &fields.0 {
+                put(&mut said, name, value.clone());
+            }
+        }
+    }
+    said
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
 
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
     use tracing::{Event, Instrument as _};
     use tracing_subscriber::{Layer, layer::SubscriberExt as _};
 
     use super::*;
+    use crate::{
+        domain::{clock::SystemClock, samples, user::User},
+        runtime::reconcile::{Done, Task},
+        services,
+        store::{Settings, Store},
+    };
 
     /// What was said around each event.
     #[derive(Clone, Default)]
@@ -113,5 +149,38 @@ mod tests {
                 "request_id=\"req_1\" trace_id=\"4bf9\"",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_call_to_the_database_that_fails_is_told_within_its_request_or_task() {
+        let kept = Kept::default();
+        let filter = tracing_subscriber::EnvFilter::new("error,postern_store=debug");
+        let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(filter).with(kept.clone()));
+        let uri = "mongodb://127.0.0.1:1/?replicaSet=nowhere".to_owned();
+        let store = Store::connect(&Settings { uri, database: "postern".to_owned() }).await.unwrap();
+        let limit = Duration::from_millis(20);
+        let ask = async |store: &Store| store.deadline(limit, store.find::<User>(&samples::id(1))).await.map(drop);
+
+        let request = tracing::error_span!("request", request_id = %"req_1");
+        ask(&store).instrument(request).await.unwrap_err();
+
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let tasks = services::tasks::reconciler(&tracker, &stop, store.metrics(), Arc::new(SystemClock));
+        let task = Task::new("sweep", "", Duration::from_hours(1));
+        let asking = store.clone();
+        let handle = tasks.start(task, move || {
+            let store = asking.clone();
+            async move {
+                store.deadline(limit, store.find::<User>(&samples::id(1))).await?;
+                Ok(Done::default())
+            }
+        });
+        handle.watch().wait_for(|status| status.runs > 0).await.unwrap();
+        stop.cancel();
+
+        let call = "db.operation=\"read\" db.collection=\"users\"";
+        let kept = kept.0.lock().unwrap();
+        let told: Vec<_> = kept.iter().filter(|said| said.contains("db.operation")).collect();
+        assert_eq!(told, [&format!("request_id=\"req_1\" {call}"), &format!("task=\"sweep\" {call}")]);
     }
 }

@@ -20,6 +20,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+use tracing::{Span, field};
 
 use super::{
     Here,
@@ -243,7 +244,14 @@ impl Conversation {
         self.move_those_due(now)
     }
 
+    /// In whose course something is logged: the client's, and its session's if it has one.
+    fn span_of(&self, cid: Cid) -> Span {
+        let session = self.roster.get(cid).map(|client| field::display(client.session.id));
+        tracing::error_span!("client", client = cid.0, session.id = session)
+    }
+
     fn hear(&mut self, event: Event) -> Result<(), AskError> {
+        let _client = event.client().map(|cid| self.span_of(cid).entered());
         self.turns.turn(self.here.services.cluster().uptime(), false);
         match event {
             Event::Connect { cid, kid, client } => {

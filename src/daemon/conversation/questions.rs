@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use jiff::Timestamp;
+use tracing::field;
 
 use super::Conversation;
 use crate::{
@@ -55,6 +56,7 @@ impl Conversation {
     /// was issued a moment ago must connect.
     pub(super) fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
         let Question { cid, kid, peer, renewal, .. } = &question;
+        let client = self.span_of(*cid).entered();
         let now = self.here.services.now();
         // Whoever renews keys is connected here, and was let go on meanwhile: lateness is no reason to turn it away.
         let in_time = if *renewal { Ok(()) } else { self.in_time(&question) };
@@ -88,6 +90,7 @@ impl Conversation {
         match (&verdict, server) {
             (Ok(profile), Some(server)) if !renewal => {
                 let session = self.session(profile, peer, now);
+                client.record("session.id", field::display(session.id));
                 let mark = ClientSpec::fixed(&snapshot, server).mark();
                 let client = Client::admitted(session, peer.common_name.clone(), mark);
                 self.roster.admitted(*cid, client.of(peer.kind()));

@@ -96,6 +96,22 @@ pub enum Event {
     Unknown(String),
 }
 
+impl Event {
+    /// The client that it is about, if it is about one.
+    pub fn client(&self) -> Option<Cid> {
+        match self {
+            Self::Connect { cid, .. }
+            | Self::Reauth { cid, .. }
+            | Self::Established { cid, .. }
+            | Self::NotAdmitted { cid }
+            | Self::Address { cid, .. }
+            | Self::Disconnect { cid, .. }
+            | Self::ByteCount { cid, .. } => Some(*cid),
+            Self::State { .. } | Self::Hold | Self::Log(_) | Self::Info(_) | Self::Fatal(_) | Self::Unknown(_) => None,
+        }
+    }
+}
+
 /// The state of a daemon in server mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DaemonState {

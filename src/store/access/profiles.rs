@@ -291,7 +291,7 @@ impl Access<'_> {
             doc! { "$match": { "server_id": { "$in": servers }, "state": "active", "expires_at": { "$gt": date(now) } } },
             doc! { "$group": { "_id": "$server_id", "count": { "$sum": 1_i64 } } },
         ];
-        let profiles = self.database().collection::<Document>(Profile::COLLECTION);
+        let profiles = self.rows::<Document>(Profile::COLLECTION);
         let rows: Vec<Document> = profiles.aggregate(pipeline).await?.try_collect().await?;
         let read =
             |row: &Document| Some((row.get_str("_id").ok()?.parse().ok()?, row.get_i64("count").ok()?.unsigned_abs()));
@@ -299,7 +299,7 @@ impl Access<'_> {
     }
 
     fn addresses(self) -> mongodb::Collection<Document> {
-        self.database().collection("addresses")
+        self.rows("addresses")
     }
 }
 

@@ -135,7 +135,7 @@ impl Access<'_> {
             } },
             doc! { "$project": { "_id": 0, "now": "$$NOW", "presence": { "$first": "$presence" } } },
         ];
-        let cluster = self.database().collection::<Document>("cluster");
+        let cluster = self.rows::<Document>("cluster");
         let read = cluster.aggregate(pipeline).await?.try_next().await?.ok_or_else(corrupt)?;
         let now = read.get_datetime("now").ok().and_then(|at| timestamp(*at)).ok_or_else(corrupt)?;
         let row = read.get_document("presence").ok().cloned();
@@ -144,7 +144,7 @@ impl Access<'_> {
 
     /// Makes a session the newest of its profile, if what was seen is still so; else `false`.
     pub async fn take_presence(self, seen: &SeenPresence, session: &Session, began: &Span) -> Result<bool, StoreError> {
-        let presence = self.database().collection::<Document>(PRESENCE);
+        let presence = self.rows::<Document>(PRESENCE);
         let id = session.id.to_string();
         let mut placed = span_row(began);
         placed.extend(doc! { "session_id": &id, "connected_at": date(session.connected_at) });
@@ -168,7 +168,7 @@ impl Access<'_> {
     /// The newest session of each of the given profiles, as far as the database knows.
     pub async fn presence_of(self, profiles: &[ProfileId]) -> Result<HashMap<ProfileId, Present>, StoreError> {
         let keys: Vec<String> = profiles.iter().map(ToString::to_string).collect();
-        let presence = self.database().collection::<Document>(PRESENCE);
+        let presence = self.rows::<Document>(PRESENCE);
         let found = presence.find(doc! { "_id": { "$in": keys } });
         let found = found.projection(doc! { "session_id": 1, "placed": 1, "now": "$$NOW" });
         let rows: Vec<Document> = found.await?.try_collect().await?;
@@ -194,7 +194,7 @@ impl Access<'_> {
     /// believed.
     pub async fn last_connections(self, profiles: &[ProfileId]) -> Result<HashMap<ProfileId, Timestamp>, StoreError> {
         let keys: Vec<String> = profiles.iter().map(ToString::to_string).collect();
-        let presence = self.database().collection::<Document>(PRESENCE);
+        let presence = self.rows::<Document>(PRESENCE);
         let found = presence.find(doc! { "_id": { "$in": keys } });
         let found = found.projection(doc! { "connected_at": 1, "placed": 1, "now": "$$NOW" });
         let rows: Vec<Document> = found.await?.try_collect().await?;
@@ -391,7 +391,7 @@ impl Access<'_> {
     }
 
     pub(crate) fn sessions(self) -> Collection<Document> {
-        self.database().collection(SESSIONS)
+        self.rows(SESSIONS)
     }
 }
 

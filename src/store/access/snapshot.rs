@@ -46,14 +46,14 @@ pub struct Delta {
 impl Access<'_> {
     /// The cluster's revision.
     pub async fn revision(self) -> Result<Revision, StoreError> {
-        let cluster = self.database().collection::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
+        let cluster = self.rows::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
         let missing = || StoreError::corrupt("cluster", "cluster");
         cluster.as_ref().and_then(|cluster| cluster.get_i64("revision").ok()).map(Revision).ok_or_else(missing)
     }
 
     /// The cluster's id, which never changes.
     pub async fn cluster_id(self) -> Result<String, StoreError> {
-        let cluster = self.database().collection::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
+        let cluster = self.rows::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
         let missing = || StoreError::corrupt("cluster", "cluster");
         cluster.as_ref().and_then(|cluster| cluster.get_str("id").ok()).map(str::to_owned).ok_or_else(missing)
     }
@@ -89,7 +89,7 @@ impl Access<'_> {
                 pipeline.push(doc! { "$unionWith": { "coll": collection, "pipeline": steps } });
             }
         }
-        let cluster = self.database().collection::<RawDocumentBuf>("cluster");
+        let cluster = self.rows::<RawDocumentBuf>("cluster");
         let mut rows = cluster
             .aggregate(pipeline)
             .read_concern(ReadConcern::snapshot())

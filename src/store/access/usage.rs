@@ -50,7 +50,7 @@ impl Access<'_> {
     }
 
     fn usage_samples(self) -> Collection<Document> {
-        self.database().collection(COLLECTION)
+        self.rows(COLLECTION)
     }
 }
 

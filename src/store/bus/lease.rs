@@ -47,7 +47,7 @@ impl Store {
     /// host: two processes may run on one). `None` when another process has it.
     pub async fn take_lease(&self, job: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
         let asked = Instant::now();
-        let leases = self.database().collection::<LeaseDoc>("leases");
+        let leases = self.rows::<LeaseDoc>("leases");
         let take = || {
             leases
                 .find_one_and_update(doc! { "_id": job }, take_or_renew(holder, ttl))
@@ -70,7 +70,7 @@ impl Store {
 
     /// Gives the lease back, if `holder` has it, so that another process need not wait for its end.
     pub async fn release_lease(&self, job: &str, holder: &str) -> Result<(), StoreError> {
-        let leases = self.database().collection::<Document>("leases");
+        let leases = self.rows::<Document>("leases");
         let release = vec![doc! { "$set": { "until": "$$NOW" } }, doc! { "$unset": "holder" }];
         self.write(REQUEST, leases.update_one(doc! { "_id": job, "holder": holder }, release)).await?;
         Ok(())

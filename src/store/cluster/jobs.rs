@@ -76,7 +76,7 @@ impl Cluster<'_> {
     }
 
     fn jobs(self) -> Collection<Document> {
-        self.database().collection(JOBS)
+        self.rows(JOBS)
     }
 }
 

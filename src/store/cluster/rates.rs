@@ -16,7 +16,7 @@ impl Cluster<'_> {
     ///
     /// Answers how long to wait, if there was none.
     pub async fn spend_token(self, key: &str, rate: Rate) -> Result<Option<Duration>, StoreError> {
-        let rates = self.database().collection::<Document>("rates");
+        let rates = self.rows::<Document>("rates");
         let spend = || {
             rates
                 .find_one_and_update(doc! { "_id": key }, fill_and_spend(rate))

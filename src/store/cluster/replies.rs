@@ -119,6 +119,6 @@ impl Cluster<'_> {
     }
 
     fn replies(self) -> Collection<RawDocumentBuf> {
-        self.database().collection(COLLECTION)
+        self.rows(COLLECTION)
     }
 }

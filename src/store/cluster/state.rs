@@ -25,7 +25,7 @@ pub struct ClusterFacts {
 impl Cluster<'_> {
     /// What the cluster says of itself.
     pub async fn cluster_facts(self) -> Result<ClusterFacts, StoreError> {
-        let cluster = self.database().collection::<RawDocumentBuf>("cluster");
+        let cluster = self.rows::<RawDocumentBuf>("cluster");
         let found = cluster.find_one(doc! { "_id": "cluster" }).await?;
         let read = |found: RawDocumentBuf| {
             Some(ClusterFacts {
@@ -39,7 +39,7 @@ impl Cluster<'_> {
 
     /// Writes down that a host has stopped recording sessions for this pause.
     pub async fn confirm_pause(self, host: HostId, pause: Revision) -> Result<(), StoreError> {
-        let status = self.database().collection::<Document>("host_status");
+        let status = self.rows::<Document>("host_status");
         let set = doc! { "$set": { "paused_rev": pause.0 } };
         status.update_one(doc! { "_id": host.to_string() }, set).await?;
         Ok(())
@@ -48,7 +48,7 @@ impl Cluster<'_> {
     /// The hosts that have confirmed this pause.
     pub async fn confirmed_pause(self, pause: Revision) -> Result<Vec<HostId>, StoreError> {
         use futures_util::TryStreamExt as _;
-        let status = self.database().collection::<Document>("host_status");
+        let status = self.rows::<Document>("host_status");
         let rows: Vec<Document> = status.find(doc! { "paused_rev": pause.0 }).await?.try_collect().await?;
         Ok(rows.iter().filter_map(|row| row.get_str("_id").ok()?.parse().ok()).collect())
     }

@@ -93,7 +93,7 @@ impl Store {
         while let Some(name) = archive.current().map(|namespace| namespace.collection.clone()) {
             let mut documents = 0;
             if !TRANSIENT.contains(&name.as_str()) {
-                let collection = self.database().collection::<RawDocumentBuf>(&name);
+                let collection = self.rows::<RawDocumentBuf>(&name);
                 let find = async { collection.find(doc! {}).batch_size(BATCH).session(&mut session).await };
                 let mut cursor: SessionCursor<RawDocumentBuf> =
                     self.deadline(BACKGROUND, async { find.await.map_err(or_too_old) }).await?;
@@ -138,7 +138,7 @@ impl Store {
 
     /// Whether a restore of this database was begun and did not end.
     pub async fn is_half_restored(&self) -> Result<bool, StoreError> {
-        let mark = self.database().collection::<Document>(MARK);
+        let mark = self.rows::<Document>(MARK);
         Ok(self.deadline(REQUEST, mark.find_one(doc! {})).await?.is_some())
     }
 
@@ -156,7 +156,7 @@ impl Store {
         {
             return Err(CopyError::NotEmpty { collection });
         }
-        let mark = self.database().collection::<Document>(MARK);
+        let mark = self.rows::<Document>(MARK);
         let set = doc! { "$set": { "begun": true } };
         self.write(REQUEST, mark.update_one(doc! { "_id": MARK }, set).upsert(true)).await?;
         self.drop_all_but_the_mark().await?;
@@ -242,7 +242,7 @@ impl Store {
         let documents = std::mem::take(&mut batch.documents);
         batch.bytes = 0;
         if !documents.is_empty() {
-            let collection = self.database().collection::<RawDocumentBuf>(&batch.collection);
+            let collection = self.rows::<RawDocumentBuf>(&batch.collection);
             self.write(BACKGROUND, collection.insert_many(documents)).await?;
         }
         Ok(())
@@ -251,7 +251,7 @@ impl Store {
     async fn begin_timeline(&self) -> Result<(), CopyError> {
         let leap = doc! { "$add": ["$revision", Bson::Int64(LEAP)] };
         let anew = vec![doc! { "$set": { "timeline": random_hex()?, "revision": leap } }];
-        let cluster = self.database().collection::<Document>("cluster");
+        let cluster = self.rows::<Document>("cluster");
         let changed = self.write(REQUEST, cluster.update_one(doc! { "_id": "cluster" }, anew)).await?;
         if changed.matched_count == 0 { Err(CopyError::Foreign("it names no cluster")) } else { Ok(()) }
     }

@@ -131,7 +131,7 @@ impl Evidence<'_> {
     }
 
     pub(crate) fn audit(self) -> Collection<Document> {
-        self.database().collection(AUDIT)
+        self.rows(AUDIT)
     }
 }
 

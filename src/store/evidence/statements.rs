@@ -75,7 +75,7 @@ pub enum TrailItem {
 impl Evidence<'_> {
     /// The audit key, if there is one yet.
     pub async fn audit_key(self) -> Result<Option<StoredAuditKey>, StoreError> {
-        let keys = self.database().collection::<KeyDoc>(KEYS);
+        let keys = self.rows::<KeyDoc>(KEYS);
         let found = keys.find_one(doc! { "_id": AUDIT_KEY }).await?;
         Ok(found.map(|key| StoredAuditKey { public: key.public.bytes, sealed: key.sealed.bytes }))
     }
@@ -87,7 +87,7 @@ impl Evidence<'_> {
 
     /// Whether anybody has ever signed for the audit log, as far as anything here says so.
     pub async fn is_trail_signed(self) -> Result<bool, StoreError> {
-        let signed = self.database().collection::<HeadDoc>(SIGNED);
+        let signed = self.rows::<HeadDoc>(SIGNED);
         Ok(self.last_statement().await?.is_some() || signed.find_one(doc! {}).await?.is_some())
     }
 
@@ -104,7 +104,7 @@ impl Evidence<'_> {
 
     /// The newest heads that a statement has named, those of chains that retention deleted left out.
     pub async fn signed_heads(self) -> Result<Vec<Head>, StoreError> {
-        let signed = self.database().collection::<HeadDoc>(SIGNED);
+        let signed = self.rows::<HeadDoc>(SIGNED);
         let rows: Vec<HeadDoc> = signed.find(doc! {}).await?.try_collect().await?;
         Ok(rows.into_iter().map(|row| row.head).collect())
     }
@@ -156,7 +156,7 @@ impl Evidence<'_> {
     }
 
     fn statements(self) -> Collection<StatementDoc> {
-        self.database().collection(STATEMENTS)
+        self.rows(STATEMENTS)
     }
 }
 

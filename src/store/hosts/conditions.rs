@@ -39,7 +39,7 @@ impl Hosts<'_> {
             doc! { "$unionWith": { "coll": HOST_STATUS, "pipeline": seen } },
             doc! { "$unionWith": { "coll": "daemon_status", "pipeline": daemons } },
         ];
-        let mut rows = self.database().collection::<Document>(HOST_STATUS).aggregate(pipeline).await?;
+        let mut rows = self.rows::<Document>(HOST_STATUS).aggregate(pipeline).await?;
         let mut conditions = Conditions::default();
         while let Some(mut row) = rows.try_next().await? {
             let mut part = |name: &str| match row.remove(name) {

@@ -64,7 +64,7 @@ impl Hosts<'_> {
     /// Says that a host is alive.
     pub async fn beat(self, beat: &Heartbeat<'_>) -> Result<Heard, StoreError> {
         let id = beat.host.to_string();
-        let status = self.database().collection::<Document>(HOST_STATUS);
+        let status = self.rows::<Document>(HOST_STATUS);
         let written = status.find_one_and_update(doc! { "_id": &id }, vec![doc! { "$set": beat.fields() }]);
         let fields = doc! { "last_seen_at": 1, "instance.id": 1, "knock": 1 };
         let after = written.upsert(true).projection(fields).return_document(ReturnDocument::After).await?;
@@ -74,7 +74,7 @@ impl Hosts<'_> {
     /// Says that a machine with the key of `host` would be another host.
     pub async fn knock(self, host: HostId, instance: &str) -> Result<(), StoreError> {
         let knock = vec![doc! { "$set": { "knock": { "id": { "$literal": instance }, "at": "$$NOW" } } }];
-        let status = self.database().collection::<Document>(HOST_STATUS);
+        let status = self.rows::<Document>(HOST_STATUS);
         status.update_one(doc! { "_id": host.to_string() }, knock).await?;
         Ok(())
     }
@@ -87,14 +87,14 @@ impl Hosts<'_> {
             "$currentDate": { "stopped_at": true },
             "$unset": { "instance": "" },
         };
-        let status = self.database().collection::<Document>(HOST_STATUS);
+        let status = self.rows::<Document>(HOST_STATUS);
         status.update_one(own(host, instance), gone).await?;
         Ok(())
     }
 
     /// Says that a process ends whose daemons go on: whichever machine says next that it is the host, is believed.
     pub async fn release(self, host: HostId, instance: &str) -> Result<(), StoreError> {
-        let status = self.database().collection::<Document>(HOST_STATUS);
+        let status = self.rows::<Document>(HOST_STATUS);
         let filter = doc! { "_id": host.to_string(), "instance.id": instance };
         status.update_one(filter, doc! { "$unset": { "instance": "" } }).await?;
         Ok(())

@@ -421,11 +421,11 @@ impl Hosts<'_> {
     }
 
     fn host_status(self) -> mongodb::Collection<Document> {
-        self.database().collection(HOST_STATUS)
+        self.rows(HOST_STATUS)
     }
 
     fn daemon_status(self) -> mongodb::Collection<Document> {
-        self.database().collection("daemon_status")
+        self.rows("daemon_status")
     }
 }
 

@@ -79,7 +79,7 @@ impl Hosts<'_> {
     /// Forgets what a removed host reported about itself and its daemons; its sessions are over.
     pub async fn clear_reports(self, host: HostId) -> Result<(), StoreError> {
         self.access().end_other_sessions(host, &[]).await?;
-        let reports = |name| -> Collection<Document> { self.database().collection(name) };
+        let reports = |name| -> Collection<Document> { self.rows(name) };
         reports("daemon_status").delete_many(doc! { "host_id": host.to_string() }).await?;
         reports("host_status").delete_one(doc! { "_id": host.to_string() }).await?;
         Ok(())
@@ -87,7 +87,7 @@ impl Hosts<'_> {
 
     /// Notes that nothing is left of a removed host.
     pub async fn mark_cleared(self, host: HostId) -> Result<(), StoreError> {
-        let removed: Collection<Document> = self.database().collection(RemovedHost::COLLECTION);
+        let removed: Collection<Document> = self.rows(RemovedHost::COLLECTION);
         removed.update_one(doc! { "_id": host.to_string() }, doc! { "$set": { "cleared": true } }).await?;
         Ok(())
     }

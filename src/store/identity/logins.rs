@@ -110,7 +110,7 @@ impl Identities<'_> {
     }
 
     fn logins(self) -> Collection<RawDocumentBuf> {
-        self.database().collection(COLLECTION)
+        self.rows(COLLECTION)
     }
 }
 

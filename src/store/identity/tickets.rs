@@ -155,7 +155,7 @@ impl Identities<'_> {
     }
 
     fn tickets(self) -> Collection<Document> {
-        self.database().collection(COLLECTION)
+        self.rows(COLLECTION)
     }
 }
 

@@ -116,7 +116,7 @@ impl Identities<'_> {
     }
 
     fn tokens(self) -> Collection<RawDocumentBuf> {
-        self.database().collection(COLLECTION)
+        self.rows(COLLECTION)
     }
 }
 

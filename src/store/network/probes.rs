@@ -70,14 +70,14 @@ impl Network<'_> {
         let docs: Vec<LookDoc> = looks.iter().take(MOST_LOOKS).map(LookDoc::new).collect();
         let docs = bson::serialize_to_bson(&docs).map_err(mongodb::error::Error::from)?;
         let told = vec![doc! { "$set": { "looks": { "at": "$$NOW", "of": { "$literal": docs } } } }];
-        let status = self.database().collection::<Document>(HOST_STATUS);
+        let status = self.rows::<Document>(HOST_STATUS);
         let told = status.update_one(doc! { "_id": host.to_string() }, told).await?;
         Ok(told.matched_count > 0)
     }
 
     /// What was seen lately of the given hosts, or of all, by hosts that are still there.
     pub async fn looks_at(self, hosts: Option<&[HostId]>) -> Result<Vec<Seen>, StoreError> {
-        let status = self.database().collection::<Document>(HOST_STATUS);
+        let status = self.rows::<Document>(HOST_STATUS);
         let rows: Vec<Document> = status.aggregate(looks(hosts)).await?.try_collect().await?;
         Ok(rows.into_iter().flat_map(|row| read_looks(row, hosts)).collect())
     }

@@ -137,7 +137,7 @@ impl Network<'_> {
 
     /// When the certificates of daemons end, by the hosts that they are for.
     pub async fn certificate_ends(self) -> Result<Vec<(HostId, Timestamp)>, StoreError> {
-        let attachments = self.database().collection::<Document>(Attachment::COLLECTION);
+        let attachments = self.rows::<Document>(Attachment::COLLECTION);
         let known = attachments.find(doc! { "credentials.not_after": { "$type": "date" } });
         let rows = known.projection(doc! { "host_id": 1, "credentials.not_after": 1 }).await?;
         let rows: Vec<Document> = rows.try_collect().await?;

@@ -26,7 +26,7 @@ impl People<'_> {
             doc! { "$unwind": "$_id" },
             doc! { "$group": { "_id": "$_id", "count": { "$sum": "$count" } } },
         ];
-        let users = self.database().collection::<Document>(User::COLLECTION);
+        let users = self.rows::<Document>(User::COLLECTION);
         let rows: Vec<Document> = users.aggregate(pipeline).await?.try_collect().await?;
         rows.iter()
             .map(|row| {
@@ -39,7 +39,7 @@ impl People<'_> {
 
     /// How many users are in a group.
     pub async fn count_in_group(self, group: &GroupName) -> Result<u64, StoreError> {
-        Ok(self.database().collection::<Document>(User::COLLECTION).count_documents(of(group)).await?)
+        Ok(self.rows::<Document>(User::COLLECTION).count_documents(of(group)).await?)
     }
 
     /// The servers that are open to a group, or to any group.

@@ -91,7 +91,7 @@ impl People<'_> {
 
     /// Gives the users whom the previous release wrote what they are found and ordered by; answers how many there were.
     pub async fn index_users(self) -> Result<u64, StoreError> {
-        let users = self.database().collection::<Document>(User::COLLECTION);
+        let users = self.rows::<Document>(User::COLLECTION);
         let mut indexed = 0;
         let lacking = doc! { "folded_name": null };
         for Revised { rev, value } in self.all::<User>(lacking.clone()).await? {
