@@ -12,7 +12,7 @@ mod repeats;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -29,7 +29,13 @@ use tracing_subscriber::{
 };
 
 use self::{line::Line, repeats::Repeats};
-use crate::domain::clock::{Clock as _, SystemClock};
+use crate::{
+    domain::clock::{Clock as _, SystemClock},
+    runtime::reconcile::{Done, Outcome, Reconciler, Task, Work},
+};
+
+const TASK: Task =
+    Task::new("log-repeats", "Sums up in the log what was said too often to be written each time.", repeats::WINDOW);
 
 /// The release of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -58,6 +64,9 @@ pub enum Output {
 #[derive(Debug, Clone, Default)]
 pub struct Logs {
     host: Arc<OnceLock<String>>,
+    /// Where lines go, and whether they are for a person there.
+    output: Option<(Output, bool)>,
+    repeats: Arc<Mutex<Repeats<Identifier>>>,
     filter: Option<reload::Handle<EnvFilter, Registry>>,
 }
 
@@ -65,8 +74,9 @@ impl Logs {
     /// Starts logging. `POSTERN_LOG` chooses what is shown, in the syntax of `tracing-subscriber`'s `EnvFilter`.
     pub fn start(output: Output) -> Self {
         let (filter, handle) = reload::Layer::new(chosen("POSTERN_LOG", DEFAULT_FILTER));
-        let logs = Self { filter: Some(handle), ..Self::default() };
-        let lines = Lines { output, pretty: output.is_terminal(), logs: logs.clone(), repeats: Mutex::default() };
+        let output = Some((output, output.is_terminal()));
+        let logs = Self { filter: Some(handle), output, ..Self::default() };
+        let lines = Lines(logs.clone());
         // A second start (in tests) keeps the first one's.
         drop(tracing_subscriber::registry().with(filter).with(lines).try_init());
         logs
@@ -94,6 +104,22 @@ impl Logs {
             "the log has {} detail from now on",
             if more { "more" } else { "its usual" }
         );
+    }
+
+    /// Starts the task that sums up what was left out of the log, where no other event does so first.
+    pub fn sum_repeats(&self, tasks: &Reconciler) {
+        tasks.start(TASK, Sums(self.clone()));
+    }
+
+    fn repeats(&self) -> MutexGuard<'_, Repeats<Identifier>> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, lines: &[Line]) {
+        let Some((output, pretty)) = self.output else { return };
+        let host = self.host.get().map(String::as_str);
+        let text: String = lines.iter().map(|line| if pretty { line.pretty() } else { line.json(host) }).collect();
+        output.write(&text);
     }
 
     /// Names the host in every line from now on.
@@ -124,13 +150,24 @@ impl Output {
     }
 }
 
-/// Turns events into lines.
-struct Lines {
-    output: Output,
-    pretty: bool,
-    logs: Logs,
-    repeats: Mutex<Repeats<Identifier>>,
+/// Writes the sums that are due.
+struct Sums(Logs);
+
+impl Work for Sums {
+    async fn run(&mut self) -> Outcome {
+        let sums = self.0.repeats().owed(Instant::now());
+        self.0.write(&sums);
+        Ok(Done::default())
+    }
+
+    async fn close(&mut self) {
+        let sums = self.0.repeats().all_owed();
+        self.0.write(&sums);
+    }
 }
+
+/// Turns events into lines.
+struct Lines(Logs);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, spans: Context<'_, S>) {
@@ -145,13 +182,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let line = Line::of(event, SystemClock.now()).within(context::around(event, &spans));
         // What says that something is wrong may say so in a loop; what happens to people is told each time.
         let lines = if *event.metadata().level() <= Level::WARN {
-            let place = event.metadata().callsite();
-            self.repeats.lock().unwrap_or_else(PoisonError::into_inner).pass(place, line, Instant::now())
+            self.0.repeats().pass(event.metadata().callsite(), line, Instant::now())
         } else {
             vec![line]
         };
-        let host = self.logs.host.get().map(String::as_str);
-        let text: String = lines.iter().map(|line| if self.pretty { line.pretty() } else { line.json(host) }).collect();
-        self.output.write(&text);
+        self.0.write(&lines);
     }
 }

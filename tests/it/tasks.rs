@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The tasks of a process with all roles, in the order in which they start: those before the jobs, and those after them.
 /// (A service manager with a watchdog adds one.)
-const FIRST: [&str; 4] = ["bus-beat", "policy", "heartbeat", "pause-confirmation"];
+const FIRST: [&str; 5] = ["log-repeats", "bus-beat", "policy", "heartbeat", "pause-confirmation"];
 const LAST: [&str; 14] = [
     "removed-hosts",
     "certificates",

@@ -55,7 +55,7 @@ pub(super) async fn run(machine: Machine, logs: &Logs) -> anyhow::Result<ExitCod
     let following = logs.follow_signals()?;
     let soft = lifecycle.soft().clone();
     lifecycle.spawn(async move { soft.run_until_cancelled(following).await.unwrap_or_default() });
-    let started = start(&machine, &config, &database, master_key, host_key, &lifecycle, began).await;
+    let started = start(&machine, &config, logs, &database, (master_key, host_key), &lifecycle, began).await;
     if started.is_err() {
         lifecycle.soft().cancel();
     }
@@ -74,9 +74,9 @@ pub(super) async fn run(machine: Machine, logs: &Logs) -> anyhow::Result<ExitCod
 async fn start(
     machine: &Machine,
     config: &Config,
+    logs: &Logs,
     database: &Arc<Database>,
-    master_key: Option<MasterKey>,
-    host_key: Arc<HostKey>,
+    (master_key, host_key): (Option<MasterKey>, Arc<HostKey>),
     lifecycle: &Lifecycle,
     began: Instant,
 ) -> anyhow::Result<oneshot::Receiver<Option<anyhow::Error>>> {
@@ -89,6 +89,7 @@ async fn start(
     };
     let clock = Arc::new(ClusterClock::default());
     let reconciler = tasks::reconciler(lifecycle.tasks(), stop, database.store.metrics(), clock.clone());
+    logs.sum_repeats(&reconciler);
     let bus = Bus::start(&database.store, &BusSettings::default(), &reconciler);
     let listeners = web::Listeners::open(web_settings(config)).await?;
     let builder = Services::builder(database.store.clone(), bus.emitter(), clock.clone())
