@@ -12,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Here, Unanswered, board::Carried, moves::WaysOut, within};
+use super::{Here, Unanswered, moves::WaysOut, registry::Carried, within};
 use domain::{
     access::Snapshot,
     drain::{Drain, DrainOutcome, DrainProgress},
@@ -51,7 +51,7 @@ impl Work for Draining {
         let here = &self.here;
         let Some(drain) = here.admission.snapshot().drain_of(here.host) else {
             self.teller = None;
-            here.board.forget_takers();
+            here.registry.forget_takers();
             return Ok(Done::default());
         };
         let before = self.teller.take().filter(|teller| teller.order == drain.started_at);
@@ -102,7 +102,7 @@ impl Teller {
     }
 
     async fn look_at_others(&self, here: &Here) -> Result<(), Unanswered> {
-        here.board.know_takers(within(LIMIT, here.services.hosts().takers(here.host)).await?);
+        here.registry.know_takers(within(LIMIT, here.services.hosts().takers(here.host)).await?);
         self.measure(here).await
     }
 
@@ -111,7 +111,7 @@ impl Teller {
         let Some(told) = self.told else { return Ok(()) };
         let DrainOutcome { moved, cut_off } =
             within(LIMIT, here.services.hosts().drain_outcome(here.host, told.order)).await?;
-        let waiting = here.board.session_count() as u64;
+        let waiting = here.registry.session_count() as u64;
         for (state, count) in [("moved", moved), ("waiting", waiting), ("cut_off", cut_off)] {
             let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
             here.services.metrics().set(&DRAIN_SESSIONS, [state], count);
@@ -129,17 +129,17 @@ impl Teller {
         let before = self.before;
         let snapshot = here.admission.snapshot();
         // Before all daemons have said whom they carry, nobody is known to be gone.
-        if !wanted(&snapshot, here.host).all(|(server, _)| here.board.is_settled(server.id)) {
+        if !wanted(&snapshot, here.host).all(|(server, _)| here.registry.is_settled(server.id)) {
             return Ok(None);
         }
         let last = self.told.or(before);
-        let remaining = here.board.session_count() as u64;
+        let remaining = here.registry.session_count() as u64;
         // What it did stands in the database before it says that it is done.
-        let drained = remaining == 0 && here.journal.waiting() == 0;
+        let drained = remaining == 0 && here.session_log.waiting() == 0;
         let drained_at = drained.then(|| last.and_then(|last| last.drained_at).unwrap_or_else(|| here.services.now()));
-        let refused = before.map_or(0, |before| before.refused) + here.board.turned_away(drain.started_at);
-        let carried = here.board.sessions().into_iter().map(|(_, carried)| carried);
-        let held = !drain.forced && is_held(&snapshot, here.host, carried, |server| here.board.takers(server));
+        let refused = before.map_or(0, |before| before.refused) + here.registry.turned_away(drain.started_at);
+        let carried = here.registry.sessions().into_iter().map(|(_, carried)| carried);
+        let held = !drain.forced && is_held(&snapshot, here.host, carried, |server| here.registry.takers(server));
         let taken_up_at = before.map_or(self.taken_up_at, |before| before.taken_up_at);
         Ok(Some(DrainProgress { order: drain.started_at, taken_up_at, remaining, refused, held, drained_at }))
     }

@@ -46,14 +46,14 @@ pub(super) struct Collision {
 
 /// The rules that are in place.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Walls {
+pub(super) struct FirewallState {
     networks: BTreeMap<ServerId, ServerNetwork>,
     /// Why the wanted ones are not.
-    pub trouble: Option<String>,
+    pub failure: Option<String>,
     collisions: BTreeMap<ServerId, Collision>,
 }
 
-impl Walls {
+impl FirewallState {
     /// The network of a server whose rules are in place.
     pub(super) fn around(&self, server: ServerId) -> Option<ServerNetwork> {
         self.networks.get(&server).copied()
@@ -68,7 +68,7 @@ impl Walls {
 /// Enforces the policy in the kernel.
 pub(super) struct Enforcer {
     here: Arc<Here>,
-    walls: watch::Sender<Walls>,
+    firewall_state: watch::Sender<FirewallState>,
     upkeep: Upkeep,
     loss: LossWatch,
     /// Which servers' packets somebody else's rules are known to drop, and how.
@@ -78,10 +78,10 @@ pub(super) struct Enforcer {
 }
 
 impl Enforcer {
-    pub(super) fn new(here: Arc<Here>) -> (Self, watch::Receiver<Walls>) {
-        let (walls, standing) = watch::channel(Walls::default());
+    pub(super) fn new(here: Arc<Here>) -> (Self, watch::Receiver<FirewallState>) {
+        let (firewall_state, standing) = watch::channel(FirewallState::default());
         let (upkeep, loss) = (Upkeep::default(), LossWatch::default());
-        (Self { here, walls, upkeep, loss, blocked: BTreeMap::new(), database: Default::default() }, standing)
+        (Self { here, firewall_state, upkeep, loss, blocked: BTreeMap::new(), database: Default::default() }, standing)
     }
 
     /// Makes the kernel what these servers want, as far as it can be made, and tells of what cannot.
@@ -98,20 +98,21 @@ impl Enforcer {
         self.note(ProblemCode::Firewall, None, firewall.clone());
         self.note(ProblemCode::Forwarding, None, forwarding.clone());
 
-        let trouble = firewall.or(forwarding);
-        let networks: BTreeMap<ServerId, ServerNetwork> = if trouble.is_none() {
+        let failure = firewall.or(forwarding);
+        let networks: BTreeMap<ServerId, ServerNetwork> = if failure.is_none() {
             servers.iter().map(|server| (server.id, server.network)).collect()
         } else {
             BTreeMap::new()
         };
-        self.here.board.protect(networks.keys().copied().collect());
-        self.here.board.impair(servers.iter().filter_map(|server| {
-            let detail = trouble.as_ref().or_else(|| self.blocked.get(&server.id))?;
+        self.here.registry.protect(networks.keys().copied().collect());
+        self.here.registry.impair(servers.iter().filter_map(|server| {
+            let detail = failure.as_ref().or_else(|| self.blocked.get(&server.id))?;
             Some((server.id, detail.clone()))
         }));
-        self.walls.send_if_modified(|walls| {
-            let news = (&walls.networks, &walls.trouble, &walls.collisions) != (&networks, &trouble, &collisions);
-            *walls = Walls { networks, trouble, collisions };
+        self.firewall_state.send_if_modified(|firewall_state| {
+            let news = (&firewall_state.networks, &firewall_state.failure, &firewall_state.collisions)
+                != (&networks, &failure, &collisions);
+            *firewall_state = FirewallState { networks, failure, collisions };
             news
         });
     }
@@ -126,7 +127,7 @@ impl Enforcer {
         let single = |address: &Ipv4Addr| HostNetwork::single(HostNetworkKind::Database, *address);
         let mut networks: Vec<HostNetwork> = self.database.0.iter().map(single).collect();
         networks.extend(surroundings.networks.iter().cloned());
-        self.here.board.needs(networks.get(..MOST_HOST_NETWORKS).unwrap_or(&networks));
+        self.here.registry.needs(networks.get(..MOST_HOST_NETWORKS).unwrap_or(&networks));
         let found: BTreeMap<ServerId, Collision> = servers
             .iter()
             .filter_map(|server| {
@@ -140,7 +141,7 @@ impl Enforcer {
                 Some((server.id, Collision { detail, cuts_off_database }))
             })
             .collect();
-        let before: Vec<ServerId> = self.walls.borrow().collisions.keys().copied().collect();
+        let before: Vec<ServerId> = self.firewall_state.borrow().collisions.keys().copied().collect();
         for server in before.iter().chain(found.keys()) {
             let detail = found.get(server).map(|collision| collision.detail.clone());
             self.note(ProblemCode::NetworkCollision, Some(*server), detail);
@@ -217,7 +218,7 @@ impl Enforcer {
     fn forward(&self, servers: &[&Server]) -> Result<(), FirewallError> {
         let devices: Vec<String> = servers.iter().map(|server| device(server.id)).collect();
         // At the first look nobody had switched off what was on.
-        let is_repair = !self.walls.borrow().networks.is_empty();
+        let is_repair = !self.firewall_state.borrow().networks.is_empty();
         if enable_forwarding(&devices)? && is_repair {
             self.here.services.metrics().count(&FIREWALL_REPAIRS, ["forwarding"]);
             tracing::warn!(event = "forwarding.repaired", "somebody switched forwarding off; it is on again");

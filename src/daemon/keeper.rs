@@ -14,12 +14,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Here,
-    board::Report,
     conversation::{Conversation, Order, Pause},
-    enforcement::Walls,
-    keepsake::RosterFile,
+    enforcement::FirewallState,
+    failure_reason,
     plan::{OwnKey, Plan, Run, plan, write_secrets},
-    trouble,
+    registry::Report,
+    roster_file::RosterFile,
 };
 use domain::{access::Snapshot, ids::ServerId, problem::ProblemCode, server::DaemonState};
 use metrics::catalogue::OPENVPN_RESTARTS;
@@ -40,7 +40,7 @@ const STEADY: Duration = Duration::from_secs(10);
 /// How long a relay may take to open its socket.
 const SOCKET_LIMIT: Duration = Duration::from_secs(5);
 /// How long the firewall may take.
-const WALLS_LIMIT: Duration = Duration::from_secs(15);
+const FIREWALL_LIMIT: Duration = Duration::from_secs(15);
 /// How long clients get to leave before their daemon is told to end.
 const LEAVE_LIMIT: Duration = Duration::from_millis(800);
 /// How long a daemon may take to end; it says farewell for 2 s.
@@ -63,7 +63,7 @@ const LOG_LIMIT: u64 = 4 * 1024 * 1024;
 const ORDERS: usize = 4096;
 
 /// Why a daemon does not run.
-enum Trouble {
+enum FailureReason {
     /// Something is missing; somebody must mend it.
     Missing(String),
     /// It ended by itself.
@@ -72,7 +72,7 @@ enum Trouble {
     Hung(String),
 }
 
-impl Trouble {
+impl FailureReason {
     fn missing(error: &dyn std::error::Error) -> Self {
         Self::Missing(chain(error))
     }
@@ -91,7 +91,7 @@ struct Keeper {
     key: AttachmentKey,
     dir: RuntimeDir,
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    walls: watch::Receiver<Walls>,
+    firewall_state: watch::Receiver<FirewallState>,
     orders: mpsc::Receiver<Order>,
     roster: RosterFile,
     own: OwnKey,
@@ -107,24 +107,40 @@ pub(super) fn directory(here: &Here, server: ServerId) -> PathBuf {
 }
 
 /// Keeps the daemon of a server as the policy wants it, until it is not wanted here any more or Postern stops.
-pub(super) async fn keep(here: Arc<Here>, server: ServerId, walls: watch::Receiver<Walls>) {
+pub(super) async fn keep(here: Arc<Here>, server: ServerId, firewall_state: watch::Receiver<FirewallState>) {
     let key = AttachmentKey { server_id: server, host_id: here.host };
     let dir = match RuntimeDir::prepare(directory(&here, server)) {
         Ok(dir) => dir,
         Err(error) => {
             let detail = Some(chain(&error));
-            here.board.report(Report::Status(DaemonStatus { key, state: DaemonState::Failed, detail, request: None }));
+            here.registry.report(Report::Status(DaemonStatus {
+                key,
+                state: DaemonState::Failed,
+                detail,
+                request: None,
+            }));
             let _ = here.stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
             return;
         }
     };
     let (sender, orders) = mpsc::channel(ORDERS);
-    here.board.listen(server, sender);
+    here.registry.listen(server, sender);
     let snapshots = here.admission.watch();
     let backoff = Backoff::new(PAUSES.0, PAUSES.1);
     let roster = RosterFile::open(&dir, &here.tracker);
-    let keeper =
-        Keeper { here, key, dir, snapshots, walls, orders, roster, own: None, backoff, failures: 0, silence: 0 };
+    let keeper = Keeper {
+        here,
+        key,
+        dir,
+        snapshots,
+        firewall_state,
+        orders,
+        roster,
+        own: None,
+        backoff,
+        failures: 0,
+        silence: 0,
+    };
     keeper.run().await;
 }
 
@@ -144,27 +160,31 @@ impl Keeper {
                 Ok(Plan::Run(run)) => match self.live(&run).await {
                     Ok(Next::Look) => {}
                     Ok(Next::Stop) => return,
-                    Err(trouble) => self.mind(trouble).await,
+                    Err(failure) => self.mind(failure).await,
                 },
-                Err(error) => self.mind(Trouble::missing(&error)).await,
+                Err(error) => self.mind(FailureReason::missing(&error)).await,
             }
         }
     }
 
     /// Tells what is wrong, and waits a while.
-    async fn mind(&mut self, trouble: Trouble) {
+    async fn mind(&mut self, failure: FailureReason) {
         self.failures = self.failures.saturating_add(1);
         self.settle_if_idle();
-        let reason = match trouble {
-            Trouble::Missing(_) => "missing",
-            Trouble::Ended(_) => "ended",
-            Trouble::Hung(_) => "hung",
+        let reason = match failure {
+            FailureReason::Missing(_) => "missing",
+            FailureReason::Ended(_) => "ended",
+            FailureReason::Hung(_) => "hung",
         };
         self.here.services.metrics().count(&OPENVPN_RESTARTS, [reason]);
-        let (state, detail) = match trouble {
+        let (state, detail) = match failure {
             // Once is an accident.
-            Trouble::Ended(detail) | Trouble::Hung(detail) if self.failures < 2 => (DaemonState::Starting, detail),
-            Trouble::Ended(detail) | Trouble::Hung(detail) | Trouble::Missing(detail) => (DaemonState::Failed, detail),
+            FailureReason::Ended(detail) | FailureReason::Hung(detail) if self.failures < 2 => {
+                (DaemonState::Starting, detail)
+            }
+            FailureReason::Ended(detail) | FailureReason::Hung(detail) | FailureReason::Missing(detail) => {
+                (DaemonState::Failed, detail)
+            }
         };
         if state == DaemonState::Failed {
             self.problem(ProblemCode::DaemonFailed, Some(detail.clone()));
@@ -180,13 +200,13 @@ impl Keeper {
             () = self.here.stop.cancelled() => {}
             _ = self.snapshots.changed() => {}
             // What was missing may be there now.
-            _ = self.walls.changed() => {}
+            _ = self.firewall_state.changed() => {}
             () = tokio::time::sleep(limit) => {}
         }
     }
 
     fn report(&self, state: DaemonState, detail: Option<String>, request: Option<String>) {
-        self.here.board.report(Report::Status(DaemonStatus { key: self.key, state, detail, request }));
+        self.here.registry.report(Report::Status(DaemonStatus { key: self.key, state, detail, request }));
     }
 
     fn problem(&self, code: ProblemCode, detail: Option<String>) {
@@ -197,15 +217,15 @@ impl Keeper {
     /// Where no process runs, no sessions are.
     fn settle_if_idle(&self) {
         if matches!(Running::adopt(&self.dir), Ok(None)) {
-            self.here.board.settle(self.key.server_id);
+            self.here.registry.settle(self.key.server_id);
         }
     }
 
     /// One life of the daemon, or what is left of one that began under an earlier Postern.
-    async fn live(&mut self, run: &Run) -> Result<Next, Trouble> {
-        let protected = self.wait_for_walls().await;
-        let collision = self.walls.borrow().collision(self.key.server_id);
-        let running = match Running::adopt(&self.dir).map_err(|error| Trouble::missing(&error))? {
+    async fn live(&mut self, run: &Run) -> Result<Next, FailureReason> {
+        let protected = self.wait_for_firewall().await;
+        let collision = self.firewall_state.borrow().collision(self.key.server_id);
+        let running = match Running::adopt(&self.dir).map_err(|error| FailureReason::missing(&error))? {
             // As long as it runs, this host would not even hear that the network has been changed.
             Some(running) if collision.as_ref().is_some_and(|collision| collision.cuts_off_database) => {
                 self.finish_unattended(running).await;
@@ -218,7 +238,7 @@ impl Keeper {
             }
             None => {
                 protected?;
-                collision.map_or(Ok(()), |collision| Err(Trouble::Missing(collision.detail)))?;
+                collision.map_or(Ok(()), |collision| Err(FailureReason::Missing(collision.detail)))?;
                 self.start(run).await?
             }
         };
@@ -252,7 +272,7 @@ impl Keeper {
                     return Ok(Next::Stop);
                 }
                 Pause::Stop => {
-                    conversation.leave();
+                    conversation.detach();
                     return Ok(Next::Stop);
                 }
                 // Whom policy cannot vouch for must not stay. Its clients come back to a daemon that asks about each.
@@ -263,20 +283,20 @@ impl Keeper {
                 }
                 Pause::LinkLost => return self.link_lost(conversation, &running).await,
                 Pause::Died => {
-                    conversation.bury();
+                    conversation.reap();
                     self.end_relay().await;
                     if serving_since.is_some_and(|since: Instant| since.elapsed() > STEADY) {
                         self.backoff.reset();
                         self.failures = 0;
                     }
-                    return Err(Trouble::Ended(trouble::last_words(&self.dir)));
+                    return Err(FailureReason::Ended(failure_reason::last_words(&self.dir)));
                 }
             }
         }
     }
 
     /// The process runs, and the link has ended. Its relay may be at fault; if another one fares no better, the daemon is.
-    async fn link_lost(&mut self, conversation: Conversation, running: &Running) -> Result<Next, Trouble> {
+    async fn link_lost(&mut self, conversation: Conversation, running: &Running) -> Result<Next, FailureReason> {
         let mute = conversation.is_mute();
         self.silence = self.silence.saturating_add(if mute { MUTE } else { 1 });
         tracing::warn!(event = "daemon.link_lost", server.id = %self.key.server_id, mute,
@@ -286,11 +306,11 @@ impl Keeper {
             self.problem(ProblemCode::DaemonHung, Some(detail.to_owned()));
             self.silence = 0;
             self.end(running, MUTE_LIMIT, std::future::ready(())).await;
-            conversation.bury();
+            conversation.reap();
             self.end_relay().await;
-            return Err(Trouble::Hung(detail.to_owned()));
+            return Err(FailureReason::Hung(detail.to_owned()));
         }
-        conversation.leave();
+        conversation.detach();
         if mute {
             let detail = "openvpn does not answer on its management socket";
             self.problem(ProblemCode::DaemonHung, Some(detail.to_owned()));
@@ -327,7 +347,7 @@ impl Keeper {
             }
         };
         if conversation.is_settled() {
-            self.here.board.settle(self.key.server_id);
+            self.here.registry.settle(self.key.server_id);
             self.silence = 0;
         }
         if conversation.is_serving() && conversation.is_settled() {
@@ -353,32 +373,33 @@ impl Keeper {
 
     /// No daemon starts before the rules of the server are in place. One that runs is listened to all the same, so that
     /// sessions end when they must; it lets nobody in anew.
-    async fn wait_for_walls(&mut self) -> Result<(), Trouble> {
+    async fn wait_for_firewall(&mut self) -> Result<(), FailureReason> {
         let snapshot = self.here.admission.snapshot();
         let network = snapshot.server(self.key.server_id).map(|server| server.network);
-        let stands = |walls: &Walls| walls.around(self.key.server_id) == network;
-        let settled = self.walls.wait_for(|walls| stands(walls) || walls.trouble.is_some());
+        let stands = |firewall_state: &FirewallState| firewall_state.around(self.key.server_id) == network;
+        let settled =
+            self.firewall_state.wait_for(|firewall_state| stands(firewall_state) || firewall_state.failure.is_some());
         let waited = tokio::select! {
-            () = self.here.stop.cancelled() => return Err(Trouble::Missing("Postern stops".to_owned())),
-            waited = tokio::time::timeout(WALLS_LIMIT, settled) => matches!(waited, Ok(Ok(walls)) if stands(&walls)),
+            () = self.here.stop.cancelled() => return Err(FailureReason::Missing("Postern stops".to_owned())),
+            waited = tokio::time::timeout(FIREWALL_LIMIT, settled) => matches!(waited, Ok(Ok(state)) if stands(&state)),
         };
         if waited {
             return Ok(());
         }
-        let trouble = self.walls.borrow().trouble.clone();
-        Err(Trouble::Missing(trouble.unwrap_or_else(|| "the firewall's rules are not in place".to_owned())))
+        let failure = self.firewall_state.borrow().failure.clone();
+        Err(FailureReason::Missing(failure.unwrap_or_else(|| "the firewall's rules are not in place".to_owned())))
     }
 
-    async fn start(&mut self, run: &Run) -> Result<Running, Trouble> {
-        if let Some(missing) = trouble::missing() {
-            return Err(Trouble::Missing(missing));
+    async fn start(&mut self, run: &Run) -> Result<Running, FailureReason> {
+        if let Some(missing) = failure_reason::missing() {
+            return Err(FailureReason::Missing(missing));
         }
-        let openvpn = OpenVpn::at(&self.here.settings.openvpn).await.map_err(|error| Trouble::missing(&error))?;
+        let openvpn = OpenVpn::at(&self.here.settings.openvpn).await.map_err(|error| FailureReason::missing(&error))?;
         if self.failures == 0 {
             self.report(DaemonState::Starting, None, run.request.clone());
         }
-        write_secrets(&self.dir, &run.secrets).map_err(|error| Trouble::missing(&error))?;
-        let running = openvpn.start(&self.dir, &run.config).map_err(|error| Trouble::missing(&error))?;
+        write_secrets(&self.dir, &run.secrets).map_err(|error| FailureReason::missing(&error))?;
+        let running = openvpn.start(&self.dir, &run.config).map_err(|error| FailureReason::missing(&error))?;
         tracing::info!(event = "daemon.started",
             server.id = %self.key.server_id, pid = running.pid(), openvpn = %openvpn.version(),
             "daemon started");
@@ -386,12 +407,12 @@ impl Keeper {
     }
 
     /// The dialogue with a process, and the guard that closes the link when it is dropped.
-    async fn converse(&self, running: &Running) -> Result<(Conversation, DropGuard), Trouble> {
+    async fn converse(&self, running: &Running) -> Result<(Conversation, DropGuard), FailureReason> {
         let close = CancellationToken::new();
         let (link, events) = self.connect(running, &close).await?;
-        let keepsake = self.roster.keepsake(running);
-        let begun = Conversation::begin(Arc::clone(&self.here), self.key.server_id, link, events, keepsake);
-        let conversation = begun.map_err(|_closed| Trouble::Ended(trouble::last_words(&self.dir)))?;
+        let roster_file = self.roster.roster_file(running);
+        let begun = Conversation::begin(Arc::clone(&self.here), self.key.server_id, link, events, roster_file);
+        let conversation = begun.map_err(|_closed| FailureReason::Ended(failure_reason::last_words(&self.dir)))?;
         Ok((conversation, close.drop_guard()))
     }
 
@@ -399,8 +420,8 @@ impl Keeper {
         &self,
         running: &Running,
         close: &CancellationToken,
-    ) -> Result<(LinkHandle, mpsc::Receiver<Event>), Trouble> {
-        relay::ensure(&self.here.settings.relay, &self.dir).map_err(|error| Trouble::missing(&error))?;
+    ) -> Result<(LinkHandle, mpsc::Receiver<Event>), FailureReason> {
+        relay::ensure(&self.here.settings.relay, &self.dir).map_err(|error| FailureReason::missing(&error))?;
         let path = self.dir.file(RuntimeDir::RELAY);
         tokio::select! {
             linked = Link::connect(&path, SOCKET_LIMIT, &self.here.tracker, close.clone()) => match linked {
@@ -408,10 +429,10 @@ impl Keeper {
                 Err(error) => {
                     // The next try begins with another one.
                     self.end_relay().await;
-                    Err(Trouble::Missing(format!("the daemon's relay does not open its socket: {error}")))
+                    Err(FailureReason::Missing(format!("the daemon's relay does not open its socket: {error}")))
                 }
             },
-            _ = running.gone() => Err(Trouble::Ended(trouble::last_words(&self.dir))),
+            _ = running.gone() => Err(FailureReason::Ended(failure_reason::last_words(&self.dir))),
         }
     }
 
@@ -419,8 +440,8 @@ impl Keeper {
     async fn finish(&self, mut conversation: Conversation, running: &Running) {
         // A daemon that does not listen any more is ended all the same.
         let _ = conversation.clear(LEAVE_LIMIT).await;
-        self.end(running, END_LIMIT, conversation.hear_out(END_LIMIT)).await;
-        conversation.bury();
+        self.end(running, END_LIMIT, conversation.drain(END_LIMIT)).await;
+        conversation.reap();
         self.end_relay().await;
     }
 
@@ -481,7 +502,7 @@ impl Keeper {
             );
         }
         here.services.problems().forget(key.server_id);
-        here.board.settle(key.server_id);
-        here.board.report(Report::Gone(key));
+        here.registry.settle(key.server_id);
+        here.registry.report(Report::Gone(key));
     }
 }

@@ -25,27 +25,27 @@ impl DaemonsHandle {
         let servers = wanted(&snapshot, here.host).map(|(server, _)| (server.id, 0));
         let mut sessions: BTreeMap<ServerId, usize> = servers.collect();
         let mut running: BTreeMap<ServerId, bool> = sessions.keys().map(|server| (*server, false)).collect();
-        for (_, carried) in here.board.sessions() {
+        for (_, carried) in here.registry.sessions() {
             *sessions.entry(carried.server_id).or_default() += 1;
         }
-        for status in here.board.statuses() {
+        for status in here.registry.statuses() {
             let up = matches!(status.state, DaemonState::Running | DaemonState::Draining);
             running.insert(status.key.server_id, up);
         }
         for (server, count) in sessions {
             now.set(&VPN_SESSIONS, [&here.label(server)], count as f64);
         }
-        for (kind, count) in here.board.kinds() {
+        for (kind, count) in here.registry.kinds() {
             now.set(&VPN_CLIENTS, [kind.platform.as_str(), kind.program.as_str()], count as f64);
         }
         for (server, up) in running {
             now.set(&OPENVPN_UP, [&here.label(server)], f64::from(u8::from(up)));
         }
-        for (server, (received, sent)) in here.board.traffic() {
+        for (server, (received, sent)) in here.registry.traffic() {
             now.add(&VPN_BYTES, [&here.label(server), "received"], received);
             now.add(&VPN_BYTES, [&here.label(server), "sent"], sent);
         }
-        self.measure_spool(now);
+        self.measure_session_log(now);
         self.measure_looks(now);
         let ends = snapshot.attached_to(here.host).filter_map(|(_, attachment)| attachment.credentials.as_ref());
         if let Some(end) = ends.map(|credentials| credentials.not_after).min() {
@@ -57,7 +57,7 @@ impl DaemonsHandle {
     fn measure_looks(&self, now: &Metrics) {
         let snapshot = self.0.admission.snapshot();
         let mut reached = BTreeMap::new();
-        for look in self.0.board.looks() {
+        for look in self.0.registry.looks() {
             let Some(host) = snapshot.host(look.door.host_id) else { continue };
             *reached.entry((host.name.to_string(), look.door.protocol.as_str())).or_insert(true) &= look.ok;
         }
@@ -67,11 +67,11 @@ impl DaemonsHandle {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "metrics are floating point; these stay far below 2^52")]
-    fn measure_spool(&self, now: &Metrics) {
-        let journal = &self.0.journal;
+    fn measure_session_log(&self, now: &Metrics) {
+        let session_log = &self.0.session_log;
         let waited = |since: Timestamp| self.0.services.now().duration_since(since).as_secs_f64().max(0.0);
-        now.set(&SPOOL_EVENTS, [], journal.waiting() as f64);
-        now.set(&SPOOL_OLDEST, [], journal.oldest().map_or(0.0, waited));
-        now.add(&SPOOL_DROPPED, [], journal.dropped());
+        now.set(&SPOOL_EVENTS, [], session_log.waiting() as f64);
+        now.set(&SPOOL_OLDEST, [], session_log.oldest().map_or(0.0, waited));
+        now.add(&SPOOL_DROPPED, [], session_log.dropped());
     }
 }

@@ -31,7 +31,7 @@ impl Work for Measuring {
     /// A sample that cannot be written is a gap: it is worth no queue.
     async fn run(&mut self) -> Outcome {
         let here = &self.here;
-        let carried = here.board.sessions().into_iter().map(|(id, carried)| (id, (carried.received, carried.sent)));
+        let carried = here.registry.sessions().into_iter().map(|(id, carried)| (id, (carried.received, carried.sent)));
         let sample = self.meter.look(here.host, here.services.now(), carried.collect());
         within(LIMIT, here.services.access().record_usage(&sample)).await?;
         Ok(Done::default())

@@ -13,9 +13,9 @@
 //! Where a server's routes cover its own hosts, clients are told a way to each that stays outside of the tunnel; `names`
 //! knows the addresses of those that go by a DNS name.
 //!
-//! The `canary` looks at the same servers on other hosts, from outside.
+//! The `probe` looks at the same servers on other hosts, from outside.
 //!
-//! What the cluster is to know leaves by queues: sessions through the `journal`, states and counters through the
+//! What the cluster is to know leaves by queues: sessions through the `session_log`, states and counters through the
 //! `reports`. They write when the database is there.
 //!
 //! Between the conversation and the daemon stands the daemon's relay (`openvpn/relay`), a process of its own that answers
@@ -26,15 +26,12 @@
 //! `DATA_DIR/daemons/SERVER/`. Should the files be lost, clients reconnect; nothing else is lost with them.
 
 mod attempts;
-mod board;
-mod canary;
 mod conversation;
 mod drain;
 mod enforcement;
+mod failure_reason;
 mod gatekeeper;
-mod journal;
 mod keeper;
-mod keepsake;
 mod lateness;
 mod measure;
 mod meter;
@@ -42,25 +39,28 @@ mod moves;
 mod names;
 mod plan;
 mod preflight;
+mod probe;
 mod reaper;
+mod registry;
 mod reports;
 mod roster;
+mod roster_file;
 #[cfg(test)]
 mod samples;
+mod session_log;
 mod supervisor;
-mod trouble;
 mod turning;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use board::Board;
 pub use enforcement::server_rules;
-use journal::Journal;
 use names::Names;
 pub use plan::device;
 pub use preflight::preflight;
+use registry::Registry;
+use session_log::SessionLog;
 
 use domain::ids::HostId;
 use runtime::reconcile::Reconciler;
@@ -98,8 +98,8 @@ struct Here {
     key: Arc<HostKey>,
     services: Services,
     admission: Admission,
-    board: Board,
-    journal: Journal,
+    registry: Registry,
+    session_log: SessionLog,
     names: Names,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -112,32 +112,32 @@ pub struct DaemonsHandle(Arc<Here>);
 impl DaemonsHandle {
     /// How many sessions are alive on this host.
     pub fn session_count(&self) -> usize {
-        self.0.board.session_count()
+        self.0.registry.session_count()
     }
 
     /// How each daemon is.
     pub fn statuses(&self) -> Vec<DaemonStatus> {
-        self.0.board.statuses()
+        self.0.registry.statuses()
     }
 
     /// How many steps of sessions wait to be written to the database.
     pub fn unwritten(&self) -> usize {
-        self.0.journal.waiting()
+        self.0.session_log.waiting()
     }
 
     /// Whether a step of a session is being written to the database at this moment.
     pub fn is_recording(&self) -> bool {
-        self.0.journal.is_writing()
+        self.0.session_log.is_writing()
     }
 
     /// Whether every dialogue with a daemon goes on.
     pub fn is_turning(&self) -> bool {
-        self.0.board.all_turn()
+        self.0.registry.all_turn()
     }
 
     /// Waits until no daemon runs any more, the firewall's rules are gone, and what happened is written down.
     pub async fn until_bare(&self) {
-        self.0.board.until_bare().await;
+        self.0.registry.until_bare().await;
         while self.unwritten() > 0 {
             tokio::time::sleep(GLANCE).await;
         }
@@ -145,7 +145,7 @@ impl DaemonsHandle {
 
     /// How many steps of sessions were lost for good, because too many waited or the database refused them.
     pub fn lost(&self) -> u64 {
-        self.0.journal.dropped()
+        self.0.session_log.dropped()
     }
 }
 
@@ -164,8 +164,8 @@ pub fn start(
         key: host.key,
         services,
         admission,
-        board: Board::default(),
-        journal: Journal::default(),
+        registry: Registry::default(),
+        session_log: SessionLog::default(),
         names: Names::default(),
         tracker: tasks.tracker().clone(),
         stop: tasks.stop().clone(),
@@ -176,11 +176,11 @@ pub fn start(
     supervisor::start(&here, tasks, silent);
     reaper::start(&here, bus.subscribe(), tasks);
     names::start(&here, tasks);
-    canary::start(&here, bus.subscribe(), tasks);
+    probe::start(&here, bus.subscribe(), tasks);
     meter::start(&here, tasks);
     turning::start(&here, tasks);
     drain::start(&here, tasks);
-    journal::start(&here, &last);
+    session_log::start(&here, &last);
     reports::start(&here, &last);
     DaemonsHandle(here)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::trouble;
+use super::failure_reason;
 use firewall::Firewall;
 use openvpn::process::OpenVpn;
 use runtime::causes::chain;
@@ -17,7 +17,7 @@ pub async fn preflight(openvpn: &Path) -> Vec<String> {
     } else if let Err(error) = firewall().await {
         missing.push(error);
     }
-    missing.extend(trouble::missing());
+    missing.extend(failure_reason::missing());
     if let Err(error) = OpenVpn::at(openvpn).await {
         missing.push(chain(&error));
     }

@@ -53,7 +53,7 @@ fn concerns(here: &Here, message: &BusMessage) -> bool {
     match message {
         BusMessage::Resync => true,
         BusMessage::Nudge(event) => {
-            matches!(Nudge::read(event), Some(Nudge::SessionEnd(id)) if here.board.carries(id))
+            matches!(Nudge::read(event), Some(Nudge::SessionEnd(id)) if here.registry.carries(id))
         }
     }
 }
@@ -64,9 +64,9 @@ struct Asked(Arc<Here>);
 impl Work for Asked {
     async fn run(&mut self) -> Outcome {
         let here = &self.0;
-        if here.board.session_count() > 0 {
+        if here.registry.session_count() > 0 {
             for (session, reason) in within(LIMIT, here.services.access().ends_asked_of(here.host)).await? {
-                here.board.order(session, Order { session, reason });
+                here.registry.order(session, Order { session, reason });
             }
         }
         Ok(Done::default())
@@ -79,11 +79,12 @@ struct Superseded(Arc<Here>);
 impl Work for Superseded {
     async fn run(&mut self) -> Outcome {
         let here = &self.0;
-        let carried: Vec<_> = here.board.sessions().into_iter().map(|(id, carried)| (carried.profile_id, id)).collect();
+        let carried: Vec<_> =
+            here.registry.sessions().into_iter().map(|(id, carried)| (carried.profile_id, id)).collect();
         if !carried.is_empty() {
             // One that is not written down yet is not among them, whatever is recorded of others.
             for session in within(LIMIT, here.services.access().superseded(&carried)).await? {
-                here.board.order(session, Order { session, reason: EndReason::Superseded });
+                here.registry.order(session, Order { session, reason: EndReason::Superseded });
             }
         }
         Ok(Done::default())

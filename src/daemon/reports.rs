@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     Here,
-    board::{Board, Report},
+    registry::{Registry, Report},
     within,
 };
 use domain::ids::SessionId;
@@ -28,7 +28,7 @@ pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
     let shared = Arc::clone(here);
     tasks.start(REPORTS, Reports(Arc::clone(here))).wake_by(async move |nudge| {
         loop {
-            shared.board.news().await;
+            shared.registry.news().await;
             nudge.now();
         }
     });
@@ -42,7 +42,7 @@ struct Traffic {
 
 impl Work for Traffic {
     async fn run(&mut self) -> Outcome {
-        let (changed, now) = changed(&self.here.board, &self.written);
+        let (changed, now) = changed(&self.here.registry, &self.written);
         if !changed.is_empty() {
             within(LIMIT, self.here.services.access().count_traffic(&changed)).await?;
         }
@@ -53,9 +53,9 @@ impl Work for Traffic {
 
 type Counters = HashMap<SessionId, (u64, u64)>;
 
-fn changed(board: &Board, written: &Counters) -> (Vec<(SessionId, u64, u64)>, Counters) {
+fn changed(registry: &Registry, written: &Counters) -> (Vec<(SessionId, u64, u64)>, Counters) {
     let now: Counters =
-        board.sessions().into_iter().map(|(id, carried)| (id, (carried.received, carried.sent))).collect();
+        registry.sessions().into_iter().map(|(id, carried)| (id, (carried.received, carried.sent))).collect();
     let news = now.iter().filter(|(id, counters)| written.get(id) != Some(counters));
     (news.map(|(id, (received, sent))| (*id, *received, *sent)).collect(), now)
 }
@@ -76,20 +76,20 @@ impl Work for Reports {
 /// Writes all that can be written.
 async fn write_reports(here: &Here) -> Outcome {
     let mut outcome = Ok(Done::default());
-    if let Some(networks) = here.board.untold_networks() {
+    if let Some(networks) = here.registry.untold_networks() {
         match within(LIMIT, here.services.hosts().report_networks(here.host, &networks)).await {
-            Ok(true) => here.board.told_networks(&networks),
+            Ok(true) => here.registry.told_networks(&networks),
             Ok(false) => outcome = Err(Failure::because("this host's first heartbeat is not written yet")),
             Err(error) => outcome = Err(error.into()),
         }
     }
-    for report in here.board.unwritten() {
+    for report in here.registry.unwritten() {
         let written = match &report {
             Report::Status(status) => within(LIMIT, here.services.network().report_daemon(status)).await,
             Report::Gone(key) => within(LIMIT, here.services.network().forget_daemon(*key)).await,
         };
         match written {
-            Ok(()) => here.board.written(&report),
+            Ok(()) => here.registry.written(&report),
             Err(error) => outcome = Err(error.into()),
         }
     }
@@ -103,16 +103,16 @@ mod tests {
 
     #[test]
     fn only_counters_that_moved_are_written() {
-        let board = Board::default();
+        let registry = Registry::default();
         let mut session = samples::session(1);
         session.bytes_received = 5;
-        board.carry(&session);
-        board.carry(&samples::session(2));
-        let (first, written) = changed(&board, &Counters::new());
+        registry.carry(&session);
+        registry.carry(&samples::session(2));
+        let (first, written) = changed(&registry, &Counters::new());
         assert_eq!(first.len(), 2);
-        assert!(changed(&board, &written).0.is_empty());
+        assert!(changed(&registry, &written).0.is_empty());
         session.bytes_sent = 9;
-        board.carry(&session);
-        assert_eq!(changed(&board, &written).0, [(session.id, 5, 9)]);
+        registry.carry(&session);
+        assert_eq!(changed(&registry, &written).0, [(session.id, 5, 9)]);
     }
 }

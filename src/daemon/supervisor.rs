@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use super::{
     Here,
-    enforcement::{Enforcer, Walls},
+    enforcement::{Enforcer, FirewallState},
     keeper,
 };
 use domain::{ids::ServerId, server::Server};
@@ -45,11 +45,11 @@ struct Kept {
 
 /// Starts the task. Once Postern stops and all keepers have ended, `silent` is cancelled.
 pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler, silent: CancellationToken) {
-    let (enforcer, walls) = Enforcer::new(Arc::clone(here));
+    let (enforcer, firewall_state) = Enforcer::new(Arc::clone(here));
     let supervisor = Supervisor {
         here: Arc::clone(here),
         keepers: BTreeMap::new(),
-        walls,
+        firewall_state,
         enforcer,
         unsettled: None,
         tidied: false,
@@ -58,7 +58,7 @@ pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler, silent: CancellationTo
     let shared = Arc::clone(here);
     tasks.start(TASK, supervisor).wake_on_change(here.admission.watch()).wake_by(async move |nudge| {
         loop {
-            shared.board.woken().await;
+            shared.registry.woken().await;
             nudge.now();
         }
     });
@@ -73,7 +73,7 @@ fn leftovers(here: &Here) -> Vec<ServerId> {
 struct Supervisor {
     here: Arc<Here>,
     keepers: BTreeMap<ServerId, Kept>,
-    walls: watch::Receiver<Walls>,
+    firewall_state: watch::Receiver<FirewallState>,
     enforcer: Enforcer,
     /// The servers that an earlier Postern may have left daemons of; `None` before the first look at the policy.
     unsettled: Option<BTreeSet<ServerId>>,
@@ -91,7 +91,7 @@ impl Work for Supervisor {
         self.take_over();
         self.keep_wanted();
         self.enforce().await;
-        self.here.board.set_bare(self.is_bare());
+        self.here.registry.set_bare(self.is_bare());
         self.tidy();
         Ok(Done::default())
     }
@@ -118,7 +118,7 @@ struct Wake(Arc<Here>);
 
 impl Drop for Wake {
     fn drop(&mut self) {
-        self.0.board.wake();
+        self.0.registry.wake();
     }
 }
 
@@ -139,8 +139,8 @@ impl Supervisor {
     /// Has the records of lost sessions closed, once all daemons have said whom they carry.
     fn tidy(&mut self) {
         let mut unsettled = self.unsettled.iter().flatten();
-        if !self.tidied && unsettled.all(|server| self.here.board.is_settled(*server)) {
-            self.here.journal.tidy();
+        if !self.tidied && unsettled.all(|server| self.here.registry.is_settled(*server)) {
+            self.here.session_log.tidy();
             self.tidied = true;
         }
     }
@@ -158,7 +158,7 @@ impl Supervisor {
 
     fn keep(&mut self, id: ServerId, server: Option<Server>) {
         let wake = Wake(Arc::clone(&self.here));
-        let keeper = keeper::keep(Arc::clone(&self.here), id, self.walls.clone());
+        let keeper = keeper::keep(Arc::clone(&self.here), id, self.firewall_state.clone());
         let kept = async move {
             let _wake = wake;
             keeper.await;

@@ -50,7 +50,7 @@ struct Watch {
 impl Work for Watch {
     async fn run(&mut self) -> Outcome {
         let here = &self.here;
-        let stuck = self.seen.look(&here.board.turns());
+        let stuck = self.seen.look(&here.registry.turns());
         let now = here.services.now();
         for server in stuck.difference(&self.told) {
             tracing::error!(event = "daemon.dialogue_stuck", server.id = %server,
@@ -61,7 +61,7 @@ impl Work for Watch {
         for server in self.told.difference(&stuck) {
             here.services.problems().set(ProblemCode::DaemonHung, Some(*server), None, now);
         }
-        here.board.set_stuck(stuck.clone());
+        here.registry.set_stuck(stuck.clone());
         self.told = stuck;
         Ok(Done::default())
     }

@@ -53,9 +53,9 @@ impl Conversation {
                 "adopted the clients of a running daemon");
         }
         for (_, client) in self.roster.iter().filter(|(_, client)| client.up) {
-            self.here.board.welcome(client);
+            self.here.registry.welcome(client);
         }
-        self.keepsake.touch();
+        self.roster_file.touch();
         self.write_down(result.records);
         for cid in result.unvouched {
             self.link.send(Command::Kill { cid, farewell: Farewell::Restart })?;

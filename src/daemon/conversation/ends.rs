@@ -53,7 +53,7 @@ impl Conversation {
     /// Asks the clients to go whose turn it is.
     pub(super) fn move_those_due(&mut self, now: Instant) -> Result<(), AskError> {
         let snapshot = self.here.admission.snapshot();
-        let takers = self.here.board.takers(self.server);
+        let takers = self.here.registry.takers(self.server);
         let mut ways = WaysOut::new(&snapshot, self.server, self.here.host, takers.as_ref());
         let at = self.here.services.now();
         for (cid, why) in self.moves.take(&self.roster, &mut |client| ways.of(client), now, at) {
@@ -70,7 +70,7 @@ impl Conversation {
             Move::Out => (gatekeeper::farewell(Denial::NoOtherHost, client.dialect()), EndReason::Moved),
         };
         self.roster.leaving(cid, reason);
-        self.keepsake.touch();
+        self.roster_file.touch();
         self.link.send(Command::Kill { cid, farewell })
     }
 
@@ -88,7 +88,7 @@ impl Conversation {
             return Ok(());
         }
         self.roster.leaving(cid, reason);
-        self.keepsake.touch();
+        self.roster_file.touch();
         self.kills.push_back((Instant::now() + KILL_STEP, cid));
         self.link.send(Command::Kill { cid, farewell })
     }
@@ -125,14 +125,14 @@ impl Conversation {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => {
-                        self.here.board.turn(self.server);
+                        self.here.registry.turn(self.server);
                         self.hear(event)?;
                     }
                     None => break,
                 },
                 () = tokio::time::sleep_until(due.unwrap_or(until)) => {
                     if due.is_some() {
-                        self.here.board.turn(self.server);
+                        self.here.registry.turn(self.server);
                         self.end_refused(&self.here.admission.snapshot())?;
                         self.move_those_due(Instant::now())?;
                         until = Instant::now() + patience.max(self.moves.pause());

@@ -24,10 +24,10 @@ use tracing::{Span, field};
 
 use super::{
     Here,
-    keepsake::Keepsake,
     lateness::{TURN, Turns, dialled_ago},
     moves::Moves,
     roster::{At, Roster},
+    roster_file::RosterFile,
 };
 use domain::{
     access::Snapshot,
@@ -89,7 +89,7 @@ pub(super) struct Conversation {
     link: LinkHandle,
     events: mpsc::Receiver<Event>,
     roster: Roster,
-    keepsake: Keepsake,
+    roster_file: RosterFile,
     serving: bool,
     unreadable: bool,
     status: Option<Boxed<Result<Reply, AskError>>>,
@@ -111,12 +111,12 @@ impl Conversation {
         server: ServerId,
         link: LinkHandle,
         events: mpsc::Receiver<Event>,
-        keepsake: Keepsake,
+        roster_file: RosterFile,
     ) -> Result<Self, AskError> {
-        let roster = Roster::remembered(keepsake.load());
-        here.board.turn(server);
+        let roster = Roster::remembered(roster_file.load());
+        here.registry.turn(server);
         for (_, client) in roster.iter().filter(|(_, client)| client.up) {
-            here.board.welcome(client);
+            here.registry.welcome(client);
         }
         link.send(Command::StateOn)?;
         link.send(Command::ByteCount(COUNTER_PERIOD))?;
@@ -129,7 +129,7 @@ impl Conversation {
             link,
             events,
             roster,
-            keepsake,
+            roster_file,
             serving: false,
             unreadable: false,
             status: Some(Box::pin(async move { asked.ask(Command::Status, ANSWER_LIMIT).await })),
@@ -168,7 +168,7 @@ impl Conversation {
     ) -> Pause {
         let stop = self.here.stop.clone();
         loop {
-            self.here.board.turn(self.server);
+            self.here.registry.turn(self.server);
             let due = self.next_due().min(Instant::now() + TICK);
             let served = self.serving;
             self.turns.turn(self.here.services.cluster().uptime(), self.events.is_empty());
@@ -219,7 +219,7 @@ impl Conversation {
         let kill = self.kills.front().map(|(at, _)| *at);
         let unanswered = self.unanswered.as_ref().map(|(at, _)| *at);
         let turn = Some(Instant::now() + TURN);
-        let others = [turn, self.moves.due(), kill, unanswered, self.keepsake.due()];
+        let others = [turn, self.moves.due(), kill, unanswered, self.roster_file.due()];
         others.into_iter().flatten().fold(self.next_look, Instant::min)
     }
 
@@ -230,8 +230,8 @@ impl Conversation {
 
     fn on_time(&mut self) -> Result<(), AskError> {
         let now = Instant::now();
-        if self.keepsake.due().is_some_and(|due| due <= now) {
-            self.keepsake.write(&self.roster);
+        if self.roster_file.due().is_some_and(|due| due <= now) {
+            self.roster_file.write(&self.roster);
         }
         while let Some((_, cid)) = self.kills.pop_front_if(|(at, _)| *at <= now) {
             self.evict(cid)?;
@@ -264,7 +264,7 @@ impl Conversation {
             Event::Established { cid, dialled } => self.established(cid, dialled),
             Event::NotAdmitted { cid } => {
                 self.roster.not_admitted(cid);
-                self.keepsake.touch();
+                self.roster_file.touch();
             }
             Event::Address { cid, address, primary: true } if !self.roster.addressed(cid, address) => {
                 tracing::error!(event = "vpn.wrong_address", server.id = %self.server, %address,
@@ -279,12 +279,12 @@ impl Conversation {
                 self.asked.remove(&cid);
                 let at = self.at();
                 let ended = self.roster.disconnected(cid, bytes_received, bytes_sent, &at);
-                self.keepsake.touch();
+                self.roster_file.touch();
                 self.write_down(ended);
             }
             Event::ByteCount { cid, received, sent } => {
                 if let Some(session) = self.roster.counted(cid, received, sent) {
-                    self.here.board.carry(session);
+                    self.here.registry.carry(session);
                 }
             }
             Event::Hold => self.link.send(Command::HoldRelease)?,
@@ -317,38 +317,38 @@ impl Conversation {
         if let Some(record) = self.roster.established(cid, moment) {
             let took = services.now().duration_since(record.session().connected_at);
             services.metrics().observe(&VPN_CONNECT_SECONDS, [], took.as_secs_f64());
-            self.keepsake.touch();
+            self.roster_file.touch();
             self.write_down(Some(record));
-            self.roster.get(cid).inspect(|client| self.here.board.welcome(client));
+            self.roster.get(cid).inspect(|client| self.here.registry.welcome(client));
         }
     }
 
-    /// Takes the step of a session to the board, the journal and the log.
+    /// Takes the step of a session to the registry, the session log and the log.
     fn write_down(&self, records: impl IntoIterator<Item = SessionRecord>) {
         for record in records {
             match &record {
                 SessionRecord::Began(Beginning { session, .. }) => {
-                    self.here.board.carry(session);
+                    self.here.registry.carry(session);
                     tracing::info!(event = "session.began",
                         session.id = %session.id, user.id = %session.user_id, profile.id = %session.profile_id,
                         server.id = %session.server_id, client.version = session.client_version, "session began");
                 }
                 SessionRecord::Ended { session, reason, .. } => {
-                    self.here.board.put_down(session);
+                    self.here.registry.put_down(session);
                     tracing::info!(event = "session.ended",
                         session.id = %session.id, user.id = %session.user_id, server.id = %session.server_id,
                         reason = ?reason, "session ended");
                 }
             }
-            self.here.journal.record(record);
+            self.here.session_log.record(record);
         }
     }
 
     /// Hears what the daemon still has to say about its end.
-    pub(super) async fn hear_out(&mut self, patience: Duration) {
+    pub(super) async fn drain(&mut self, patience: Duration) {
         let until = Instant::now() + patience;
         while let Ok(Some(event)) = tokio::time::timeout_at(until, self.events.recv()).await {
-            self.here.board.turn(self.server);
+            self.here.registry.turn(self.server);
             if self.hear(event).is_err() {
                 break;
             }
@@ -356,22 +356,22 @@ impl Conversation {
     }
 
     /// The daemon is gone, and all sessions with it.
-    pub(super) fn bury(mut self) {
+    pub(super) fn reap(mut self) {
         let at = self.at();
         let records = self.roster.all_ended(&at);
         self.write_down(records);
-        self.keepsake.write(&self.roster);
+        self.roster_file.write(&self.roster);
     }
 
     /// Leaves the daemon to the next Postern.
-    pub(super) fn leave(mut self) {
-        self.keepsake.write(&self.roster);
+    pub(super) fn detach(mut self) {
+        self.roster_file.write(&self.roster);
     }
 }
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        self.here.board.rest(self.server);
+        self.here.registry.rest(self.server);
     }
 }
 

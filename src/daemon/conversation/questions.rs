@@ -66,7 +66,7 @@ impl Conversation {
             if *renewal {
                 return admission.renew(host, self.server, fingerprint, now);
             }
-            let known = self.here.board.takers(self.server);
+            let known = self.here.registry.takers(self.server);
             let takes = |other| known.as_ref().is_none_or(|takers| takers.contains(&other));
             admission.admit(host, self.server, fingerprint, now, takes)
         });
@@ -78,7 +78,7 @@ impl Conversation {
             }
             // Somewhere it may be known: that it is not here is our fault.
             (Err(Denial::UnknownProfile), Look::Failed) => Err(Denial::NotKnown),
-            (Ok(_), _) if !*renewal && !self.here.board.is_protected(self.server) => Err(Denial::HostUnprotected),
+            (Ok(_), _) if !*renewal && !self.here.registry.is_protected(self.server) => Err(Denial::HostUnprotected),
             (verdict, _) => verdict,
         };
         let snapshot = self.here.admission.snapshot();
@@ -94,13 +94,13 @@ impl Conversation {
                 let mark = ClientSpec::fixed(&snapshot, server).mark();
                 let client = Client::admitted(session, peer.common_name.clone(), mark);
                 self.roster.admitted(*cid, client.of(peer.kind()));
-                self.keepsake.touch();
+                self.roster_file.touch();
             }
             (Err(denial), _) => {
                 self.roster.leaving(*cid, EndReason::Refused);
                 let is_for_the_drain = matches!(denial, Denial::HostLeaving | Denial::NoOtherHost);
                 if let Some(drain) = snapshot.drain_of(self.here.host).filter(|_| is_for_the_drain) {
-                    self.here.board.turn_away(drain.started_at);
+                    self.here.registry.turn_away(drain.started_at);
                 }
             }
             _ => {}

@@ -55,7 +55,7 @@ pub(super) fn start(here: &Arc<Here>, bus: Subscription, tasks: &Reconciler) {
     let (host, heard) = (here.host, Arc::clone(here));
     let wants = move |message: &BusMessage| concerns(&doors_to_choose(&heard.admission.snapshot(), host), message);
     tasks
-        .start(TASK, Canary { here: Arc::clone(here), seen: Sights::new() })
+        .start(TASK, Prober { here: Arc::clone(here), seen: Sights::new() })
         .wake_on_change_of(here.admission.watch(), move |snapshot| doors_to_choose(snapshot, host))
         .wake_by(|nudge| bus.wake(nudge, wants));
 }
@@ -73,20 +73,20 @@ fn concerns(doors: &[Door], message: &BusMessage) -> bool {
     doors.iter().any(|door| place(door) == (key.server_id, key.host_id))
 }
 
-struct Canary {
+struct Prober {
     here: Arc<Here>,
     /// What was seen last, as the cluster was told.
     seen: Sights,
 }
 
-impl Work for Canary {
+impl Work for Prober {
     async fn run(&mut self) -> Outcome {
         let here = Arc::clone(&self.here);
         let doors = doors_to_choose(&here.admission.snapshot(), here.host);
         let doors = match within(LIMIT, here.services.network().doors_to_try(doors)).await {
             Ok(doors) => doors,
             Err(error) => {
-                here.board.know_looks(Vec::new());
+                here.registry.know_looks(Vec::new());
                 return Err(error.into());
             }
         };
@@ -101,12 +101,12 @@ impl Work for Canary {
                 Done::saying(reached).again_in(SHUT_PERIOD)
             }
         };
-        here.board.know_looks(looks);
+        here.registry.know_looks(looks);
         told.map(|()| done)
     }
 }
 
-impl Canary {
+impl Prober {
     /// Tells the cluster what was seen, and the log what is seen otherwise than before.
     async fn tell(&mut self, here: &Here, looks: &[Look]) -> Result<(), Failure> {
         let seen: Sights = looks.iter().map(|look| (place(&look.door), look.ok)).collect();

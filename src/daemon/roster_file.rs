@@ -38,8 +38,8 @@ impl RosterFile {
     }
 
     /// For the roster of a process.
-    pub(super) fn keepsake(&self, running: &Running) -> Keepsake {
-        Keepsake {
+    pub(super) fn roster_file(&self, running: &Running) -> RosterFile {
+        RosterFile {
             dir: self.dir.clone(),
             newest: self.newest.clone(),
             pid: running.pid(),
@@ -78,7 +78,7 @@ async fn write(dir: RuntimeDir, mut changes: watch::Receiver<Option<Arc<Saved>>>
 
 /// Has the roster of one process written, a moment after it changed.
 #[derive(Debug)]
-pub(super) struct Keepsake {
+pub(super) struct RosterFile {
     dir: RuntimeDir,
     newest: watch::Sender<Option<Arc<Saved>>>,
     pid: i32,
@@ -86,7 +86,7 @@ pub(super) struct Keepsake {
     due: Option<Instant>,
 }
 
-impl Keepsake {
+impl RosterFile {
     /// What was left about the same process, by this Postern or an earlier one. An unreadable file is none.
     pub(super) fn load(&self) -> Vec<(u64, Client)> {
         let same = |saved: &Saved| saved.pid == self.pid && saved.started == self.started;
@@ -123,7 +123,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::prepare(folder.path().join("d")).unwrap();
         let file = RosterFile::open(&dir, &TaskTracker::new());
-        let mut keepsake = Keepsake { dir: dir.clone(), newest: file.newest.clone(), pid: 7, started: 9, due: None };
+        let mut roster_file =
+            RosterFile { dir: dir.clone(), newest: file.newest.clone(), pid: 7, started: 9, due: None };
         let mut roster = Roster::default();
         for n in 1..=3 {
             let mut session = samples::session(n);
@@ -132,10 +133,10 @@ mod tests {
                 openvpn::management::Cid(u64::try_from(n).unwrap()),
                 Client::admitted(session, String::new(), String::new()),
             );
-            keepsake.write(&roster);
-            assert_eq!(keepsake.load(), roster.to_saved(), "whatever the disk has by now");
+            roster_file.write(&roster);
+            assert_eq!(roster_file.load(), roster.to_saved(), "whatever the disk has by now");
         }
-        drop(keepsake);
+        drop(roster_file);
         file.close().await;
         let saved: Saved = serde_json::from_slice(&std::fs::read(dir.file(FILE)).unwrap()).unwrap();
         assert_eq!((saved.pid, saved.clients), (7, roster.to_saved()));
@@ -146,10 +147,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::prepare(folder.path().join("d")).unwrap();
         let file = RosterFile::open(&dir, &TaskTracker::new());
-        let keepsake = Keepsake { dir: dir.clone(), newest: file.newest.clone(), pid: 7, started: 9, due: None };
+        let roster_file = RosterFile { dir: dir.clone(), newest: file.newest.clone(), pid: 7, started: 9, due: None };
         for content in ["", "{\"pid\": 7, \"sta", "\0\0\0"] {
             dir.write(FILE, content.as_bytes()).unwrap();
-            assert!(keepsake.load().is_empty(), "{content:?}");
+            assert!(roster_file.load().is_empty(), "{content:?}");
         }
     }
 }

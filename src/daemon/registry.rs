@@ -54,7 +54,7 @@ pub(super) struct Carried {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct Registry {
     state: Mutex<State>,
     news: Notify,
     moved: Notify,
@@ -103,7 +103,7 @@ impl State {
     }
 }
 
-impl Board {
+impl Registry {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -396,51 +396,51 @@ mod tests {
 
     #[test]
     fn a_report_is_written_once_and_a_newer_one_again() {
-        let board = Board::default();
-        board.report(status(DaemonState::Starting));
-        let old = board.unwritten().pop().unwrap();
-        board.report(status(DaemonState::Running));
-        board.written(&old);
-        assert_eq!(board.unwritten(), [status(DaemonState::Running)]);
-        board.written(&status(DaemonState::Running));
-        board.report(status(DaemonState::Running));
-        assert!(board.unwritten().is_empty());
+        let registry = Registry::default();
+        registry.report(status(DaemonState::Starting));
+        let old = registry.unwritten().pop().unwrap();
+        registry.report(status(DaemonState::Running));
+        registry.written(&old);
+        assert_eq!(registry.unwritten(), [status(DaemonState::Running)]);
+        registry.written(&status(DaemonState::Running));
+        registry.report(status(DaemonState::Running));
+        assert!(registry.unwritten().is_empty());
     }
 
     #[test]
     fn what_is_gone_is_told_and_then_forgotten() {
-        let board = Board::default();
-        board.report(status(DaemonState::Running));
+        let registry = Registry::default();
+        registry.report(status(DaemonState::Running));
         let Report::Status(running) = status(DaemonState::Running) else { unreachable!() };
-        board.report(Report::Gone(running.key));
-        assert!(board.statuses().is_empty());
-        assert_eq!(board.unwritten(), [Report::Gone(running.key)]);
-        board.written(&Report::Gone(running.key));
-        assert!(board.unwritten().is_empty());
+        registry.report(Report::Gone(running.key));
+        assert!(registry.statuses().is_empty());
+        assert_eq!(registry.unwritten(), [Report::Gone(running.key)]);
+        registry.written(&Report::Gone(running.key));
+        assert!(registry.unwritten().is_empty());
     }
 
     #[test]
     fn refusals_count_for_one_order_only() {
-        let board = Board::default();
+        let registry = Registry::default();
         let (first, second) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(9));
-        board.turn_away(first);
-        board.turn_away(first);
-        assert_eq!((board.turned_away(first), board.turned_away(second)), (2, 0));
-        board.turn_away(second);
-        assert_eq!((board.turned_away(first), board.turned_away(second)), (0, 1));
+        registry.turn_away(first);
+        registry.turn_away(first);
+        assert_eq!((registry.turned_away(first), registry.turned_away(second)), (2, 0));
+        registry.turn_away(second);
+        assert_eq!((registry.turned_away(first), registry.turned_away(second)), (0, 1));
     }
 
     #[test]
     fn traffic_is_counted_from_where_a_session_was_first_seen() {
-        let board = Board::default();
+        let registry = Registry::default();
         let mut session = crate::samples::session(1);
         (session.bytes_received, session.bytes_sent) = (1000, 2000);
-        board.carry(&session);
-        assert!(board.traffic().is_empty());
+        registry.carry(&session);
+        assert!(registry.traffic().is_empty());
         session.bytes_received += 7;
-        board.carry(&session);
+        registry.carry(&session);
         session.bytes_sent += 9;
-        board.put_down(&session);
-        assert_eq!(board.traffic(), BTreeMap::from([(session.server_id, (7, 9))]));
+        registry.put_down(&session);
+        assert_eq!(registry.traffic(), BTreeMap::from([(session.server_id, (7, 9))]));
     }
 }

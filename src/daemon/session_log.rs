@@ -42,7 +42,7 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// The queue; clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Journal(Arc<Shared>);
+pub(super) struct SessionLog(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -58,7 +58,7 @@ struct Queue {
     /// The front one is being written: it must stay where it is.
     writing: bool,
     /// So many from the front are in the file.
-    spooled: usize,
+    filed: usize,
 }
 
 fn session_of(record: &SessionRecord) -> SessionId {
@@ -85,13 +85,13 @@ impl Queue {
     }
 
     fn remove(&mut self, index: usize) {
-        if self.records.remove(index).is_some() && index < self.spooled {
-            self.spooled -= 1;
+        if self.records.remove(index).is_some() && index < self.filed {
+            self.filed -= 1;
         }
     }
 }
 
-impl Journal {
+impl SessionLog {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,7 +100,7 @@ impl Journal {
     pub(super) fn record(&self, record: SessionRecord) {
         let lost = self.queue().push(record);
         if lost > 0 && self.0.dropped.fetch_add(lost, Ordering::Relaxed) == 0 {
-            tracing::error!(event = "spool.full", "the journal of sessions is full; its oldest entries are lost");
+            tracing::error!(event = "spool.full", "the session log is full; its oldest entries are lost");
         }
         self.0.news.notify_one();
     }
@@ -153,11 +153,11 @@ impl Journal {
 
 /// Starts the task that writes.
 pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
-    let journal = here.journal.clone();
+    let session_log = here.session_log.clone();
     let task = tasks.start(TASK, Writer::new(Arc::clone(here)));
     task.wake_on_change(here.admission.watch_paused()).wake_by(async move |nudge| {
         loop {
-            journal.0.news.notified().await;
+            session_log.0.news.notified().await;
             nudge.now();
         }
     });
@@ -173,8 +173,8 @@ enum Unwritten {
 
 struct Writer {
     here: Arc<Here>,
-    journal: Journal,
-    spool: Spool,
+    session_log: SessionLog,
+    file: LogFile,
 }
 
 impl Work for Writer {
@@ -182,17 +182,17 @@ impl Work for Writer {
     async fn run(&mut self) -> Outcome {
         let end = Instant::now() + RUN;
         while Instant::now() < end {
-            let written = if let Some(record) = self.journal.front() {
+            let written = if let Some(record) = self.session_log.front() {
                 let written = self.write(&record).await;
-                self.journal.settle(written.is_ok());
+                self.session_log.settle(written.is_ok());
                 written
-            } else if self.journal.0.untidy.load(Ordering::Acquire) {
+            } else if self.session_log.0.untidy.load(Ordering::Acquire) {
                 self.tidy().await.map_err(Unwritten::Away)
             } else {
                 return Ok(Done::default());
             };
             if let Err(unwritten) = written {
-                self.fill_spool();
+                self.fill_file();
                 return match unwritten {
                     Unwritten::Paused => {
                         Ok(Done::saying("The cluster is paused: what happens to sessions waits here."))
@@ -200,7 +200,7 @@ impl Work for Writer {
                     Unwritten::Away(failure) => Err(failure),
                 };
             }
-            self.clear_spool();
+            self.clear_file();
         }
         Ok(Done::default().again_in(Duration::ZERO))
     }
@@ -208,18 +208,18 @@ impl Work for Writer {
     /// Writes what can still be written.
     async fn close(&mut self) {
         let _late = tokio::time::timeout(LAST_CALL, self.write_rest()).await;
-        self.journal.settle(false);
-        self.clear_spool();
-        self.fill_spool();
+        self.session_log.settle(false);
+        self.clear_file();
+        self.fill_file();
     }
 }
 
 impl Writer {
     /// Takes up what the file holds, before anything newer.
     fn new(here: Arc<Here>) -> Self {
-        let spool = Spool { path: here.settings.data_dir.join("spool.jsonl"), in_use: false };
-        let mut writer = Self { journal: here.journal.clone(), here, spool };
-        match writer.spool.load() {
+        let file = LogFile { path: here.settings.data_dir.join("spool.jsonl"), in_use: false };
+        let mut writer = Self { session_log: here.session_log.clone(), here, file };
+        match writer.file.load() {
             Ok(records) if records.is_empty() => {}
             Ok(records) => {
                 tracing::info!(
@@ -227,34 +227,34 @@ impl Writer {
                     records = records.len(),
                     "sessions of an earlier run are still to be written down"
                 );
-                let mut queue = writer.journal.queue();
+                let mut queue = writer.session_log.queue();
                 for record in records {
                     queue.push(record);
                 }
-                queue.spooled = queue.records.len();
+                queue.filed = queue.records.len();
                 drop(queue);
-                writer.spool.in_use = true;
+                writer.file.in_use = true;
             }
             Err(error) => tracing::warn!(
                 event = "spool.unreadable",
                 error = &error as &dyn std::error::Error,
-                "the spool cannot be read"
+                "the session log on disk cannot be read"
             ),
         }
         writer
     }
 
     async fn tidy(&self) -> Result<(), Failure> {
-        let carried: Vec<SessionId> = self.here.board.sessions().into_iter().map(|(id, _)| id).collect();
+        let carried: Vec<SessionId> = self.here.registry.sessions().into_iter().map(|(id, _)| id).collect();
         within(WRITE_LIMIT, self.here.services.access().close_other_sessions(self.here.host, &carried)).await?;
-        self.journal.0.untidy.store(false, Ordering::Release);
+        self.session_log.0.untidy.store(false, Ordering::Release);
         Ok(())
     }
 
     async fn write_rest(&mut self) {
-        while let Some(record) = self.journal.front() {
+        while let Some(record) = self.session_log.front() {
             let written = self.write(&record).await.is_ok();
-            self.journal.settle(written);
+            self.session_log.settle(written);
             if !written {
                 return;
             }
@@ -276,7 +276,7 @@ impl Writer {
                 Err(Unwritten::Away(error.into()))
             }
             Err(error) => {
-                self.journal.0.dropped.fetch_add(1, Ordering::Relaxed);
+                self.session_log.0.dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(event = "session.unwritten",
                     session.id = %session_of(record), error = &error as &dyn std::error::Error,
                     "a session could not be written down");
@@ -286,36 +286,36 @@ impl Writer {
     }
 
     /// Appends what the file lacks.
-    fn fill_spool(&mut self) {
-        let mut queue = self.journal.queue();
-        if queue.spooled >= queue.records.len() {
+    fn fill_file(&mut self) {
+        let mut queue = self.session_log.queue();
+        if queue.filed >= queue.records.len() {
             return;
         }
-        match self.spool.append(queue.records.iter().skip(queue.spooled)) {
-            Ok(()) => queue.spooled = queue.records.len(),
+        match self.file.append(queue.records.iter().skip(queue.filed)) {
+            Ok(()) => queue.filed = queue.records.len(),
             Err(error) => tracing::warn!(
                 event = "spool.unwritten",
                 error = &error as &dyn std::error::Error,
-                "the spool cannot be written"
+                "the session log on disk cannot be written"
             ),
         }
     }
 
     /// Removes the file once all of it is in the database.
-    fn clear_spool(&mut self) {
-        if self.spool.in_use && self.journal.queue().spooled == 0 {
-            self.spool.remove();
+    fn clear_file(&mut self) {
+        if self.file.in_use && self.session_log.queue().filed == 0 {
+            self.file.remove();
         }
     }
 }
 
 /// The file: one record per line, JSON.
-struct Spool {
+struct LogFile {
     path: PathBuf,
     in_use: bool,
 }
 
-impl Spool {
+impl LogFile {
     /// What an earlier run left. A line that cannot be read (the last one, after a crash) is passed over.
     fn load(&self) -> io::Result<Vec<SessionRecord>> {
         let text = match fs::read_to_string(&self.path) {
@@ -344,7 +344,7 @@ impl Spool {
             Err(error) => tracing::warn!(
                 event = "spool.kept",
                 error = &error as &dyn std::error::Error,
-                "the spool cannot be removed"
+                "the session log on disk cannot be removed"
             ),
         }
     }
@@ -402,37 +402,37 @@ mod tests {
 
     #[test]
     fn a_full_queue_loses_its_oldest_and_says_so() {
-        let journal = Journal::default();
+        let session_log = SessionLog::default();
         for n in 0..CAPACITY as u128 + 3 {
-            journal.record(began(n));
+            session_log.record(began(n));
         }
-        assert_eq!((journal.waiting(), journal.dropped()), (CAPACITY, 3));
-        assert_eq!(journal.front().map(|record| session_of(&record)), Some(id(3)));
+        assert_eq!((session_log.waiting(), session_log.dropped()), (CAPACITY, 3));
+        assert_eq!(session_log.front().map(|record| session_of(&record)), Some(id(3)));
     }
 
     #[test]
-    fn the_spool_survives_and_a_torn_line_is_passed_over() {
+    fn the_file_survives_and_a_torn_line_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spool.jsonl");
-        let mut spool = Spool { path: path.clone(), in_use: false };
-        spool.append([began(1), ended(2)].iter()).unwrap();
+        let mut file = LogFile { path: path.clone(), in_use: false };
+        file.append([began(1), ended(2)].iter()).unwrap();
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"began\":{\"id\":").unwrap();
-        let records = Spool { path: path.clone(), in_use: false }.load().unwrap();
+        let records = LogFile { path: path.clone(), in_use: false }.load().unwrap();
         assert_eq!(records, [began(1), ended(2)]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        spool.remove();
+        file.remove();
         assert!(!path.exists());
     }
 
     #[test]
-    fn a_spool_of_the_previous_release_is_read_and_says_nothing_of_moments() {
+    fn a_file_of_the_previous_release_is_read_and_says_nothing_of_moments() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("spool.jsonl");
         let session = serde_json::to_value(samples::session(1)).unwrap();
         let ended = serde_json::json!({ "session": session, "at": Timestamp::UNIX_EPOCH, "reason": "disconnected" });
         let lines = [serde_json::json!({ "began": session }), serde_json::json!({ "ended": ended })];
         fs::write(&path, lines.map(|line| line.to_string() + "\n").concat()).unwrap();
-        let records = Spool { path, in_use: false }.load().unwrap();
+        let records = LogFile { path, in_use: false }.load().unwrap();
         let (at, reason) = (Timestamp::UNIX_EPOCH, EndReason::Disconnected);
         let session = samples::session(1);
         let expected =
