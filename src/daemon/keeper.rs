@@ -19,7 +19,7 @@ use super::{
     failure_reason,
     plan::{OwnKey, Plan, Run, plan, write_secrets},
     registry::Report,
-    roster_file::RosterFile,
+    roster_file::RosterWriter,
 };
 use domain::{access::Snapshot, ids::ServerId, problem::ProblemCode, server::DaemonState};
 use metrics::catalogue::OPENVPN_RESTARTS;
@@ -93,7 +93,7 @@ struct Keeper {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     firewall_state: watch::Receiver<FirewallState>,
     orders: mpsc::Receiver<Order>,
-    roster: RosterFile,
+    roster: RosterWriter,
     own: OwnKey,
     backoff: Backoff,
     failures: u32,
@@ -127,7 +127,7 @@ pub(super) async fn keep(here: Arc<Here>, server: ServerId, firewall_state: watc
     here.registry.listen(server, sender);
     let snapshots = here.admission.watch();
     let backoff = Backoff::new(PAUSES.0, PAUSES.1);
-    let roster = RosterFile::open(&dir, &here.tracker);
+    let roster = RosterWriter::open(&dir, &here.tracker);
     let keeper = Keeper {
         here,
         key,
@@ -410,7 +410,7 @@ impl Keeper {
     async fn converse(&self, running: &Running) -> Result<(Conversation, DropGuard), FailureReason> {
         let close = CancellationToken::new();
         let (link, events) = self.connect(running, &close).await?;
-        let roster_file = self.roster.roster_file(running);
+        let roster_file = self.roster.file(running);
         let begun = Conversation::begin(Arc::clone(&self.here), self.key.server_id, link, events, roster_file);
         let conversation = begun.map_err(|_closed| FailureReason::Ended(failure_reason::last_words(&self.dir)))?;
         Ok((conversation, close.drop_guard()))

@@ -21,15 +21,15 @@ const FILE: &str = "roster.json";
 /// Changes within this time become one write.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The file of one daemon's directory, and the task that writes it.
+/// The task that writes the file in one daemon's directory.
 #[derive(Debug)]
-pub(super) struct RosterFile {
+pub(super) struct RosterWriter {
     dir: RuntimeDir,
     newest: watch::Sender<Option<Arc<Saved>>>,
     writer: JoinHandle<()>,
 }
 
-impl RosterFile {
+impl RosterWriter {
     /// Starts the task on `tracker`. It ends once this is dropped and the newest roster is written.
     pub(super) fn open(dir: &RuntimeDir, tracker: &TaskTracker) -> Self {
         let (newest, changes) = watch::channel(None);
@@ -37,8 +37,8 @@ impl RosterFile {
         Self { dir: dir.clone(), newest, writer }
     }
 
-    /// For the roster of a process.
-    pub(super) fn roster_file(&self, running: &Running) -> RosterFile {
+    /// The file, for the roster of a process.
+    pub(super) fn file(&self, running: &Running) -> RosterFile {
         RosterFile {
             dir: self.dir.clone(),
             newest: self.newest.clone(),
@@ -122,9 +122,9 @@ mod tests {
     async fn the_newest_roster_is_on_the_disk_when_the_writer_has_ended() {
         let folder = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::prepare(folder.path().join("d")).unwrap();
-        let file = RosterFile::open(&dir, &TaskTracker::new());
+        let writer = RosterWriter::open(&dir, &TaskTracker::new());
         let mut roster_file =
-            RosterFile { dir: dir.clone(), newest: file.newest.clone(), pid: 7, started: 9, due: None };
+            RosterFile { dir: dir.clone(), newest: writer.newest.clone(), pid: 7, started: 9, due: None };
         let mut roster = Roster::default();
         for n in 1..=3 {
             let mut session = samples::session(n);
@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(roster_file.load(), roster.to_saved(), "whatever the disk has by now");
         }
         drop(roster_file);
-        file.close().await;
+        writer.close().await;
         let saved: Saved = serde_json::from_slice(&std::fs::read(dir.file(FILE)).unwrap()).unwrap();
         assert_eq!((saved.pid, saved.clients), (7, roster.to_saved()));
     }
@@ -146,8 +146,8 @@ mod tests {
     async fn an_empty_or_garbled_file_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::prepare(folder.path().join("d")).unwrap();
-        let file = RosterFile::open(&dir, &TaskTracker::new());
-        let roster_file = RosterFile { dir: dir.clone(), newest: file.newest.clone(), pid: 7, started: 9, due: None };
+        let writer = RosterWriter::open(&dir, &TaskTracker::new());
+        let roster_file = RosterFile { dir: dir.clone(), newest: writer.newest.clone(), pid: 7, started: 9, due: None };
         for content in ["", "{\"pid\": 7, \"sta", "\0\0\0"] {
             dir.write(FILE, content.as_bytes()).unwrap();
             assert!(roster_file.load().is_empty(), "{content:?}");

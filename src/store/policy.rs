@@ -33,6 +33,7 @@ use tracing::Instrument as _;
 use crate::{
     Store, StoreError,
     access::change::{Files, change},
+    connect::span_of,
     entity::{Entity, date, decode, encode},
     error::Outage,
     evidence::entry::AuditDoc,

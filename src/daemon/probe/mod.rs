@@ -117,10 +117,10 @@ impl Prober {
         for look in looks.iter().filter(|look| news.contains(&place(&look.door))) {
             let Look { door: Door { server_id, host_id, address, .. }, ok, detail } = look;
             if !ok {
-                tracing::warn!(event = "canary.unreached", server.id = %server_id, host.id = %host_id, %address, detail,
+                tracing::warn!(event = "probe.unreached", server.id = %server_id, host.id = %host_id, %address, detail,
                     "another host of a server cannot be reached");
             } else if self.seen.contains_key(&place(&look.door)) {
-                tracing::info!(event = "canary.reached", server.id = %server_id, host.id = %host_id, %address,
+                tracing::info!(event = "probe.reached", server.id = %server_id, host.id = %host_id, %address,
                     "another host of a server is reached again");
             }
         }
@@ -168,7 +168,7 @@ fn greeting(here: &Here, snapshot: &Snapshot, server: ServerId) -> Option<Greeti
     let (_, attachment) = wanted(snapshot, here.host).find(|(wanted, _)| wanted.id == server)?;
     let bundle = visiting_key(&here.key, attachment)
         .inspect_err(|error| {
-            tracing::warn!(event = "canary.no_key", server.id = %server, %error, "the key of a server cannot be used");
+            tracing::warn!(event = "probe.no_key", server.id = %server, %error, "the key of a server cannot be used");
         })
         .ok()??;
     let seconds = u32::try_from(here.services.now().as_second()).unwrap_or_default();
