@@ -6,28 +6,21 @@
 //! Only what this machine alone knows stands here; what all hosts must agree on is in the database. Everything is
 //! parsed and checked before any port is opened.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use ipnet::IpNet;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, IntoDeserializer as _, value::StringDeserializer},
-};
+use serde::de::value::StringDeserializer;
+use serde::de::{DeserializeOwned, Error as _, IntoDeserializer as _};
+use serde::{Deserialize, Deserializer};
 
-use crate::{
-    domain::{
-        host::ProcessRole,
-        secret::Secret,
-        text::{HostName, PublicAddress},
-    },
-    oidc::Proxies,
-    services::hosts::joining::HostDatabase,
-};
+use crate::domain::host::ProcessRole;
+use crate::domain::secret::Secret;
+use crate::domain::text::{HostName, PublicAddress};
+use crate::oidc::Proxies;
+use crate::services::hosts::joining::HostDatabase;
 
 /// Where the file is looked for when the command line names none.
 pub const DEFAULT_PATH: &str = "/etc/postern/postern.toml";

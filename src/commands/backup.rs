@@ -1,33 +1,25 @@
 //! `postern backup create`, `verify` and `restore`.
 
-use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::fs::File;
+use std::io::{BufWriter, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{
-    Machine,
-    database::{Database, load, master_key},
-    print,
-    progress::Measured,
-    tell,
-};
-use crate::{
-    domain::audit::Actor,
-    keys::master::MasterKey,
-    services::{
-        Act,
-        cluster::backup::{Backup, BackupReport, extract},
-    },
-    store::dump::{Dump, backup::Counts},
-};
+use super::database::{Database, load, master_key};
+use super::progress::Measured;
+use super::{Machine, print, tell};
+use crate::domain::audit::Actor;
+use crate::keys::master::MasterKey;
+use crate::services::Act;
+use crate::services::cluster::backup::{Backup, BackupReport, extract};
+use crate::store::dump::Dump;
+use crate::store::dump::backup::Counts;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

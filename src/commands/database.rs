@@ -1,23 +1,23 @@
 //! How a command comes to the database: the shared one of the configuration, or the private one of this machine.
 
-use std::{
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Machine;
-use crate::{
-    config::{self, Config},
-    domain::clock::ClusterClock,
-    keys::master::MasterKey,
-    services::{Services, hosts::database_users::HostDatabase},
-    store::{Emitter, Settings, Store, StoreError, migrate, private::PrivateDatabase},
-};
+use crate::config;
+use crate::config::Config;
+use crate::domain::clock::ClusterClock;
+use crate::keys::master::MasterKey;
+use crate::services::Services;
+use crate::services::hosts::database_users::HostDatabase;
+use crate::store::private::PrivateDatabase;
+use crate::store::{Emitter, Settings, Store, StoreError, migrate};
 
 /// How long a nudge may take on its way.
 const NUDGE_LIMIT: Duration = Duration::from_secs(8);

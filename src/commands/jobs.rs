@@ -1,23 +1,17 @@
 //! `postern jobs list` and `postern jobs run`: periodic work, for whoever schedules it elsewhere.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{
-    Machine, client,
-    database::{Database, load, master_key},
-    print,
-};
-use crate::{
-    domain::{
-        audit::Actor,
-        job::{Job, JobState, Run, RunResult},
-        task::{TaskResult, TaskState},
-    },
-    services::Act,
-};
+use super::database::{Database, load, master_key};
+use super::{Machine, client, print};
+use crate::domain::audit::Actor;
+use crate::domain::job::{Job, JobState, Run, RunResult};
+use crate::domain::task::{TaskResult, TaskState};
+use crate::services::Act;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

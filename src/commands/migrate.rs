@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Machine, database::Database, print, tell};
-use crate::store::{
-    Store,
-    hosts::database_user::{HostRole, role_name},
-    migrate::{self, Pending},
-};
+use super::database::Database;
+use super::{Machine, print, tell};
+use crate::store::hosts::database_user::{HostRole, role_name};
+use crate::store::migrate::Pending;
+use crate::store::{Store, migrate};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

@@ -20,20 +20,18 @@ mod relay;
 mod serve;
 mod token;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    config::DEFAULT_PATH,
-    domain::command_line::CommandLine,
-    services::{Refusal, ServiceError, cluster::backup::BackupError},
-    store::{StoreError, dump::backup::CopyError},
-    telemetry::{Logs, Output},
-};
+use crate::config::DEFAULT_PATH;
+use crate::domain::command_line::CommandLine;
+use crate::services::cluster::backup::BackupError;
+use crate::services::{Refusal, ServiceError};
+use crate::store::StoreError;
+use crate::store::dump::backup::CopyError;
+use crate::telemetry::{Logs, Output};
 
 /// A self-hosted company VPN with replicated hosts.
 #[derive(Debug, Parser)]

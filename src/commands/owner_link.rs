@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{Machine, database::Database, database::load, print};
-use crate::{config::Config, domain::audit::Actor, services::Act};
+use super::database::{Database, load};
+use super::{Machine, print};
+use crate::config::Config;
+use crate::domain::audit::Actor;
+use crate::services::Act;
 
 pub(super) async fn run(machine: Machine) -> anyhow::Result<ExitCode> {
     let config = load(&machine)?;

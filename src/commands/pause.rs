@@ -1,18 +1,14 @@
 //! `postern pause` and `postern resume`: the cluster read-only, for a move of its database.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::{
-    Machine,
-    database::{Database, master_key},
-    print, tell,
-};
-use crate::{
-    domain::audit::Actor,
-    services::{Act, Services},
-};
+use super::database::{Database, master_key};
+use super::{Machine, print, tell};
+use crate::domain::audit::Actor;
+use crate::services::{Act, Services};
 
 /// How long hosts may take to confirm. Each looks at the revision every five seconds, nudge or not, and a step that is
 /// being written takes another five at most.

@@ -1,12 +1,11 @@
 //! Progress of what takes its time, for whoever watches: a bar on a terminal; elsewhere a line for each tenth, for each
 //! ten seconds where nobody knows how much there is, or for each change of a state.
 
-use std::{
-    fs::File,
-    io::{self, IsTerminal as _, Read, Write},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::fs::File;
+use std::io;
+use std::io::{IsTerminal as _, Read, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 

@@ -1,10 +1,13 @@
 //! What the command line says of itself elsewhere: completions for shells, man pages, and the reference in
 //! `docs/cli.md`. All three come from the one definition of the arguments, so they cannot disagree with it.
 
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Arg, Command, CommandFactory as _, builder::PossibleValue};
+use clap::builder::PossibleValue;
+use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::{Arguments, print};

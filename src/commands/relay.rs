@@ -1,11 +1,10 @@
 //! `postern relay`: the process that holds a daemon's management connection. `serve` starts it; nobody else needs to.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use crate::openvpn::{
-    RuntimeDir,
-    relay::{self, RelayError},
-};
+use crate::openvpn::relay::RelayError;
+use crate::openvpn::{RuntimeDir, relay};
 
 /// Runs the relay of the daemon of a folder until that daemon ends.
 pub(super) fn run(folder: PathBuf) -> anyhow::Result<ExitCode> {

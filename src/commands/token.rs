@@ -6,16 +6,15 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use jiff::SignedDuration;
 
-use super::{
-    Machine,
-    client::{self, Options, Paging},
-    database::Database,
-    print,
-};
-use crate::{
-    domain::{audit::Actor, role::Role, text::Name, token::TokenLifetime},
-    services::{Act, identity::tokens::NewToken},
-};
+use super::client::{Options, Paging};
+use super::database::Database;
+use super::{Machine, client, print};
+use crate::domain::audit::Actor;
+use crate::domain::role::Role;
+use crate::domain::text::Name;
+use crate::domain::token::TokenLifetime;
+use crate::services::Act;
+use crate::services::identity::tokens::NewToken;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {

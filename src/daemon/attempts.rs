@@ -1,10 +1,8 @@
 //! What is told of each client that asks to come in: one line in the log, one more in the numbers.
 
 use super::Here;
-use domain::{
-    access::{Denial, ProfileAccess},
-    ids::ServerId,
-};
+use domain::access::{Denial, ProfileAccess};
+use domain::ids::ServerId;
 use metrics::catalogue::VPN_CONNECTS;
 use openvpn::management::Peer;
 

@@ -3,22 +3,20 @@
 //! The daemons carry the order out by themselves, from the policy; without a database they go on with what was known
 //! last. What is told here is read by people.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Here, Unanswered, moves::WaysOut, registry::Carried, within};
-use domain::{
-    access::Snapshot,
-    drain::{Drain, DrainOutcome, DrainProgress},
-    ids::{HostId, ServerId},
-    reach::WayOut,
-};
+use super::moves::WaysOut;
+use super::registry::Carried;
+use super::{Here, Unanswered, within};
+use domain::access::Snapshot;
+use domain::drain::{Drain, DrainOutcome, DrainProgress};
+use domain::ids::{HostId, ServerId};
+use domain::reach::WayOut;
 use metrics::catalogue::DRAIN_SESSIONS;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 use services::network::attachments::wanted;
@@ -168,12 +166,10 @@ fn is_held(
 mod tests {
     use super::*;
     use crate::samples;
-    use domain::{
-        Revision,
-        access::Change,
-        host::Host,
-        server::{Attachment, Server},
-    };
+    use domain::Revision;
+    use domain::access::Change;
+    use domain::host::Host;
+    use domain::server::{Attachment, Server};
 
     #[test]
     fn sessions_are_held_only_where_it_is_known_that_nobody_takes_them_over() {

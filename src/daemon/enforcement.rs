@@ -8,23 +8,21 @@
 //! A server's network that holds what this machine needs, its own addresses and networks or the way to the database,
 //! would cut the machine off as soon as the daemon sets up its device. So that daemon does not start here.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::{Here, plan::device};
-use domain::{
-    host_network::{HostNetwork, HostNetworkKind, MOST_HOST_NETWORKS},
-    ids::ServerId,
-    network::ServerNetwork,
-    problem::ProblemCode,
-    server::Server,
-};
+use super::Here;
+use super::plan::device;
+use domain::host_network::{HostNetwork, HostNetworkKind, MOST_HOST_NETWORKS};
+use domain::ids::ServerId;
+use domain::network::ServerNetwork;
+use domain::problem::ProblemCode;
+use domain::server::Server;
 use firewall::{
     AllowedRoute, Firewall, FirewallError, LossWatch, Ruleset, ServerRules, Settled, Surroundings, Upkeep,
     enable_forwarding, unseen_blockage,

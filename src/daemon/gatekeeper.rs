@@ -4,11 +4,9 @@
 //! decide by) the client is told to try elsewhere or later, in the words its engine understands, and does not give up.
 //! Nothing here waits or asks anybody.
 
-use domain::{
-    access::{Denial, ProfileAccess},
-    server::Server,
-    spec::ClientSpec,
-};
+use domain::access::{Denial, ProfileAccess};
+use domain::server::Server;
+use domain::spec::ClientSpec;
 use openvpn::management::{Cid, ClientConfig, Command, Dialect, Farewell, Kid, Peer, Refusal, Text};
 
 /// How long clients wait when no host may know better, in seconds.

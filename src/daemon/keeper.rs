@@ -4,33 +4,32 @@
 //! change of policy, after the end of the process, after a pause if something is missing. It remembers nothing that
 //! could be wrong: which process runs is told by its directory, which clients it has by the process.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{
-    Here,
-    conversation::{Conversation, Order, Pause},
-    enforcement::FirewallState,
-    failure_reason,
-    plan::{OwnKey, Plan, Run, plan, write_secrets},
-    registry::Report,
-    roster_file::RosterWriter,
-};
-use domain::{access::Snapshot, ids::ServerId, problem::ProblemCode, server::DaemonState};
+use super::conversation::{Conversation, Order, Pause};
+use super::enforcement::FirewallState;
+use super::plan::{OwnKey, Plan, Run, plan, write_secrets};
+use super::registry::Report;
+use super::roster_file::RosterWriter;
+use super::{Here, failure_reason};
+use domain::access::Snapshot;
+use domain::ids::ServerId;
+use domain::problem::ProblemCode;
+use domain::server::DaemonState;
 use metrics::catalogue::OPENVPN_RESTARTS;
-use openvpn::{
-    RuntimeDir,
-    management::{Event, link::Link, link::LinkHandle},
-    process::{OpenVpn, Running},
-    relay,
-};
+use openvpn::management::Event;
+use openvpn::management::link::{Link, LinkHandle};
+use openvpn::process::{OpenVpn, Running};
+use openvpn::{RuntimeDir, relay};
+use runtime::backoff::Backoff;
 use runtime::causes::chain;
-use runtime::{backoff::Backoff, random};
+use runtime::random;
 use services::{AttachmentKey, DaemonStatus};
 
 /// The first and the longest pause before a daemon is started again.

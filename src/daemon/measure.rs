@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::DaemonsHandle;
-use domain::{ids::ServerId, server::DaemonState};
-use metrics::{
-    Metrics,
-    catalogue::{
-        CANARY_SUCCESS, CERT_EXPIRY, OPENVPN_UP, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES, VPN_CLIENTS,
-        VPN_SESSIONS,
-    },
+use domain::ids::ServerId;
+use domain::server::DaemonState;
+use metrics::Metrics;
+use metrics::catalogue::{
+    CANARY_SUCCESS, CERT_EXPIRY, OPENVPN_UP, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES, VPN_CLIENTS,
+    VPN_SESSIONS,
 };
 use services::network::attachments::wanted;
 

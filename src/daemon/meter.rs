@@ -1,14 +1,14 @@
 //! What this host carries over time: sessions and bytes in spans of five minutes, written down while they last.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{Here, within};
-use domain::{
-    ids::{HostId, SessionId},
-    usage::{UsageSample, slot_of},
-};
+use domain::ids::{HostId, SessionId};
+use domain::usage::{UsageSample, slot_of};
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
 const TASK: Task =

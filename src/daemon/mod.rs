@@ -51,9 +51,12 @@ mod session_log;
 mod supervisor;
 mod turning;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use enforcement::server_rules;
 use names::Names;
@@ -64,7 +67,8 @@ use session_log::SessionLog;
 
 use domain::ids::HostId;
 use runtime::reconcile::Reconciler;
-use services::{Bus, DaemonStatus, HostKey, ServiceError, Services, access::admission::Admission};
+use services::access::admission::Admission;
+use services::{Bus, DaemonStatus, HostKey, ServiceError, Services};
 
 /// Between two looks at what waits to be written.
 const GLANCE: Duration = Duration::from_millis(50);

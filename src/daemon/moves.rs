@@ -7,22 +7,18 @@
 //! When the host leaves service, the clients go first that another host of their file takes over. Those whose file names no
 //! other host are kept until the end of the budget, and go only when nobody is left who can be moved.
 
-use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::roster::{Client, Roster};
-use domain::{
-    access::Snapshot,
-    drain::Drain,
-    ids::{HostId, ProfileId, ServerId},
-    reach::WayOut,
-};
+use domain::access::Snapshot;
+use domain::drain::Drain;
+use domain::ids::{HostId, ProfileId, ServerId};
+use domain::reach::WayOut;
 use openvpn::management::Cid;
 
 /// Between two clients that are moved while the daemon runs on.

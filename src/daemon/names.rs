@@ -4,22 +4,18 @@
 //! A name can rotate through many addresses, and clients may hold any of the recent ones: so each counts for an hour after
 //! it was seen last.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::Here;
-use domain::{
-    access::Snapshot,
-    ids::HostId,
-    text::{DnsName, PublicAddress},
-};
+use domain::access::Snapshot;
+use domain::ids::HostId;
+use domain::text::{DnsName, PublicAddress};
 use runtime::reconcile::{Done, Failure, Outcome, Reconciler, Task, Work};
 
 const TASK: Task = Task::new("host-names", "Looks up the DNS names of the hosts that run the same servers.", PERIOD)

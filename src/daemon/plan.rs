@@ -9,15 +9,16 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use super::Here;
-use domain::{access::Snapshot, ids::ServerId, secret::Secret, spec::DaemonSpec};
+use domain::access::Snapshot;
+use domain::ids::ServerId;
+use domain::secret::Secret;
+use domain::spec::DaemonSpec;
 use firewall::DEVICE_PREFIX;
-use openvpn::{
-    RuntimeDir, RuntimeDirError,
-    config::{ConfigError, DeviceName, Listen, ServerConfig},
-};
-use services::{
-    ServiceError,
-    network::attachments::{CredentialState, DaemonSecrets, credentials_for, is_daemon_key, new_daemon_key, wanted},
+use openvpn::config::{ConfigError, DeviceName, Listen, ServerConfig};
+use openvpn::{RuntimeDir, RuntimeDirError};
+use services::ServiceError;
+use services::network::attachments::{
+    CredentialState, DaemonSecrets, credentials_for, is_daemon_key, new_daemon_key, wanted,
 };
 
 /// The most clients of one daemon: more than its one core serves well.

@@ -4,15 +4,16 @@
 //! in a period. What others ask for is read here: on a nudge, after a possible loss of nudges, and in a period. All of
 //! it costs as much as there are live sessions on this host, however many profiles there are.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Here, conversation::Order, roster::Roster, within};
-use domain::{
-    access::{Denial, Snapshot},
-    session::EndReason,
-};
+use super::conversation::Order;
+use super::roster::Roster;
+use super::{Here, within};
+use domain::access::{Denial, Snapshot};
+use domain::session::EndReason;
 use openvpn::management::Cid;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 use services::{BusMessage, Nudge, Subscription};
@@ -94,8 +95,10 @@ impl Work for Superseded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{roster::Client, samples};
-    use domain::{Revision, access::Change};
+    use crate::roster::Client;
+    use crate::samples;
+    use domain::Revision;
+    use domain::access::Change;
 
     #[test]
     fn whoever_the_policy_drops_is_doomed_once() {

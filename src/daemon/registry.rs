@@ -3,22 +3,19 @@
 //! Each daemon's own task writes here what became of it; nobody decides anything from here. The lock is held for a
 //! look or a change, never across an await.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::{conversation::Order, roster::Client};
-use domain::{
-    host_network::HostNetwork,
-    ids::{HostId, ProfileId, ServerId, SessionId},
-    look::Look,
-    server::DaemonState,
-    session::Session,
-};
+use super::conversation::Order;
+use super::roster::Client;
+use domain::host_network::HostNetwork;
+use domain::ids::{HostId, ProfileId, ServerId, SessionId};
+use domain::look::Look;
+use domain::server::DaemonState;
+use domain::session::Session;
 use openvpn::management::ClientKind;
 use services::{AttachmentKey, DaemonStatus};
 

@@ -1,13 +1,12 @@
 //! Tells the cluster how this host's daemons are, as soon as that changes, and in periods what its sessions have
 //! transferred.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{
-    Here,
-    registry::{Registry, Report},
-    within,
-};
+use super::registry::{Registry, Report};
+use super::{Here, within};
 use domain::ids::SessionId;
 use runtime::reconcile::{Done, Failure, Outcome, Reconciler, Task, Work};
 

@@ -5,19 +5,15 @@
 //! file, and read back by the next Postern: a daemon repeats no event, but answers `status` with the ids that it
 //! knows, against which [`Roster::reconcile`] holds what was remembered.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddr},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use domain::{
-    ids::{ProfileId, SessionId},
-    presence::Moment,
-    session::{EndReason, Session},
-};
+use domain::ids::{ProfileId, SessionId};
+use domain::presence::Moment;
+use domain::session::{EndReason, Session};
 use openvpn::management::{Cid, ClientKind, ClientRow, Dialect, Status};
 use services::access::sessions::SessionRecord;
 

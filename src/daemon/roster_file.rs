@@ -3,17 +3,17 @@
 //! A task of its own writes it, so that no client waits for a disk. It writes the newest there is; what comes while it
 //! writes is one write, the next.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, spawn_blocking},
-    time::Instant,
-};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::roster::{Client, Roster, Saved};
-use openvpn::{RuntimeDir, process::Running};
+use openvpn::RuntimeDir;
+use openvpn::process::Running;
 use runtime::causes::chain;
 
 const FILE: &str = "roster.json";

@@ -2,17 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use domain::access::{Change, ProfileAccess, Snapshot};
+use domain::host::Host;
+use domain::ids::HostId;
+use domain::presence::Moment;
 pub(super) use domain::samples::id;
-use domain::{
-    Revision,
-    access::{Change, ProfileAccess, Snapshot},
-    host::Host,
-    ids::HostId,
-    presence::Moment,
-    samples,
-    server::{Attachment, Server},
-    session::Session,
-};
+use domain::server::{Attachment, Server};
+use domain::session::Session;
+use domain::{Revision, samples};
 
 const START: Timestamp = Timestamp::UNIX_EPOCH;
 

@@ -6,27 +6,25 @@
 //! first. Of a session that began and ended while nothing could be written, only the end is kept: it holds all that is
 //! worth knowing. How late a beginning comes, its moment tells: by the machine's uptime, since its clock may be wrong.
 
-use std::{
-    collections::VecDeque,
-    fs,
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
 
 use jiff::Timestamp;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{Here, Unanswered, within};
 use domain::ids::SessionId;
 use runtime::reconcile::{Done, Failure, Outcome, Reconciler, Task, Work};
-use services::{ServiceError, access::sessions::SessionRecord};
+use services::ServiceError;
+use services::access::sessions::SessionRecord;
 
 const TASK: Task = Task::new("session-log", "Writes down what happens to sessions.", Duration::from_secs(30))
     .retry(Duration::from_millis(200), Duration::from_secs(5))

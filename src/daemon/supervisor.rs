@@ -5,26 +5,21 @@
 //! (`enforcement`). Keepers end by themselves when their server is not wanted any more. A directory that an
 //! earlier Postern left of a server that is not wanted gets a keeper too, which clears it away.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument as _;
 
-use super::{
-    Here,
-    enforcement::{Enforcer, FirewallState},
-    keeper,
-};
-use domain::{ids::ServerId, server::Server};
-use runtime::{
-    causes::chain,
-    reconcile::{Done, Outcome, Reconciler, Task, Work},
-};
+use super::enforcement::{Enforcer, FirewallState};
+use super::{Here, keeper};
+use domain::ids::ServerId;
+use domain::server::Server;
+use runtime::causes::chain;
+use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 use services::network::attachments::wanted;
 
 const TASK: Task = Task::new(

@@ -1,14 +1,13 @@
 //! Whether the dialogues with the daemons still turn: each goes around every two seconds, whatever happens. One that does
 //! not answers nobody and ends nobody, and cannot say so itself.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::Here;
-use domain::{ids::ServerId, problem::ProblemCode};
+use domain::ids::ServerId;
+use domain::problem::ProblemCode;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
 const TASK: Task = Task::new("dialogue-watch", "Looks whether the dialogues with the daemons go on.", PERIOD);

@@ -3,22 +3,22 @@
 //! The picture is made of persistent maps. A change makes a new picture that shares all that did not change with the
 //! one before, so taking one over costs as much as the change, not as much as the number of users.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Revision,
-    drain::Drain,
-    host::Host,
-    ids::{HostId, OrganizationId, ProfileId, ServerId, UserId},
-    profile::{Fingerprint, ProfileState, WrittenFor},
-    server::{Attachment, Server},
-    settings::Settings,
-    text::GroupName,
-};
+use super::Revision;
+use super::drain::Drain;
+use super::host::Host;
+use super::ids::{HostId, OrganizationId, ProfileId, ServerId, UserId};
+use super::profile::{Fingerprint, ProfileState, WrittenFor};
+use super::server::{Attachment, Server};
+use super::settings::Settings;
+use super::text::GroupName;
 
 /// What the snapshot keeps of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -391,7 +391,8 @@ pub fn permits<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::{self, id};
+    use crate::samples;
+    use crate::samples::id;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

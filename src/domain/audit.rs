@@ -4,12 +4,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    chain::link::Link,
-    ids::{AuditId, HostId, LoginId, RequestId, TokenId, UserId},
-    login::Who,
-    role::{Permission, Role},
-};
+use super::chain::link::Link;
+use super::ids::{AuditId, HostId, LoginId, RequestId, TokenId, UserId};
+use super::login::Who;
+use super::role::{Permission, Role};
 
 /// Who acts. Nothing changes without one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,16 +7,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    access::{Change, Snapshot},
-    host::Host,
-    ids::{HostId, ProfileId, ServerId, UserId},
-    profile::{ProfileState, WrittenFor},
-    reach::WayOut,
-    server::{Endpoint, Server},
-    spec::{ClientSpec, DaemonSpec},
-    text::Name,
-};
+use super::access::{Change, Snapshot};
+use super::host::Host;
+use super::ids::{HostId, ProfileId, ServerId, UserId};
+use super::profile::{ProfileState, WrittenFor};
+use super::reach::WayOut;
+use super::server::{Endpoint, Server};
+use super::spec::{ClientSpec, DaemonSpec};
+use super::text::Name;
 
 /// So many of those who are cut off are named.
 const NAMED: usize = 20;
@@ -333,14 +331,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::samples::{self, id};
-    use crate::{
-        Revision,
-        access::{ProfileAccess, UserAccess},
-        drain::Drain,
-        profile::Fingerprint,
-        server::Attachment,
-    };
+    use crate::access::{ProfileAccess, UserAccess};
+    use crate::drain::Drain;
+    use crate::profile::Fingerprint;
+    use crate::samples::id;
+    use crate::server::Attachment;
+    use crate::{Revision, samples};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

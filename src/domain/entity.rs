@@ -196,11 +196,9 @@ pub(crate) use entity;
 mod tests {
     use serde_json::json;
 
-    use crate::{
-        Revised, Revision,
-        ids::{Id, ServerId},
-        patch::Removable,
-    };
+    use crate::ids::{Id, ServerId};
+    use crate::patch::Removable;
+    use crate::{Revised, Revision};
 
     entity! {
         /// A noun of each kind of field.

@@ -1,19 +1,17 @@
 //! Groups: names that users carry and that servers can be open to. A group is there as long as a user or a server names
 //! it, so nothing has to be made before a name is used, and nothing is left when nobody uses it any more.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, Type},
-};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
-use super::{
-    ids::{IdError, ServerId},
-    text::GroupName,
-};
+use super::ids::{IdError, ServerId};
+use super::text::GroupName;
 
 const PREFIX: &str = "grp";
 

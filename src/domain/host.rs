@@ -6,11 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    drain::Drain,
-    ids::HostId,
-    text::{HostName, PublicAddress},
-};
+use super::drain::Drain;
+use super::ids::HostId;
+use super::text::{HostName, PublicAddress};
 
 /// What a process does; several in one process are the rule in small set-ups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]

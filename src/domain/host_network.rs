@@ -1,6 +1,7 @@
 //! What a machine needs of the networks around it, and which server networks would take it away.
 
-use std::{fmt, net::Ipv4Addr};
+use std::fmt;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};

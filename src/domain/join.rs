@@ -6,10 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    ids::{HostId, JoinTokenId, ServerId},
-    text::{Comment, HostName},
-};
+use super::ids::{HostId, JoinTokenId, ServerId};
+use super::text::{Comment, HostName};
 
 /// How long a join token is good, in seconds: one minute to a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,6 +1,7 @@
 //! Browser sign-ins, to the portal and to the console.
 
-use std::{net::IpAddr, str::FromStr};
+use std::net::IpAddr;
+use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

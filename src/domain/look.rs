@@ -6,12 +6,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    access::Snapshot,
-    ids::{HostId, ServerId},
-    server::{Port, Protocol},
-    text::{HostName, PublicAddress},
-};
+use super::access::Snapshot;
+use super::ids::{HostId, ServerId};
+use super::server::{Port, Protocol};
+use super::text::{HostName, PublicAddress};
 
 /// How many hosts each looks at, for each server that it runs.
 pub const LOOKED_AT: usize = 2;
@@ -96,13 +94,11 @@ pub fn latest(mut seen: Vec<Seen>) -> Vec<Seen> {
 mod tests {
 
     use super::*;
-    use crate::samples::{self, id};
-    use crate::{
-        Revision,
-        access::Change,
-        host::Host,
-        server::{Attachment, Server},
-    };
+    use crate::access::Change;
+    use crate::host::Host;
+    use crate::samples::id;
+    use crate::server::{Attachment, Server};
+    use crate::{Revision, samples};
 
     fn server(enabled: bool) -> Server {
         Server { enabled, ..samples::server(1) }

@@ -1,13 +1,15 @@
 //! Networks, routes, and which address of a server's network a profile gets.
 
-use std::{net::Ipv4Addr, str::FromStr};
+use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::{ids::ProfileId, text::Comment};
+use super::ids::ProfileId;
+use super::text::Comment;
 
 /// Why a network was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,15 +1,15 @@
 //! How people sign in: which issuer, and whom of its accounts Postern takes for its own.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize, Serializer};
 use url::{Host, Url};
 use utoipa::ToSchema;
 
-use super::{
-    ids::OrganizationId,
-    text::{ClientId, DnsName, TextError},
-};
+use super::ids::OrganizationId;
+use super::text::{ClientId, DnsName, TextError};
 
 /// Google's issuer.
 const GOOGLE: &str = "https://accounts.google.com";

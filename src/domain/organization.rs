@@ -1,6 +1,8 @@
 //! A set of users under one name; servers are opened to organizations.
 
-use super::{entity::entity, ids::OrganizationId, text::Name};
+use super::entity::entity;
+use super::ids::OrganizationId;
+use super::text::Name;
 
 entity! {
     /// An organization.

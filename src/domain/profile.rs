@@ -1,17 +1,16 @@
 //! One issued credential: one user, one server, one device.
 
-use std::{fmt, net::Ipv4Addr};
+use std::fmt;
+use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    host::Host,
-    ids::{HostId, ProfileId, ServerId, UserId},
-    server::{Endpoint, Port, Protocol, Server},
-    text::{HostName, Name, PublicAddress},
-};
+use super::host::Host;
+use super::ids::{HostId, ProfileId, ServerId, UserId};
+use super::server::{Endpoint, Port, Protocol, Server};
+use super::text::{HostName, Name, PublicAddress};
 
 /// The SHA-256 of a certificate's DER form: what a daemon reports about a client, and how a profile is found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

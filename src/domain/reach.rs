@@ -8,13 +8,11 @@
 
 use jiff::Timestamp;
 
-use super::{
-    access::{Denial, ProfileAccess, Snapshot},
-    drain::Drain,
-    host::Host,
-    ids::{HostId, ServerId},
-    profile::{Fingerprint, WrittenFor},
-};
+use super::access::{Denial, ProfileAccess, Snapshot};
+use super::drain::Drain;
+use super::host::Host;
+use super::ids::{HostId, ServerId};
+use super::profile::{Fingerprint, WrittenFor};
 
 /// Where a client can go on when its host leaves service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +99,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::samples::{self, host, id};
-    use crate::{
-        Revision,
-        access::{Change, UserAccess},
-        profile::{Fingerprint, ProfileState, WrittenFor},
-        server::{Attachment, Server},
-    };
+    use crate::access::{Change, UserAccess};
+    use crate::profile::{Fingerprint, ProfileState, WrittenFor};
+    use crate::samples::{host, id};
+    use crate::server::{Attachment, Server};
+    use crate::{Revision, samples};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

@@ -1,10 +1,8 @@
 //! What is kept about people, why, and for how long: the one table that the page "my data" shows and that deletion
 //! goes by, so that the page cannot say anything else than what happens.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use serde::Serialize;
 

@@ -4,19 +4,17 @@
 //! any word of a name or an e-mail address, in any case. A value with white space stands in double quotes. Reading one
 //! takes a single pass over a text of bounded length; nothing in it is a pattern.
 
-use std::{collections::BTreeSet, iter::Peekable, str::Chars, str::FromStr};
+use std::collections::BTreeSet;
+use std::iter::Peekable;
+use std::str::{Chars, FromStr};
 
 use serde::Deserialize;
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, Type},
-};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
-use super::{
-    ids::OrganizationId,
-    role::Role,
-    text::{Email, GroupName, Name, breaks_a_line},
-};
+use super::ids::OrganizationId;
+use super::role::Role;
+use super::text::{Email, GroupName, Name, breaks_a_line};
 
 /// A search has at most so many characters.
 pub const LONGEST: usize = 300;

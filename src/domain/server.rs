@@ -1,17 +1,18 @@
 //! The virtual VPN server, and the hosts it runs on.
 
-use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    entity::entity,
-    ids::{HostId, IdError, OrganizationId, ServerId},
-    network::{Route, ServerNetwork},
-    text::{DnsName, GroupName, HostName, Name},
-};
+use super::entity::entity;
+use super::ids::{HostId, IdError, OrganizationId, ServerId};
+use super::network::{Route, ServerNetwork};
+use super::text::{DnsName, GroupName, HostName, Name};
 
 /// The transport of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

@@ -6,15 +6,11 @@
 use std::str::FromStr;
 
 use serde::Deserialize;
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, Type},
-};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
-use super::{
-    ids::UserId,
-    search::{LONGEST, SearchError, Term, UserSearch, fold, terms},
-};
+use super::ids::UserId;
+use super::search::{LONGEST, SearchError, Term, UserSearch, fold, terms};
 
 /// A search among sessions: words that find their users, and the keys `user`, `server` and `host`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -3,10 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    oidc::Oidc,
-    text::{Comment, Name},
-};
+use super::oidc::Oidc;
+use super::text::{Comment, Name};
 
 /// The cluster's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

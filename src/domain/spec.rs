@@ -3,20 +3,16 @@
 //! for each, and whoever has to know whether a change matters to one of them compares two of its values: a preview, the
 //! mark of a session, the age of a profile; a daemon's configuration is rendered from its value and nothing else.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use sha2::{Digest, Sha256};
 
-use super::{
-    access::Snapshot,
-    network::{Destination, Route, ServerNetwork},
-    server::{Endpoint, Keepalive, Server},
-    text::{DnsName, PublicAddress},
-};
+use super::access::Snapshot;
+use super::network::{Destination, Route, ServerNetwork};
+use super::server::{Endpoint, Keepalive, Server};
+use super::text::{DnsName, PublicAddress};
 
 /// What the configuration of a daemon is rendered from. A daemon whose specification becomes another is restarted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,13 +147,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        Revision,
-        access::Change,
-        host::Host,
-        ids::{HostId, Id, ServerId},
-        server::Attachment,
-    };
+    use crate::Revision;
+    use crate::access::Change;
+    use crate::host::Host;
+    use crate::ids::{HostId, Id, ServerId};
+    use crate::server::Attachment;
 
     fn changed(field: &str, value: Value) -> Server {
         let id = ServerId::from_parts(jiff::Timestamp::UNIX_EPOCH, 1);

@@ -1,13 +1,13 @@
 //! Text that people type: names, e-mail addresses, DNS names. Each type refuses what could break a line, a page or
 //! a log wherever it may end up; nothing is stripped silently.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, Type},
-};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Why a text was refused; the sentence is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,11 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ids::{ServerId, UserId},
-    login::Surface,
-    text::Name,
-};
+use super::ids::{ServerId, UserId};
+use super::login::Surface;
+use super::text::Name;
 
 /// How long a ticket is good.
 pub const LIFETIME: Duration = Duration::from_mins(10);

@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ids::TokenId, role::Role, text::Name};
+use super::ids::TokenId;
+use super::role::Role;
+use super::text::Name;
 
 /// The longest life of a token.
 const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);

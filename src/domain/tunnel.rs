@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{server::Server, spec::ClientSpec};
+use super::server::Server;
+use super::spec::ClientSpec;
 
 /// All of IPv6 that is routed anywhere: what a full tunnel takes so that it does not leave outside. The parts are those of
 /// OpenVPN's `redirect-gateway ipv6`.

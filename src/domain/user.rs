@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    entity::entity,
-    ids::{OrganizationId, UserId},
-    role::Role,
-    search::{fold, words_of},
-    text::{Email, GroupName, Name},
-};
+use super::entity::entity;
+use super::ids::{OrganizationId, UserId};
+use super::role::Role;
+use super::search::{fold, words_of};
+use super::text::{Email, GroupName, Name};
 
 /// The account that a user signs in with: unique in the cluster, and never another person's (`OpenID` Connect Core 1.0,
 /// section 2). An e-mail address may pass to another person; this does not.

@@ -2,19 +2,15 @@
 //!
 //! What is wrong with a line is said of that line, so that somebody who corrects a list of two hundred does it once.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt::Display,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    role::Role,
-    text::{Email, GroupName, Name},
-};
+use super::role::Role;
+use super::text::{Email, GroupName, Name};
 
 /// A list has at most so many lines of users.
 pub const MOST: usize = 1_000;

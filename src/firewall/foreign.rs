@@ -7,15 +7,14 @@
 //! condition that cannot be told (a port, a mark, a match of iptables' own) is taken as not met otherwise. The one
 //! exception is iptables' match of the connection's state: what is accepted by it alone are answers.
 
-use std::{fmt, net::Ipv4Addr};
+use std::fmt;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
-use super::{
-    DEVICE_PREFIX, Ruleset, ServerRules, TABLE,
-    ruleset::{Chain, Place},
-};
+use super::ruleset::{Chain, Place};
+use super::{DEVICE_PREFIX, Ruleset, ServerRules, TABLE};
 
 /// Chains that call each other more deeply than this are no real ones.
 const DEPTH: usize = 16;

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ruleset, ruleset::Passage};
+use super::Ruleset;
+use super::ruleset::Passage;
 
 /// So many packets between two looks, and none of them left, are no chance.
 const ENOUGH: u64 = 3;

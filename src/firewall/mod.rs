@@ -25,12 +25,10 @@ mod ruleset;
 mod surroundings;
 mod upkeep;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    process::{Output, Stdio},
-    time::Duration,
-};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 

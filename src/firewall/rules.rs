@@ -1,6 +1,7 @@
 //! The rules of each server, as text for `nft`.
 
-use std::{fmt::Write as _, net::Ipv4Addr};
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 

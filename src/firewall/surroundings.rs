@@ -2,7 +2,9 @@
 //!
 //! They are read from `/proc/net`, which needs no right and no program. IPv4 alone, as it is in the tunnel.
 
-use std::{collections::BTreeSet, fs, io, net::Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::{fs, io};
 
 use ipnet::Ipv4Net;
 

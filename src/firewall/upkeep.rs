@@ -1,6 +1,7 @@
 //! Keeps the kernel's table what the policy wants.
 
-use super::{Firewall, FirewallError, Generation, Ruleset, ServerRules, ruleset::Table};
+use super::ruleset::Table;
+use super::{Firewall, FirewallError, Generation, Ruleset, ServerRules};
 
 /// What was put in place last, to be compared with what is there.
 #[derive(Debug, Default)]

@@ -6,20 +6,21 @@
 //! | ciphertext and tag`; the [`Context`] is its associated data. Base mode does not say who sealed: that the value
 //! stands in the host's record is what the database vouches for.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hpke::{
-    Deserializable as _, HpkeError, Kem as _, OpModeR, OpModeS, Serializable as _, aead::ChaCha20Poly1305,
-    kdf::HkdfSha256, kem::X25519HkdfSha256,
-};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hpke::aead::ChaCha20Poly1305;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::X25519HkdfSha256;
+use hpke::{Deserializable as _, HpkeError, Kem as _, OpModeR, OpModeS, Serializable as _};
 use zeroize::Zeroizing;
 
-use super::{
-    KeyError, keyfile,
-    keyfile::KEY_LENGTH,
-    seal::{Context, SealingKey},
-};
+use super::keyfile::KEY_LENGTH;
+use super::seal::{Context, SealingKey};
+use super::{KeyError, keyfile};
 
 type Kem = X25519HkdfSha256;
 type PrivateKey = <Kem as hpke::Kem>::PrivateKey;

@@ -4,15 +4,14 @@
 //! | [SHA-256 of the certificate (32)] | address (UTF-8)`. The secret is the one part that must stay one; it is stored
 //! as a hash. The pin is there when the cluster's certificate is one that a fresh machine has no reason to believe.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{
-    KeyError,
-    secret::Secret,
-    token::{OneTimeSecret, SecretHash},
-};
+use super::KeyError;
+use super::secret::Secret;
+use super::token::{OneTimeSecret, SecretHash};
 
 const PREFIX: &str = "psj_";
 const VERSION: u8 = 1;

@@ -3,20 +3,17 @@
 //! It seals the authorities' keys and the other secrets of the cluster. The roles portal, console and jobs need it; a
 //! host that only serves VPN must not have it. The file's key is never used itself, only keys derived from it.
 
-use std::{
-    io::{self, Read, Write},
-    path::Path,
-};
+use std::io;
+use std::io::{Read, Write};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{
-    KeyError, keyfile,
-    keyfile::KEY_LENGTH,
-    seal::{Context, Fingerprint, Sealed, SealingKey},
-    secret::Secret,
-    stream::{Opener, Preface, Sealer, StreamError},
-};
+use super::keyfile::KEY_LENGTH;
+use super::seal::{Context, Fingerprint, Sealed, SealingKey};
+use super::secret::Secret;
+use super::stream::{Opener, Preface, Sealer, StreamError};
+use super::{KeyError, keyfile};
 
 /// The master key, ready to seal and open.
 #[derive(Debug)]

@@ -25,7 +25,8 @@ pub mod stream;
 pub mod tls_crypt;
 pub mod token;
 
-use std::{io, path::PathBuf};
+use std::io;
+use std::path::PathBuf;
 
 pub use domain::secret;
 pub use runtime::random;

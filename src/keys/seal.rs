@@ -7,21 +7,16 @@
 
 use std::fmt;
 
-use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, Payload},
-};
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use data_encoding::HEXLOWER;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{
-    KeyError,
-    keyfile::{KEY_LENGTH, KeyBytes},
-    random,
-    secret::Secret,
-};
+use super::keyfile::{KEY_LENGTH, KeyBytes};
+use super::secret::Secret;
+use super::{KeyError, random};
 
 const VERSION: u8 = 1;
 const FINGERPRINT_LENGTH: usize = 8;

@@ -12,18 +12,15 @@
 //! the frames is associated data of each; the head is not secret. The key follows from the master key and is used for
 //! nothing else.
 
-use std::{
-    fmt,
-    io::{self, Read, Write},
-};
+use std::io::{Read, Write};
+use std::{fmt, io};
 
 use aead_stream::{DecryptorBE32, EncryptorBE32};
-use chacha20poly1305::{XChaCha20Poly1305, aead::Payload};
+use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::Payload;
 
-use super::{
-    KeyError, random,
-    seal::{Fingerprint, SealingKey},
-};
+use super::seal::{Fingerprint, SealingKey};
+use super::{KeyError, random};
 
 const MAGIC: &[u8; 17] = b"postern-sealed 1\n";
 const FINGERPRINT: usize = 8;

@@ -13,16 +13,15 @@
 //! of revocation: changing the server key means new profiles for everybody.
 
 use aes::Aes256;
-use ctr::{
-    Ctr128BE,
-    cipher::{KeyIvInit, StreamCipher},
-};
+use ctr::Ctr128BE;
+use ctr::cipher::{KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
 use pem::{EncodeConfig, LineEnding, Pem};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{KeyError, random, secret::Secret};
+use super::secret::Secret;
+use super::{KeyError, random};
 
 /// Most bytes of user data that a client key can carry: `WKc` is at most 1024 bytes.
 pub const MAX_METADATA: usize = 733;

@@ -8,13 +8,15 @@
 //! API tokens are written `pst_<id>_<secret>`, for instance `pst_tok_01J…_9f2c…`: the id finds the record, the fixed
 //! beginning lets secret scanners find a leaked token, and without `-` one double click selects it all.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{KeyError, random, secret::Secret};
+use super::secret::Secret;
+use super::{KeyError, random};
 use domain::ids::TokenId;
 
 const LENGTH: usize = 32;

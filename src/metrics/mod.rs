@@ -6,22 +6,17 @@
 
 pub mod catalogue;
 
-use std::{
-    collections::HashMap,
-    marker::PhantomData,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use prometheus_client::{
-    encoding::text::{encode_eof, encode_registry},
-    metrics::{
-        counter::Counter as CounterSeries,
-        family::{Family, MetricConstructor},
-        gauge::Gauge as GaugeSeries,
-        histogram::Histogram as HistogramSeries,
-    },
-    registry::Registry,
-};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter as CounterSeries;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge as GaugeSeries;
+use prometheus_client::metrics::histogram::Histogram as HistogramSeries;
+use prometheus_client::registry::Registry;
 
 /// The media type of [`Metrics::exposition`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -184,10 +179,8 @@ impl<K, const N: usize> Metric<K, N> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{
-        catalogue::{BUS_LAG, CATALOGUE, HTTP_REQUESTS, LABELS, MONGO_OP_SECONDS},
-        *,
-    };
+    use super::catalogue::{BUS_LAG, CATALOGUE, HTTP_REQUESTS, LABELS, MONGO_OP_SECONDS};
+    use super::*;
 
     #[test]
     fn recorded_and_measured_numbers_are_told_once_each() {

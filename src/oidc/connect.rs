@@ -7,32 +7,29 @@
 //! The race between addresses is ours, since hyper-util's connector races the two families only: of several addresses in
 //! one family, a silent one would use up the time of all that come after it.
 
-use std::{
-    error::Error,
-    fmt, io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::{fmt, io};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::{
-    client::{
-        legacy::connect::proxy::{SocksV5, Tunnel},
-        proxy::matcher::Intercept,
-    },
-    rt::TokioIo,
-};
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::proxy::matcher::Intercept;
+use hyper_util::rt::TokioIo;
 use openidconnect::url::Url;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 use tower::{Service, ServiceExt as _};
 
-use super::{address::Reach, proxies::Proxies};
+use super::address::Reach;
+use super::proxies::Proxies;
 
 /// From the name to the last byte of the answer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);

@@ -3,26 +3,23 @@
 //! Each issuer has a client of its own, with a pool of its own: a connection that was opened under the rules of one issuer
 //! must not serve another, for which the same host may be out of reach.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::{ACCEPT, HeaderValue, USER_AGENT},
-};
-use hyper_util::{
-    client::legacy,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCEPT, HeaderValue, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use openidconnect::url::Url;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{
-    address::Reach,
-    connect::{ConnectError, Connector, DEADLINE, Resolve, SystemResolver},
-    proxies::Proxies,
-};
+use super::address::Reach;
+use super::connect::{ConnectError, Connector, DEADLINE, Resolve, SystemResolver};
+use super::proxies::Proxies;
 
 /// The largest answer; real ones have a few kilobytes.
 const LARGEST: usize = 1024 * 1024;

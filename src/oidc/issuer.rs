@@ -1,28 +1,22 @@
 //! What is known about one issuer: its metadata and keys, fetched together, and whether it answers.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use openidconnect::{
-    AdditionalProviderMetadata, IssuerUrl, ProviderMetadata,
-    core::{
-        CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
-        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
-        CoreSubjectIdentifierType,
-    },
-    url::Url,
+use openidconnect::core::{
+    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey,
+    CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
+    CoreSubjectIdentifierType,
 };
+use openidconnect::url::Url;
+use openidconnect::{AdditionalProviderMetadata, IssuerUrl, ProviderMetadata};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    error::OidcError,
-    http::{Http, HttpClient, HttpError},
-    keys::Keys,
-    token::GOOGLE,
-};
+use super::error::OidcError;
+use super::http::{Http, HttpClient, HttpError};
+use super::keys::Keys;
+use super::token::GOOGLE;
 use domain::clock::Clock;
 
 /// After this, what is known is asked for anew. While the provider is away, it stays in use.

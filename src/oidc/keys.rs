@@ -1,10 +1,8 @@
 //! The public keys of a provider (RFC 7517).
 
 use data_encoding::BASE64URL_NOPAD;
-use openidconnect::{
-    JsonWebKey as _, JsonWebKeyAlgorithm, JwsSigningAlgorithm as _,
-    core::{CoreJsonWebKey, CoreJsonWebKeyType, CoreJwsSigningAlgorithm},
-};
+use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeyType, CoreJwsSigningAlgorithm};
+use openidconnect::{JsonWebKey as _, JsonWebKeyAlgorithm, JwsSigningAlgorithm as _};
 use serde::Deserialize;
 use serde_json::Value;
 

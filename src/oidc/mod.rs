@@ -34,35 +34,29 @@ mod keys;
 mod proxies;
 mod token;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+};
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
     ExtraTokenFields, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope,
     StandardRevocableToken, StandardTokenResponse, TokenUrl,
-    basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType},
 };
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    error::{BadToken, OidcError},
-    http::HttpError,
-    proxies::{BadProxy, Proxies},
-};
-use self::{
-    http::Http,
-    issuer::{Issuer, Known},
-};
-use domain::{
-    clock::Clock,
-    secret::Secret,
-    text::{Email, Name},
-};
+pub use self::error::{BadToken, OidcError};
+use self::http::Http;
+pub use self::http::HttpError;
+use self::issuer::{Issuer, Known};
+pub use self::proxies::{BadProxy, Proxies};
+use domain::clock::Clock;
+use domain::secret::Secret;
+use domain::text::{Email, Name};
 
 /// How Postern is registered with a provider.
 #[derive(Debug, Clone)]

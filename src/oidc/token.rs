@@ -8,11 +8,9 @@ use openidconnect::core::CoreJwsSigningAlgorithm;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{
-    VerifiedIdentity,
-    error::BadToken,
-    keys::{Keys, Wanted},
-};
+use super::VerifiedIdentity;
+use super::error::BadToken;
+use super::keys::{Keys, Wanted};
 
 /// How far the provider's clock may be from ours, in seconds.
 const SKEW: f64 = 60.0;

@@ -194,7 +194,8 @@ fn pem<'a>(what: &'static str, text: &'a str) -> Result<&'a str, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{samples, server::Server};
+    use domain::samples;
+    use domain::server::Server;
 
     const PEM: &str = "-----BEGIN X-----\nAAAA\n-----END X-----\n";
 

@@ -6,15 +6,14 @@
 //! Its end is noticed by a pidfd, which works for children and adopted processes alike and never means another
 //! process. A service manager must be told to leave daemons alone when it stops Postern (systemd: `KillMode=process`).
 
-use std::fmt;
 use std::fs::OpenOptions;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use std::{fmt, io};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};

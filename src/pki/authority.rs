@@ -13,8 +13,12 @@ use rcgen::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{PkiError, key::PrivateKey, read, request::PublicKey};
-use domain::{authority::AuthorityKind, ids::ProfileId, secret::Secret};
+use super::key::PrivateKey;
+use super::request::PublicKey;
+use super::{PkiError, read};
+use domain::authority::AuthorityKind;
+use domain::ids::ProfileId;
+use domain::secret::Secret;
 use runtime::random;
 
 /// How long before the wanted moment a certificate begins to be valid, for clocks that are behind: laptops come out of a

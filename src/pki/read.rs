@@ -3,7 +3,10 @@
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use x509_parser::{certificate::X509Certificate, pem::parse_x509_pem, prelude::FromDer as _, time::ASN1Time};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
 
 use super::PkiError;
 

@@ -2,9 +2,12 @@
 
 use rcgen::{CertificateParams, DistinguishedName, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SubjectPublicKeyInfo};
 use sha2::{Digest, Sha256};
-use x509_parser::{certification_request::X509CertificationRequest, pem::parse_x509_pem, prelude::FromDer as _};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::FromDer as _;
 
-use super::{PkiError, key::PrivateKey};
+use super::PkiError;
+use super::key::PrivateKey;
 use domain::secret::Secret;
 
 const REQUEST_LABEL: &str = "CERTIFICATE REQUEST";
@@ -97,7 +100,8 @@ impl PublicKey {
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
     use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384};
 

@@ -4,7 +4,10 @@
 //! ([`boot_id`]) and the folder's place on its file system with the moment that it was made. All of it stays
 //! the same while the machine runs, whatever is started again on it.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::UNIX_EPOCH};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+use std::{fs, io};
 
 use sha2::{Digest as _, Sha256};
 

@@ -8,17 +8,14 @@
 //! its patience. A task that ends by a panic is a bug that must not be lived with: it starts the soft stop, and the
 //! process says so by its exit code. (What recurs survives its panics: see [`reconcile`](super::reconcile).)
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Time between the soft and the hard stop.
 pub const GRACE: Duration = Duration::from_secs(7);

@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::{ServiceError, access::effect::Trial};
-use domain::{audit::Actor, ids::RequestId, role::Permission};
+use crate::ServiceError;
+use crate::access::effect::Trial;
+use domain::audit::Actor;
+use domain::ids::RequestId;
+use domain::role::Permission;
 
 /// Who asks, and in the course of which request.
 #[derive(Debug, Clone)]

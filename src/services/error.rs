@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use domain::{Revision, limits::Limit};
+use domain::Revision;
+use domain::limits::Limit;
 use keys::KeyError;
 use pki::PkiError;
 use store::StoreError;

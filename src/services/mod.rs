@@ -26,24 +26,21 @@ use std::time::Duration;
 pub(crate) use act::Warnings;
 pub use act::{Act, described};
 pub use bus::nudges::Nudge;
+pub use domain::patch::Removable;
 pub(crate) use domain::patch::given;
-pub use domain::{patch::Removable, server::AttachmentKey};
+pub use domain::server::AttachmentKey;
 pub use error::ServiceError;
 pub use keys::host::{HostKey, HostPublicKey};
 pub(crate) use patch::{check_revision, difference};
 pub use refusal::{InvalidReason, Refusal};
-pub use store::{
-    Bus, BusMessage, Subscription,
-    access::{
-        profiles::ProfileFilter,
-        sessions::{EndedSession, SessionFilter},
-    },
-    entity::{COUNTED, Page, PageRequest},
-    evidence::audit::AuditFilter,
-    hosts::records::DaemonStatus,
-    order::{Order, OrderBy},
-    people::users::UserFilter,
-};
+pub use store::access::profiles::ProfileFilter;
+pub use store::access::sessions::{EndedSession, SessionFilter};
+pub use store::entity::{COUNTED, Page, PageRequest};
+pub use store::evidence::audit::AuditFilter;
+pub use store::hosts::records::DaemonStatus;
+pub use store::order::{Order, OrderBy};
+pub use store::people::users::UserFilter;
+pub use store::{Bus, BusMessage, Subscription};
 pub use wiring::{Access, Builder, Cluster, Core, Evidence, Hosts, Identities, Network, People, Services};
 
 /// Reads that a page waits for are given up after this, so that it can say so while its reader still waits.

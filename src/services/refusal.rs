@@ -13,16 +13,14 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use domain::{
-    host::RemovedHost,
-    ids::{OrganizationId, UserId},
-    job::Job,
-    login::Surface,
-    network::ServerNetwork,
-    server::{Port, Protocol},
-    text::{Email, HostName, Name},
-    user_list::ListError,
-};
+use domain::host::RemovedHost;
+use domain::ids::{OrganizationId, UserId};
+use domain::job::Job;
+use domain::login::Surface;
+use domain::network::ServerNetwork;
+use domain::server::{Port, Protocol};
+use domain::text::{Email, HostName, Name};
+use domain::user_list::ListError;
 
 /// What the catalogue says of one reason, for documents.
 #[derive(Debug, Clone, Copy)]

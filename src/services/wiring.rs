@@ -1,31 +1,32 @@
 //! What all areas stand on: the store, the clock, the keys, and what this process was told about itself.
 
-use std::{
-    collections::BTreeMap,
-    ops::Deref,
-    sync::{Arc, Mutex},
-};
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
-use crate::{
-    Act, Bus, Nudge, ServiceError, Subscription,
-    cluster::limits::{Buckets, Whose},
-    hosts::{database_users::HostDatabase, joining::JoinAddress, problems::Problems, registry::Instance},
-    network::authorities::Loaded,
-};
-use domain::{
-    audit::{Action, AuditEntry},
-    clock::Clock,
-    command_line::CommandLine,
-    ids::Id,
-    job::Job,
-    login::Surface,
-    text::HostName,
-};
+use crate::cluster::limits::{Buckets, Whose};
+use crate::hosts::database_users::HostDatabase;
+use crate::hosts::joining::JoinAddress;
+use crate::hosts::problems::Problems;
+use crate::hosts::registry::Instance;
+use crate::network::authorities::Loaded;
+use crate::{Act, Bus, Nudge, ServiceError, Subscription};
+use domain::audit::{Action, AuditEntry};
+use domain::clock::Clock;
+use domain::command_line::CommandLine;
+use domain::ids::Id;
+use domain::job::Job;
+use domain::login::Surface;
+use domain::text::HostName;
 use keys::master::MasterKey;
 use metrics::Metrics;
 use oidc::{Provider, Proxies};
-use runtime::{boot::boot_id, random, reconcile::Reconciler};
-use store::{Store, StoreError, bus::events::Emitter, policy::PolicyChange};
+use runtime::boot::boot_id;
+use runtime::random;
+use runtime::reconcile::Reconciler;
+use store::bus::events::Emitter;
+use store::policy::PolicyChange;
+use store::{Store, StoreError};
 
 /// The services of a process; cheap to clone. Each area is a view of the same [`Core`], asked for by its name.
 #[derive(Clone)]

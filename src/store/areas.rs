@@ -2,7 +2,8 @@
 
 use std::ops::Deref;
 
-use crate::{connect::Store, policy::PolicyChange};
+use crate::connect::Store;
+use crate::policy::PolicyChange;
 
 macro_rules! areas {
     ($($method:ident: $reads:ident, $writes:ident;)+) => {

@@ -9,20 +9,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::{TryFutureExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use mongodb::{
-    Collection,
-    bson::{Bson, Document, RawDocumentBuf, doc},
-    error::{Error, ErrorKind},
-    options::{CursorType, ReadConcern, ReturnDocument},
-    raw_batch_cursor::RawBatchCursor,
-};
+use mongodb::Collection;
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::{CursorType, ReadConcern, ReturnDocument};
+use mongodb::raw_batch_cursor::RawBatchCursor;
 
-use crate::{
-    Store, StoreError,
-    connect::REQUEST,
-    entity::timestamp,
-    error::{Outage, code, message},
-};
+use crate::connect::REQUEST;
+use crate::entity::timestamp;
+use crate::error::{Outage, code, message};
+use crate::{Store, StoreError};
 use domain::clock::Clock;
 
 /// How long the first answer may take before the database counts as away.

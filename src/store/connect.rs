@@ -13,32 +13,24 @@
 //!
 //! Each call has a span, so that what is logged in its course names the operation and the collection that it came to.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    future::IntoFuture,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use mongodb::{
-    Client, Collection, Database, ServerType,
-    error::ErrorKind,
-    event::{
-        EventHandler,
-        sdam::{SdamEvent, TopologyDescription},
-    },
-    options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, ServerAddress, WriteConcern},
-};
+use mongodb::error::ErrorKind;
+use mongodb::event::EventHandler;
+use mongodb::event::sdam::{SdamEvent, TopologyDescription};
+use mongodb::options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, ServerAddress, WriteConcern};
+use mongodb::{Client, Collection, Database, ServerType};
 use tokio::sync::Semaphore;
 use tracing::{Instrument as _, Span};
 
 use crate::error::{Outage, StoreError, message};
 use domain::chain::Head;
-use metrics::{
-    Metrics,
-    catalogue::{MONGO_ERRORS, MONGO_OP_SECONDS},
-};
+use metrics::Metrics;
+use metrics::catalogue::{MONGO_ERRORS, MONGO_OP_SECONDS};
 
 /// Deadline of a call that a person or a request waits for.
 pub const REQUEST: Duration = Duration::from_secs(10);

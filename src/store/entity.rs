@@ -3,20 +3,20 @@
 //! A document that does not convert is [`StoreError::Corrupt`] with its collection and id; it is never skipped, since
 //! a skipped revocation would be a door left open.
 
-use std::{collections::HashMap, fmt::Display, hash::Hash, str::FromStr};
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::str::FromStr;
 
 use futures_util::TryStreamExt;
-use mongodb::{
-    Collection, Cursor,
-    bson::{self, Bson, DateTime, Document, RawDocumentBuf, doc},
-    options::{Collation, CollationStrength},
-};
-use serde::{Serialize, de::DeserializeOwned};
+use mongodb::bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
+use mongodb::options::{Collation, CollationStrength};
+use mongodb::{Collection, Cursor, bson};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::{
-    Store, StoreError,
-    order::{FieldOrder, Order, OrderBy},
-};
+use crate::order::{FieldOrder, Order, OrderBy};
+use crate::{Store, StoreError};
 use domain::{Revised, Revision};
 
 /// A noun of the policy and its form in the database.

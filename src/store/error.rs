@@ -3,10 +3,13 @@
 //! The driver's errors are told apart here and nowhere else. The list of codes follows the server's
 //! `error_codes.yml`; a failover, a full pool and a silent network all mean the same to a caller: not now.
 
-use std::{error::Error as StdError, time::Duration};
+use std::error::Error as StdError;
+use std::time::Duration;
 
-use mongodb::error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, WriteFailure};
-use mongodb::error::{RETRYABLE_WRITE_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::error::{
+    Error, ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
+    WriteFailure,
+};
 
 /// A cause, kept for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;

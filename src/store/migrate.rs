@@ -13,22 +13,19 @@
 //!
 //! A database with migrations that this binary does not know belongs to a newer release, and is allowed.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    Store, StoreError,
-    bus::{events::random_hex, lease::Lease},
-    connect::{BACKGROUND, REQUEST},
-    entity::timestamp,
-    error::code,
-};
+use crate::bus::events::random_hex;
+use crate::bus::lease::Lease;
+use crate::connect::{BACKGROUND, REQUEST};
+use crate::entity::timestamp;
+use crate::error::code;
+use crate::{Store, StoreError};
 
 const LEASE: &str = "migrate";
 const LEASE_TTL: Duration = Duration::from_mins(1);

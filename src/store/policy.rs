@@ -12,40 +12,30 @@
 //! middle of a commit does not leave it half done. Where nobody can tell whether a commit happened, the chain ends, and
 //! the next entry begins another one; so no link is ever made behind an entry that may not be there.
 
-use std::{
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use mongodb::{
-    ClientSession,
-    bson::{Bson, Document, RawDocumentBuf, doc},
-    error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
-};
+use mongodb::ClientSession;
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::error::{Error, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tracing::Instrument as _;
 
-use crate::{
-    Store, StoreError,
-    access::change::{Files, change},
-    connect::span_of,
-    entity::{Entity, date, decode, encode},
-    error::Outage,
-    evidence::entry::AuditDoc,
-    pause::pause,
-};
-use domain::{
-    Revised, Revision,
-    access::Change,
-    audit::AuditEntry,
-    chain::Head,
-    ids::{ChainId, Id as _},
-};
+use crate::access::change::{Files, change};
+use crate::connect::span_of;
+use crate::entity::{Entity, date, decode, encode};
+use crate::error::Outage;
+use crate::evidence::entry::AuditDoc;
+use crate::pause::pause;
+use crate::{Store, StoreError};
+use domain::access::Change;
+use domain::audit::AuditEntry;
+use domain::chain::Head;
+use domain::ids::{ChainId, Id as _};
+use domain::{Revised, Revision};
 use metrics::catalogue::AUDIT_EVENTS;
 use runtime::random;
 

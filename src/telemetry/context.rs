@@ -3,15 +3,11 @@
 use std::fmt;
 
 use serde_json::Value;
-use tracing::{
-    Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
-use tracing_subscriber::{
-    layer::Context,
-    registry::{LookupSpan, Scope},
-};
+use tracing::Subscriber;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 use super::redact::redact;
 
@@ -87,22 +83,22 @@ pub(super) fn around<S: Subscriber + for<'a> LookupSpan<'a>>(
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{Arc, Mutex},
-        time::Duration,
-    };
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
-    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
     use tracing::{Event, Instrument as _};
-    use tracing_subscriber::{Layer, layer::SubscriberExt as _};
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-    use crate::{
-        domain::{clock::SystemClock, samples, user::User},
-        runtime::reconcile::{Done, Task},
-        services,
-        store::{Settings, Store},
-    };
+    use crate::domain::clock::SystemClock;
+    use crate::domain::samples;
+    use crate::domain::user::User;
+    use crate::runtime::reconcile::{Done, Task};
+    use crate::services;
+    use crate::store::{Settings, Store};
 
     /// What was said around each event.
     #[derive(Clone, Default)]

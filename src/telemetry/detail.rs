@@ -2,7 +2,8 @@
 //! it log what debugging needs until [`SPAN`] is over or the signal comes again, so that nobody forgets a log that fills
 //! the disk.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 

@@ -5,20 +5,17 @@
 //! `event` is a word that stays what it is when the sentence beside it is improved. Code writes fields with dots
 //! (`user.id`), lines have them with underscores, so that no reader takes them for objects.
 
-use std::{
-    fmt::{self, Write as _},
-    iter,
-};
+use std::fmt::Write as _;
+use std::{fmt, iter};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tracing::{
-    Event, Level,
-    field::{Field, Visit},
-};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level};
 
 use super::redact::redact;
-use crate::{domain::text::breaks_a_line, runtime::causes::chain};
+use crate::domain::text::breaks_a_line;
+use crate::runtime::causes::chain;
 
 /// What an event says.
 #[derive(Debug, Clone)]
@@ -173,7 +170,8 @@ mod tests {
 
     use proptest::prelude::*;
     use tracing::Subscriber;
-    use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt as _};
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
     use super::*;
 

@@ -10,29 +10,25 @@ mod line;
 mod redact;
 mod repeats;
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Instant,
-};
+use std::io;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use futures_util::stream;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{
-    Event, Level, Subscriber,
-    callsite::Identifier,
-    span::{Attributes, Id, Record},
-};
-use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan, reload,
-    util::SubscriberInitExt as _,
-};
+use tracing::callsite::Identifier;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use self::{line::Line, repeats::Repeats};
-use crate::{
-    domain::clock::{Clock as _, SystemClock},
-    runtime::reconcile::{Done, Outcome, Reconciler, Task, Work},
-};
+use self::line::Line;
+use self::repeats::Repeats;
+use crate::domain::clock::{Clock as _, SystemClock};
+use crate::runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
 const TASK: Task =
     Task::new("log-repeats", "Sums up in the log what was said too often to be written each time.", repeats::WINDOW);

@@ -1,11 +1,9 @@
 //! Keeps a loop that fails from filling the disk: of what the same place says again and again, so many lines are written
 //! in a while, and then one that tells how many there would have been: before the next event, or once the while is over.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
 
 use super::line::Line;
 

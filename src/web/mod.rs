@@ -24,15 +24,14 @@ pub(crate) mod ui;
 #[path = "../../tests/samples/mod.rs"]
 mod samples;
 
-pub use crate::http::{
-    listen::{TlsFiles, WebError},
-    listeners::{BoundAddresses, Listener, Listeners, Settings},
-    ops::{Check, CheckState, StatusSource},
-    route::{Access, RouteInfo},
-};
+pub use crate::http::listen::{TlsFiles, WebError};
+pub use crate::http::listeners::{BoundAddresses, Listener, Listeners, Settings};
+pub use crate::http::ops::{Check, CheckState, StatusSource};
+pub use crate::http::route::{Access, RouteInfo};
 #[cfg(any(test, feature = "samples"))]
 pub use crate::samples::{PageSample, page_samples};
-use http::{ops, route::Route};
+use http::ops;
+use http::route::Route;
 use services::Services;
 
 /// The routes of each listener, for tests that walk them all.

@@ -1,24 +1,22 @@
 //! How long a daemon waits for the answer whether a client may enter.
 
-use std::{hint::black_box, time::Instant};
+use std::hint::black_box;
+use std::time::Instant;
 
-use postern::{
-    domain::{
-        access::Change,
-        clock::{Clock, SystemClock},
-        ids::{HostId, ServerId},
-    },
-    services::{Services, access::admission::Admission},
-    store::Emitter,
-};
-use std::{sync::Arc, time::Duration};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use postern::domain::access::Change;
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::ids::{HostId, ServerId};
+use postern::services::Services;
+use postern::services::access::admission::Admission;
+use postern::store::Emitter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    cluster::Cluster,
-    report::{Figure, Row},
-    seed::{inside, seed},
-};
+use crate::cluster::Cluster;
+use crate::report::{Figure, Row};
+use crate::seed::{inside, seed};
 
 pub(crate) const METHOD: &str = "`Admission::admit` over a snapshot of 10,000 users and 20,000 profiles as it is read from \
     the database: every profile 10 times, in an order without pattern, each call by the clock (which itself takes some \

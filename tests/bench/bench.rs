@@ -53,11 +53,9 @@ mod memory;
 mod propagation;
 mod start;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    process::ExitCode,
-    time::Instant,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
 
 use report::{Report, Row};
 

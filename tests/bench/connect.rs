@@ -1,17 +1,13 @@
 //! How long a client waits for its tunnel, with Postern and without.
 
-use std::{
-    fs,
-    os::unix::fs::DirBuilderExt as _,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
-use crate::{
-    cluster::{Cluster, Profile},
-    netns::Namespace,
-    report::{Figure, Row, Unit},
-    tunnel::Tunnel,
-};
+use crate::cluster::{Cluster, Profile};
+use crate::netns::Namespace;
+use crate::report::{Figure, Row, Unit};
+use crate::tunnel::Tunnel;
 
 pub(crate) const METHOD: &str = "A real client, from its start until it says \"Initialization Sequence Completed\". In \
     turns through Postern's daemon and through a bare `openvpn` server on the same machine, with the same options and \

@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    caller::{Caller, token},
-    client::only,
-    cluster::Cluster,
-    report::{Figure, Row},
-    tunnel::Tunnel,
-};
+use crate::caller::{Caller, token};
+use crate::client::only;
+use crate::cluster::Cluster;
+use crate::report::{Figure, Row};
+use crate::tunnel::Tunnel;
 
 pub(crate) const METHOD: &str = "Ten clients of ten users are connected to host B. `PATCH /users/{id}` on host A disables \
     one user after the other, 5 a second; measured is until that user's client writes that B's daemon has ended its \

@@ -1,16 +1,12 @@
 //! How fast profiles are issued.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::{
-    caller::{Caller, token},
-    cluster::Cluster,
-    report::{Figure, Row, Unit},
-    seed::seed,
-};
+use crate::caller::{Caller, token};
+use crate::cluster::Cluster;
+use crate::report::{Figure, Row, Unit};
+use crate::seed::seed;
 
 pub(crate) const METHOD: &str = "`POST /users/{id}/profiles` on one host: key, certificate, tls-crypt-v2 key, address, \
     one majority-committed transaction, the file. Kept connections, every profile for another of 10,000 users. First \

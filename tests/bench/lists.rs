@@ -4,24 +4,20 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use mongodb::bson::{DateTime, RawDocumentBuf, rawdoc};
-use postern::{
-    domain::{
-        clock::{Clock as _, SystemClock},
-        ids::{AuditId, HostId, Id as _, SessionId},
-        profile::Profile,
-        session::Session,
-    },
-    runtime::random,
-    store::{Store, access::profiles::ProfileFilter, entity::PageRequest},
-    web,
-};
+use postern::domain::clock::{Clock as _, SystemClock};
+use postern::domain::ids::{AuditId, HostId, Id as _, SessionId};
+use postern::domain::profile::Profile;
+use postern::domain::session::Session;
+use postern::runtime::random;
+use postern::store::Store;
+use postern::store::access::profiles::ProfileFilter;
+use postern::store::entity::PageRequest;
+use postern::web;
 
-use crate::{
-    caller::token,
-    cluster::Cluster,
-    report::{Figure, Row},
-    seed::{insert, inside, seed},
-};
+use crate::caller::token;
+use crate::cluster::Cluster;
+use crate::report::{Figure, Row};
+use crate::seed::{insert, inside, seed};
 
 pub(crate) const METHOD: &str = "10,000 users of one profile each in one organization, 1,000 live sessions, 20,000 ended \
     ones and 50,000 entries of the trail. Every `GET` of the API and of the console that needs no id or has one here, \

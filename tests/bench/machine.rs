@@ -1,6 +1,7 @@
 //! What the numbers were measured on, and with.
 
-use std::{fs, process::Command};
+use std::fs;
+use std::process::Command;
 
 use postern::domain::clock::{Clock as _, SystemClock};
 

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{
-    caller::{Caller, token},
-    cluster::{Cluster, user_body},
-    process,
-    report::{Figure, Row, Unit},
-    seed::seed,
-};
+use crate::caller::{Caller, token};
+use crate::cluster::{Cluster, user_body};
+use crate::process;
+use crate::report::{Figure, Row, Unit};
+use crate::seed::seed;
 
 pub(crate) const METHOD: &str = "The `postern serve` process in all roles with one daemon; resident memory (VmRSS, pages \
     of the binary included) and its proportional share (Pss). Few users: five, 10 s after the start. Many: 10,000 users \

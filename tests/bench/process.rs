@@ -1,11 +1,9 @@
 //! The `postern serve` of a host, looked at from outside and to the millisecond.
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, TcpStream},
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 

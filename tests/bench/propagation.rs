@@ -1,23 +1,21 @@
 //! How soon one host acts on what another was told.
 
-use std::{
-    sync::{Arc, mpsc::sync_channel},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
-use postern::{
-    domain::clock::SystemClock,
-    services::{Services, access::admission::Admission, tasks::reconciler},
-    store::{Bus, BusSettings, Store},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use postern::domain::clock::SystemClock;
+use postern::services::Services;
+use postern::services::access::admission::Admission;
+use postern::services::tasks::reconciler;
+use postern::store::{Bus, BusSettings, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    caller::{Caller, token},
-    cluster::Cluster,
-    report::{Figure, Row},
-    seed::{inside, seed, settings},
-};
+use crate::caller::{Caller, token};
+use crate::cluster::Cluster;
+use crate::report::{Figure, Row};
+use crate::seed::{inside, seed, settings};
 
 pub(crate) const METHOD: &str = "Host A is a `postern serve`; `PATCH /users/{id}` on a kept connection disables and \
     enables users, 10 a second, among 10,000. Host B is the same stack of store, bus and admission, with clients of its \

@@ -1,6 +1,8 @@
 //! Numbers beside their targets, as a table for the terminal and as `BENCHMARKS.md`.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
 use crate::machine::Facts;
 

@@ -1,23 +1,21 @@
 //! Thousands of users and profiles, put into the database as the store would have written them.
 
-use std::{collections::HashSet, net::Ipv4Addr};
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
 
 use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::{DateTime, Document, RawDocumentBuf, doc, serialize_to_raw_document_buf};
-use postern::{
-    domain::{
-        Revision,
-        clock::{Clock as _, SystemClock},
-        ids::{Id, OrganizationId, ProfileId, ServerId, UserId},
-        network::ServerNetwork,
-        profile::{Fingerprint, Profile, ProfileState},
-        role::Role,
-        user::User,
-    },
-    runtime::random,
-    store::{Settings, Store, entity::Entity},
-};
+use postern::domain::Revision;
+use postern::domain::clock::{Clock as _, SystemClock};
+use postern::domain::ids::{Id, OrganizationId, ProfileId, ServerId, UserId};
+use postern::domain::network::ServerNetwork;
+use postern::domain::profile::{Fingerprint, Profile, ProfileState};
+use postern::domain::role::Role;
+use postern::domain::user::User;
+use postern::runtime::random;
+use postern::store::entity::Entity;
+use postern::store::{Settings, Store};
 
 use crate::cluster::Cluster;
 

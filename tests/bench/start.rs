@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{
-    cluster::Cluster,
-    process,
-    report::{Figure, Row},
-    seed::seed,
-    wait::wait_until,
-};
+use crate::cluster::Cluster;
+use crate::process;
+use crate::report::{Figure, Row};
+use crate::seed::seed;
+use crate::wait::wait_until;
 
 pub(crate) const METHOD: &str = "`postern serve` in all roles, with 10,000 users of one profile each in the database. \
     Start: from the start of the process until `/readyz` answers 200, asked every millisecond; stop: from SIGTERM \

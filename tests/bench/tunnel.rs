@@ -3,21 +3,18 @@
 //! The client of the end-to-end tests writes a log that is read now and then; here, milliseconds count, so the lines
 //! come through a pipe.
 
-use std::{
-    fs::OpenOptions,
-    io::{BufRead as _, BufReader, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    process::{Child, Command, Stdio},
-    sync::{
-        atomic::{AtomicU32, Ordering},
-        mpsc::{Receiver, sync_channel},
-    },
-    time::{Duration, Instant},
-};
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{lab::Lab, netns::Namespace};
+use crate::lab::Lab;
+use crate::netns::Namespace;
 
 const CONNECTED: &str = "Initialization Sequence Completed";
 /// More lines than a client writes in its life here.

@@ -5,21 +5,17 @@
 //! provider, which listens on this machine's loopback and is to be found on the loopback of each machine of the
 //! laboratory.
 
-use std::{
-    net::{SocketAddr, TcpStream as StdStream},
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, copy_bidirectional},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, rustls};
 use tokio_util::sync::{CancellationToken, DropGuard};
 

@@ -1,17 +1,16 @@
 //! From an empty database to the first connected client by the console's pages alone, and two people at one server.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::{
-    browser::{Browser, Options},
-    client::Client,
-    host::{Host, write_master_key},
-    lab::Lab,
-    rules::assert_keeps,
-    wait::wait_until,
-};
+use crate::browser::{Browser, Options};
+use crate::client::Client;
+use crate::host::{Host, write_master_key};
+use crate::lab::Lab;
+use crate::rules::assert_keeps;
+use crate::wait::wait_until;
 
 /// How long a host may take to run a server that it was attached to, and a page to know of a connection.
 const PATIENCE: Duration = Duration::from_mins(1);

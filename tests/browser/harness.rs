@@ -1,17 +1,13 @@
 //! The browser itself: that it does what the other tests build on.
 
-use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::Arc,
-};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 
-use crate::{
-    browser::{Browser, Options, Scheme},
-    netns::Namespace,
-    portal::{ORIGIN, Portal},
-    rules::faults,
-};
+use crate::browser::{Browser, Options, Scheme};
+use crate::netns::Namespace;
+use crate::portal::{ORIGIN, Portal};
+use crate::rules::faults;
 
 const PAGE: &str = "<!doctype html><html lang=en><title>Probe</title><meta name=color-scheme content='light dark'>\
     <main><h1>Probe</h1><noscript>No script here.</noscript><p id=scripted></p>\

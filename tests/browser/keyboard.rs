@@ -2,11 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    browser::{Browser, PATIENCE},
-    first_run::{begin, beside, console},
-    wait::wait_until,
-};
+use crate::browser::{Browser, PATIENCE};
+use crate::first_run::{begin, beside, console};
+use crate::wait::wait_until;
 
 // Keys without a character, by WebDriver's codes (section 17.4.2).
 const TAB: &str = "\u{e004}";

@@ -4,15 +4,14 @@
 //! `nmcli connection import` needs the daemon (its `--offline` does not do imports). The daemon runs on a bus of its own
 //! and with a `/run` of its own, so one that the machine may have does not hear of it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{netns::Namespace, wait::wait_until};
+use crate::netns::Namespace;
+use crate::wait::wait_until;
 
 const START: Duration = Duration::from_secs(20);
 

@@ -1,16 +1,12 @@
 //! The database is away: pages answer in words, soon, and work again by themselves when it is back.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use crate::{
-    portal::{ANA, ORIGIN, Portal},
-    rules::assert_keeps,
-    visitor::Visitor,
-    wait::wait_until,
-};
+use crate::portal::{ANA, ORIGIN, Portal};
+use crate::rules::assert_keeps;
+use crate::visitor::Visitor;
+use crate::wait::wait_until;
 
 /// What the issue promises.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -1,21 +1,17 @@
 //! Every page in every state, from the product's own samples: whether it keeps the rules, and what it looks like.
 //! Pictures of all are in `target/screenshots/pages`.
 
-use std::{
-    collections::HashMap,
-    fs,
-    io::{BufRead as _, BufReader, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::Path,
-    sync::Arc,
-};
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
 
 use postern::web::page_samples;
 
-use crate::{
-    browser::{Browser, Options},
-    rules::faults,
-};
+use crate::browser::{Browser, Options};
+use crate::rules::faults;
 
 #[test]
 fn every_page_in_every_state_is_accessible_in_light_and_dark_and_fits_a_narrow_screen() {

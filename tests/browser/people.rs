@@ -1,19 +1,15 @@
 //! The console, as whoever runs the cluster lives it: two hundred people come by one list, one of them connects, and is
 //! shut out on one host while somebody watches on another.
 
-use std::{
-    fs,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::{
-    browser::{Browser, Options},
-    client::Client,
-    cluster::Cluster,
-    rules::assert_keeps,
-    wait::wait_until,
-};
+use crate::browser::{Browser, Options};
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::rules::assert_keeps;
+use crate::wait::wait_until;
 
 /// How long an open page may take to follow the facts, on a busy machine.
 const FOLLOWED: Duration = Duration::from_secs(20);

@@ -7,23 +7,20 @@
 //!   h1 h2 h3: the same way to the identity provider
 //! ```
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::{
-    browser::{Browser, Options},
-    cluster::Cluster,
-    door::Door,
-    host::Host,
-    lab::Lab,
-    netns::Namespace,
-    oidc_provider::{self, OidcProvider},
-    visitor::Visitor,
-};
+use crate::browser::{Browser, Options};
+use crate::cluster::Cluster;
+use crate::door::Door;
+use crate::host::Host;
+use crate::lab::Lab;
+use crate::netns::Namespace;
+use crate::oidc_provider;
+use crate::oidc_provider::OidcProvider;
+use crate::visitor::Visitor;
 
 /// The address that employees are told.
 pub(crate) const ORIGIN: &str = "https://vpn.example.com";

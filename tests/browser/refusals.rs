@@ -3,14 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    browser::{Browser, PATIENCE},
-    issuer::{Behaviour, Flaw, Issuer, Options, Person},
-    portal::{ORIGIN, Portal},
-    rules::assert_keeps,
-    visitor::{LOGIN, Visitor},
-    wait::wait_until,
-};
+use crate::browser::{Browser, PATIENCE};
+use crate::issuer::{Behaviour, Flaw, Issuer, Options, Person};
+use crate::portal::{ORIGIN, Portal};
+use crate::rules::assert_keeps;
+use crate::visitor::{LOGIN, Visitor};
+use crate::wait::wait_until;
 
 const BUTTON: &str = "Continue with your company account";
 

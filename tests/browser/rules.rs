@@ -1,7 +1,8 @@
 //! What every page must keep, whatever it shows: the rules of accessibility, in light and dark, and no sideways
 //! scrolling on the narrowest screen.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 

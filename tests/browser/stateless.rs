@@ -1,9 +1,7 @@
 //! No host knows anything of a sign-in that the others do not.
 
-use crate::{
-    portal::{ANA, ORIGIN, Portal},
-    wait::wait_until,
-};
+use crate::portal::{ANA, ORIGIN, Portal};
+use crate::wait::wait_until;
 
 #[test]
 fn sign_in_begun_on_one_host_ends_on_another_and_counts_on_a_third() {

@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    browser::{Browser, Options},
-    client::{Client, only},
-    portal::{ANA, ORIGIN, Portal},
-    rules::assert_keeps,
-    wait::wait_until,
-};
+use crate::browser::{Browser, Options};
+use crate::client::{Client, only};
+use crate::portal::{ANA, ORIGIN, Portal};
+use crate::rules::assert_keeps;
+use crate::wait::wait_until;
 
 /// How long the page may take to know of a connection, on a busy machine.
 const KNOWN: Duration = Duration::from_secs(20);

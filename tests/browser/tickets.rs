@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
-use crate::{
-    client::Client,
-    manager::Manager,
-    portal::{ANA, ORIGIN, Portal},
-    visitor::{Answer, Visitor},
-};
+use crate::client::Client;
+use crate::manager::Manager;
+use crate::portal::{ANA, ORIGIN, Portal};
+use crate::visitor::{Answer, Visitor};
 
 const PROFILE: &str = "application/x-openvpn-profile";
 /// What opens links that a person only sent to somebody: previews, scanners, browsers that load ahead.

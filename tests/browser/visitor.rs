@@ -2,7 +2,10 @@
 //!
 //! It stands where the load balancer stands, so it names the public address in `Host` and speaks plain HTTP.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ureq::http::{HeaderMap, Request, Response};
 

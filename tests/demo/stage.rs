@@ -1,12 +1,10 @@
 //! What the tour is told on, and taken down from: also when somebody interrupts it.
 
-use std::{
-    fmt::Display,
-    path::PathBuf,
-    process,
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -1,19 +1,15 @@
 //! Who gets in, to what, and how fast he is out again.
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::{
-    client::{Client, only, remotes},
-    cluster::{Cluster, LISTED, id},
-    lab::{OTHER_PAGE, PAGE},
-    page::{Knock, fetch, knock},
-    wait::{assert_stays, wait_for, wait_until},
-};
+use crate::client::{Client, only, remotes};
+use crate::cluster::{Cluster, LISTED, id};
+use crate::lab::{OTHER_PAGE, PAGE};
+use crate::page::{Knock, fetch, knock};
+use crate::wait::{assert_stays, wait_for, wait_until};
 
 /// An end that was ordered has to be there within this; design asks for one second, the machine may be busy.
 const ORDERED: Duration = Duration::from_secs(5);

@@ -1,19 +1,15 @@
 //! A daemon without a living Postern, and a daemon that hangs: newcomers are with another host soon, sessions that are up
 //! stay up, and no client ends.
 
-use std::{
-    os::unix::net::UnixListener,
-    time::{Duration, Instant},
-};
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::{
-    client::{Client, first},
-    cluster::{Cluster, Profile},
-    host::Host,
-    wait::{assert_stays, wait_until},
-};
+use crate::client::{Client, first};
+use crate::cluster::{Cluster, Profile};
+use crate::host::Host;
+use crate::wait::{assert_stays, wait_until};
 
 /// How soon a newcomer is let in somewhere. On a quiet machine it takes 3 s.
 const NEWCOMER: Duration = Duration::from_secs(15);

@@ -1,6 +1,7 @@
 //! The admin API, as a program outside would use it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Request, Response};

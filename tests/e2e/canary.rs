@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    api::text_of,
-    cluster::Cluster,
-    host::Host,
-    joining::join_third,
-    lab::Lab,
-    wait::{wait_for, wait_until},
-};
+use crate::api::text_of;
+use crate::cluster::Cluster;
+use crate::host::Host;
+use crate::joining::join_third;
+use crate::lab::Lab;
+use crate::wait::{wait_for, wait_until};
 
 /// Hosts look about once a minute; the machine may be busy.
 const SEEN: Duration = Duration::from_mins(3);

@@ -1,28 +1,23 @@
 //! A real OpenVPN client with a real tunnel.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
-    net::Ipv4Addr,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-    process::{Child, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::fs;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{
-    faketime::shifted,
-    lab::Lab,
-    netns::Namespace,
-    openvpn::OpenVpn,
-    wait::{wait_for, wait_until},
-};
+use crate::faketime::shifted;
+use crate::lab::Lab;
+use crate::netns::Namespace;
+use crate::openvpn::OpenVpn;
+use crate::wait::{wait_for, wait_until};
 
 const CONNECT: Duration = Duration::from_secs(30);
 

@@ -6,12 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use postern::domain::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
-use crate::{
-    client::{Client, in_order, only},
-    cluster::{Cluster, LISTED, Profile},
-    lab::Lab,
-    wait::{assert_stays, wait_for, wait_until},
-};
+use crate::client::{Client, in_order, only};
+use crate::cluster::{Cluster, LISTED, Profile};
+use crate::lab::Lab;
+use crate::wait::{assert_stays, wait_for, wait_until};
 
 /// What looks wrong is looked at again within a minute; whoever is still there after that stays.
 const SECOND_LOOK: Duration = Duration::from_secs(65);

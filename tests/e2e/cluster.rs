@@ -1,18 +1,17 @@
 //! A cluster as an administrator makes it: hosts, an organization, a server, users, profiles; all by the API.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    api::Api,
-    client::Client,
-    host::{Host, write_master_key},
-    lab::{LAN, Lab, PAGE},
-    openvpn::OpenVpn,
-    page::Probe,
-    wait::{wait_for, wait_until},
-};
+use crate::api::Api;
+use crate::client::Client;
+use crate::host::{Host, write_master_key};
+use crate::lab::{LAN, Lab, PAGE};
+use crate::openvpn::OpenVpn;
+use crate::page::Probe;
+use crate::wait::{wait_for, wait_until};
 
 /// How long a daemon may take from the wish to `running`.
 const ATTACH: Duration = Duration::from_secs(40);

@@ -1,15 +1,14 @@
 //! A server whose network is one that a host needs for itself.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    api::text_of,
-    cluster::{Cluster, id},
-    page::{Knock, knock},
-    wait::{assert_stays, wait_for, wait_until},
-};
+use crate::api::text_of;
+use crate::cluster::{Cluster, id};
+use crate::page::{Knock, knock};
+use crate::wait::{assert_stays, wait_for, wait_until};
 
 const NOTICED: Duration = Duration::from_secs(40);
 

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{
-    client::{Client, only},
-    cluster::{Cluster, LISTED, Profile},
-    joining::join_third,
-    lab::Lab,
-    wait::{assert_stays, wait_for, wait_until},
-};
+use crate::client::{Client, only};
+use crate::cluster::{Cluster, LISTED, Profile};
+use crate::joining::join_third;
+use crate::lab::Lab;
+use crate::wait::{assert_stays, wait_for, wait_until};
 
 /// How long many clients may take to connect, or to be moved, on a busy machine.
 const CROWD: Duration = Duration::from_mins(2);

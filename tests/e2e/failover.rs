@@ -1,19 +1,15 @@
 //! What people notice when a part of the cluster dies, is stopped, or is started again.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{
-    client::Client,
-    cluster::{Cluster, LISTED, user_body},
-    openvpn::OpenVpn,
-    wait::wait_until,
-};
+use crate::client::Client;
+use crate::cluster::{Cluster, LISTED, user_body};
+use crate::openvpn::OpenVpn;
+use crate::wait::wait_until;
 
 /// A crash costs about 8 s with the defaults; the machine may be busy.
 const CRASH: Duration = Duration::from_secs(40);

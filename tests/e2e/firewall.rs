@@ -1,24 +1,20 @@
 //! The kernel's firewall and forwarding under a running host: what others do to them, and what a change of routes does to
 //! open connections.
 
-use std::{
-    fs,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{
-    api::text_of,
-    client::Client,
-    cluster::{Cluster, LISTED, id},
-    flows::{Flows, KINDS, Streams},
-    host::Host,
-    lab::{LAN, OTHER_PAGE, PAGE},
-    page::fetch,
-    wait::{assert_stays, wait_for, wait_until},
-};
+use crate::api::text_of;
+use crate::client::Client;
+use crate::cluster::{Cluster, LISTED, id};
+use crate::flows::{Flows, KINDS, Streams};
+use crate::host::Host;
+use crate::lab::{LAN, OTHER_PAGE, PAGE};
+use crate::page::fetch;
+use crate::wait::{assert_stays, wait_for, wait_until};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 /// The kernel is compared every few seconds; the machine may be busy.

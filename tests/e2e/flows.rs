@@ -3,17 +3,15 @@
 //! client. Every message says when it was sent: one that was under way while something changed arrives much later where
 //! the client holds it back (OpenVPN pauses for a second when it opens its device anew).
 
-use std::{
-    io::{self, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::{
-        Arc, LazyLock, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::io;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
-use crate::{netns::Namespace, wait::wait_until};
+use crate::netns::Namespace;
+use crate::wait::wait_until;
 
 const QUESTIONS: u16 = 7001;
 const PUSH: u16 = 7002;

@@ -1,28 +1,25 @@
 //! The first minute: of a cluster, in which nothing may look like an alarm that is merely young, and of `make run`, whose
 //! every line must work as it is printed.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use postern::domain::clock::{Clock as _, SystemClock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
-use crate::{
-    api::{status_of, text_of},
-    client::Client,
-    cluster::Cluster,
-    netns::{self, Namespace},
-    support::mongod,
-    wait::{wait_for, wait_until},
-};
+use crate::api::{status_of, text_of};
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::netns;
+use crate::netns::Namespace;
+use crate::support::mongod;
+use crate::wait::{wait_for, wait_until};
 
 const POSTERN: &str = env!("CARGO_BIN_EXE_postern");
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");

@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::{
-    client::Client,
-    cluster::{Cluster, LISTED},
-    openvpn::OpenVpn,
-    wait::wait_until,
-};
+use crate::client::Client;
+use crate::cluster::{Cluster, LISTED};
+use crate::openvpn::OpenVpn;
+use crate::wait::wait_until;
 
 const CLIENTS: [OpenVpn; 3] = [OpenVpn::V25, OpenVpn::Installed, OpenVpn::V27];
 /// How long anything of this may take on a busy machine.

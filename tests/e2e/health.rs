@@ -1,15 +1,14 @@
 //! What is wrong with a host, told alike by `/readyz`, the API, the command line and the public status page.
 
-use std::{net::UdpSocket, time::Duration};
+use std::net::UdpSocket;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    api::text_of,
-    cluster::{Cluster, id},
-    host::Host,
-    wait::{wait_for, wait_until},
-};
+use crate::api::text_of;
+use crate::cluster::{Cluster, id};
+use crate::host::Host;
+use crate::wait::{wait_for, wait_until};
 
 /// How long everybody may take to hear of it, on a busy machine.
 const TOLD: Duration = Duration::from_mins(1);

@@ -1,23 +1,20 @@
 //! A host: one `postern serve` on one machine of the laboratory, and the daemons it started.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::Write as _,
-    net::Ipv4Addr,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{
-    api::{Api, status_of},
-    faketime::shifted,
-    lab::{Lab, Machine},
-    wait::{wait_for, wait_until},
-};
+use crate::api::{Api, status_of};
+use crate::faketime::shifted;
+use crate::lab::{Lab, Machine};
+use crate::wait::{wait_for, wait_until};
 
 const POSTERN: &str = env!("CARGO_BIN_EXE_postern");
 /// A user who owns nothing.

@@ -1,27 +1,21 @@
 //! A machine becomes a host by one command.
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, sync_channel},
-    },
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{
-    client::remotes,
-    cluster::{Cluster, LISTED, id},
-    host::Host,
-    joining::{Joining, invite},
-    lab::Lab,
-    wait::{wait_for, wait_until},
-};
+use crate::client::remotes;
+use crate::cluster::{Cluster, LISTED, id};
+use crate::host::Host;
+use crate::joining::{Joining, invite};
+use crate::lab::Lab;
+use crate::wait::{wait_for, wait_until};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

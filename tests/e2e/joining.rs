@@ -1,14 +1,14 @@
 //! `postern join` on the third machine of the laboratory.
 
-use std::{
-    io::Write as _,
-    path::PathBuf,
-    process::{Child, Output, Stdio},
-};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::{cluster::Cluster, host::Host, lab::Machine};
+use crate::cluster::Cluster;
+use crate::host::Host;
+use crate::lab::Machine;
 
 /// A token for the third machine, and what came with it.
 pub(crate) fn invite(cluster: &Cluster) -> Value {

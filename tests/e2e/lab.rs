@@ -15,23 +15,20 @@
 //! masquerades. 10.94.0.100 is the same machine under an address that no server's routes name. Every laboratory has
 //! the same addresses, in namespaces of its own, so any number can exist at a time.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
 
-use crate::{
-    mongod::{self, Mongod},
-    netns::{self, Namespace, wire},
-    openvpn::OpenVpn,
-    page::Page,
-    support::mongosh,
-    wait::wait_until,
-};
+use crate::mongod::Mongod;
+use crate::netns::{Namespace, wire};
+use crate::openvpn::OpenVpn;
+use crate::page::Page;
+use crate::support::mongosh;
+use crate::wait::wait_until;
+use crate::{mongod, netns};
 
 /// The page, on the network that servers are made to route to.
 pub(crate) const PAGE: Ipv4Addr = Ipv4Addr::new(10, 93, 0, 100);

@@ -1,17 +1,13 @@
 //! The laboratory itself: that the page is where it should be and nowhere else. Without this, a test that finds the
 //! page out of reach, or in reach, would say nothing about Postern.
 
-use std::{
-    process::Child,
-    time::{Duration, Instant},
-};
+use std::process::Child;
+use std::time::{Duration, Instant};
 
-use crate::{
-    lab::{LAN, Lab, OTHER_PAGE, PAGE},
-    netns::Namespace,
-    page::{Knock, Probe, fetch, knock},
-    wait::wait_until,
-};
+use crate::lab::{LAN, Lab, OTHER_PAGE, PAGE};
+use crate::netns::Namespace;
+use crate::page::{Knock, Probe, fetch, knock};
+use crate::wait::wait_until;
 
 #[test]
 fn hosts_reach_the_private_pages_and_clients_do_not() {

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    client::remotes,
-    cluster::{Cluster, LISTED},
-    wait::wait_until,
-};
+use crate::client::remotes;
+use crate::cluster::{Cluster, LISTED};
+use crate::wait::wait_until;
 
 #[test]
 fn a_detached_host_hands_its_sessions_on_and_cleans_up() {

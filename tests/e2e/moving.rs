@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::{
-    client::Client,
-    cluster::{Cluster, LISTED, user_body},
-    host::Host,
-    wait::wait_until,
-};
+use crate::client::Client;
+use crate::cluster::{Cluster, LISTED, user_body};
+use crate::host::Host;
+use crate::wait::wait_until;
 
 const DOCUMENT: &str = include_str!("../../docs/move-the-database.md");
 /// A gap that nobody notices. Fetches are 100 ms apart, and a busy machine delays some.

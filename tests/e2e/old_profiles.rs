@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    client::Client,
-    cluster::{Cluster, LISTED, Profile},
-    lab::LAN,
-    wait::{wait_for, wait_until},
-};
+use crate::client::Client;
+use crate::cluster::{Cluster, LISTED, Profile};
+use crate::lab::LAN;
+use crate::wait::{wait_for, wait_until};
 
 /// How long a drain may take beyond its budget on a busy machine.
 const OVER: Duration = Duration::from_mins(2);

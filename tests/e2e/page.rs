@@ -1,21 +1,15 @@
 //! The private page and the probe that fetches it: what a VPN is for, and how long it was missing.
 
-use std::{
-    io::{BufRead as _, BufReader, ErrorKind, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{RecvTimeoutError, SyncSender, sync_channel},
-    },
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use crate::{
-    netns::Namespace,
-    wait::{assert_stays, wait_for, wait_until},
-};
+use crate::netns::Namespace;
+use crate::wait::{assert_stays, wait_for, wait_until};
 
 const PORT: u16 = 80;
 /// A fetch that takes longer is a failed one.

@@ -2,17 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 
-use crate::{
-    client::{Client, only},
-    cluster::{Cluster, LISTED},
-    host::Host,
-    joining::{Joining, invite},
-    lab::Lab,
-    wait::wait_until,
-};
+use crate::client::{Client, only};
+use crate::cluster::{Cluster, LISTED};
+use crate::host::Host;
+use crate::joining::{Joining, invite};
+use crate::lab::Lab;
+use crate::wait::wait_until;
 
 /// What `serve` ends with on a machine that was removed.
 const REMOVED: i32 = 9;

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    api::{status_of, text_of},
-    client::Client,
-    cluster::Cluster,
-    page::fetch,
-    wait::{wait_for, wait_until},
-};
+use crate::api::{status_of, text_of};
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::page::fetch;
+use crate::wait::{wait_for, wait_until};
 
 /// Traffic is counted every 15 s; the rest is there at once.
 const COUNTED: Duration = Duration::from_mins(1);

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 
-use crate::{
-    client::{Client, only},
-    cluster::{Cluster, LISTED, user_body},
-    host::Host,
-    wait::wait_until,
-};
+use crate::client::{Client, only};
+use crate::cluster::{Cluster, LISTED, user_body};
+use crate::host::Host;
+use crate::wait::wait_until;
 
 /// A gap that nobody notices. Fetches are 100 ms apart, and a busy machine delays some.
 const ORDINARY: Duration = Duration::from_millis(1500);

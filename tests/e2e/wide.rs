@@ -1,21 +1,17 @@
 //! Routes that cover the hosts themselves, as the full tunnel's do, and clients behind a router: the way to the other
 //! hosts must not lead into the tunnel of a dead one.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
-};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::{
-    client::Client,
-    cluster::{Cluster, LISTED, Profile},
-    lab::{HOME, Lab, PAGE, WEBSITE, WEBSITE_SIX},
-    openvpn::OpenVpn,
-    page::{Knock, Probe, fetch, knock},
-    wait::{assert_stays, wait_until},
-};
+use crate::client::Client;
+use crate::cluster::{Cluster, LISTED, Profile};
+use crate::lab::{HOME, Lab, PAGE, WEBSITE, WEBSITE_SIX};
+use crate::openvpn::OpenVpn;
+use crate::page::{Knock, Probe, fetch, knock};
+use crate::wait::{assert_stays, wait_until};
 
 /// A crash costs about 8 s with the defaults, whatever the routes are; the machine may be busy.
 const CRASH: Duration = Duration::from_secs(40);

@@ -3,13 +3,12 @@
 //! A file that uses what its own folder's `mod.rs` says is inside of it, and makes no circle with it. Everything else counts,
 //! so a file that two others both need is a third one below them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
-use crate::{FLOORS, source::imports, sources};
+use crate::source::imports;
+use crate::{FLOORS, sources};
 
 /// What each module of a crate imports of the same crate.
 type Graph = BTreeMap<Vec<String>, BTreeSet<Vec<String>>>;

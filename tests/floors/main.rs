@@ -10,10 +10,8 @@
 mod circles;
 mod source;
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use source::{blank, imports, is_word, tokens, without_tests};
 

@@ -1,22 +1,19 @@
 //! The API: what it keeps, how it pages, what it refuses to overwrite; and what surrounds every request.
 
-use std::{
-    collections::HashSet,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use postern::{domain::role::Role, web};
+use postern::domain::role::Role;
+use postern::web;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls;
 
-use crate::{
-    api_rig::{Caller, Rig, free_port, settings},
-    support::mongod::{Mongod, Options},
-};
+use crate::api_rig::{Caller, Rig, free_port, settings};
+use crate::support::mongod::{Mongod, Options};
 
 fn server(name: &str, network: &str, organization: &Value) -> Value {
     json!({ "name": name, "network": network, "port": 1194, "protocol": "udp", "organization_ids": [organization] })

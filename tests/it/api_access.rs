@@ -1,15 +1,12 @@
 //! Who may use which route: every route, walked with every kind of caller.
 
-use postern::{
-    domain::{
-        group::GroupId,
-        ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
-        job::Job,
-        role::Role,
-        text::GroupName,
-    },
-    web::{self, Access, RouteInfo},
-};
+use postern::domain::group::GroupId;
+use postern::domain::ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId};
+use postern::domain::job::Job;
+use postern::domain::role::Role;
+use postern::domain::text::GroupName;
+use postern::web;
+use postern::web::{Access, RouteInfo};
 use serde_json::{Value, json};
 
 use crate::api_rig::{Caller, Rig, nobody};

@@ -1,23 +1,18 @@
 //! `/events`: what a program hears of the cluster, where it goes on after an interruption, and when it hears no more.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::{SocketAddr, TcpStream},
-    sync::Arc,
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
 
-use postern::{
-    domain::{clock::SystemClock, role::Role},
-    services::Services,
-    store::{Bus, BusSettings},
-};
+use postern::domain::clock::SystemClock;
+use postern::domain::role::Role;
+use postern::services::Services;
+use postern::store::{Bus, BusSettings};
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Caller, Rig, listening, settings},
-    store::{connect, reconciler},
-};
+use crate::api_rig::{Caller, Rig, listening, settings};
+use crate::store::{connect, reconciler};
 
 /// An event as it came.
 #[derive(Debug, Clone, PartialEq)]

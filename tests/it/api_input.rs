@@ -1,10 +1,8 @@
 //! Bad input: refused with a 4xx that names what is wrong, and nothing is changed by it.
 
-use std::{
-    fmt::Write as _,
-    io::{Read as _, Write as _},
-    net::TcpStream,
-};
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 

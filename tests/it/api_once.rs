@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use postern::{
-    domain::{clock::SystemClock, role::Role},
-    keys::master::MasterKey,
-    services::Services,
-    store::Emitter,
-};
+use postern::domain::clock::SystemClock;
+use postern::domain::role::Role;
+use postern::keys::master::MasterKey;
+use postern::services::Services;
+use postern::store::Emitter;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Answer, Caller, Rig, listening, settings},
-    store::connect,
-};
+use crate::api_rig::{Answer, Caller, Rig, listening, settings};
+use crate::store::connect;
 
 fn post(caller: &Caller, path: &str, key: &str, body: &Value) -> Answer {
     let headers = [("content-type", "application/json"), ("idempotency-key", key)];

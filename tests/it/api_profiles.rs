@@ -1,6 +1,7 @@
 //! Profiles by the API: issued, at once, revoked; and that their secrets are nowhere afterwards.
 
-use std::{collections::HashSet, net::Ipv4Addr};
+use std::collections::HashSet;
+use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 

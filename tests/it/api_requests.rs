@@ -1,9 +1,9 @@
 //! What every request of the API has: validators, counts, limits that are told, and refusals of one form.
 
-use postern::{
-    domain::{ids::OrganizationId, limits::Limit, role::Role},
-    keys::token::Token,
-};
+use postern::domain::ids::OrganizationId;
+use postern::domain::limits::Limit;
+use postern::domain::role::Role;
+use postern::keys::token::Token;
 use serde_json::{Value, json};
 
 use crate::api_rig::{Rig, nobody};

@@ -1,42 +1,40 @@
 //! The listeners of a process over a database of its own, asked over loopback as a program outside would.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::{RawDocumentBuf, doc};
-use postern::{
-    domain::{
-        audit::Actor,
-        clock::{Clock, SystemClock},
-        host::ProcessRole,
-        ids::{HostId, Id, TokenId},
-        role::Role,
-        task::TaskState,
-        token::ApiToken,
-    },
-    keys::{master::MasterKey, token::Token},
-    metrics::{Metrics, catalogue::BUILD_INFO},
-    runtime::random,
-    services::{
-        Act, Services,
-        hosts::{database_users::HostDatabase, registry::HostFacts},
-        identity::tokens::NewToken,
-    },
-    store::{Emitter, Store, identity::tokens::StoredToken, migrate},
-    web::{self, BoundAddresses, Check, CheckState, Listener, Listeners, StatusSource},
-};
+use postern::domain::audit::Actor;
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::host::ProcessRole;
+use postern::domain::ids::{HostId, Id, TokenId};
+use postern::domain::role::Role;
+use postern::domain::task::TaskState;
+use postern::domain::token::ApiToken;
+use postern::keys::master::MasterKey;
+use postern::keys::token::Token;
+use postern::metrics::Metrics;
+use postern::metrics::catalogue::BUILD_INFO;
+use postern::runtime::random;
+use postern::services::hosts::database_users::HostDatabase;
+use postern::services::hosts::registry::HostFacts;
+use postern::services::identity::tokens::NewToken;
+use postern::services::{Act, Services};
+use postern::store::identity::tokens::StoredToken;
+use postern::store::{Emitter, Store, migrate};
+use postern::web;
+use postern::web::{BoundAddresses, Check, CheckState, Listener, Listeners, StatusSource};
 use serde_json::Value;
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use ureq::http::{HeaderMap, Request, Response};
 
-use crate::{
-    store::connect,
-    support::mongod::{TestDatabase, random_hex, shared},
-};
+use crate::store::connect;
+use crate::support::mongod::{TestDatabase, random_hex, shared};
 
 /// The listeners of another process over the same database.
 pub(crate) async fn listening(

@@ -1,22 +1,23 @@
 //! The audit log cannot be rewritten unseen: chained by every process, signed for, exported, verified offline.
 
-use std::{fs, path::PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
-use postern::{
-    domain::{audit::Actor, chain::verify::Break, clock::SystemClock, role::Role},
-    keys::master::MasterKey,
-    services::{Act, Services, people::organizations::NewOrganization},
-    store::Emitter,
-};
+use postern::domain::audit::Actor;
+use postern::domain::chain::verify::Break;
+use postern::domain::clock::SystemClock;
+use postern::domain::role::Role;
+use postern::keys::master::MasterKey;
+use postern::services::people::organizations::NewOrganization;
+use postern::services::{Act, Services};
+use postern::store::Emitter;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Rig, name},
-    cli::{Cli, Ran},
-    store::connect,
-};
+use crate::api_rig::{Rig, name};
+use crate::cli::{Cli, Ran};
+use crate::store::connect;
 
 fn owner() -> Act {
     Act::of(Actor::Shell("test"))

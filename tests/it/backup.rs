@@ -1,31 +1,31 @@
 //! Backups: sealed, of one moment, and put back whole, whatever happens on the way.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
-use postern::{
-    domain::{audit::Actor, clock::SystemClock, organization::Organization, user::User},
-    keys::master::MasterKey,
-    services::{Act, ServiceError, Services, access::admission::Admission, cluster::backup::Backup},
-    store::{Emitter, Store},
-};
+use postern::domain::audit::Actor;
+use postern::domain::clock::SystemClock;
+use postern::domain::organization::Organization;
+use postern::domain::user::User;
+use postern::keys::master::MasterKey;
+use postern::services::access::admission::Admission;
+use postern::services::cluster::backup::Backup;
+use postern::services::{Act, ServiceError, Services};
+use postern::store::{Emitter, Store};
 use serde_json::{Value, json};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    commands::Installation,
-    store::connect,
-    support::mongod::{TestDatabase, shared},
-};
+use crate::commands::Installation;
+use crate::store::connect;
+use crate::support::mongod::{TestDatabase, shared};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -1,22 +1,17 @@
 //! The bus under faults: nothing lost, nothing twice, or a resync.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::Ordering::Relaxed,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
-use mongodb::bson::{Document, doc, oid::ObjectId};
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Document, doc};
 use postern::store::{Bus, BusMessage, BusSettings, Nudge, Settings, Store, StoreError, Subscription, migrate};
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    store::reconciler,
-    support::mongod::{Mongod, Options, TestDatabase, shared},
-};
+use crate::store::reconciler;
+use crate::support::mongod::{Mongod, Options, TestDatabase, shared};
 
 /// More than any of this should take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -1,28 +1,22 @@
 //! Secrets of every kind, carried through every flow that has some, and then looked for: in all that the processes said
 //! and in every byte of the database (SEC-LOG-01).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{RawDocumentBuf, doc};
 use postern::keys::host::HostKey;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::Caller,
-    commands::Installation,
-    console_rig::{SAME_ORIGIN, Visitor, value_of},
-    self_service_rig::{Issuer, account},
-    support::mongod::{TestDatabase, random_hex, shared},
-};
+use crate::api_rig::Caller;
+use crate::commands::Installation;
+use crate::console_rig::{SAME_ORIGIN, Visitor, value_of};
+use crate::self_service_rig::{Issuer, account};
+use crate::support::mongod::{TestDatabase, random_hex, shared};
 
 /// Secrets by what they are, each in every form in which it might lie around.
 #[derive(Default)]

@@ -1,18 +1,14 @@
 //! The command line as a client: the real program against real listeners, each noun and each verb.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    io::{Read as _, Write as _},
-    os::unix::fs::PermissionsExt as _,
-    process::{Command, Output, Stdio},
-};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output, Stdio};
 
 use postern::domain::role::Role;
-use rustix::{
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
-};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::{Value, json};
 
 use crate::api_rig::{Caller, Rig};

@@ -1,29 +1,29 @@
 //! Clocks that are wrong and news that comes late: which connection of a profile is the newest, and what is recorded.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use mongodb::bson::{self, Bson, DateTime, Document, doc};
-use postern::{
-    domain::{
-        audit::Actor,
-        chain::verify::Report,
-        clock::{Clock, ClusterClock, ManualClock, SystemClock},
-        ids::{HostId, Id, ProfileId, SessionId},
-        presence::{ClockReading, Moment},
-        problem::ProblemCode,
-        role::Role,
-        session::{EndReason, Session},
-    },
-    keys::master::MasterKey,
-    runtime::{boot::boot_id, random},
-    services::{
-        Act, AuditFilter, PageRequest, Services, access::sessions::SessionRecord,
-        people::organizations::NewOrganization,
-    },
-    store::{Emitter, Settings, Store, migrate},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use mongodb::bson;
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use postern::domain::audit::Actor;
+use postern::domain::chain::verify::Report;
+use postern::domain::clock::{Clock, ClusterClock, ManualClock, SystemClock};
+use postern::domain::ids::{HostId, Id, ProfileId, SessionId};
+use postern::domain::presence::{ClockReading, Moment};
+use postern::domain::problem::ProblemCode;
+use postern::domain::role::Role;
+use postern::domain::session::{EndReason, Session};
+use postern::keys::master::MasterKey;
+use postern::runtime::boot::boot_id;
+use postern::runtime::random;
+use postern::services::access::sessions::SessionRecord;
+use postern::services::people::organizations::NewOrganization;
+use postern::services::{Act, AuditFilter, PageRequest, Services};
+use postern::store::{Emitter, Settings, Store, migrate};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::support::mongod::{TestDatabase, shared};
 

@@ -1,18 +1,14 @@
 //! Two machines with one host key: a disk was copied, and both run.
 
-use std::{
-    fs,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{
-    api_rig::Caller,
-    commands::Installation,
-    support::mongod::{TestDatabase, shared},
-};
+use crate::api_rig::Caller;
+use crate::commands::Installation;
+use crate::support::mongod::{TestDatabase, shared};
 
 const PATIENCE: Duration = Duration::from_mins(3);
 

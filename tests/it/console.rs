@@ -2,10 +2,8 @@
 
 use postern::domain::role::Role;
 
-use crate::{
-    api_rig::Answer,
-    console_rig::{Console, value_of},
-};
+use crate::api_rig::Answer;
+use crate::console_rig::{Console, value_of};
 
 /// The page is whole, and shows this.
 #[track_caller]

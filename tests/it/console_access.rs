@@ -2,23 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use postern::{
-    domain::{
-        group::GroupId,
-        ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
-        role::Role,
-        text::GroupName,
-    },
-    services::access::sessions::SessionRecord,
-    web::{self, Access, RouteInfo},
-};
+use postern::domain::group::GroupId;
+use postern::domain::ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId};
+use postern::domain::role::Role;
+use postern::domain::text::GroupName;
+use postern::services::access::sessions::SessionRecord;
+use postern::web;
+use postern::web::{Access, RouteInfo};
 use serde_json::json;
 
-use crate::{
-    api_rig::nobody,
-    console_rig::{Console, SAME_ORIGIN, Visitor},
-    self_service_rig::account,
-};
+use crate::api_rig::nobody;
+use crate::console_rig::{Console, SAME_ORIGIN, Visitor};
+use crate::self_service_rig::account;
 
 fn console_routes() -> Vec<RouteInfo> {
     let routes: Vec<_> =

@@ -2,23 +2,18 @@
 
 use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
-use postern::{
-    domain::{
-        drain::DrainProgress,
-        ids::{HostId, ServerId},
-        look::{Door, Look},
-        role::Role,
-        server::{DaemonState, Protocol},
-    },
-    keys::host::HostKey,
-    services::{AttachmentKey, DaemonStatus, hosts::joining::HostDatabase},
-};
+use postern::domain::drain::DrainProgress;
+use postern::domain::ids::{HostId, ServerId};
+use postern::domain::look::{Door, Look};
+use postern::domain::role::Role;
+use postern::domain::server::{DaemonState, Protocol};
+use postern::keys::host::HostKey;
+use postern::services::hosts::joining::HostDatabase;
+use postern::services::{AttachmentKey, DaemonStatus};
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Answer, Caller},
-    console_rig::{Console, Visitor, value_of},
-};
+use crate::api_rig::{Answer, Caller};
+use crate::console_rig::{Console, Visitor, value_of};
 
 /// The page is whole, and shows this.
 #[track_caller]

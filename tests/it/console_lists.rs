@@ -1,26 +1,22 @@
 //! Lists of the console: ordered by their columns, searched, and taken along as files; what ended, and who looked.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use mongodb::bson::{Document, doc};
-use postern::{
-    domain::{
-        audit::Actor,
-        clock::{Clock, ManualClock, SystemClock},
-        role::Role,
-        session::EndReason,
-    },
-    services::{Act, access::sessions::SessionRecord},
-};
+use postern::domain::audit::Actor;
+use postern::domain::clock::{Clock, ManualClock, SystemClock};
+use postern::domain::role::Role;
+use postern::domain::session::EndReason;
+use postern::services::Act;
+use postern::services::access::sessions::SessionRecord;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::Answer,
-    console_rig::{Console, Visitor},
-    support::mongod::shared,
-    users::connected,
-};
+use crate::api_rig::Answer;
+use crate::console_rig::{Console, Visitor};
+use crate::support::mongod::shared;
+use crate::users::connected;
 
 /// The names in the first column of a list, in their order.
 fn names(answer: &Answer) -> Vec<String> {

@@ -1,25 +1,21 @@
 //! What an open page of the console hears, on a host where nothing was done.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::TcpStream,
-    sync::Arc,
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
 
-use postern::{
-    domain::{clock::SystemClock, role::Role},
-    services::Services,
-    store::{Bus, BusSettings},
-};
+use postern::domain::clock::SystemClock;
+use postern::domain::role::Role;
+use postern::services::Services;
+use postern::store::{Bus, BusSettings};
 use serde_json::json;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    api_rig::listening,
-    console_rig::{Console, Visitor, sites},
-    store::{connect, reconciler},
-};
+use crate::api_rig::listening;
+use crate::console_rig::{Console, Visitor, sites};
+use crate::store::{connect, reconciler};
 
 /// The stream of a page. What it says is read line by line; a line that does not come fails the test in the end.
 struct Stream(BufReader<TcpStream>);

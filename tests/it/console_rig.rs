@@ -1,24 +1,19 @@
 //! The console as a browser meets it: people of every role who signed in on the admin listener.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use postern::{
-    domain::{
-        clock::{Clock, SystemClock},
-        host::ProcessRole,
-        role::Role,
-    },
-    runtime::random,
-    services::hosts::database_users::HostDatabase,
-    web,
-};
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::host::ProcessRole;
+use postern::domain::role::Role;
+use postern::runtime::random;
+use postern::services::hosts::database_users::HostDatabase;
+use postern::web;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Answer, Caller, Rig, settings},
-    self_service_rig::{Issuer, account},
-    support::mongod::{TestDatabase, shared},
-};
+use crate::api_rig::{Answer, Caller, Rig, settings};
+use crate::self_service_rig::{Issuer, account};
+use crate::support::mongod::{TestDatabase, shared};
 
 pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 pub(crate) const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");

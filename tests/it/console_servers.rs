@@ -1,12 +1,11 @@
 //! Servers in the console: made, changed after a look at what that does, by two people at once, and on which hosts.
 
-use postern::domain::{ids::HostId, role::Role};
+use postern::domain::ids::HostId;
+use postern::domain::role::Role;
 use serde_json::json;
 
-use crate::{
-    api_rig::Answer,
-    console_rig::{Console, Visitor, value_of},
-};
+use crate::api_rig::Answer;
+use crate::console_rig::{Console, Visitor, value_of};
 
 const FIELDS: [(&str, &str); 9] = [
     ("name", "office"),

@@ -1,15 +1,12 @@
 //! The settings, the set-up path and the overview, as a browser meets them.
 
-use postern::{
-    domain::{role::Role, server::DaemonState},
-    services::{AttachmentKey, DaemonStatus},
-};
+use postern::domain::role::Role;
+use postern::domain::server::DaemonState;
+use postern::services::{AttachmentKey, DaemonStatus};
 
-use crate::{
-    api_rig::Answer,
-    console_rig::{Console, SAME_ORIGIN, Visitor, value_of},
-    self_service_rig::account,
-};
+use crate::api_rig::Answer;
+use crate::console_rig::{Console, SAME_ORIGIN, Visitor, value_of};
+use crate::self_service_rig::account;
 
 #[track_caller]
 fn shows(answer: &Answer, status: u16, text: &str) {

@@ -3,11 +3,9 @@
 use postern::domain::role::Role;
 use serde_json::json;
 
-use crate::{
-    api_rig::Answer,
-    console_rig::{Console, Visitor, value_of},
-    users::connected,
-};
+use crate::api_rig::Answer;
+use crate::console_rig::{Console, Visitor, value_of};
+use crate::users::connected;
 
 /// The page is whole, and shows this.
 #[track_caller]

@@ -1,46 +1,37 @@
 //! This host's daemons with everything real: MongoDB, `openvpn` on both ends, nftables; each test in a namespace.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use postern::{
-    daemon::{self, DaemonsHandle, HostIdentity, Settings},
-    domain::{
-        audit::Actor,
-        clock::SystemClock,
-        host::ProcessRole,
-        ids::{HostId, Id, ProfileId, ServerId, UserId},
-        role::Role,
-        server::DaemonState,
-        session::Session,
-    },
-    keys::{host::HostKey, master::MasterKey},
-    metrics::Metrics,
-    services::{
-        Act, DaemonStatus, PageRequest, Services, SessionFilter,
-        access::admission::Admission,
-        hosts::registry::HostFacts,
-        tasks::{self, upkeep},
-    },
-    store::{Bus, BusSettings, Settings as StoreSettings, Store, migrate},
-};
+use postern::daemon;
+use postern::daemon::{DaemonsHandle, HostIdentity, Settings};
+use postern::domain::audit::Actor;
+use postern::domain::clock::SystemClock;
+use postern::domain::host::ProcessRole;
+use postern::domain::ids::{HostId, Id, ProfileId, ServerId, UserId};
+use postern::domain::role::Role;
+use postern::domain::server::DaemonState;
+use postern::domain::session::Session;
+use postern::keys::host::HostKey;
+use postern::keys::master::MasterKey;
+use postern::metrics::Metrics;
+use postern::services::access::admission::Admission;
+use postern::services::hosts::registry::HostFacts;
+use postern::services::tasks::upkeep;
+use postern::services::{Act, DaemonStatus, PageRequest, Services, SessionFilter, tasks};
+use postern::store::{Bus, BusSettings, Settings as StoreSettings, Store, migrate};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    store::reconciler,
-    support::{
-        mongod::{Mongod, Options},
-        netns::Namespace,
-    },
-};
+use crate::store::reconciler;
+use crate::support::mongod::{Mongod, Options};
+use crate::support::netns::Namespace;
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,28 +1,24 @@
 //! Thousands of sessions that end at once, on a daemon that is played: like openvpn it does one thing after another, and
 //! takes no command while nobody reads what it says.
 
-use std::{
-    collections::BTreeSet,
-    io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
-    os::unix::net::UnixStream,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use postern::domain::{ids::Id, server::DaemonState, session::Session};
+use postern::domain::ids::Id;
+use postern::domain::server::DaemonState;
+use postern::domain::session::Session;
 use serde_json::json;
 use tokio::net::UnixListener;
 
-use crate::{
-    daemon::{World, on_a_host, status, until},
-    daemon_words::idle_program,
-};
+use crate::daemon::{World, on_a_host, status, until};
+use crate::daemon_words::idle_program;
 
 /// How many sessions the daemon carries, as ids and as a number of them.
 const CROWD: u64 = 5_000;

@@ -1,14 +1,13 @@
 //! Daemons that are there and do not answer, relays that die or freeze, clients while there is no Postern: with real
 //! processes, each test in a namespace of its own.
 
-use postern::domain::{problem::ProblemCode, server::DaemonState};
+use postern::domain::problem::ProblemCode;
+use postern::domain::server::DaemonState;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixListener;
 
-use crate::{
-    daemon::{World, on_a_host, status, until},
-    daemon_words::idle_program,
-};
+use crate::daemon::{World, on_a_host, status, until};
+use crate::daemon_words::idle_program;
 
 /// The relay of the world's daemon, once there is one.
 async fn relay(world: &World) -> Pid {

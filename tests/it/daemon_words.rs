@@ -2,21 +2,21 @@
 //! clients that no machine of ours can run: what they say of themselves is what OpenVPN Connect 3, OpenVPN 2.6 and one
 //! that is too old for temporary refusals say.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    os::unix::net::UnixStream,
-    path::Path,
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
-use postern::{
-    domain::{host::ProcessRole, ids::ProfileId, server::DaemonState},
-    services::{AttachmentKey, DaemonStatus, hosts::registry::HostFacts},
-};
+use postern::domain::host::ProcessRole;
+use postern::domain::ids::ProfileId;
+use postern::domain::server::DaemonState;
+use postern::services::hosts::registry::HostFacts;
+use postern::services::{AttachmentKey, DaemonStatus};
 use serde_json::json;
-use tokio::{net::UnixListener, sync::mpsc};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
 
 use crate::daemon::{World, from_json, numbers, on_a_host, owner, status, until};
 

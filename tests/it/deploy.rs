@@ -1,13 +1,12 @@
 //! What `deploy/` says is true of the program: its tools read the files, its keys are known, its paths exist.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
-use postern::{config::Config, web};
+use postern::config::Config;
+use postern::web;
 use serde_json::Value;
 
 /// More exposed than this (`systemd-analyze security`, 0 to 10) is too much.

@@ -1,13 +1,13 @@
 //! `postern doctor`, as an operator runs it.
 
-use std::{fs, net::TcpListener};
+use std::fs;
+use std::net::TcpListener;
 
 use serde_json::Value;
 
-use crate::{
-    commands::{Installation, Ran},
-    support::mongod::{self, Mongod, Options},
-};
+use crate::commands::{Installation, Ran};
+use crate::support::mongod;
+use crate::support::mongod::{Mongod, Options};
 
 fn findings(ran: &Ran) -> Vec<Value> {
     let report: Value = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));

@@ -1,17 +1,14 @@
 //! Taking a host out of service, as the API shows it; the hosts are played.
 
 use jiff::Timestamp;
-use postern::{
-    domain::{
-        clock::{Clock, SystemClock},
-        drain::DrainProgress,
-        ids::{HostId, Id, ServerId, SessionId},
-        server::DaemonState,
-        session::{EndReason, Session},
-    },
-    runtime::random,
-    services::{AttachmentKey, DaemonStatus, access::sessions::SessionRecord},
-};
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::drain::DrainProgress;
+use postern::domain::ids::{HostId, Id, ServerId, SessionId};
+use postern::domain::server::DaemonState;
+use postern::domain::session::{EndReason, Session};
+use postern::runtime::random;
+use postern::services::access::sessions::SessionRecord;
+use postern::services::{AttachmentKey, DaemonStatus};
 use serde_json::{Value, json};
 
 use crate::api_rig::{Caller, Rig};

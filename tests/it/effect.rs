@@ -1,17 +1,13 @@
 //! What a change would do, asked before it is done.
 
-use postern::{
-    domain::{
-        clock::{Clock, SystemClock},
-        host_network::{HostNetwork, HostNetworkKind},
-        ids::{HostId, Id, ServerId, SessionId},
-        role::Role,
-        session::Session,
-    },
-    runtime::random,
-    services::access::sessions::SessionRecord,
-    web,
-};
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::host_network::{HostNetwork, HostNetworkKind};
+use postern::domain::ids::{HostId, Id, ServerId, SessionId};
+use postern::domain::role::Role;
+use postern::domain::session::Session;
+use postern::runtime::random;
+use postern::services::access::sessions::SessionRecord;
+use postern::web;
 use serde_json::{Value, json};
 
 use crate::api_rig::{Caller, Rig};

@@ -1,6 +1,7 @@
 //! The audit log and the periodic jobs, as a browser meets them.
 
-use postern::domain::{job::Job, role::Role};
+use postern::domain::job::Job;
+use postern::domain::role::Role;
 use serde_json::Value;
 
 use crate::console_rig::Console;

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use postern::domain::{ids::HostId, role::Role};
+use postern::domain::ids::HostId;
+use postern::domain::role::Role;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Caller, Rig},
-    console_rig::Console,
-    users::connected,
-};
+use crate::api_rig::{Caller, Rig};
+use crate::console_rig::Console;
+use crate::users::connected;
 
 struct Office {
     organization: Value,

@@ -1,10 +1,8 @@
 //! The API, met by schemathesis: requests of every shape that the document allows, and of many that it does not. None may
 //! break anything, and each answer must be one that the document speaks of.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use postern::web;
 

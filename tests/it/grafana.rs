@@ -1,11 +1,12 @@
 //! The alert rules and the dashboard of `deploy/grafana` speak of numbers that exist, in words that Prometheus takes.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use postern::metrics::{
-    Kind,
-    catalogue::{CATALOGUE, LABELS},
-};
+use postern::metrics::Kind;
+use postern::metrics::catalogue::{CATALOGUE, LABELS};
 use serde_json::Value;
 
 fn text(path: &str) -> String {

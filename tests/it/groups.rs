@@ -1,12 +1,12 @@
 //! Groups: names that users carry and servers ask for, through the API and the console.
 
-use postern::domain::{group::GroupId, role::Role, text::GroupName};
+use postern::domain::group::GroupId;
+use postern::domain::role::Role;
+use postern::domain::text::GroupName;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::Rig,
-    console_rig::{Console, value_of},
-};
+use crate::api_rig::Rig;
+use crate::console_rig::{Console, value_of};
 
 fn path(name: &str) -> String {
     format!("/groups/{}", GroupId::from(name.parse::<GroupName>().unwrap()))

@@ -1,22 +1,18 @@
 //! `deploy/haproxy` in a real haproxy, in front of two portals and a console.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use postern::keys::host::HostKey;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::Caller,
-    commands::Installation,
-    roles::process,
-    self_service_rig::{Issuer, account},
-    support::mongod::shared,
-};
+use crate::api_rig::Caller;
+use crate::commands::Installation;
+use crate::roles::process;
+use crate::self_service_rig::{Issuer, account};
+use crate::support::mongod::shared;
 
 const PUBLIC: &str = "vpn.example.com";
 const ADMIN: &str = "vpn-admin.internal.example.com";

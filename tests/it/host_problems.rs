@@ -1,31 +1,27 @@
 //! What is wrong with a host is told alike by API, console and the public status page; and of two machines with one host
 //! key, one is the host.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::{Bson, DateTime, Document, doc};
-use postern::{
-    domain::{
-        clock::{Clock, ManualClock, SystemClock},
-        host::ProcessRole,
-        ids::{HostId, Id, ServerId},
-        look::{Door, Look},
-        problem::{LONGEST_DETAIL, MOST_PROBLEMS, ProblemCode},
-        role::Role,
-        server::{DaemonState, Protocol},
-    },
-    keys::master::MasterKey,
-    services::{AttachmentKey, DaemonStatus, Refusal, ServiceError, Services, hosts::registry::HostFacts},
-    store::Emitter,
-};
+use postern::domain::clock::{Clock, ManualClock, SystemClock};
+use postern::domain::host::ProcessRole;
+use postern::domain::ids::{HostId, Id, ServerId};
+use postern::domain::look::{Door, Look};
+use postern::domain::problem::{LONGEST_DETAIL, MOST_PROBLEMS, ProblemCode};
+use postern::domain::role::Role;
+use postern::domain::server::{DaemonState, Protocol};
+use postern::keys::master::MasterKey;
+use postern::services::hosts::registry::HostFacts;
+use postern::services::{AttachmentKey, DaemonStatus, Refusal, ServiceError, Services};
+use postern::store::Emitter;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Answer, Caller, Rig, settings},
-    console_rig::{Console, Visitor},
-    support::mongod::shared,
-};
+use crate::api_rig::{Answer, Caller, Rig, settings};
+use crate::console_rig::{Console, Visitor};
+use crate::support::mongod::shared;
 
 #[track_caller]
 fn shows(answer: &Answer, text: &str) {

@@ -1,31 +1,26 @@
 //! The database user of a host that only serves VPN, against a MongoDB that asks who one is.
 
-use std::{collections::BTreeMap, process::Command};
+use std::collections::BTreeMap;
+use std::process::Command;
 
-use mongodb::{
-    Client,
-    bson::{Bson, Document, doc},
-    options::ClientOptions,
+use mongodb::Client;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::ClientOptions;
+use postern::domain::audit::Actor;
+use postern::domain::join::DatabaseUser;
+use postern::domain::secret::Secret;
+use postern::keys::host::HostKey;
+use postern::services::hosts::joining::{
+    HostDatabase, IssuedJoinToken, JoinRequest, Joined, Shown, Stranger, database_place,
 };
-use postern::{
-    domain::{audit::Actor, join::DatabaseUser, secret::Secret},
-    keys::host::HostKey,
-    services::{
-        Act, ServiceError,
-        hosts::joining::{HostDatabase, IssuedJoinToken, JoinRequest, Joined, Shown, Stranger, database_place},
-    },
-    store::hosts::database_user::HostRole,
-};
+use postern::services::{Act, ServiceError};
+use postern::store::hosts::database_user::HostRole;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Rig, settings},
-    commands::Installation,
-    support::{
-        mongod::{Mongod, Options},
-        mongosh::{HOST_PASSWORD, WEB_PASSWORD, apply, program, uri_of},
-    },
-};
+use crate::api_rig::{Rig, settings};
+use crate::commands::Installation;
+use crate::support::mongod::{Mongod, Options};
+use crate::support::mongosh::{HOST_PASSWORD, WEB_PASSWORD, apply, program, uri_of};
 
 /// What the user may do: find, insert, update, remove. What is not named here, it may not touch at all.
 const MAY: [(&str, &str); 17] = [

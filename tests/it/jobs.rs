@@ -1,28 +1,25 @@
 //! Periodic jobs: one run at a time in the whole cluster, by a period, by a wish, or by an outside scheduler.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use mongodb::bson::{Document, doc};
-use postern::{
-    domain::{
-        audit::Actor,
-        clock::SystemClock,
-        job::{Job, Run, RunResult},
-        role::Role,
-    },
-    keys::master::MasterKey,
-    metrics::Metrics,
-    services::{Act, ServiceError, Services, people::organizations::NewOrganization, tasks::upkeep},
-    store::{Bus, BusSettings, Emitter},
-};
+use postern::domain::audit::Actor;
+use postern::domain::clock::SystemClock;
+use postern::domain::job::{Job, Run, RunResult};
+use postern::domain::role::Role;
+use postern::keys::master::MasterKey;
+use postern::metrics::Metrics;
+use postern::services::people::organizations::NewOrganization;
+use postern::services::tasks::upkeep;
+use postern::services::{Act, ServiceError, Services};
+use postern::store::{Bus, BusSettings, Emitter};
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Rig, name},
-    commands::Installation,
-    store::{connect, reconciler},
-    support::mongod::shared,
-};
+use crate::api_rig::{Rig, name};
+use crate::commands::Installation;
+use crate::store::{connect, reconciler};
+use crate::support::mongod::shared;
 
 fn owner() -> Act {
     Act::of(Actor::Shell("test"))

@@ -1,19 +1,16 @@
 //! `postern join` where it ends before it has looked at the machine. That a machine becomes a host is seen end to end.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
+use std::process::Command;
 
-use postern::{
-    domain::secret::Secret,
-    keys::join::{CertificatePin, JoinToken},
-    services::hosts::joining::HostDatabase,
-    web::TlsFiles,
-};
+use postern::domain::secret::Secret;
+use postern::keys::join::{CertificatePin, JoinToken};
+use postern::services::hosts::joining::HostDatabase;
+use postern::web::TlsFiles;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Rig, settings},
-    support::mongod::shared,
-};
+use crate::api_rig::{Rig, settings};
+use crate::support::mongod::shared;
 
 /// A cluster with a certificate that nobody knows, and where its files are.
 async fn rig() -> (Rig, tempfile::TempDir) {

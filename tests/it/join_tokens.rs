@@ -2,19 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use mongodb::bson::doc;
-use postern::{
-    domain::{role::Role, secret::Secret},
-    keys::host::HostKey,
-    services::hosts::joining::{HostDatabase, database_place},
-};
+use postern::domain::role::Role;
+use postern::domain::secret::Secret;
+use postern::keys::host::HostKey;
+use postern::services::hosts::joining::{HostDatabase, database_place};
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Answer, Caller, Rig, settings},
-    support::mongod::shared,
-};
+use crate::api_rig::{Answer, Caller, Rig, settings};
+use crate::support::mongod::shared;
 
 const URI: &str = "mongodb://db.internal/?replicaSet=t";
 

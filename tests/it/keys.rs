@@ -1,25 +1,20 @@
 //! Our keys and certificates in the hands of a real `openvpn`: a server with `force-cookie` and a client, on the
 //! loopback of a network namespace of their own.
 
-use std::{
-    fmt::Write as _,
-    fs::File,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use postern::{
-    domain::{
-        authority::AuthorityKind,
-        clock::{Clock, SystemClock},
-        ids::{Id, ProfileId},
-    },
-    keys::tls_crypt::{MAX_METADATA, ServerKey},
-    pki::{authority::Authority, request::LeafKey},
-};
+use postern::domain::authority::AuthorityKind;
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::ids::{Id, ProfileId};
+use postern::keys::tls_crypt::{MAX_METADATA, ServerKey};
+use postern::pki::authority::Authority;
+use postern::pki::request::LeafKey;
 use tempfile::TempDir;
 
 const HOST_NAME: &str = "postern-c1";

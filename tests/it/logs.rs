@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{api_rig::Caller, commands::Installation, support::mongod::shared};
+use crate::api_rig::Caller;
+use crate::commands::Installation;
+use crate::support::mongod::shared;
 
 /// The lines of the log, once `enough` of them are there.
 #[track_caller]

@@ -1,30 +1,21 @@
 //! The numbers of a process: only what the catalogue has, few series, nobody's name among them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use postern::{
-    domain::{
-        clock::{Clock as _, ManualClock, SystemClock},
-        role::Role,
-    },
-    metrics::{
-        Kind, Metrics,
-        catalogue::{CATALOGUE, LABELS},
-    },
-    web::{self, RouteInfo},
-};
+use postern::domain::clock::{Clock as _, ManualClock, SystemClock};
+use postern::domain::role::Role;
+use postern::metrics::catalogue::{CATALOGUE, LABELS};
+use postern::metrics::{Kind, Metrics};
+use postern::web;
+use postern::web::RouteInfo;
 
-use crate::{
-    api_rig::{Caller, Rig, settings},
-    commands::Installation,
-    console_rig::{Console, SAME_ORIGIN},
-    self_service_rig::account,
-    support::mongod::shared,
-};
+use crate::api_rig::{Caller, Rig, settings};
+use crate::commands::Installation;
+use crate::console_rig::{Console, SAME_ORIGIN};
+use crate::self_service_rig::account;
+use crate::support::mongod::shared;
 
 /// More than this, and Prometheus suffers from each host.
 const MOST_SERIES: usize = 2000;

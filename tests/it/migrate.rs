@@ -1,6 +1,7 @@
 //! Migrations and leases against a real `mongod`.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, doc};

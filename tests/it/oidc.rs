@@ -1,12 +1,11 @@
 //! Sign-in against the hostile issuer: every broken token under its own name, rotation of keys, outages.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use postern::{
-    domain::clock::{Clock, ManualClock},
-    oidc::{AuthorizeRequest, BadToken, OidcError, OidcSettings, Provider, VerifiedIdentity},
-};
+use postern::domain::clock::{Clock, ManualClock};
+use postern::oidc::{AuthorizeRequest, BadToken, OidcError, OidcSettings, Provider, VerifiedIdentity};
 use serde_json::{Value, json};
 
 use crate::support::issuer::{Behaviour, Flaw, Issuer, Options, Person};

@@ -1,11 +1,10 @@
 //! Sign-in against the certified provider `oidc-provider`: a whole code flow, with its pages and cookies.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use postern::{
-    domain::clock::SystemClock,
-    oidc::{AuthorizeRequest, OidcError, OidcSettings, Provider},
-};
+use postern::domain::clock::SystemClock;
+use postern::oidc::{AuthorizeRequest, OidcError, OidcSettings, Provider};
 use serde_json::{Map, json};
 use ureq::http::StatusCode;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use postern::web::{self, Access};
+use postern::web;
+use postern::web::Access;
 use serde_json::Value;
 
 use crate::api_rig::{Caller, Rig};

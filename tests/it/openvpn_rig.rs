@@ -10,11 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use postern::domain::{
-    samples,
-    server::{Port, Protocol, Server},
-    spec::DaemonSpec,
-};
+use postern::domain::samples;
+use postern::domain::server::{Port, Protocol, Server};
+use postern::domain::spec::DaemonSpec;
 use postern::openvpn::RuntimeDir;
 use postern::openvpn::config::{ClientProfile, DeviceName, Listen, ProfileKeys, Remote, ServerConfig};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

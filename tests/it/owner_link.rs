@@ -1,21 +1,18 @@
 //! The link that opens the console as owner, on a cluster where nobody is yet.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use postern::{
-    domain::{audit::Actor, clock::ManualClock, role::Role},
-    services::{
-        Act, AuditFilter, PageRequest, ServiceError,
-        identity::logins::{Browser, Use},
-    },
-};
+use postern::domain::audit::Actor;
+use postern::domain::clock::ManualClock;
+use postern::domain::role::Role;
+use postern::services::identity::logins::{Browser, Use};
+use postern::services::{Act, AuditFilter, PageRequest, ServiceError};
 
-use crate::{
-    api_rig::Rig as Sites,
-    console_rig::{SAME_ORIGIN, Visitor, sites},
-    self_service_rig::{Rig, browser, owner},
-};
+use crate::api_rig::Rig as Sites;
+use crate::console_rig::{SAME_ORIGIN, Visitor, sites};
+use crate::self_service_rig::{Rig, browser, owner};
 
 fn shell() -> Act {
     Act::of(Actor::Shell("owner-link"))

@@ -1,14 +1,11 @@
 //! A cluster always has an enabled owner, and nobody changes their own standing.
 
-use postern::{
-    domain::{
-        audit::Actor,
-        ids::{LoginId, UserId},
-        login::Who,
-        role::Role,
-    },
-    services::{Act, Refusal, ServiceError, people::users::UserPatch},
-};
+use postern::domain::audit::Actor;
+use postern::domain::ids::{LoginId, UserId};
+use postern::domain::login::Who;
+use postern::domain::role::Role;
+use postern::services::people::users::UserPatch;
+use postern::services::{Act, Refusal, ServiceError};
 use serde_json::{Value, json};
 
 use crate::api_rig::{Caller, Rig};

@@ -1,18 +1,17 @@
 //! The public pages: every page in every state from samples, and what goes around them on a real listener.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeSet,
-    io::{Read as _, Write as _},
-    net::TcpStream,
-};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
-use html5ever::{ParseOpts, parse_document, tendril::TendrilSink as _, tokenizer::TokenizerOpts};
+use html5ever::tendril::TendrilSink as _;
+use html5ever::tokenizer::TokenizerOpts;
+use html5ever::{ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
-use postern::{
-    domain::host::ProcessRole,
-    web::{self, Access, PageSample, page_samples},
-};
+use postern::domain::host::ProcessRole;
+use postern::web;
+use postern::web::{Access, PageSample, page_samples};
 
 use crate::api_rig::{Answer, Caller, Rig, settings};
 

@@ -1,22 +1,14 @@
 //! Certificates seen by a second library: `openssl` has to agree with what Postern believes it signed.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use jiff::{SignedDuration, Timestamp};
-use postern::{
-    domain::{
-        authority::AuthorityKind,
-        clock::{Clock, SystemClock},
-        ids::{Id, ProfileId},
-    },
-    pki::{
-        authority::{Authority, Certificate},
-        request::{LeafKey, PublicKey},
-    },
-};
+use postern::domain::authority::AuthorityKind;
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::ids::{Id, ProfileId};
+use postern::pki::authority::{Authority, Certificate};
+use postern::pki::request::{LeafKey, PublicKey};
 use tempfile::TempDir;
 
 /// A root of each kind, and a folder for what `openssl` reads.

@@ -1,31 +1,27 @@
 //! Changes of policy: serialised, seen as deltas, and addresses that nobody shares.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use postern::{
-    domain::{
-        Revision,
-        access::Snapshot,
-        audit::Actor,
-        clock::SystemClock,
-        ids::{Id, OrganizationId, ProfileId, ServerId},
-        network::ServerNetwork,
-        role::Role,
-    },
-    keys::master::MasterKey,
-    runtime::random,
-    services::{
-        Act, Refusal, ServiceError, Services,
-        network::servers::NewServer,
-        people::{
-            organizations::NewOrganization,
-            users::{NewUser, UserPatch},
-        },
-    },
-    store::{Emitter, Settings, Store, migrate, policy::PolicyChange},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use postern::domain::Revision;
+use postern::domain::access::Snapshot;
+use postern::domain::audit::Actor;
+use postern::domain::clock::SystemClock;
+use postern::domain::ids::{Id, OrganizationId, ProfileId, ServerId};
+use postern::domain::network::ServerNetwork;
+use postern::domain::role::Role;
+use postern::keys::master::MasterKey;
+use postern::runtime::random;
+use postern::services::network::servers::NewServer;
+use postern::services::people::organizations::NewOrganization;
+use postern::services::people::users::{NewUser, UserPatch};
+use postern::services::{Act, Refusal, ServiceError, Services};
+use postern::store::policy::PolicyChange;
+use postern::store::{Emitter, Settings, Store, migrate};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::support::mongod::{TestDatabase, shared};
 

@@ -1,15 +1,14 @@
 //! The private database: one `mongod` for all processes of a machine, whoever comes and goes.
 
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
-use postern::store::{Settings, Store, StoreError, private::PrivateDatabase};
+use postern::store::private::PrivateDatabase;
+use postern::store::{Settings, Store, StoreError};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::support::mongod::binary;

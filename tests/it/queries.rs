@@ -1,27 +1,25 @@
 //! A page and a list cost as many queries for a few rows as for many: the database's profiler counts them.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use jiff::SignedDuration;
-use mongodb::bson::{self, Document, doc};
-use postern::{
-    domain::{
-        clock::{Clock as _, ManualClock, SystemClock},
-        ids::{AuditId, HostId, Id as _, ProfileId, ServerId, SessionId, UserId},
-        role::Role,
-        session::Session,
-    },
-    web::{self, Access},
-};
+use mongodb::bson;
+use mongodb::bson::{Document, doc};
+use postern::domain::clock::{Clock as _, ManualClock, SystemClock};
+use postern::domain::ids::{AuditId, HostId, Id as _, ProfileId, ServerId, SessionId, UserId};
+use postern::domain::role::Role;
+use postern::domain::session::Session;
+use postern::web;
+use postern::web::Access;
 use serde_json::json;
 
-use crate::{
-    api_rig::Rig,
-    console_rig::{Console, Visitor},
-    self_service_rig::account,
-    support::mongod::shared,
-};
+use crate::api_rig::Rig;
+use crate::console_rig::{Console, Visitor};
+use crate::self_service_rig::account;
+use crate::support::mongod::shared;
 
 /// A few rows, and more than any page shows at once.
 const FEW: usize = 5;

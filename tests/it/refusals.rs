@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use postern::{domain::role::Role, services::refusal::entries, web};
+use postern::domain::role::Role;
+use postern::services::refusal::entries;
+use postern::web;
 use serde_json::{Value, json};
 
-use crate::{cli::Cli, console_rig::Console};
+use crate::cli::Cli;
+use crate::console_rig::Console;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_surface_tells_a_refusal_at_its_field() {

@@ -1,21 +1,15 @@
 //! Removing hosts, and what becomes of the keys that they had.
 
 use jiff::Timestamp;
-use postern::{
-    domain::{
-        drain::DrainProgress,
-        host::ProcessRole,
-        ids::{HostId, ServerId},
-        server::{Attachment, DaemonState},
-    },
-    keys::host::HostKey,
-    pki::request::LeafKey,
-    services::{
-        AttachmentKey, DaemonStatus, Refusal, ServiceError,
-        hosts::registry::HostFacts,
-        network::attachments::{CredentialState, credentials_for},
-    },
-};
+use postern::domain::drain::DrainProgress;
+use postern::domain::host::ProcessRole;
+use postern::domain::ids::{HostId, ServerId};
+use postern::domain::server::{Attachment, DaemonState};
+use postern::keys::host::HostKey;
+use postern::pki::request::LeafKey;
+use postern::services::hosts::registry::HostFacts;
+use postern::services::network::attachments::{CredentialState, credentials_for};
+use postern::services::{AttachmentKey, DaemonStatus, Refusal, ServiceError};
 use serde_json::{Value, json};
 
 use crate::api_rig::{Caller, Rig, nobody};

@@ -1,28 +1,25 @@
 //! What is old is forgotten when the settings say so, and the rest of the trail can still be verified.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson::{Document, doc};
-use postern::{
-    domain::{
-        audit::Actor,
-        clock::{Clock, ManualClock, SystemClock},
-        ids::{Id, ProfileId, UserId},
-        job::{Job, Run},
-        session::{EndReason, Session},
-    },
-    keys::master::MasterKey,
-    runtime::random,
-    services::{Act, Services, access::sessions::SessionRecord, people::organizations::NewOrganization},
-    store::Emitter,
-};
+use postern::domain::audit::Actor;
+use postern::domain::clock::{Clock, ManualClock, SystemClock};
+use postern::domain::ids::{Id, ProfileId, UserId};
+use postern::domain::job::{Job, Run};
+use postern::domain::session::{EndReason, Session};
+use postern::keys::master::MasterKey;
+use postern::runtime::random;
+use postern::services::access::sessions::SessionRecord;
+use postern::services::people::organizations::NewOrganization;
+use postern::services::{Act, Services};
+use postern::store::Emitter;
 use serde_json::json;
 
-use crate::{
-    api_rig::{Rig, name},
-    store::connect,
-};
+use crate::api_rig::{Rig, name};
+use crate::store::connect;
 
 fn shell() -> Act {
     Act::of(Actor::Shell("test"))

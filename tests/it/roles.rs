@@ -1,14 +1,13 @@
 //! A process serves what its roles say, and nothing else.
 
-use std::{net::TcpStream, path::Path};
+use std::net::TcpStream;
+use std::path::Path;
 
 use serde_json::json;
 
-use crate::{
-    api_rig::Caller,
-    commands::Installation,
-    support::mongod::{TestDatabase, shared},
-};
+use crate::api_rig::Caller;
+use crate::commands::Installation;
+use crate::support::mongod::{TestDatabase, shared};
 
 /// A process with these roles on a shared database, as one of several of a cluster: all have one master key, but for
 /// one that only serves VPN, which has none.

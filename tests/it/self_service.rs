@@ -1,24 +1,20 @@
 //! What people do with their own: profiles, sessions, one-time links, data; and that nobody else's can be touched.
 
-use futures_util::{TryStreamExt as _, future::join_all};
+use futures_util::TryStreamExt as _;
+use futures_util::future::join_all;
 use mongodb::bson::{RawDocumentBuf, doc};
-use postern::{
-    domain::{
-        ids::{HostId, ProfileId, SessionId},
-        login::Surface,
-        retention::DataKind,
-        role::Role,
-        session::Session,
-    },
-    services::{
-        ServiceError,
-        access::{profiles::NewProfile, sessions::SessionRecord},
-        hosts::removal::Removal,
-        identity::logins::Person,
-        people::self_service::{MyProfile, MyProfileStatus},
-    },
-    web,
-};
+use postern::domain::ids::{HostId, ProfileId, SessionId};
+use postern::domain::login::Surface;
+use postern::domain::retention::DataKind;
+use postern::domain::role::Role;
+use postern::domain::session::Session;
+use postern::services::ServiceError;
+use postern::services::access::profiles::NewProfile;
+use postern::services::access::sessions::SessionRecord;
+use postern::services::hosts::removal::Removal;
+use postern::services::identity::logins::Person;
+use postern::services::people::self_service::{MyProfile, MyProfileStatus};
+use postern::web;
 use serde_json::json;
 
 use crate::self_service_rig::{Rig, SECRET, account, browser, from_json, owner};

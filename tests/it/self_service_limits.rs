@@ -1,14 +1,16 @@
 //! Limits: per address in one process, per account over all of them, and while the database is away.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use postern::{
-    domain::{clock::SystemClock, login::Surface},
-    services::{ServiceError, Services, cluster::limits::Limit},
-    store::{Emitter, Settings, Store},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use postern::domain::clock::SystemClock;
+use postern::domain::login::Surface;
+use postern::services::cluster::limits::Limit;
+use postern::services::{ServiceError, Services};
+use postern::store::{Emitter, Settings, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::self_service_rig::{Rig, browser};
 

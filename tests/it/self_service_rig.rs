@@ -1,46 +1,34 @@
 //! An identity provider on loopback that vouches for whomever a test names, and people who sign in with it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::{Json, Router, routing};
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
-use postern::{
-    domain::{
-        audit::Actor,
-        clock::{Clock, SystemClock},
-        ids::{HostId, Id, OrganizationId, ServerId},
-        login::Surface,
-        role::Role,
-    },
-    keys::master::MasterKey,
-    services::{
-        Act, Services,
-        hosts::registry::HostFacts,
-        identity::{
-            logins::{Browser, Person},
-            outcome::{CallbackAnswer, CameBack, SignInRefusal, SignedIn},
-        },
-        network::servers::NewServer,
-        people::organizations::NewOrganization,
-    },
-    store::{Emitter, Store, migrate},
-};
+use postern::domain::audit::Actor;
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::ids::{HostId, Id, OrganizationId, ServerId};
+use postern::domain::login::Surface;
+use postern::domain::role::Role;
+use postern::keys::master::MasterKey;
+use postern::services::hosts::registry::HostFacts;
+use postern::services::identity::logins::{Browser, Person};
+use postern::services::identity::outcome::{CallbackAnswer, CameBack, SignInRefusal, SignedIn};
+use postern::services::network::servers::NewServer;
+use postern::services::people::organizations::NewOrganization;
+use postern::services::{Act, Services};
+use postern::store::{Emitter, Store, migrate};
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use serde_json::{Value, json};
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    store::connect,
-    support::mongod::{TestDatabase, random_hex, shared},
-};
+use crate::store::connect;
+use crate::support::mongod::{TestDatabase, random_hex, shared};
 
 /// A provider with one key, which answers each code once with the claims that belong to it.
 pub(crate) struct Issuer {

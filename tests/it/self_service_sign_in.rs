@@ -1,33 +1,24 @@
 //! Signing in: whose user an account becomes, over two processes and the real database.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use postern::{
-    config::Config,
-    domain::{
-        audit::AuditEntry,
-        clock::{Clock, ManualClock, SystemClock},
-        ids::UserId,
-        login::Surface,
-    },
-    keys::master::MasterKey,
-    services::{
-        AuditFilter, PageRequest, Services, UserFilter,
-        identity::outcome::{CallbackAnswer, SignInRefusal},
-    },
-    store::Emitter,
-};
+use postern::config::Config;
+use postern::domain::audit::AuditEntry;
+use postern::domain::clock::{Clock, ManualClock, SystemClock};
+use postern::domain::ids::UserId;
+use postern::domain::login::Surface;
+use postern::keys::master::MasterKey;
+use postern::services::identity::outcome::{CallbackAnswer, SignInRefusal};
+use postern::services::{AuditFilter, PageRequest, Services, UserFilter};
+use postern::store::Emitter;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::self_service_rig::{Rig, account, browser, from_json, owner};
 

@@ -1,22 +1,17 @@
 //! The store's connections and errors against a real `mongod`.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use mongodb::{
-    IndexModel,
-    bson::{Document, doc},
-    options::IndexOptions,
-};
-use postern::{
-    domain::clock::{Clock as _, SystemClock},
-    runtime::reconcile::Reconciler,
-    services::tasks,
-    store::{Settings, Store, StoreError, check},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use mongodb::IndexModel;
+use mongodb::bson::{Document, doc};
+use mongodb::options::IndexOptions;
+use postern::domain::clock::{Clock as _, SystemClock};
+use postern::runtime::reconcile::Reconciler;
+use postern::services::tasks;
+use postern::store::{Settings, Store, StoreError, check};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::support::mongod::{Mongod, Options, TestDatabase, shared};
 

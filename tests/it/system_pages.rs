@@ -2,7 +2,8 @@
 
 use postern::domain::role::Role;
 
-use crate::{api_rig::Caller, console_rig::Console};
+use crate::api_rig::Caller;
+use crate::console_rig::Console;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_made_at_the_console_shown_once_and_revoked() {

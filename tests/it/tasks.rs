@@ -1,14 +1,14 @@
 //! The recurring work of a process is seen: at its ops listener, in the API, in its numbers, by the command line.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use postern::domain::job::Job;
 use serde_json::Value;
 
-use crate::{api_rig::Caller, commands::Installation, metrics::scrape};
+use crate::api_rig::Caller;
+use crate::commands::Installation;
+use crate::metrics::scrape;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -1,15 +1,14 @@
 //! What the hosts carry over time: as a host writes it, and as the API and the console show it.
 
 use mongodb::bson::doc;
-use postern::domain::{
-    clock::{Clock as _, SystemClock},
-    ids::HostId,
-    role::Role,
-    usage::{UsageSample, slot_of},
-};
+use postern::domain::clock::{Clock as _, SystemClock};
+use postern::domain::ids::HostId;
+use postern::domain::role::Role;
+use postern::domain::usage::{UsageSample, slot_of};
 use serde_json::json;
 
-use crate::{api_rig::Rig, console_rig::Console};
+use crate::api_rig::Rig;
+use crate::console_rig::Console;
 
 fn sample(host_id: HostId, sessions: u64, bytes: u64) -> UsageSample {
     UsageSample { host_id, at: slot_of(SystemClock.now()), sessions, bytes_received: bytes, bytes_sent: 2 * bytes }

@@ -4,21 +4,15 @@ use std::net::Ipv4Addr;
 
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, doc};
-use postern::{
-    domain::{
-        clock::{Clock, SystemClock},
-        ids::{HostId, ProfileId, ServerId, SessionId, UserId},
-        role::Role,
-        session::Session,
-    },
-    services::access::sessions::SessionRecord,
-};
+use postern::domain::clock::{Clock, SystemClock};
+use postern::domain::ids::{HostId, ProfileId, ServerId, SessionId, UserId};
+use postern::domain::role::Role;
+use postern::domain::session::Session;
+use postern::services::access::sessions::SessionRecord;
 use serde_json::{Value, json};
 
-use crate::{
-    api_rig::{Caller, Rig},
-    console_rig::Console,
-};
+use crate::api_rig::{Caller, Rig};
+use crate::console_rig::Console;
 
 /// The names that a search finds, in the order of the list.
 #[track_caller]

@@ -4,21 +4,18 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::admin::{
-    cluster::jobs::Jobs,
-    evidence::audit::{AuditPage, Choices, Wanted},
-};
+use crate::admin::cluster::jobs::Jobs;
+use crate::admin::evidence::audit::{AuditPage, Choices, Wanted};
 use crate::samples::{SampleSet, ago, id, now};
 use crate::ui::topic::Topic;
-use domain::{
-    audit::AuditEntry,
-    chain::{Link, NOTHING},
-    ids::{AuditId, ChainId, RequestId, UserId},
-    job::{Job, JobState, Run, RunResult},
-    role::Role,
-    task::{TaskResult, TaskRun, TaskState},
-};
-use services::{Page, evidence::history::NamedEntry};
+use domain::audit::AuditEntry;
+use domain::chain::{Link, NOTHING};
+use domain::ids::{AuditId, ChainId, RequestId, UserId};
+use domain::job::{Job, JobState, Run, RunResult};
+use domain::role::Role;
+use domain::task::{TaskResult, TaskRun, TaskState};
+use services::Page;
+use services::evidence::history::NamedEntry;
 
 impl SampleSet {
     fn entry(&self, hours: i64, action: &str, object: &str, outcome: &str, changes: Value) -> NamedEntry {

@@ -1,52 +1,37 @@
 //! Every page of the console in every state, from sample data.
 
-use std::{net::Ipv4Addr, path::Path, sync::Arc};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
 
+use crate::admin::context::{Desk, account};
+use crate::admin::evidence::history;
+use crate::admin::people::organizations::OrganizationPage;
+use crate::admin::trouble::TroublePage;
+use crate::auth::owner_link::OwnerLinkPage;
+use crate::auth::refused::Refused;
+use crate::auth::sign_in::{SignInPage, SignInState};
+use crate::auth::trouble::Words;
+use crate::http::problem::{Code, Problem};
 use crate::samples::{
     SampleSet, ago, explain, facts, groups, hosts, id, listed, now, request_id, sessions, text, users, wrong,
 };
+use crate::ui::links::Link;
+use crate::ui::page::{Chrome, Flash};
+use crate::ui::parts::When;
+use crate::ui::site::Site;
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        context::{Desk, account},
-        evidence::history,
-        people::organizations::OrganizationPage,
-        trouble::TroublePage,
-    },
-    auth::owner_link::OwnerLinkPage,
-    ui::links::Link,
-};
-use crate::{
-    auth::{
-        refused::Refused,
-        sign_in::{SignInPage, SignInState},
-        trouble::Words,
-    },
-    http::problem::{Code, Problem},
-    ui::{
-        page::{Chrome, Flash},
-        parts::When,
-        site::Site,
-    },
-};
-use domain::{
-    Revised, Revision,
-    command_line::CommandLine,
-    ids::{LoginId, OrganizationId},
-    login::Surface,
-    role::Role,
-    samples,
-    user::User,
-};
-use services::{
-    cluster::health::{ClusterHealth, HostCount},
-    evidence::history::Change,
-    identity::{
-        logins::{Admin, FormToken},
-        outcome::SignInRefusal,
-    },
-    people::organizations::OrganizationRow,
-};
+use domain::command_line::CommandLine;
+use domain::ids::{LoginId, OrganizationId};
+use domain::login::Surface;
+use domain::role::Role;
+use domain::user::User;
+use domain::{Revised, Revision, samples};
+use services::cluster::health::{ClusterHealth, HostCount};
+use services::evidence::history::Change;
+use services::identity::logins::{Admin, FormToken};
+use services::identity::outcome::SignInRefusal;
+use services::people::organizations::OrganizationRow;
 
 impl SampleSet {
     pub(super) fn outside(&self) -> Chrome {

@@ -1,9 +1,7 @@
 //! The page that explains access, in every state.
 
-use crate::{
-    admin::access::explain::ExplainPage,
-    samples::{SampleSet, id, now, text},
-};
+use crate::admin::access::explain::ExplainPage;
+use crate::samples::{SampleSet, id, now, text};
 use domain::ids::{ProfileId, ServerId, UserId};
 use services::access::explain::{ChainLink, Explanation, LinkKind, Way};
 

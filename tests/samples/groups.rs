@@ -1,17 +1,21 @@
 //! The pages of groups in every state.
 
+use crate::admin::context::Desk;
+use crate::admin::lists::{List as _, ListPage, Place};
+use crate::admin::people::groups::GroupPage;
+use crate::samples::{SampleSet, id, text, with, wrong};
+use crate::ui::columns::Columns;
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        context::Desk,
-        lists::{List as _, ListPage, Place},
-        people::groups::GroupPage,
-    },
-    samples::{SampleSet, id, text, with, wrong},
-    ui::{columns::Columns, links::Link, page::Flash},
-};
-use domain::{Revised, Revision, group::Group, ids::ServerId, role::Role, samples, text::GroupName, user::User};
-use services::{Page, people::views::UserRow};
+use domain::group::Group;
+use domain::ids::ServerId;
+use domain::role::Role;
+use domain::text::GroupName;
+use domain::user::User;
+use domain::{Revised, Revision, samples};
+use services::Page;
+use services::people::views::UserRow;
 
 fn groups<'a>(desk: &'a Desk, all: &[Group], (word, is_descending): (&'static str, bool)) -> ListPage<'a> {
     let list = Group::link();

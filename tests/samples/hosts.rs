@@ -2,46 +2,32 @@
 
 use std::collections::BTreeSet;
 
-use crate::samples::{SampleSet, ago, by_name, id, now, place, sessions::row as carried, text, wrong};
+use crate::admin::evidence::history;
+use crate::admin::hosts::invitations::{Invitation, JoinForm, Joined};
+use crate::admin::hosts::list::{Found, HostPage, Hosts};
+use crate::admin::lists::List as _;
+use crate::samples::sessions::row as carried;
+use crate::samples::{SampleSet, ago, by_name, id, now, place, text, wrong};
+use crate::ui::fields::Fields;
+use crate::ui::links::Link;
+use crate::ui::preview::{Preview, Question};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        evidence::history,
-        hosts::{
-            invitations::{Invitation, JoinForm, Joined},
-            list::{Found, HostPage, Hosts},
-        },
-        lists::List as _,
-    },
-    ui::{
-        fields::Fields,
-        links::Link,
-        preview::{Preview, Question},
-    },
-};
-use domain::{
-    Revised, Revision,
-    effect::CutOff,
-    host::{HostState, ProcessRole},
-    ids::{HostId, JoinTokenId, ProfileId, ServerId, UserId},
-    join::{DatabaseUser, MachineCheck},
-    problem::{Problem, ProblemCode},
-    role::Role,
-    server::{DaemonState, Protocol},
-    text::HostName,
-};
-use services::{
-    Page,
-    access::effect::Effect,
-    hosts::{
-        joining::{JoinTokenState, JoinTokenView},
-        removal::{RemovalView, SharedKey},
-        rows::{HostDaemon, HostRow, Releases, ServerChoice},
-        view::HostView,
-        view::{DrainState, DrainView},
-    },
-    network::probes::Reached,
-};
+use domain::effect::CutOff;
+use domain::host::{HostState, ProcessRole};
+use domain::ids::{HostId, JoinTokenId, ProfileId, ServerId, UserId};
+use domain::join::{DatabaseUser, MachineCheck};
+use domain::problem::{Problem, ProblemCode};
+use domain::role::Role;
+use domain::server::{DaemonState, Protocol};
+use domain::text::HostName;
+use domain::{Revised, Revision};
+use services::Page;
+use services::access::effect::Effect;
+use services::hosts::joining::{JoinTokenState, JoinTokenView};
+use services::hosts::removal::{RemovalView, SharedKey};
+use services::hosts::rows::{HostDaemon, HostRow, Releases, ServerChoice};
+use services::hosts::view::{DrainState, DrainView, HostView};
+use services::network::probes::Reached;
 
 const TOPICS: &[Topic] = &[Topic::Hosts];
 

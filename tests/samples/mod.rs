@@ -23,17 +23,11 @@ use domain::samples::{ago, id, now, text};
 #[cfg(test)]
 pub(crate) use {overview::usage, portal::MET};
 
-use crate::{
-    admin::{
-        context::Desk,
-        lists::{List, ListPage, Place},
-    },
-    ui::{
-        columns::Columns,
-        fields::{FieldError, Fields},
-        links::Link,
-    },
-};
+use crate::admin::context::Desk;
+use crate::admin::lists::{List, ListPage, Place};
+use crate::ui::columns::Columns;
+use crate::ui::fields::{FieldError, Fields};
+use crate::ui::links::Link;
 use domain::ids::RequestId;
 use services::identity::outcome::SignInFacts;
 

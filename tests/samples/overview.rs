@@ -2,21 +2,19 @@
 
 use jiff::Timestamp;
 
-use crate::admin::cluster::{overview::OverviewPage, setup::SetupPage};
-use crate::samples::{SampleSet, ago, hosts::problem, id, now, text, wrong};
+use crate::admin::cluster::overview::OverviewPage;
+use crate::admin::cluster::setup::SetupPage;
+use crate::samples::hosts::problem;
+use crate::samples::{SampleSet, ago, id, now, text, wrong};
 use crate::ui::parts::When;
 use crate::ui::topic::Topic;
-use domain::{
-    authority::AuthorityKind,
-    ids::{HostId, Id as _, OrganizationId, ServerId},
-    problem::{Problem, ProblemCode},
-    role::Role,
-    usage::Usage,
-};
-use services::cluster::{
-    overview::{Expiring, Expiry, IllHost, Overview},
-    setup::Setup,
-};
+use domain::authority::AuthorityKind;
+use domain::ids::{HostId, Id as _, OrganizationId, ServerId};
+use domain::problem::{Problem, ProblemCode};
+use domain::role::Role;
+use domain::usage::Usage;
+use services::cluster::overview::{Expiring, Expiry, IllHost, Overview};
+use services::cluster::setup::Setup;
 
 impl SampleSet {
     fn complete_setup(&self) -> Setup {
@@ -146,10 +144,8 @@ impl SampleSet {
 
 /// A report: a day with a quiet night and a gap.
 pub(crate) fn usage(now: Timestamp) -> Usage {
-    use domain::{
-        ids::{HostId, Id as _},
-        usage::{SLOT, UsageSample, slot_of},
-    };
+    use domain::ids::{HostId, Id as _};
+    use domain::usage::{SLOT, UsageSample, slot_of};
     let shape = [3, 2, 2, 4, 18, 61, 97, 120, 114, 128, 96, 40];
     let samples = (0_i64..288).filter(|n| !(100..112).contains(n)).flat_map(|n| {
         let at = slot_of(now).as_second() - (287 - n) * SLOT;

@@ -8,59 +8,40 @@ use std::net::IpAddr;
 use jiff::SignedDuration;
 use serde_json::json;
 
+use crate::auth::refused::Refused;
+use crate::auth::sign_in::{SignInPage, SignInState};
+use crate::auth::trouble::{Trouble, Words};
+use crate::http::problem::{Code, Problem};
+use crate::portal::live::{Live, Watch};
+use crate::portal::my_data::MyDataPage;
+use crate::portal::profiles::{Home, ProfilePage};
+use crate::portal::ready::{NewDevice, Ready, TicketLink};
+use crate::portal::sessions::Sessions;
+use crate::portal::status::Status;
+use crate::portal::ticket::{Shown, TicketPage};
 use crate::samples::{HOSTILE, SampleSet, ago, facts, id, now, request_id, text, wrong};
-use crate::{
-    auth::{
-        refused::Refused,
-        sign_in::{SignInPage, SignInState},
-        trouble::{Trouble, Words},
-    },
-    portal::{
-        live::{Live, Watch},
-        my_data::MyDataPage,
-        profiles::{Home, ProfilePage},
-        ready::{NewDevice, Ready, TicketLink},
-        sessions::Sessions,
-        status::Status,
-        ticket::{Shown, TicketPage},
-    },
-    ui::{
-        form::Choice,
-        guides::{HelpGuide, HelpIndex, guides},
-        parts::When,
-        system::System,
-    },
-};
-use crate::{
-    http::problem::{Code, Problem},
-    ui::page::{Chrome, Flash},
-};
-use domain::{
-    Revised, Revision,
-    command_line::CommandLine,
-    ids::{HostId, LoginId, ServerId},
-    login::Surface,
-    profile::{Profile, ProfileState},
-    retention::DataKind,
-    samples,
-    secret::Secret,
-    session::Session,
-    settings::Retention,
-    text::{HostName, Name},
-    user::User,
-};
-use services::{
-    cluster::health::{ClusterHealth, HostCount},
-    identity::{
-        logins::{FormToken, LoginView, Person},
-        outcome::{SignInFacts, SignInRefusal},
-        tickets::TicketView,
-    },
-    people::{
-        my_data::{MyData, MyDataKind},
-        self_service::{MyProfile, MyProfileStatus, MySession, Outdated},
-    },
-};
+use crate::ui::form::Choice;
+use crate::ui::guides::{HelpGuide, HelpIndex, guides};
+use crate::ui::page::{Chrome, Flash};
+use crate::ui::parts::When;
+use crate::ui::system::System;
+use domain::command_line::CommandLine;
+use domain::ids::{HostId, LoginId, ServerId};
+use domain::login::Surface;
+use domain::profile::{Profile, ProfileState};
+use domain::retention::DataKind;
+use domain::secret::Secret;
+use domain::session::Session;
+use domain::settings::Retention;
+use domain::text::{HostName, Name};
+use domain::user::User;
+use domain::{Revised, Revision, samples};
+use services::cluster::health::{ClusterHealth, HostCount};
+use services::identity::logins::{FormToken, LoginView, Person};
+use services::identity::outcome::{SignInFacts, SignInRefusal};
+use services::identity::tickets::TicketView;
+use services::people::my_data::{MyData, MyDataKind};
+use services::people::self_service::{MyProfile, MyProfileStatus, MySession, Outdated};
 
 /// Every problem that people can meet.
 pub(crate) const MET: &[(&str, Code)] = &[

@@ -1,28 +1,21 @@
 //! The pages of servers in every state.
 
-use crate::admin::network::servers::{ServerPage, edit::ServerFormPage};
+use crate::admin::context::Desk;
+use crate::admin::evidence::history;
+use crate::admin::network::servers::ServerPage;
+use crate::admin::network::servers::edit::ServerFormPage;
 use crate::samples::{SampleSet, id, listed, text, with, wrong};
+use crate::ui::fields::Fields;
+use crate::ui::links::Link;
+use crate::ui::preview::{Preview, Question};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{context::Desk, evidence::history},
-    ui::{
-        fields::Fields,
-        links::Link,
-        preview::{Preview, Question},
-    },
-};
-use domain::{
-    Revised, Revision,
-    ids::{HostId, OrganizationId, ServerId},
-    role::Role,
-    samples,
-    server::{DaemonState, Server},
-    text::Name,
-};
-use services::{
-    access::effect::Effect,
-    network::server_view::{ServerHost, ServerRow, ServerView},
-};
+use domain::ids::{HostId, OrganizationId, ServerId};
+use domain::role::Role;
+use domain::server::{DaemonState, Server};
+use domain::text::Name;
+use domain::{Revised, Revision, samples};
+use services::access::effect::Effect;
+use services::network::server_view::{ServerHost, ServerRow, ServerView};
 
 fn server(number: u128, name: &str) -> Server {
     Server {

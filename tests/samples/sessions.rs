@@ -1,19 +1,15 @@
 //! The page of sessions in every state.
 
-use crate::admin::{
-    access::sessions::{Chosen, Sessions},
-    context::Desk,
-    lists::Place,
-};
+use crate::admin::access::sessions::{Chosen, Sessions};
+use crate::admin::context::Desk;
+use crate::admin::lists::Place;
 use crate::samples::{SampleSet, ago, id, text};
 use crate::ui::page::Flash;
 use crate::ui::topic::Topic;
-use domain::{
-    ids::{HostId, ServerId, UserId},
-    role::Role,
-    samples,
-    session::{EndReason, Session, SessionState},
-};
+use domain::ids::{HostId, ServerId, UserId};
+use domain::role::Role;
+use domain::samples;
+use domain::session::{EndReason, Session, SessionState};
 use services::people::views::{EndedSessionRow, SessionRow, SessionSurroundings};
 
 /// A session of somebody with a device; of things that are gone, where they have no names.

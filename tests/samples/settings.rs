@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use crate::admin::cluster::settings::{Around, SettingsPage, test::TestPage};
+use crate::admin::cluster::settings::test::TestPage;
+use crate::admin::cluster::settings::{Around, SettingsPage};
+use crate::admin::context::Desk;
+use crate::admin::evidence::history;
 use crate::samples::{SampleSet, id, text, with, wrong};
-use crate::{
-    admin::{context::Desk, evidence::history},
-    ui::links::Link,
-};
-use domain::{
-    Revised, Revision,
-    ids::OrganizationId,
-    oidc::{Oidc, SealedSecret},
-    role::Role,
-    settings::Settings,
-    text::Name,
-};
+use crate::ui::links::Link;
+use domain::ids::OrganizationId;
+use domain::oidc::{Oidc, SealedSecret};
+use domain::role::Role;
+use domain::settings::Settings;
+use domain::text::Name;
+use domain::{Revised, Revision};
 use services::identity::outcome::{SignInRefusal, SignInTest, Welcome};
 
 fn settings(name: &str) -> Revised<Settings> {

@@ -1,27 +1,20 @@
 //! The pages about the cluster itself, in every state, from sample data.
 
-use crate::{
-    admin::{
-        cluster::migrations::Migrations,
-        identity::tokens::{TokenForm, TokenMade, TokenRow},
-        network::authorities::Authorities,
-    },
-    samples::{SampleSet, ago, id, listed, wrong},
-    ui::{page::Flash, topic::Topic},
-};
-use domain::{
-    authority::{AuthorityKind, AuthorityState},
-    ids::{AuthorityId, TokenId},
-    role::Role,
-    samples,
-    secret::Secret,
-    token::ApiToken,
-};
-use services::{
-    cluster::migrations::{MigrationState, MigrationView},
-    identity::tokens::IssuedToken,
-    network::authorities::AuthorityView,
-};
+use crate::admin::cluster::migrations::Migrations;
+use crate::admin::identity::tokens::{TokenForm, TokenMade, TokenRow};
+use crate::admin::network::authorities::Authorities;
+use crate::samples::{SampleSet, ago, id, listed, wrong};
+use crate::ui::page::Flash;
+use crate::ui::topic::Topic;
+use domain::authority::{AuthorityKind, AuthorityState};
+use domain::ids::{AuthorityId, TokenId};
+use domain::role::Role;
+use domain::samples;
+use domain::secret::Secret;
+use domain::token::ApiToken;
+use services::cluster::migrations::{MigrationState, MigrationView};
+use services::identity::tokens::IssuedToken;
+use services::network::authorities::AuthorityView;
 
 fn token(name: &str, number: u128, role: Role, hours_left: i64, used: Option<i64>) -> ApiToken {
     ApiToken { role, expires_at: ago(-hours_left), last_used_at: used.map(ago), ..samples::token(number, name) }

@@ -1,40 +1,29 @@
 //! The pages of users in every state.
 
-use crate::admin::people::users::{
-    import::ImportPage,
-    link::LinkPage,
-    list::UserList,
-    sheet::{NewUserPage, UserPage},
-};
+use crate::admin::context::Desk;
+use crate::admin::evidence::history;
+use crate::admin::lists::List as _;
+use crate::admin::people::users::import::ImportPage;
+use crate::admin::people::users::link::LinkPage;
+use crate::admin::people::users::list::UserList;
+use crate::admin::people::users::sheet::{NewUserPage, UserPage};
 use crate::samples::{SampleSet, ago, by_name, id, now, place, text, wrong};
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::parts::{Qr, When};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{context::Desk, evidence::history, lists::List as _},
-    ui::{
-        links::Link,
-        page::Flash,
-        parts::{Qr, When},
-    },
-};
-use domain::{
-    Revised, Revision,
-    ids::{OrganizationId, ServerId, UserId},
-    login::{Login, Surface, Who},
-    profile::{Profile, ProfileState},
-    role::Role,
-    samples,
-    text::Name,
-    user::{Identity, User},
-    user_list::{CellError, Written},
-};
-use services::{
-    evidence::history::Change,
-    people::{
-        import::{Imported, ImportedLine, Outcome},
-        self_service::{MyProfile, MyProfileStatus, MySession},
-        views::{UserRow, UserSheet},
-    },
-};
+use domain::ids::{OrganizationId, ServerId, UserId};
+use domain::login::{Login, Surface, Who};
+use domain::profile::{Profile, ProfileState};
+use domain::role::Role;
+use domain::text::Name;
+use domain::user::{Identity, User};
+use domain::user_list::{CellError, Written};
+use domain::{Revised, Revision, samples};
+use services::evidence::history::Change;
+use services::people::import::{Imported, ImportedLine, Outcome};
+use services::people::self_service::{MyProfile, MyProfileStatus, MySession};
+use services::people::views::{UserRow, UserSheet};
 
 /// Adds the samples to a set of samples.
 pub(super) fn add(set: &mut SampleSet) {

@@ -7,19 +7,17 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{
-    access::{ProfileAccess, UserAccess},
-    host::Host,
-    ids::{HostId, Id, OrganizationId, ProfileId, ServerId, UserId},
-    login::{Login, Surface, Who},
-    organization::Organization,
-    profile::{Fingerprint, Profile, ProfileState},
-    role::Role,
-    server::{Attachment, Keepalive, Port, Protocol, Server},
-    session::Session,
-    token::ApiToken,
-    user::User,
-};
+use crate::access::{ProfileAccess, UserAccess};
+use crate::host::Host;
+use crate::ids::{HostId, Id, OrganizationId, ProfileId, ServerId, UserId};
+use crate::login::{Login, Surface, Who};
+use crate::organization::Organization;
+use crate::profile::{Fingerprint, Profile, ProfileState};
+use crate::role::Role;
+use crate::server::{Attachment, Keepalive, Port, Protocol, Server};
+use crate::session::Session;
+use crate::token::ApiToken;
+use crate::user::User;
 
 /// The moment of all samples: 2026-11-23, 14:02 UTC.
 const NOW: i64 = 1_795_442_520;

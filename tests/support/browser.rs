@@ -7,23 +7,19 @@
 //! A browser is empty at its start, keeps everything in a folder of its own, and is gone, with its driver, when
 //! dropped. When a test fails while it has one, that tells where the browser was and what it saw.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use ureq::http::Request;
 
-use crate::{
-    netns::Namespace,
-    wait::{wait_for, wait_until},
-};
+use crate::netns::Namespace;
+use crate::wait::{wait_for, wait_until};
 
 /// How long a page may take to show what is expected of it, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -7,25 +7,19 @@
 //!
 //! [`shared`] is one single-member set per test binary, with a [`TestDatabase`] of random name per test.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    os::fd::AsFd as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Mutex, MutexGuard, OnceLock,
-        mpsc::{SyncSender, sync_channel},
-    },
-    time::{Duration, Instant},
-};
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
 
-use mongodb::{
-    Client,
-    bson::{Document, doc},
-    options::ClientOptions,
-};
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::options::ClientOptions;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 

@@ -1,10 +1,8 @@
 //! The database users of `deploy/mongodb`, made as an administrator of a database makes them: by `mongosh`, from the very
 //! file.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// The password of the user of web processes.
 pub(crate) const WEB_PASSWORD: &str = "web";

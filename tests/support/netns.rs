@@ -4,15 +4,13 @@
 //! dropped, also by a panic. A run that was killed cannot do that, so names carry the process that made them, and
 //! [`sweep`] removes what dead processes left.
 
-use std::{
-    fs::File,
-    io::Write as _,
-    os::fd::AsFd as _,
-    path::Path,
-    process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
-};
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

@@ -4,11 +4,9 @@
 //! unless [`Options::people`] says otherwise. It listens on loopback by plain HTTP, or, with a [`Tls`], by https on an
 //! address of a network namespace. `deploy/dev/setup.sh` installs what it needs.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use postern::runtime::random;
 use serde_json::{Map, Value, json};

@@ -1,7 +1,8 @@
 //! The OpenVPN programs of the tests: the one of this machine, and those of other Debian releases, which
 //! `deploy/dev/setup.sh test` unpacks under `.tools/`.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 
 /// A generation of OpenVPN, as daemon or as client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

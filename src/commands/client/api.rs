@@ -1,25 +1,21 @@
 //! One request to the API at a time.
 
-use std::{
-    io::{BufRead as _, BufReader, Write},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
-use ureq::{
-    AsSendBody, Body,
-    http::{Method, Request, Response},
-    tls::{Certificate, RootCerts, TlsConfig},
-};
+use ureq::http::{Method, Request, Response};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{AsSendBody, Body};
 
-use super::{
-    error::{ClientError, exit},
-    options::{Options, read_text},
-};
-use crate::{domain::secret::Secret, telemetry::VERSION};
+use super::error::{ClientError, exit};
+use super::options::{Options, read_text};
+use crate::domain::secret::Secret;
+use crate::telemetry::VERSION;
 
 /// The largest answer that is read, in bytes.
 const LARGEST: u64 = 64 << 20;

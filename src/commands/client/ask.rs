@@ -4,13 +4,11 @@ use std::io::{IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
-use super::{
-    Client,
-    api::Ask,
-    error::{ClientError, exit},
-    output::{at, person},
-    table::written_out,
-};
+use super::Client;
+use super::api::Ask;
+use super::error::{ClientError, exit};
+use super::output::{at, person};
+use super::table::written_out;
 
 impl Client {
     /// Goes on only if the caller meant it: said so beforehand, or says so now.

@@ -4,15 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{
-    Client, Run,
-    api::Ask,
-    error::ClientError,
-    file::PrivateFile,
-    output::{Column, Look, View, at},
-    paging::Paging,
-    verify,
-};
+use super::api::Ask;
+use super::error::ClientError;
+use super::file::PrivateFile;
+use super::output::{Column, Look, View, at};
+use super::paging::Paging;
+use super::{Client, Run, verify};
 use crate::keys::signing::VerifyingKey;
 
 const VIEW: View = View {

@@ -2,11 +2,9 @@
 
 use clap::Subcommand;
 
-use super::{
-    Client, Run,
-    error::ClientError,
-    output::{Column, Look, View},
-};
+use super::error::ClientError;
+use super::output::{Column, Look, View};
+use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",

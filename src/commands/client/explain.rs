@@ -4,15 +4,14 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{
-    Client,
-    api::Ask,
-    error::ClientError,
-    output::at,
-    refs::Kind,
-    table::{Cell, lines},
-};
-use crate::domain::{explain::Target, ids::ProfileId};
+use super::Client;
+use super::api::Ask;
+use super::error::ClientError;
+use super::output::at;
+use super::refs::Kind;
+use super::table::{Cell, lines};
+use crate::domain::explain::Target;
+use crate::domain::ids::ProfileId;
 
 /// Who wants to get where.
 #[derive(Debug, Args)]

@@ -1,9 +1,7 @@
 //! A file for its owner only, which appears whole or not at all.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 

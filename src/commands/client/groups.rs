@@ -3,14 +3,13 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{
-    Client, Run,
-    api::Ask,
-    error::ClientError,
-    output::{Column, Look, View},
-    refs::Kind,
-};
-use crate::domain::{group::GroupId, text::GroupName};
+use super::api::Ask;
+use super::error::ClientError;
+use super::output::{Column, Look, View};
+use super::refs::Kind;
+use super::{Client, Run};
+use crate::domain::group::GroupId;
+use crate::domain::text::GroupName;
 
 const VIEW: View = View {
     key: "name",

@@ -5,16 +5,14 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{
-    Client, Run,
-    api::Ask,
-    error::ClientError,
-    options::time,
-    output::{Column, Look, View, at},
-    paging::Paging,
-    refs::Kind,
-    wait::Wait,
-};
+use super::api::Ask;
+use super::error::ClientError;
+use super::options::time;
+use super::output::{Column, Look, View, at};
+use super::paging::Paging;
+use super::refs::Kind;
+use super::wait::Wait;
+use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",

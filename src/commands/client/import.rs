@@ -7,15 +7,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{
-    Client,
-    api::Ask,
-    error::{ClientError, exit},
-    options::read_text,
-    output::{Column, Look, View, at},
-    refs::Kind,
-    table::{Cell, lines},
-};
+use super::Client;
+use super::api::Ask;
+use super::error::{ClientError, exit};
+use super::options::read_text;
+use super::output::{Column, Look, View, at};
+use super::refs::Kind;
+use super::table::{Cell, lines};
 
 const COLUMNS: [&str; 5] = ["name", "email", "groups", "role", "organization"];
 /// So many lines are shown before the question.

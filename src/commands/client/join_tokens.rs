@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::{
-    Client, Run,
-    api::Ask,
-    body::{Body, given},
-    error::ClientError,
-    options::time,
-    output::{Column, Look, View},
-    paging::Paging,
-    refs::Kind,
-};
+use super::api::Ask;
+use super::body::{Body, given};
+use super::error::ClientError;
+use super::options::time;
+use super::output::{Column, Look, View};
+use super::paging::Paging;
+use super::refs::Kind;
+use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",

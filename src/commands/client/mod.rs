@@ -32,16 +32,19 @@ mod users;
 mod verify;
 mod wait;
 
-use std::{cell::RefCell, collections::BTreeMap, process::ExitCode};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use self::{
-    api::{Answer, Api, Ask},
-    output::{Column, Look, Output, View},
-};
-pub(super) use self::{error::ClientError, options::Options, paging::Paging, process::tasks};
+use self::api::{Answer, Api, Ask};
+pub(super) use self::error::ClientError;
+pub(super) use self::options::Options;
+use self::output::{Column, Look, Output, View};
+pub(super) use self::paging::Paging;
+pub(super) use self::process::tasks;
 
 /// The nouns of the API.
 #[derive(Debug, Subcommand)]

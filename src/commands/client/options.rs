@@ -1,6 +1,7 @@
 //! What every client command takes, and where it finds the API.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use jiff::SignedDuration;

@@ -3,14 +3,12 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{
-    Client, Run,
-    api::Ask,
-    error::ClientError,
-    output::{Column, Look, View},
-    paging::Paging,
-    refs::Kind,
-};
+use super::api::Ask;
+use super::error::ClientError;
+use super::output::{Column, Look, View};
+use super::paging::Paging;
+use super::refs::Kind;
+use super::{Client, Run};
 
 const VIEW: View = View { key: "id", columns: &[Column("ID", "id", Look::Plain), Column("NAME", "name", Look::Plain)] };
 

@@ -6,12 +6,11 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value, json};
 
-use super::{
-    error::ClientError,
-    options::{Format, Options},
-    refs::Kind,
-    table::{self, Cell},
-};
+use super::error::ClientError;
+use super::options::{Format, Options};
+use super::refs::Kind;
+use super::table;
+use super::table::Cell;
 use crate::domain::text::harmless;
 
 /// What a table shows of each object of a noun.

@@ -3,12 +3,10 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{
-    Client,
-    api::Ask,
-    error::{ClientError, exit},
-    output::{View, at},
-};
+use super::Client;
+use super::api::Ask;
+use super::error::{ClientError, exit};
+use super::output::{View, at};
 
 /// The most that the API gives at once.
 const PAGE: u32 = 200;

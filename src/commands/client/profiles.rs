@@ -1,22 +1,18 @@
 //! `postern profile`.
 
-use std::{
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-};
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{
-    Client, Run,
-    api::Ask,
-    error::ClientError,
-    file::PrivateFile,
-    output::{Column, Look, View, at},
-    paging::Paging,
-    refs::Kind,
-};
+use super::api::Ask;
+use super::error::ClientError;
+use super::file::PrivateFile;
+use super::output::{Column, Look, View, at};
+use super::paging::Paging;
+use super::refs::Kind;
+use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",

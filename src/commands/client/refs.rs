@@ -2,16 +2,12 @@
 
 use serde_json::Value;
 
-use super::{
-    Client,
-    error::{ClientError, exit},
-    output::at,
-};
-use crate::domain::{
-    ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
-    search::quoted,
-    text::Email,
-};
+use super::Client;
+use super::error::{ClientError, exit};
+use super::output::at;
+use crate::domain::ids::{HostId, JoinTokenId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId};
+use crate::domain::search::quoted;
+use crate::domain::text::Email;
 
 /// A kind of thing that commands name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

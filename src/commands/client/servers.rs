@@ -3,16 +3,14 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{
-    Client, Run,
-    api::Ask,
-    body::{Body, edited, given},
-    error::ClientError,
-    output::{Column, Look, View, at},
-    paging::Paging,
-    refs::Kind,
-    wait::Wait,
-};
+use super::api::Ask;
+use super::body::{Body, edited, given};
+use super::error::ClientError;
+use super::output::{Column, Look, View, at};
+use super::paging::Paging;
+use super::refs::Kind;
+use super::wait::Wait;
+use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",

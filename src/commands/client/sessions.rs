@@ -2,14 +2,12 @@
 
 use clap::Subcommand;
 
-use super::{
-    Client, Run,
-    api::Ask,
-    error::{ClientError, exit},
-    output::{Column, Look, View, at},
-    paging::Paging,
-    refs::Kind,
-};
+use super::api::Ask;
+use super::error::{ClientError, exit};
+use super::output::{Column, Look, View, at};
+use super::paging::Paging;
+use super::refs::Kind;
+use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",

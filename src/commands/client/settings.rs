@@ -4,15 +4,13 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{
-    Client, Run,
-    api::Ask,
-    body::{Body, given},
-    error::ClientError,
-    options::read_text,
-    output::View,
-    refs::Kind,
-};
+use super::api::Ask;
+use super::body::{Body, given};
+use super::error::ClientError;
+use super::options::read_text;
+use super::output::View;
+use super::refs::Kind;
+use super::{Client, Run};
 
 /// There is one of it, and no list.
 const VIEW: View = View { key: "company_name", columns: &[] };

@@ -1,13 +1,11 @@
 //! `postern token list` and `postern token revoke`.
 
-use super::{
-    Client,
-    api::Ask,
-    error::ClientError,
-    output::{Column, Look, View},
-    paging::Paging,
-    refs::Kind,
-};
+use super::Client;
+use super::api::Ask;
+use super::error::ClientError;
+use super::output::{Column, Look, View};
+use super::paging::Paging;
+use super::refs::Kind;
 
 const VIEW: View = View {
     key: "id",

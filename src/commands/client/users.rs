@@ -5,16 +5,13 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{
-    Client, Run,
-    api::Ask,
-    body::{Body, edited, given},
-    error::ClientError,
-    import,
-    output::{Column, Look, View, at},
-    paging::Paging,
-    refs::Kind,
-};
+use super::api::Ask;
+use super::body::{Body, edited, given};
+use super::error::ClientError;
+use super::output::{Column, Look, View, at};
+use super::paging::Paging;
+use super::refs::Kind;
+use super::{Client, Run, import};
 use crate::domain::role::Role;
 
 pub(super) const VIEW: View = View {

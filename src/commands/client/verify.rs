@@ -1,27 +1,19 @@
 //! `postern audit verify`: an export against the public key, without a server and without a database.
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
 
-use super::{
-    error::{ClientError, exit},
-    options::read_text,
-    output::Output,
-};
-use crate::{
-    domain::chain::{
-        Signature, Signed,
-        lines::{Ending, FORMAT, Line},
-        verify::{Report, Verifier},
-    },
-    keys::signing::VerifyingKey,
-};
+use super::error::{ClientError, exit};
+use super::options::read_text;
+use super::output::Output;
+use crate::domain::chain::lines::{Ending, FORMAT, Line};
+use crate::domain::chain::verify::{Report, Verifier};
+use crate::domain::chain::{Signature, Signed};
+use crate::keys::signing::VerifyingKey;
 
 /// An export and what it is held against.
 #[derive(Debug, Args)]

@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Client,
-    api::Ask,
-    error::{ClientError, exit},
-    options::time,
-    output::at,
-};
+use super::Client;
+use super::api::Ask;
+use super::error::{ClientError, exit};
+use super::options::time;
+use super::output::at;
 use crate::commands::progress::Progress;
 
 /// Between two looks.

@@ -2,26 +2,24 @@
 
 use std::sync::Arc;
 
-use super::{
-    super::database::{Database, master_key},
-    finding::{Finding, Verdict},
-    machine, network,
-};
-use crate::{
-    config::Config,
-    domain::{
-        audit::Actor, clock::SystemClock, host::ProcessRole, ids::ServerId, join::DatabaseUser, problem::ProblemCode,
-        server::Server,
-    },
-    keys::host::HostKey,
-    runtime::instance::instance,
-    services::{Act, ServiceError, Services, access::admission::Admission, hosts::database_users::HostAccess},
-    store::{
-        Store, StoreError,
-        check::{ServerFacts, check, check_as_host},
-        migrate,
-    },
-};
+use super::super::database::{Database, master_key};
+use super::finding::{Finding, Verdict};
+use super::{machine, network};
+use crate::config::Config;
+use crate::domain::audit::Actor;
+use crate::domain::clock::SystemClock;
+use crate::domain::host::ProcessRole;
+use crate::domain::ids::ServerId;
+use crate::domain::join::DatabaseUser;
+use crate::domain::problem::ProblemCode;
+use crate::domain::server::Server;
+use crate::keys::host::HostKey;
+use crate::runtime::instance::instance;
+use crate::services::access::admission::Admission;
+use crate::services::hosts::database_users::HostAccess;
+use crate::services::{Act, ServiceError, Services};
+use crate::store::check::{ServerFacts, check, check_as_host};
+use crate::store::{Store, StoreError, migrate};
 
 const DATABASE: &str = "database";
 const MASTER_KEY: &str = "cluster_key";

@@ -1,17 +1,14 @@
 //! What a check found, and how it is told.
 
-use std::{error::Error, fmt};
+use std::error::Error;
+use std::fmt;
 
 use serde::Serialize;
 
-use crate::{
-    domain::{
-        problem::{Problem, ProblemCode},
-        text::Name,
-    },
-    runtime::causes::chain,
-    store::StoreError,
-};
+use crate::domain::problem::{Problem, ProblemCode};
+use crate::domain::text::Name;
+use crate::runtime::causes::chain;
+use crate::store::StoreError;
 
 /// How a check went, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -1,37 +1,31 @@
 //! What this machine must be and have, whatever the database says.
 
-use std::{
-    fs,
-    net::IpAddr,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use rustix::{
-    fs::{Access, access, statvfs},
-    thread::{CapabilitySet, capabilities},
-};
+use rustix::fs::{Access, access, statvfs};
+use rustix::thread::{CapabilitySet, capabilities};
 
-use super::{
-    finding::Finding,
-    ports::{self, Port, Transport},
-};
-use crate::{
-    config::Config,
-    domain::{
-        clock::{self, Clock, SystemClock},
-        host::ProcessRole,
-        server::{self, Protocol},
-        text::PublicAddress,
-    },
-    firewall::{self, Firewall, FirewallError},
-    keys::{KeyError, master::MasterKey},
-    openvpn::process::{OpenVpn, ProcessError},
-    pki::read::read_certificate,
-    web::TlsFiles,
-};
+use super::finding::Finding;
+use super::ports;
+use super::ports::{Port, Transport};
+use crate::config::Config;
+use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::host::ProcessRole;
+use crate::domain::server::Protocol;
+use crate::domain::text::PublicAddress;
+use crate::domain::{clock, server};
+use crate::firewall;
+use crate::firewall::{Firewall, FirewallError};
+use crate::keys::KeyError;
+use crate::keys::master::MasterKey;
+use crate::openvpn::process::{OpenVpn, ProcessError};
+use crate::pki::read::read_certificate;
+use crate::web::TlsFiles;
 
 /// Less room than this for roster, spool and snapshot is trouble to come, in bytes.
 const ROOM: u64 = 256 * 1024 * 1024;
@@ -352,7 +346,8 @@ fn is_private(ip: IpAddr) -> bool {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::{super::finding::Verdict, *};
+    use super::super::finding::Verdict;
+    use super::*;
 
     #[test]
     fn an_open_data_directory_is_told_of_with_the_command_that_closes_it() {

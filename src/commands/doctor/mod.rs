@@ -10,16 +10,15 @@ pub(super) mod machine;
 mod network;
 mod ports;
 
-use std::{fs, os::unix::fs::MetadataExt as _, process::ExitCode};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::ExitCode;
 
 use serde_json::json;
 
 use self::finding::{Finding, Verdict, worst};
-use super::{
-    Machine,
-    database::{config_file, load},
-    print,
-};
+use super::database::{config_file, load};
+use super::{Machine, print};
 use crate::config::Config;
 
 /// Looks at everything and prints what was found.

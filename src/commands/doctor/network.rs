@@ -1,17 +1,15 @@
 //! What the kernel does with the packets of the servers that run here, in the words of the hosts themselves.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::finding::Finding;
-use crate::{
-    daemon::{device, server_rules},
-    domain::{
-        host_network::{HostNetwork, HostNetworkKind},
-        problem::ProblemCode,
-        server::Server,
-    },
-    firewall::{Firewall, FirewallError, Ruleset, Surroundings, legacy_command},
-};
+use crate::daemon::{device, server_rules};
+use crate::domain::host_network::{HostNetwork, HostNetworkKind};
+use crate::domain::problem::ProblemCode;
+use crate::domain::server::Server;
+use crate::firewall::{Firewall, FirewallError, Ruleset, Surroundings, legacy_command};
 
 /// Looks at the firewall and the routes of this machine, for these servers and a database on these machines.
 pub(super) async fn look(servers: &[Arc<Server>], database: &BTreeSet<String>) -> Vec<Finding> {

@@ -4,11 +4,9 @@
 //! tables of proc(5) `net/tcp` and `net/udp`, and the process that has it open. Sockets of other users are seen by
 //! root only.
 
-use std::{
-    fs, io,
-    net::{SocketAddr, TcpListener, UdpSocket},
-    path::Path,
-};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::{fs, io};
 
 /// Over which protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,21 +1,15 @@
 //! The configuration of a machine that has joined: made anew as a whole, never half there.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use crate::{
-    domain::{
-        host::ProcessRole,
-        text::{HostName, PublicAddress},
-    },
-    runtime::random,
-};
+use crate::domain::host::ProcessRole;
+use crate::domain::text::{HostName, PublicAddress};
+use crate::runtime::random;
 
 /// How a file begins that may be overwritten by another join under the same name.
 const MARK: &str = "# Written by `postern join`";

@@ -10,43 +10,36 @@ mod files;
 mod unit;
 mod wire;
 
-use std::{
-    io::Read as _,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 use zeroize::Zeroizing;
 
 use self::wire::{Refused, Wire};
-use super::{
-    database::make_data_dir,
-    doctor::{
-        finding::{Finding, Verdict, worst},
-        machine,
-    },
-    print,
-};
-use crate::{
-    config::{Config, DEFAULT_PATH, DatabaseConfig, HostConfig, OpsConfig, VpnConfig},
-    domain::{
-        clock::{Clock, SystemClock},
-        host::ProcessRole,
-        join::{DatabaseUser, MachineCheck},
-        server::{Port, Protocol},
-        text::{Comment, HostName, PublicAddress},
-    },
-    firewall,
-    keys::{host::HostKey, join::JoinToken},
-    services::hosts::joining::database_place,
-    store::{Settings, Store, check::check_as_host},
-};
+use super::database::make_data_dir;
+use super::doctor::finding::{Finding, Verdict, worst};
+use super::doctor::machine;
+use super::print;
+use crate::config::{Config, DEFAULT_PATH, DatabaseConfig, HostConfig, OpsConfig, VpnConfig};
+use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::host::ProcessRole;
+use crate::domain::join::{DatabaseUser, MachineCheck};
+use crate::domain::server::{Port, Protocol};
+use crate::domain::text::{Comment, HostName, PublicAddress};
+use crate::firewall;
+use crate::keys::host::HostKey;
+use crate::keys::join::JoinToken;
+use crate::services::hosts::joining::database_place;
+use crate::store::check::check_as_host;
+use crate::store::{Settings, Store};
 
 /// No token is longer than this, in bytes.
 const LONGEST_TOKEN: u64 = 4096;

@@ -1,10 +1,8 @@
 //! The systemd service of a joined machine. Where the package has not brought it, the files that it would have brought
 //! are written; a machine without systemd is told what to start.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 

@@ -4,34 +4,29 @@
 //! way is tried again and again; a host that remembers the policy of its last run lets its daemons go on meanwhile.
 //! Who arrives stays, until the cluster does not know this machine as a host any more: then all that it runs ends.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{super::database::Database, Status};
-use crate::{
-    daemon::{self, HostIdentity},
-    domain::{
-        access::Snapshot,
-        clock::SystemClock,
-        host::{ProcessRole, RemovedHost},
-        ids::HostId,
-    },
-    keys::host::HostKey,
-    runtime::{backoff::Backoff, random, reconcile::Reconciler},
-    services::{
-        Refusal, ServiceError, Services, Subscription,
-        access::{admission::Admission, snapshot_file::Memory},
-        hosts::registry::HostFacts,
-        tasks::{heartbeat, upkeep},
-    },
-    store::{
-        Bus, StoreError,
-        check::{check, check_as_host},
-        error::Outage,
-    },
-};
+use super::super::database::Database;
+use super::Status;
+use crate::daemon;
+use crate::daemon::HostIdentity;
+use crate::domain::access::Snapshot;
+use crate::domain::clock::SystemClock;
+use crate::domain::host::{ProcessRole, RemovedHost};
+use crate::domain::ids::HostId;
+use crate::keys::host::HostKey;
+use crate::runtime::backoff::Backoff;
+use crate::runtime::random;
+use crate::runtime::reconcile::Reconciler;
+use crate::services::access::admission::Admission;
+use crate::services::access::snapshot_file::Memory;
+use crate::services::hosts::registry::HostFacts;
+use crate::services::tasks::{heartbeat, upkeep};
+use crate::services::{Refusal, ServiceError, Services, Subscription};
+use crate::store::check::{check, check_as_host};
+use crate::store::error::Outage;
+use crate::store::{Bus, StoreError};
 
 /// A database that needs longer for one attempt is as good as away.
 const PATIENCE: Duration = Duration::from_secs(30);

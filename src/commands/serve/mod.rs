@@ -8,33 +8,30 @@ mod bring_up;
 mod service_manager;
 mod status;
 
-use std::{fs::File, path::Path, process::ExitCode, sync::Arc, time::Instant};
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use tokio::sync::oneshot;
 
-use super::{
-    Machine,
-    database::{Database, load, make_data_dir, master_key},
-};
-use crate::{
-    config::{Config, ListenerConfig},
-    domain::clock::{Clock as _, ClusterClock},
-    keys::{host::HostKey, master::MasterKey},
-    runtime::{
-        instance::instance,
-        lifecycle::{Ending, Lifecycle},
-    },
-    services::{
-        Services,
-        access::{admission::Admission, snapshot_file::Memory},
-        hosts::registry::HostFacts,
-        tasks,
-    },
-    store::{Bus, BusSettings},
-    telemetry::Logs,
-    web,
-};
+use super::Machine;
+use super::database::{Database, load, make_data_dir, master_key};
+use crate::config::{Config, ListenerConfig};
+use crate::domain::clock::{Clock as _, ClusterClock};
+use crate::keys::host::HostKey;
+use crate::keys::master::MasterKey;
+use crate::runtime::instance::instance;
+use crate::runtime::lifecycle::{Ending, Lifecycle};
+use crate::services::access::admission::Admission;
+use crate::services::access::snapshot_file::Memory;
+use crate::services::hosts::registry::HostFacts;
+use crate::services::{Services, tasks};
+use crate::store::{Bus, BusSettings};
+use crate::telemetry::Logs;
+use crate::web;
 
 use bring_up::BringUp;
 use status::Status;

@@ -1,7 +1,8 @@
 //! What the service manager is told that started this process: that it is ready, alive, ending (`sd_notify(3)`). Where none
 //! asked for it, nothing is told.
 
-use std::{future::ready, sync::Arc};
+use std::future::ready;
+use std::sync::Arc;
 
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;

@@ -1,34 +1,27 @@
 //! The state of this process, for its health pages and its metrics.
 
-use std::{collections::BTreeMap, sync::OnceLock, time::Instant};
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    daemon::DaemonsHandle,
-    domain::{
-        drain::Drain,
-        ids::HostId,
-        problem::{Problem, ProblemCode},
-        profile::ProfileState,
-        server::DaemonState,
-        task::TaskState,
-    },
-    metrics::{
-        Metrics,
-        catalogue::{
-            BUILD_INFO, BUS_LAG, CERT_EXPIRY, HOST_PROBLEMS, HOST_STATE, MONGO_UP, PROFILES, SNAPSHOT_AGE,
-            SNAPSHOT_REVISION,
-        },
-    },
-    services::{
-        Services,
-        access::admission::{Admission, STALE},
-    },
-    store::{Bus, Store},
-    telemetry::{COMMIT, VERSION},
-    web::{Check, CheckState, StatusSource},
+use crate::daemon::DaemonsHandle;
+use crate::domain::drain::Drain;
+use crate::domain::ids::HostId;
+use crate::domain::problem::{Problem, ProblemCode};
+use crate::domain::profile::ProfileState;
+use crate::domain::server::DaemonState;
+use crate::domain::task::TaskState;
+use crate::metrics::Metrics;
+use crate::metrics::catalogue::{
+    BUILD_INFO, BUS_LAG, CERT_EXPIRY, HOST_PROBLEMS, HOST_STATE, MONGO_UP, PROFILES, SNAPSHOT_AGE, SNAPSHOT_REVISION,
 };
+use crate::services::Services;
+use crate::services::access::admission::{Admission, STALE};
+use crate::store::{Bus, Store};
+use crate::telemetry::{COMMIT, VERSION};
+use crate::web::{Check, CheckState, StatusSource};
 
 /// The states of a process, as metrics name them.
 const STATES: [&str; 4] = ["starting", "online", "draining", "stopping"];

@@ -1,17 +1,20 @@
 //! The clients that a daemon has already when the dialogue begins: its status, held against what was remembered.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Conversation;
-use crate::{
-    Here,
-    roster::{Client, real_address},
-};
-use domain::{access::Snapshot, ids::ServerId, session::Session, spec::ClientSpec};
-use openvpn::management::{ClientRow, Command, Farewell, Reply, Status, link::AskError};
+use crate::Here;
+use crate::roster::{Client, real_address};
+use domain::access::Snapshot;
+use domain::ids::ServerId;
+use domain::session::Session;
+use domain::spec::ClientSpec;
+use openvpn::management::link::AskError;
+use openvpn::management::{ClientRow, Command, Farewell, Reply, Status};
 
 /// How long questions of clients may be on their way to us after a status that lists them.
 const QUESTION_LAG: Duration = Duration::from_millis(300);

@@ -5,19 +5,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Conversation, Order};
-use crate::{
-    gatekeeper,
-    moves::{Move, WaysOut},
-    reaper,
-    roster::Client,
-};
-use domain::{
-    access::{Denial, Snapshot},
-    drain::Drain,
-    session::EndReason,
-    spec::ClientSpec,
-};
-use openvpn::management::{Cid, Command, Farewell, Text, link::AskError};
+use crate::moves::{Move, WaysOut};
+use crate::roster::Client;
+use crate::{gatekeeper, reaper};
+use domain::access::{Denial, Snapshot};
+use domain::drain::Drain;
+use domain::session::EndReason;
+use domain::spec::ClientSpec;
+use openvpn::management::link::AskError;
+use openvpn::management::{Cid, Command, Farewell, Text};
 
 /// Between the two steps of a kill: time for the message to arrive.
 const KILL_STEP: Duration = Duration::from_millis(100);

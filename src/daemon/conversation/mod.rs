@@ -9,39 +9,27 @@ mod adoption;
 mod ends;
 mod questions;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{HashSet, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tracing::{Span, field};
 
-use super::{
-    Here,
-    lateness::{TURN, Turns, dialled_ago},
-    moves::Moves,
-    roster::{At, Roster},
-    roster_file::RosterFile,
-};
-use domain::{
-    access::Snapshot,
-    ids::{ServerId, SessionId},
-    session::EndReason,
-};
+use super::Here;
+use super::lateness::{TURN, Turns, dialled_ago};
+use super::moves::Moves;
+use super::roster::{At, Roster};
+use super::roster_file::RosterFile;
+use domain::access::Snapshot;
+use domain::ids::{ServerId, SessionId};
+use domain::session::EndReason;
 use metrics::catalogue::VPN_CONNECT_SECONDS;
-use openvpn::{
-    management::{
-        Cid, Command, DaemonState, Event, Farewell, Reply,
-        link::{AskError, LinkHandle},
-    },
-    process::Running,
-};
+use openvpn::management::link::{AskError, LinkHandle};
+use openvpn::management::{Cid, Command, DaemonState, Event, Farewell, Reply};
+use openvpn::process::Running;
 use questions::{Look, Question};
 use services::access::sessions::{Beginning, SessionRecord};
 

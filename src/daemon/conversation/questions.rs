@@ -1,23 +1,22 @@
 //! Clients that wait to be let in: judged by the policy at hand, or put aside for one fresh look at it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::field;
 
 use super::Conversation;
-use crate::{
-    gatekeeper::{self, Scene},
-    lateness::has_waited,
-    roster::Client,
-};
-use domain::{
-    access::{Denial, ProfileAccess},
-    profile::Fingerprint,
-    session::{EndReason, Session},
-    spec::ClientSpec,
-};
-use openvpn::management::{Cid, Kid, Peer, link::AskError};
+use crate::gatekeeper;
+use crate::gatekeeper::Scene;
+use crate::lateness::has_waited;
+use crate::roster::Client;
+use domain::access::{Denial, ProfileAccess};
+use domain::profile::Fingerprint;
+use domain::session::{EndReason, Session};
+use domain::spec::ClientSpec;
+use openvpn::management::link::AskError;
+use openvpn::management::{Cid, Kid, Peer};
 
 /// How long a look at the policy may take for a client that is not known.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);

@@ -7,29 +7,21 @@
 
 mod wire;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Here, within};
-use domain::{
-    access::Snapshot,
-    ids::{HostId, ServerId},
-    look::{Door, Look, MOST_LOOKS, doors},
-};
+use domain::access::Snapshot;
+use domain::ids::{HostId, ServerId};
+use domain::look::{Door, Look, MOST_LOOKS, doors};
 use futures_util::{StreamExt as _, stream};
 use metrics::catalogue::CANARY_SECONDS;
 use openvpn::greeting::Greeting;
-use runtime::{
-    random,
-    reconcile::{Done, Failure, Outcome, Reconciler, Task, Work},
-};
-use services::{
-    BusMessage, Nudge, Subscription,
-    network::attachments::{visiting_key, wanted},
-};
+use runtime::random;
+use runtime::reconcile::{Done, Failure, Outcome, Reconciler, Task, Work};
+use services::network::attachments::{visiting_key, wanted};
+use services::{BusMessage, Nudge, Subscription};
 
 /// A minute to a minute and a quarter between two looks, so that hosts which started together do not look together. What
 /// changes is rarely the only thing, and however much changes, there are some seconds between two rounds.

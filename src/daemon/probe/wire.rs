@@ -1,18 +1,16 @@
 //! One look at a door: a greeting goes out, and a daemon's answer is waited for.
 
-use std::{
-    io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpStream, UdpSocket},
-    time::Instant,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::Instant;
 
-use domain::{look::Door, server::Protocol, text::PublicAddress};
+use domain::look::Door;
+use domain::server::Protocol;
+use domain::text::PublicAddress;
 use openvpn::greeting::{Greeting, LONGEST};
 
 /// How long a look may take.
@@ -124,7 +122,8 @@ async fn by_tcp(address: SocketAddr, greeting: &Greeting) -> Result<(), Unreache
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, net::TcpListener};
+    use std::io::Write as _;
+    use std::net::TcpListener;
 
     use super::*;
     use crate::samples;

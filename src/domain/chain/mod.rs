@@ -30,7 +30,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use link::{Hash, Hex, Link, NOTHING, Signature};
 
-use super::{audit::AuditEntry, ids::ChainId};
+use super::audit::AuditEntry;
+use super::ids::ChainId;
 
 /// The newest entry of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,30 +5,27 @@
 //! profile, server, route, host) says in words what led there. The two are computed apart, and a property holds them
 //! together: a way is open exactly when no link of its chain is broken.
 
-use std::{
-    collections::BTreeSet,
-    fmt::{self, Display},
-    net::Ipv4Addr,
-    str::FromStr,
-    sync::Arc,
-};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    Revision,
-    access::{Change, Denial, ProfileAccess, Snapshot, UserAccess},
-    host::Host,
-    ids::{HostId, ProfileId, ServerId},
-    network::Route,
-    profile::{Profile, ProfileState},
-    server::{Attachment, Server},
-    text::Name,
-    user::User,
-};
+use super::Revision;
+use super::access::{Change, Denial, ProfileAccess, Snapshot, UserAccess};
+use super::host::Host;
+use super::ids::{HostId, ProfileId, ServerId};
+use super::network::Route;
+use super::profile::{Profile, ProfileState};
+use super::server::{Attachment, Server};
+use super::text::Name;
+use super::user::User;
 
 /// Where somebody wants to get: an IPv4 address or a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

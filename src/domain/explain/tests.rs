@@ -6,12 +6,11 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    drain::Drain,
-    profile::{Fingerprint, WrittenFor},
-    samples::{self, id},
-    text::GroupName,
-};
+use crate::drain::Drain;
+use crate::profile::{Fingerprint, WrittenFor};
+use crate::samples;
+use crate::samples::id;
+use crate::text::GroupName;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

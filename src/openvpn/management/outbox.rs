@@ -5,10 +5,8 @@
 //! nothing is not one that can be talked to, and the link ends. Answers to clients that wait go before ends of sessions,
 //! of which there may be thousands at once.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 

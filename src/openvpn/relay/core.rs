@@ -1,9 +1,7 @@
 //! What passes, what is remembered, and what is answered in Postern's place: bytes in, bytes out, `now` is an argument.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Instant,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
 use super::PATIENCE;
 use crate::management::{Cid, Command, Dialect, Env, Kid, Lines, Refusal, Text};

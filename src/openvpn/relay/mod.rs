@@ -14,7 +14,9 @@ mod core;
 mod process;
 mod shell;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::RuntimeDirError;
 

@@ -3,24 +3,22 @@
 //! Whoever holds the lock of a directory is its relay. It writes into the locked file which process it is, so that one
 //! that is frozen can be ended.
 
-use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
-use rustix::{
-    io::Errno,
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
-};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::RelayError;
-use crate::{RuntimeDir, RuntimeDirError, process::start_time};
+use crate::process::start_time;
+use crate::{RuntimeDir, RuntimeDirError};
 
 /// How long a relay may wait for the one before it, whose daemon has just ended.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);

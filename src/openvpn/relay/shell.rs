@@ -1,24 +1,20 @@
 //! The sockets of the relay: the daemon's on one side, one for Postern on the other.
 
-use std::{
-    fs::Permissions,
-    future::pending,
-    io,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::fs::Permissions;
+use std::future::pending;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        UnixListener, UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
 
-use super::{RelayError, core::Core, process::Lock};
+use super::RelayError;
+use super::core::Core;
+use super::process::Lock;
 use crate::{RuntimeDir, RuntimeDirError};
 
 /// How long a daemon may take to open its management socket.

@@ -1,18 +1,17 @@
 //! The loop of one task.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
 
-use super::{
-    Failure, Nudge, Observer, Outcome, Reconciler, Task, TaskResult, TaskRun, TaskStatus, Work, schedule::Schedule,
-};
+use super::schedule::Schedule;
+use super::{Failure, Nudge, Observer, Outcome, Reconciler, Task, TaskResult, TaskRun, TaskStatus, Work};
 use crate::random;
 
 /// Runs one task.

@@ -1,13 +1,9 @@
 //! The driver, with periods of hours so that nothing but what a test does makes a task run, or of a millisecond so that
 //! it runs all the time.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{Semaphore, mpsc};
 

@@ -5,27 +5,21 @@
 //! Freshness is the time of the last successful look, not the silence of a cursor. While the database is away the
 //! snapshot goes on deciding, up to the cluster's `outage_admission_hours`; nothing on this path asks the database.
 
-use std::{
-    sync::{Arc, RwLock},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{Nudge, ServiceError, Services};
-use domain::{
-    Revision,
-    access::{Denial, ProfileAccess, Snapshot},
-    ids::{HostId, ServerId},
-    problem::ProblemCode,
-    profile::Fingerprint,
-};
+use domain::Revision;
+use domain::access::{Denial, ProfileAccess, Snapshot};
+use domain::ids::{HostId, ServerId};
+use domain::problem::ProblemCode;
+use domain::profile::Fingerprint;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
-use store::{
-    access::snapshot::DELTA_REACH,
-    bus::{BusMessage, Subscription},
-};
+use store::access::snapshot::DELTA_REACH;
+use store::bus::{BusMessage, Subscription};
 
 const TASK: Task =
     Task::new("policy", "Keeps the policy in memory the newest.", PERIOD).deadline(READ_LIMIT.saturating_mul(3));

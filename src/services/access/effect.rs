@@ -2,22 +2,18 @@
 //! laid over the policy as it is. So a preview cannot know other rules than the change, and refuses what the change
 //! would refuse.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, OnceLock},
-};
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 use crate::{Act, Core, ServiceError, Warnings};
+use domain::Revision;
+use domain::access::{Change, Snapshot};
 pub use domain::effect::Effect;
-use domain::{
-    Revision,
-    access::{Change, Snapshot},
-    effect::{CutOff, Difference, Touched},
-    ids::{HostId, ProfileId, UserId},
-    profile::Profile,
-    text::Name,
-    user::User,
-};
+use domain::effect::{CutOff, Difference, Touched};
+use domain::ids::{HostId, ProfileId, UserId};
+use domain::profile::Profile;
+use domain::text::Name;
+use domain::user::User;
 use store::policy::PolicyChange;
 
 /// What comes to be known by trying an act.

@@ -4,16 +4,15 @@ use jiff::Timestamp;
 
 use crate::{Access, Act, ServiceError};
 pub use domain::explain::{ChainLink, Explanation, LinkKind, Target, Way};
-use domain::{
-    explain::{Scene, explain, route_to},
-    ids::{ProfileId, ServerId, UserId},
-    organization::Organization,
-    profile::Profile,
-    role::Permission,
-    server::Server,
-    user::User,
-};
-use store::{access::profiles::ProfileFilter, entity::PageRequest};
+use domain::explain::{Scene, explain, route_to};
+use domain::ids::{ProfileId, ServerId, UserId};
+use domain::organization::Organization;
+use domain::profile::Profile;
+use domain::role::Permission;
+use domain::server::Server;
+use domain::user::User;
+use store::access::profiles::ProfileFilter;
+use store::entity::PageRequest;
 
 /// So many servers, and so many profiles of one user, are looked at.
 const MOST: u32 = 1_000;

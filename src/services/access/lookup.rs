@@ -3,18 +3,16 @@
 use std::fmt::Display;
 
 use crate::{Access, Act, InvalidReason, Page, PageRequest, ServiceError, SessionFilter, UserFilter};
-use domain::{
-    group::GroupId,
-    host::Host,
-    ids::{HostId, OrganizationId, ServerId, UserId},
-    organization::Organization,
-    role::Permission,
-    search::UserSearch,
-    server::Server,
-    session_search::SessionSearch,
-    text::{GroupName, Name},
-    user::User,
-};
+use domain::group::GroupId;
+use domain::host::Host;
+use domain::ids::{HostId, OrganizationId, ServerId, UserId};
+use domain::organization::Organization;
+use domain::role::Permission;
+use domain::search::UserSearch;
+use domain::server::Server;
+use domain::session_search::SessionSearch;
+use domain::text::{GroupName, Name};
+use domain::user::User;
 use store::entity::Entity;
 
 /// The sessions of more people than this are not looked for at once.

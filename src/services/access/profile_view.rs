@@ -1,23 +1,19 @@
 //! Profiles as the API shows them: with the hosts that their files name, and whether a file issued now would be another.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::Ipv4Addr,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{Access, ServiceError};
-use domain::{
-    Revised,
-    host::Host,
-    ids::{HostId, ProfileId, ServerId, UserId},
-    profile::{OutdatedReason, Profile, ProfileState},
-    server::Server,
-    text::Name,
-};
+use domain::Revised;
+use domain::host::Host;
+use domain::ids::{HostId, ProfileId, ServerId, UserId};
+use domain::profile::{OutdatedReason, Profile, ProfileState};
+use domain::server::Server;
+use domain::text::Name;
 use store::evidence::audit::FileChange;
 
 /// A profile. Its private key is nowhere in it: the key is made at delivery, sent once and forgotten.

@@ -6,29 +6,25 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::{Access, Act, InvalidReason, Refusal, SOON, ServiceError, check_revision, difference};
-use domain::{
-    Revised, Revision,
-    access::permits,
-    audit::Action,
-    ids::{ProfileId, ServerId, UserId},
-    profile::{Fingerprint, Profile, ProfileState, WrittenFor},
-    role::Permission,
-    secret::Secret,
-    server::Server,
-    settings::Settings,
-    text::Name,
-    ticket::ProfileTicket,
-    user::User,
-};
+use domain::access::permits;
+use domain::audit::Action;
+use domain::ids::{ProfileId, ServerId, UserId};
+use domain::profile::{Fingerprint, Profile, ProfileState, WrittenFor};
+use domain::role::Permission;
+use domain::secret::Secret;
+use domain::server::Server;
+use domain::settings::Settings;
+use domain::text::Name;
+use domain::ticket::ProfileTicket;
+use domain::user::User;
+use domain::{Revised, Revision};
 use openvpn::config::{ClientProfile, ProfileKeys, Remote};
 use pki::request::LeafKey;
-use store::{
-    access::profiles::ProfileFilter,
-    cluster::settings::SETTINGS_KEY,
-    entity::{Page, PageRequest},
-    network::server_keys::StoredServerKey,
-    policy::PolicyChange,
-};
+use store::access::profiles::ProfileFilter;
+use store::cluster::settings::SETTINGS_KEY;
+use store::entity::{Page, PageRequest};
+use store::network::server_keys::StoredServerKey;
+use store::policy::PolicyChange;
 
 const WHAT: &str = "profile";
 

@@ -3,20 +3,16 @@
 use jiff::Timestamp;
 
 use crate::{Access, Act, Nudge, ServiceError};
-use domain::{
-    audit::Action,
-    ids::{HostId, ProfileId, SessionId, UserId},
-    presence::{ClockReading, Moment, Outcome, Span, outcome},
-    role::Permission,
-    session::{EndReason, Session},
-    user::User,
-};
-use store::{
-    StoreError,
-    access::sessions::{EndedSession, Ends, SessionFilter},
-    entity::{Page, PageRequest},
-    policy::PolicyChange,
-};
+use domain::audit::Action;
+use domain::ids::{HostId, ProfileId, SessionId, UserId};
+use domain::presence::{ClockReading, Moment, Outcome, Span, outcome};
+use domain::role::Permission;
+use domain::session::{EndReason, Session};
+use domain::user::User;
+use store::StoreError;
+use store::access::sessions::{EndedSession, Ends, SessionFilter};
+use store::entity::{Page, PageRequest};
+use store::policy::PolicyChange;
 
 /// One step in the course of a session, as a host records it. Steps may be repeated; they must stay in order.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

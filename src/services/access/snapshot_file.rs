@@ -4,29 +4,24 @@
 //! host's own key, written anew when policy has changed and once in a while. It is a copy, never a source. A start with
 //! the database reads everything from there, and what is older than the cluster's `outage_admission_hours` admits nobody.
 
-use std::{
-    collections::HashMap,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Services, access::admission::Admission};
-use domain::{
-    Revision,
-    access::{Change, Snapshot},
-    ids::{HostId, ProfileId},
-    profile::WrittenFor,
-};
-use keys::{
-    host::HostKey,
-    seal::{Context, Sealed},
-};
+use crate::Services;
+use crate::access::admission::Admission;
+use domain::Revision;
+use domain::access::{Change, Snapshot};
+use domain::ids::{HostId, ProfileId};
+use domain::profile::WrittenFor;
+use keys::host::HostKey;
+use keys::seal::{Context, Sealed};
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
 const TASK: Task =
@@ -174,11 +169,9 @@ impl Work for Remembering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{
-        access::{ProfileAccess, UserAccess},
-        ids::Id,
-        profile::{Fingerprint, ProfileState},
-    };
+    use domain::access::{ProfileAccess, UserAccess};
+    use domain::ids::Id;
+    use domain::profile::{Fingerprint, ProfileState};
 
     fn written(at: Timestamp) -> Written {
         let user = UserAccess {

@@ -1,11 +1,9 @@
 //! What one process tells the others: where to look, never what is true.
 
+use domain::Revision;
+use domain::ids::{HostId, JoinTokenId, SessionId, TokenId};
+use domain::job::Job;
 use domain::server::AttachmentKey;
-use domain::{
-    Revision,
-    ids::{HostId, JoinTokenId, SessionId, TokenId},
-    job::Job,
-};
 use store::bus::events;
 
 /// A hint to look somewhere. Whoever hears one reads what it names; a lost or forged one does no harm, since

@@ -4,28 +4,23 @@
 //! What it holds is sealed once more where it is secret; the outer seal keeps the rest from those who store it, and
 //! proves that nothing was changed, left out or added.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io::{Read, Write},
-};
+use std::collections::{HashMap, HashSet};
+use std::io::{Read, Write};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{Act, Cluster, ServiceError};
-use domain::{Revision, audit::Action, ids::HostId, role::Permission};
-use keys::{
-    KeyError,
-    master::MasterKey,
-    stream::{Preface, StreamError},
-};
-use store::{
-    StoreError,
-    dump::{
-        Dump, DumpError,
-        backup::{CopyError, Counts},
-    },
-};
+use domain::Revision;
+use domain::audit::Action;
+use domain::ids::HostId;
+use domain::role::Permission;
+use keys::KeyError;
+use keys::master::MasterKey;
+use keys::stream::{Preface, StreamError};
+use store::StoreError;
+use store::dump::backup::{CopyError, Counts};
+use store::dump::{Dump, DumpError};
 
 /// What holds for a short while, and must not come back to life with an old copy.
 const SHORT_LIVED: [&str; 2] = ["logins", "tickets"];

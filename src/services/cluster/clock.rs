@@ -8,11 +8,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{Cluster, SOON, ServiceError};
-use domain::{
-    clock::{SET_CLOCKS, TOLERANCE, apart},
-    presence::{ClockReading, Moment},
-    problem::ProblemCode,
-};
+use domain::clock::{SET_CLOCKS, TOLERANCE, apart};
+use domain::presence::{ClockReading, Moment};
+use domain::problem::ProblemCode;
 use metrics::catalogue::HOST_CLOCK_OFFSET;
 
 /// An answer that took longer says too little about the present.

@@ -11,7 +11,8 @@ use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 
 use crate::{Cluster, SOON, ServiceError};
-use domain::{ids::TokenId, reply::Reply};
+use domain::ids::TokenId;
+use domain::reply::Reply;
 use store::cluster::replies::Claimed;
 
 /// How long a reply is kept.

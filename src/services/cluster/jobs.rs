@@ -6,21 +6,18 @@
 //! written with the lease's term, so that a process which slept through its lease does not overwrite what its successor
 //! wrote. What runs change they change as any other act does, in transactions that fit only once.
 
-use std::{
-    collections::BTreeMap,
-    sync::PoisonError,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::{Act, Cluster, Nudge, Refusal, ServiceError, cluster::retention::Forgotten};
-use domain::{
-    audit::Action,
-    ids::InstanceId,
-    job::{Job, JobState, Run, RunResult},
-    role::Permission,
-};
+use crate::cluster::retention::Forgotten;
+use crate::{Act, Cluster, Nudge, Refusal, ServiceError};
+use domain::audit::Action;
+use domain::ids::InstanceId;
+use domain::job::{Job, JobState, Run, RunResult};
+use domain::role::Permission;
 use metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_LEADER, JOB_SECONDS};
 use runtime::causes::chain;
 use store::bus::lease::Lease;

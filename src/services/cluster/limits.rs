@@ -1,17 +1,16 @@
 //! How often things may be done. Per address: in this process's memory, bounded. Per account: in the database, so that
 //! it holds over all hosts; while that is away, in memory.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::{Cluster, SOON, ServiceError};
+use domain::ids::TokenId;
+use domain::limits::Bucket;
 pub use domain::limits::{Allowance, Limit};
-use domain::{ids::TokenId, limits::Bucket};
 
 /// How many buckets a generation holds. A flood from more addresses than this makes room by forgetting the buckets
 /// that were not touched for the longest, which are nearly full again.

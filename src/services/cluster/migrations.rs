@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 
 use crate::{Act, Cluster, ServiceError};
 use domain::role::Permission;
-use store::migrate::{self, Known};
+use store::migrate;
+use store::migrate::Known;
 
 /// A migration, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

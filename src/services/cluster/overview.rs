@@ -4,20 +4,16 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::{
-    Act, Cluster, SOON, ServiceError,
-    access::usage::{Hours, Usage},
-    cluster::setup::Setup,
-};
-use domain::{
-    authority::{AuthorityKind, AuthorityState},
-    host::Host,
-    ids::{HostId, ServerId},
-    problem::Problem,
-    role::Permission,
-    server::Server,
-    text::{HostName, Name},
-};
+use crate::access::usage::{Hours, Usage};
+use crate::cluster::setup::Setup;
+use crate::{Act, Cluster, SOON, ServiceError};
+use domain::authority::{AuthorityKind, AuthorityState};
+use domain::host::Host;
+use domain::ids::{HostId, ServerId};
+use domain::problem::Problem;
+use domain::role::Permission;
+use domain::server::Server;
+use domain::text::{HostName, Name};
 use store::entity::PageRequest;
 
 /// More hosts and servers than this nobody looks at in one look.

@@ -9,9 +9,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{Act, AuditFilter, Cluster, Nudge, PageRequest, ServiceError, evidence::history::in_words};
-use domain::{Revision, audit::Action, ids::HostId, role::Permission, text::HostName};
-use store::{StoreError, policy::PolicyChange};
+use crate::evidence::history::in_words;
+use crate::{Act, AuditFilter, Cluster, Nudge, PageRequest, ServiceError};
+use domain::Revision;
+use domain::audit::Action;
+use domain::ids::HostId;
+use domain::role::Permission;
+use domain::text::HostName;
+use store::StoreError;
+use store::policy::PolicyChange;
 
 pub use store::pause::Pause;
 

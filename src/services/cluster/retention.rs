@@ -7,11 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::{Act, Cluster, ServiceError};
-use domain::{
-    audit::{Action, Actor},
-    chain::Cut,
-    settings::Retention,
-};
+use domain::audit::{Action, Actor};
+use domain::chain::Cut;
+use domain::settings::Retention;
 use store::StoreError;
 
 /// How much was forgotten.

@@ -6,20 +6,18 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::{Act, Cluster, InvalidReason, Removable, SOON, ServiceError, check_revision, difference, given};
-use domain::{
-    Revised, Revision,
-    audit::Action,
-    ids::OrganizationId,
-    oidc::{Issuer, Oidc, SealedSecret},
-    organization::Organization,
-    role::Permission,
-    secret::Secret,
-    settings::{
-        AddressDays, AuditDays, DepartedDays, OutageAdmission, ProfileLifetime, ProfileLimit, Retention, SessionDays,
-        Settings,
-    },
-    text::{ClientId, Comment, DnsName, Name},
+use domain::audit::Action;
+use domain::ids::OrganizationId;
+use domain::oidc::{Issuer, Oidc, SealedSecret};
+use domain::organization::Organization;
+use domain::role::Permission;
+use domain::secret::Secret;
+use domain::settings::{
+    AddressDays, AuditDays, DepartedDays, OutageAdmission, ProfileLifetime, ProfileLimit, Retention, SessionDays,
+    Settings,
 };
+use domain::text::{ClientId, Comment, DnsName, Name};
+use domain::{Revised, Revision};
 use keys::seal::{Context, Sealed};
 use store::cluster::settings::SETTINGS_KEY;
 

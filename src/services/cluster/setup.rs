@@ -2,14 +2,12 @@
 //! that somebody passed it, so it can be taken anywhere: in the console, by the API, by the command line.
 
 use crate::{Act, Cluster, SOON, ServiceError};
-use domain::{
-    Revised,
-    ids::{OrganizationId, ServerId},
-    login::Surface,
-    role::Permission,
-    server::{DaemonState, Server},
-    text::Name,
-};
+use domain::Revised;
+use domain::ids::{OrganizationId, ServerId};
+use domain::login::Surface;
+use domain::role::Permission;
+use domain::server::{DaemonState, Server};
+use domain::text::Name;
 use store::entity::PageRequest;
 
 /// What there is of everything that a first connection takes.

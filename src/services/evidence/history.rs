@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::{Act, Evidence, SOON, ServiceError};
-use domain::{audit::AuditEntry, ids::UserId, role::Permission, text::Name, user::User};
-use store::{
-    entity::{Page, PageRequest},
-    evidence::audit::AuditFilter,
-};
+use domain::audit::AuditEntry;
+use domain::ids::UserId;
+use domain::role::Permission;
+use domain::text::Name;
+use domain::user::User;
+use store::entity::{Page, PageRequest};
+use store::evidence::audit::AuditFilter;
 
 /// So many changes are shown of one thing.
 const SHOWN: u32 = 20;

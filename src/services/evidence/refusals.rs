@@ -7,11 +7,10 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use crate::{Act, Evidence, SOON, cluster::limits::Limit};
-use domain::{
-    audit::{Action, Actor, AuditEntry},
-    ids::RequestId,
-};
+use crate::cluster::limits::Limit;
+use crate::{Act, Evidence, SOON};
+use domain::audit::{Action, Actor, AuditEntry};
+use domain::ids::RequestId;
 use store::StoreError;
 
 /// A request that was refused.

@@ -9,12 +9,11 @@
 //! for an administrator to decide, in the join token.
 
 use crate::{Hosts, Refusal, ServiceError};
-use domain::{
-    ids::HostId,
-    join::{DatabaseUser, JoinTicket},
-    secret::Secret,
-};
-use keys::{host::HostPublicKey, seal::Context};
+use domain::ids::HostId;
+use domain::join::{DatabaseUser, JoinTicket};
+use domain::secret::Secret;
+use keys::host::HostPublicKey;
+use keys::seal::Context;
 use store::hosts::database_user::{HostRole, UserMade, UserRights, role_name, uri_of_user};
 
 /// How hosts come to the database.

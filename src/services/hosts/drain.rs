@@ -11,22 +11,20 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
-    Act, AttachmentKey, Hosts, Nudge, Refusal, ServiceError,
-    hosts::view::{DrainView, HostView, WHAT},
-};
-use domain::{
-    Revised,
-    audit::Action,
-    drain::{Drain, DrainBudget, DrainOutcome, DrainProgress},
-    effect::CutOff,
-    host::Host,
-    ids::{HostId, ServerId},
-    profile::WrittenFor,
-    role::Permission,
-    server::{DaemonState, Server},
-};
-use store::{hosts::records::HostStatus, network::moves::CarriedFile, policy::PolicyChange};
+use crate::hosts::view::{DrainView, HostView, WHAT};
+use crate::{Act, AttachmentKey, Hosts, Nudge, Refusal, ServiceError};
+use domain::Revised;
+use domain::audit::Action;
+use domain::drain::{Drain, DrainBudget, DrainOutcome, DrainProgress};
+use domain::effect::CutOff;
+use domain::host::Host;
+use domain::ids::{HostId, ServerId};
+use domain::profile::WrittenFor;
+use domain::role::Permission;
+use domain::server::{DaemonState, Server};
+use store::hosts::records::HostStatus;
+use store::network::moves::CarriedFile;
+use store::policy::PolicyChange;
 
 /// How to take a host out of service.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]

@@ -7,23 +7,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::{
-    AttachmentKey, Hosts, ServiceError,
-    network::probes::{Outside, Reached, answers, outside},
-};
-use domain::{
-    host::Host,
-    ids::{HostId, ServerId},
-    problem::{Problem, ProblemCode},
-    server::DaemonState,
-};
-use store::{
-    StoreError,
-    hosts::{
-        conditions::Conditions,
-        records::{DaemonStatus, HostStatus, TroubledDaemon},
-    },
-};
+use crate::network::probes::{Outside, Reached, answers, outside};
+use crate::{AttachmentKey, Hosts, ServiceError};
+use domain::host::Host;
+use domain::ids::{HostId, ServerId};
+use domain::problem::{Problem, ProblemCode};
+use domain::server::DaemonState;
+use store::StoreError;
+use store::hosts::conditions::Conditions;
+use store::hosts::records::{DaemonStatus, HostStatus, TroubledDaemon};
 
 /// How a host is.
 #[derive(Debug, Clone, Default)]
@@ -162,7 +154,8 @@ fn unreached_by(reached: &Reached) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{ids::Id, server::Protocol};
+    use domain::ids::Id;
+    use domain::server::Protocol;
 
     fn id<T: Id>(n: u128) -> T {
         T::from_parts(Timestamp::UNIX_EPOCH, n)

@@ -9,42 +9,35 @@
 //! The way to the database is never stored ([`crate::hosts::database_users`]). What it needs is made within that transaction, so
 //! where it cannot be had, nothing has happened, and the token is as good as before.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use crate::cluster::limits::Limit;
 pub use crate::hosts::database_users::HostDatabase;
-use crate::{
-    Act, Hosts, InvalidReason, Nudge, Refusal, SOON, ServiceError, cluster::limits::Limit, network::servers::check_port,
-};
-use domain::{
-    audit::{Action, Actor, AuditEntry},
-    host::{Host, ProcessRole},
-    ids::{HostId, JoinTokenId, RequestId, ServerId},
-    join::{DatabaseUser, JoinLifetime, JoinTicket, MOST_CHECKS, MachineCheck, Redeemed},
-    role::Permission,
-    secret::Secret,
-    server::{Attachment, AttachmentKey, Port, Protocol, Server},
-    text::{HostName, Name, PublicAddress},
-    ticket::Ticket,
-};
-use keys::{
-    host::{HostPublicKey, seal_to},
-    join::JoinToken,
-    seal::Context,
-    token::{OneTimeSecret, SecretHash},
-};
-use store::{
-    entity::{Page, PageRequest},
-    policy::PolicyChange,
-};
+use crate::network::servers::check_port;
+use crate::{Act, Hosts, InvalidReason, Nudge, Refusal, SOON, ServiceError};
+use domain::audit::{Action, Actor, AuditEntry};
+use domain::host::{Host, ProcessRole};
+use domain::ids::{HostId, JoinTokenId, RequestId, ServerId};
+use domain::join::{DatabaseUser, JoinLifetime, JoinTicket, MOST_CHECKS, MachineCheck, Redeemed};
+use domain::role::Permission;
+use domain::secret::Secret;
+use domain::server::{Attachment, AttachmentKey, Port, Protocol, Server};
+use domain::text::{HostName, Name, PublicAddress};
+use domain::ticket::Ticket;
+use keys::host::{HostPublicKey, seal_to};
+use keys::join::JoinToken;
+use keys::seal::Context;
+use keys::token::{OneTimeSecret, SecretHash};
+use store::entity::{Page, PageRequest};
+use store::policy::PolicyChange;
 
 const WHAT: &str = "join token";
 

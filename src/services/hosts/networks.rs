@@ -6,7 +6,9 @@
 use std::collections::HashSet;
 
 use crate::{Act, Hosts, ServiceError};
-use domain::{host_network::HostNetwork, ids::HostId, server::Server};
+use domain::host_network::HostNetwork;
+use domain::ids::HostId;
+use domain::server::Server;
 
 /// So many hosts are named; the others are counted.
 const NAMED: usize = 5;

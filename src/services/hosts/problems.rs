@@ -3,18 +3,14 @@
 //! Whoever watches something sets a problem while it lasts and clears it once it is over. Nobody decides anything from
 //! here: the health pages read it, and the heartbeat tells the cluster.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use domain::{
-    ids::ServerId,
-    problem::{Problem, ProblemCode},
-};
+use domain::ids::ServerId;
+use domain::problem::{Problem, ProblemCode};
 
 /// The problems of this process's host. The lock is never held across an await.
 #[derive(Debug, Default)]

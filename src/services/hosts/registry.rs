@@ -1,34 +1,26 @@
 //! Hosts: come into being, say that they are alive, are changed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
-    Act, Hosts, Nudge, Refusal, ServiceError, check_revision, given,
-    hosts::view::{HostView, WHAT},
-    network::probes::Reached,
-};
-use domain::{
-    Revised, Revision,
-    audit::{Action, Actor},
-    drain::Drain,
-    host::{Host, ProcessRole},
-    host_network::HostNetwork,
-    ids::{HostId, ServerId},
-    problem::{Problem, ProblemCode},
-    role::Permission,
-    text::{HostName, PublicAddress},
-};
-use store::{
-    StoreError,
-    entity::{Page, PageRequest},
-    hosts::heartbeat::{Heard, Heartbeat},
-};
+use crate::hosts::view::{HostView, WHAT};
+use crate::network::probes::Reached;
+use crate::{Act, Hosts, Nudge, Refusal, ServiceError, check_revision, given};
+use domain::audit::{Action, Actor};
+use domain::drain::Drain;
+use domain::host::{Host, ProcessRole};
+use domain::host_network::HostNetwork;
+use domain::ids::{HostId, ServerId};
+use domain::problem::{Problem, ProblemCode};
+use domain::role::Permission;
+use domain::text::{HostName, PublicAddress};
+use domain::{Revised, Revision};
+use store::StoreError;
+use store::entity::{Page, PageRequest};
+use store::hosts::heartbeat::{Heard, Heartbeat};
 
 /// A change of a host; what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]

@@ -11,25 +11,18 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
-    Act, Hosts, Nudge, Refusal, ServiceError, check_revision,
-    hosts::{
-        drain::{Stranded, names_no_other},
-        view::{DrainState, HostView, WHAT},
-    },
-    network::server_keys::known_to,
-};
-use domain::server::AttachmentKey;
-use domain::{
-    Revision,
-    audit::Action,
-    effect::{CutOff, ProfileFile},
-    host::{Host, HostState, RemovedHost},
-    ids::{HostId, ServerId},
-    role::Permission,
-    server::{Attachment, Server},
-    text::Name,
-};
+use crate::hosts::drain::{Stranded, names_no_other};
+use crate::hosts::view::{DrainState, HostView, WHAT};
+use crate::network::server_keys::known_to;
+use crate::{Act, Hosts, Nudge, Refusal, ServiceError, check_revision};
+use domain::Revision;
+use domain::audit::Action;
+use domain::effect::{CutOff, ProfileFile};
+use domain::host::{Host, HostState, RemovedHost};
+use domain::ids::{HostId, ServerId};
+use domain::role::Permission;
+use domain::server::{Attachment, AttachmentKey, Server};
+use domain::text::Name;
 use store::policy::PolicyChange;
 
 /// How long a removed host that is alive may take to say farewell.

@@ -2,20 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::{
-    Act, Hosts, Page, PageRequest, ServiceError,
-    hosts::view::{HostView, WHAT},
-    network::probes::{Reached, answers},
-};
-use domain::server::AttachmentKey;
-use domain::{
-    Revised,
-    host::{HostState, ProcessRole},
-    ids::{HostId, ServerId},
-    role::Permission,
-    server::{Attachment, DaemonState, Port, Protocol, Server},
-    text::Name,
-};
+use crate::hosts::view::{HostView, WHAT};
+use crate::network::probes::{Reached, answers};
+use crate::{Act, Hosts, Page, PageRequest, ServiceError};
+use domain::Revised;
+use domain::host::{HostState, ProcessRole};
+use domain::ids::{HostId, ServerId};
+use domain::role::Permission;
+use domain::server::{Attachment, AttachmentKey, DaemonState, Port, Protocol, Server};
+use domain::text::Name;
 
 /// A host and its daemons.
 #[derive(Debug, Clone)]

@@ -7,13 +7,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::hosts::host_problems::Condition;
-use domain::{
-    drain::{Drain, DrainOutcome, DrainProgress},
-    host::{Host, HostState, ProcessRole},
-    ids::HostId,
-    problem::Problem,
-    text::{HostName, PublicAddress},
-};
+use domain::drain::{Drain, DrainOutcome, DrainProgress};
+use domain::host::{Host, HostState, ProcessRole};
+use domain::ids::HostId;
+use domain::problem::Problem;
+use domain::text::{HostName, PublicAddress};
 
 pub(crate) const WHAT: &str = "host";
 

@@ -8,15 +8,15 @@ use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Act, Identities, SOON, ServiceError, identity::outcome::cleaned, people::users::check_role};
-use domain::{
-    audit::{Action, Actor},
-    ids::{LoginId, RequestId, UserId},
-    login::{Login, Surface, Who},
-    role::{Permission, Role},
-    secret::Secret,
-    user::{Identity, User},
-};
+use crate::identity::outcome::cleaned;
+use crate::people::users::check_role;
+use crate::{Act, Identities, SOON, ServiceError};
+use domain::audit::{Action, Actor};
+use domain::ids::{LoginId, RequestId, UserId};
+use domain::login::{Login, Surface, Who};
+use domain::role::{Permission, Role};
+use domain::secret::Secret;
+use domain::user::{Identity, User};
 use keys::token::{OneTimeSecret, SecretHash};
 use store::policy::PolicyChange;
 

@@ -4,19 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    Act, Identities, SOON, difference,
-    identity::{logins::Browser, outcome::SignInRefusal},
-};
-use domain::{
-    audit::{Action, Actor},
-    ids::{OrganizationId, UserId},
-    oidc::Oidc,
-    organization::Organization,
-    role::Role,
-    text::{Email, Name},
-    user::{Identity, User},
-};
+use crate::identity::logins::Browser;
+use crate::identity::outcome::SignInRefusal;
+use crate::{Act, Identities, SOON, difference};
+use domain::audit::{Action, Actor};
+use domain::ids::{OrganizationId, UserId};
+use domain::oidc::Oidc;
+use domain::organization::Organization;
+use domain::role::Role;
+use domain::text::{Email, Name};
+use domain::user::{Identity, User};
 use oidc::VerifiedIdentity;
 use store::policy::PolicyChange;
 

@@ -3,12 +3,10 @@
 use jiff::Timestamp;
 
 use crate::ServiceError;
-use domain::{
-    login::ReturnPath,
-    role::Role,
-    secret::Secret,
-    text::{Comment, Email, Name},
-};
+use domain::login::ReturnPath;
+use domain::role::Role;
+use domain::secret::Secret;
+use domain::text::{Comment, Email, Name};
 use store::StoreError;
 
 /// A sign-in that was begun.

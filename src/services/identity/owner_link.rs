@@ -7,18 +7,14 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{
-    Act, Identities, SOON, ServiceError,
-    cluster::limits::Limit,
-    identity::logins::{Browser, NewLogin},
-};
-use domain::{
-    audit::{Action, Actor},
-    login::{Surface, Who},
-    role::Role,
-    secret::Secret,
-    ticket::{LIFETIME, OwnerLinkTicket, Ticket},
-};
+use crate::cluster::limits::Limit;
+use crate::identity::logins::{Browser, NewLogin};
+use crate::{Act, Identities, SOON, ServiceError};
+use domain::audit::{Action, Actor};
+use domain::login::{Surface, Who};
+use domain::role::Role;
+use domain::secret::Secret;
+use domain::ticket::{LIFETIME, OwnerLinkTicket, Ticket};
 use keys::token::{OneTimeSecret, SecretHash};
 
 const WHAT: &str = "link";

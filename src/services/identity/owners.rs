@@ -1,7 +1,11 @@
 //! What keeps a cluster governable: there is always an enabled owner, and nobody changes their own standing.
 
 use crate::{Act, Refusal, ServiceError};
-use domain::{audit::Actor, ids::UserId, login::Who, role::Role, user::User};
+use domain::audit::Actor;
+use domain::ids::UserId;
+use domain::login::Who;
+use domain::role::Role;
+use domain::user::User;
 use store::policy::PolicyChange;
 
 fn rules(user: &User) -> bool {

@@ -9,24 +9,18 @@
 
 use serde_json::json;
 
-use crate::{
-    Act, Identities, SOON, ServiceError,
-    cluster::limits::Limit,
-    identity::{
-        logins::{Browser, NewLogin},
-        membership::check_membership,
-        outcome::{CallbackAnswer, CameBack, SignInFacts, SignInRefusal, SignInStart, SignedIn, cleaned},
-    },
-};
-use domain::{
-    audit::{Action, Actor, AuditEntry},
-    login::{ReturnPath, Surface, Who},
-    oidc::Oidc,
-    role::Role,
-    text::{DnsName, Email},
-    ticket::{LIFETIME, SignInTicket, Ticket},
-    user::Identity,
-};
+use crate::cluster::limits::Limit;
+use crate::identity::logins::{Browser, NewLogin};
+use crate::identity::membership::check_membership;
+use crate::identity::outcome::{CallbackAnswer, CameBack, SignInFacts, SignInRefusal, SignInStart, SignedIn, cleaned};
+use crate::{Act, Identities, SOON, ServiceError};
+use domain::audit::{Action, Actor, AuditEntry};
+use domain::login::{ReturnPath, Surface, Who};
+use domain::oidc::Oidc;
+use domain::role::Role;
+use domain::text::{DnsName, Email};
+use domain::ticket::{LIFETIME, SignInTicket, Ticket};
+use domain::user::Identity;
 use keys::token::{OneTimeSecret, SecretHash};
 use metrics::catalogue::OIDC_LOGINS;
 use oidc::{AuthorizeRequest, OidcError, OidcSettings};

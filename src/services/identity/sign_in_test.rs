@@ -1,24 +1,19 @@
 //! Trying sign-in out: the whole way to the identity provider and back, with the settings as they are, up to the point where
 //! somebody would be let in. It says who that would be and signs nobody in.
 
-use crate::{
-    Act, Identities, SOON, ServiceError,
-    identity::{
-        logins::Browser,
-        membership::check_membership,
-        outcome::{SignInRefusal, SignInStart, SignInTest, Welcome},
-    },
-};
-use domain::{
-    login::{ReturnPath, Surface},
-    oidc::Oidc,
-    organization::Organization,
-    role::{Permission, Role},
-    text::Email,
-    user::{Identity, User},
-};
+use crate::identity::logins::Browser;
+use crate::identity::membership::check_membership;
+use crate::identity::outcome::{SignInRefusal, SignInStart, SignInTest, Welcome};
+use crate::{Act, Identities, SOON, ServiceError};
+use domain::login::{ReturnPath, Surface};
+use domain::oidc::Oidc;
+use domain::organization::Organization;
+use domain::role::{Permission, Role};
+use domain::text::Email;
+use domain::user::{Identity, User};
 use oidc::VerifiedIdentity;
-use store::{entity::PageRequest, people::users::UserFilter};
+use store::entity::PageRequest;
+use store::people::users::UserFilter;
 
 impl Identities<'_> {
     /// Sends a browser on the way to the provider, to find out what would come of it.

@@ -6,24 +6,21 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{
-    Act, Identities, InvalidReason, Refusal, SOON, ServiceError,
-    access::profiles::{Issue, IssuedProfile, NewProfile},
-    cluster::limits::Limit,
-    identity::logins::{Browser, Person},
-};
-use domain::{
-    access::permits,
-    audit::{Action, Actor},
-    ids::UserId,
-    login::Surface,
-    role::Permission,
-    secret::Secret,
-    server::Server,
-    text::Name,
-    ticket::{self, LIFETIME, ProfileTicket},
-    user::User,
-};
+use crate::access::profiles::{Issue, IssuedProfile, NewProfile};
+use crate::cluster::limits::Limit;
+use crate::identity::logins::{Browser, Person};
+use crate::{Act, Identities, InvalidReason, Refusal, SOON, ServiceError};
+use domain::access::permits;
+use domain::audit::{Action, Actor};
+use domain::ids::UserId;
+use domain::login::Surface;
+use domain::role::Permission;
+use domain::secret::Secret;
+use domain::server::Server;
+use domain::text::Name;
+use domain::ticket;
+use domain::ticket::{LIFETIME, ProfileTicket};
+use domain::user::User;
 use keys::token::{OneTimeSecret, SecretHash};
 
 const WHAT: &str = "link";

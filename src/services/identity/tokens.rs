@@ -4,22 +4,17 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{Act, Identities, Nudge, SOON, ServiceError, evidence::history::in_words};
-use domain::{
-    audit::{Action, Actor},
-    ids::TokenId,
-    role::{Permission, Role},
-    text::Name,
-    token::{ApiToken, TokenLifetime},
-};
-use keys::{
-    secret::Secret,
-    token::{SecretHash, Token},
-};
-use store::{
-    entity::{Page, PageRequest},
-    identity::tokens::StoredToken,
-};
+use crate::evidence::history::in_words;
+use crate::{Act, Identities, Nudge, SOON, ServiceError};
+use domain::audit::{Action, Actor};
+use domain::ids::TokenId;
+use domain::role::{Permission, Role};
+use domain::text::Name;
+use domain::token::{ApiToken, TokenLifetime};
+use keys::secret::Secret;
+use keys::token::{SecretHash, Token};
+use store::entity::{Page, PageRequest};
+use store::identity::tokens::StoredToken;
 
 const WHAT: &str = "API token";
 

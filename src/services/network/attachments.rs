@@ -8,29 +8,22 @@ use jiff::SignedDuration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    Act, Network, Nudge, Refusal, ServiceError,
-    network::{
-        probes::{Reached, answers},
-        servers::check_port,
-    },
-};
-use domain::{
-    access::Snapshot,
-    audit::{Action, Actor},
-    host::{Host, ProcessRole},
-    ids::{HostId, ServerId},
-    role::Permission,
-    server::{Attachment, AttachmentKey, Credentials, DaemonState, Server},
-};
-use keys::{
-    host::{HostKey, HostPublicKey, seal_to},
-    seal::Context,
-    secret::Secret,
-    tls_crypt::ServerKey,
-};
+use crate::network::probes::{Reached, answers};
+use crate::network::servers::check_port;
+use crate::{Act, Network, Nudge, Refusal, ServiceError};
+use domain::access::Snapshot;
+use domain::audit::{Action, Actor};
+use domain::host::{Host, ProcessRole};
+use domain::ids::{HostId, ServerId};
+use domain::role::Permission;
+use domain::server::{Attachment, AttachmentKey, Credentials, DaemonState, Server};
+use keys::host::{HostKey, HostPublicKey, seal_to};
+use keys::seal::Context;
+use keys::secret::Secret;
+use keys::tls_crypt::ServerKey;
 use pki::request::{LeafKey, PublicKey};
-use store::{hosts::records::DaemonStatus, network::server_keys::StoredServerKey};
+use store::hosts::records::DaemonStatus;
+use store::network::server_keys::StoredServerKey;
 
 /// How long a daemon's certificate is valid.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(365 * 24);

@@ -9,22 +9,16 @@ use tokio::sync::RwLock;
 use utoipa::ToSchema;
 
 use crate::{Act, Network, ServiceError};
-use domain::{
-    audit::{Action, Actor},
-    authority::{AuthorityKind, AuthorityState},
-    ids::AuthorityId,
-    role::Permission,
-    text::{DnsName, TextError},
-};
-use keys::{
-    master::MasterKey,
-    seal::{Context, Sealed},
-    tls_crypt::ServerKey,
-};
-use pki::{
-    authority::{Authority, ROOT_LIFETIME},
-    read::read_certificate,
-};
+use domain::audit::{Action, Actor};
+use domain::authority::{AuthorityKind, AuthorityState};
+use domain::ids::AuthorityId;
+use domain::role::Permission;
+use domain::text::{DnsName, TextError};
+use keys::master::MasterKey;
+use keys::seal::{Context, Sealed};
+use keys::tls_crypt::ServerKey;
+use pki::authority::{Authority, ROOT_LIFETIME};
+use pki::read::read_certificate;
 use store::network::authorities::StoredAuthority;
 
 /// What signs and what wraps, ready for use.

@@ -7,13 +7,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{Network, Nudge, ServiceError};
-use domain::server::AttachmentKey;
-use domain::{
-    ids::{HostId, ServerId},
-    look::{Door, LOOKED_AT, Look, Seen, latest},
-    server::{DaemonState, Port, Protocol},
-    text::{HostName, PublicAddress},
-};
+use domain::ids::{HostId, ServerId};
+use domain::look::{Door, LOOKED_AT, Look, Seen, latest};
+use domain::server::{AttachmentKey, DaemonState, Port, Protocol};
+use domain::text::{HostName, PublicAddress};
 use store::StoreError;
 
 /// Whether a daemon was reached from another host, the last time that one tried.

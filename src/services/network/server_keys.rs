@@ -12,24 +12,20 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
-    Act, Network, Refusal, ServiceError,
-    network::{attachments, authorities::Authorities},
-};
-use domain::{
-    audit::Action,
-    host::{Host, RemovedHost},
-    ids::ServerId,
-    profile::{Profile, ProfileState},
-    role::Permission,
-    server::{Attachment, AttachmentKey, Credentials, KeyHolder, Server, ServerKeyFacts},
-};
-use keys::{
-    host::{HostPublicKey, seal_to},
-    seal::{Context, Sealed},
-    tls_crypt::ServerKey,
-};
-use store::{network::server_keys::StoredServerKey, policy::PolicyChange};
+use crate::network::attachments;
+use crate::network::authorities::Authorities;
+use crate::{Act, Network, Refusal, ServiceError};
+use domain::audit::Action;
+use domain::host::{Host, RemovedHost};
+use domain::ids::ServerId;
+use domain::profile::{Profile, ProfileState};
+use domain::role::Permission;
+use domain::server::{Attachment, AttachmentKey, Credentials, KeyHolder, Server, ServerKeyFacts};
+use keys::host::{HostPublicKey, seal_to};
+use keys::seal::{Context, Sealed};
+use keys::tls_crypt::ServerKey;
+use store::network::server_keys::StoredServerKey;
+use store::policy::PolicyChange;
 
 const WHAT: &str = "server";
 

@@ -4,15 +4,13 @@
 use std::collections::HashMap;
 
 use crate::{Act, Network, ServiceError};
-use domain::{
-    Revised,
-    host::{Host, ProcessRole},
-    ids::{HostId, OrganizationId, ServerId},
-    organization::Organization,
-    role::Permission,
-    server::{DaemonState, Server},
-    text::{HostName, Name},
-};
+use domain::Revised;
+use domain::host::{Host, ProcessRole};
+use domain::ids::{HostId, OrganizationId, ServerId};
+use domain::organization::Organization;
+use domain::role::Permission;
+use domain::server::{DaemonState, Server};
+use domain::text::{HostName, Name};
 use store::entity::{Page, PageRequest};
 
 /// So many organizations or hosts are offered to choose among.

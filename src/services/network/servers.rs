@@ -1,21 +1,17 @@
 //! Servers: create, change, delete.
 
 use crate::{Act, InvalidReason, Network, Refusal, ServiceError, check_revision, difference};
+use domain::audit::Action;
+use domain::ids::{HostId, ServerId};
+use domain::organization::Organization;
+use domain::profile::Profile;
+use domain::role::Permission;
+use domain::server::{Endpoint, Server};
 pub use domain::server::{NewServer, ServerPatch};
-use domain::{
-    Revised, Revision,
-    audit::Action,
-    ids::{HostId, ServerId},
-    organization::Organization,
-    profile::Profile,
-    role::Permission,
-    server::{Endpoint, Server},
-};
-use store::{
-    entity::{Page, PageRequest},
-    network::server_keys::StoredServerKey,
-    policy::PolicyChange,
-};
+use domain::{Revised, Revision};
+use store::entity::{Page, PageRequest};
+use store::network::server_keys::StoredServerKey;
+use store::policy::PolicyChange;
 
 const WHAT: &str = "server";
 

@@ -6,16 +6,15 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::{Act, InvalidReason, People, Refusal, ServiceError, difference, people::users::check_role};
-use domain::{
-    audit::Action,
-    group::{Group, GroupId},
-    ids::{ServerId, UserId},
-    role::Permission,
-    server::Server,
-    text::{Email, GroupName},
-    user::User,
-};
+use crate::people::users::check_role;
+use crate::{Act, InvalidReason, People, Refusal, ServiceError, difference};
+use domain::audit::Action;
+use domain::group::{Group, GroupId};
+use domain::ids::{ServerId, UserId};
+use domain::role::Permission;
+use domain::server::Server;
+use domain::text::{Email, GroupName};
+use domain::user::User;
 use store::policy::PolicyChange;
 
 const WHAT: &str = "group";

@@ -9,16 +9,16 @@ use std::collections::{BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Act, InvalidReason, People, ServiceError, difference, people::users::check_role};
-use domain::{
-    audit::Action,
-    ids::{OrganizationId, UserId},
-    organization::Organization,
-    role::{Permission, Role},
-    text::{Email, Name},
-    user::User,
-    user_list::{self, Asked, CellError, Line, Written},
-};
+use crate::people::users::check_role;
+use crate::{Act, InvalidReason, People, ServiceError, difference};
+use domain::audit::Action;
+use domain::ids::{OrganizationId, UserId};
+use domain::organization::Organization;
+use domain::role::{Permission, Role};
+use domain::text::{Email, Name};
+use domain::user::User;
+use domain::user_list;
+use domain::user_list::{Asked, CellError, Line, Written};
 use store::policy::PolicyChange;
 
 /// A list of users to be made.

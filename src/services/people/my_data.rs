@@ -4,9 +4,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{People, SOON, ServiceError, identity::logins::Person};
-use domain::{Revised, profile::Profile, retention::DataKind};
-use store::{StoreError, entity::PageRequest, evidence::audit::AuditFilter};
+use crate::identity::logins::Person;
+use crate::{People, SOON, ServiceError};
+use domain::Revised;
+use domain::profile::Profile;
+use domain::retention::DataKind;
+use store::StoreError;
+use store::entity::PageRequest;
+use store::evidence::audit::AuditFilter;
 
 /// So many records of a kind are shown, the newest.
 const SHOWN: u32 = 1000;

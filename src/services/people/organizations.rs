@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 
 use crate::{Act, People, Refusal, ServiceError, check_revision, difference};
+use domain::audit::Action;
+use domain::ids::OrganizationId;
+use domain::organization::Organization;
 pub use domain::organization::{NewOrganization, OrganizationPatch};
-use domain::{Revised, Revision, audit::Action, ids::OrganizationId, organization::Organization, role::Permission};
+use domain::role::Permission;
+use domain::{Revised, Revision};
 use store::entity::{Page, PageRequest};
 
 const WHAT: &str = "organization";

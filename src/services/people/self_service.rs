@@ -5,30 +5,24 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::{
-    InvalidReason, People, SOON, ServiceError,
-    access::profiles::{Issue, IssuedProfile, NewProfile},
-    cluster::limits::Limit,
-    identity::logins::Person,
-};
+use crate::access::profiles::{Issue, IssuedProfile, NewProfile};
+use crate::cluster::limits::Limit;
+use crate::identity::logins::Person;
+use crate::{InvalidReason, People, SOON, ServiceError};
+use domain::Revised;
+use domain::access::permits;
+use domain::audit::Action;
+use domain::host::Host;
+use domain::ids::{HostId, ProfileId, ServerId, SessionId, UserId};
 pub use domain::profile::Outdated;
-use domain::{
-    Revised,
-    access::permits,
-    audit::Action,
-    host::Host,
-    ids::{HostId, ProfileId, ServerId, SessionId, UserId},
-    profile::{Profile, ProfileState},
-    server::Server,
-    session::Session,
-    text::{HostName, Name},
-    user::User,
-};
-use store::{
-    StoreError,
-    access::sessions::{Ends, SessionFilter},
-    entity::PageRequest,
-};
+use domain::profile::{Profile, ProfileState};
+use domain::server::Server;
+use domain::session::Session;
+use domain::text::{HostName, Name};
+use domain::user::User;
+use store::StoreError;
+use store::access::sessions::{Ends, SessionFilter};
+use store::entity::PageRequest;
 
 const WHAT: &str = "profile";
 

@@ -2,25 +2,19 @@
 
 pub use domain::user::{NewUser, UserPatch};
 
-use crate::{
-    Act, InvalidReason, People, Refusal, ServiceError, check_revision, difference,
-    identity::owners::{keep_an_owner, spare_oneself},
-};
-use domain::{
-    Revised, Revision,
-    audit::Action,
-    ids::{OrganizationId, UserId},
-    organization::Organization,
-    profile::Profile,
-    role::{Permission, Role},
-    search::OrganizationRef,
-    user::User,
-};
-use store::{
-    entity::{Page, PageRequest},
-    people::users::UserFilter,
-    policy::PolicyChange,
-};
+use crate::identity::owners::{keep_an_owner, spare_oneself};
+use crate::{Act, InvalidReason, People, Refusal, ServiceError, check_revision, difference};
+use domain::audit::Action;
+use domain::ids::{OrganizationId, UserId};
+use domain::organization::Organization;
+use domain::profile::Profile;
+use domain::role::{Permission, Role};
+use domain::search::OrganizationRef;
+use domain::user::User;
+use domain::{Revised, Revision};
+use store::entity::{Page, PageRequest};
+use store::people::users::UserFilter;
+use store::policy::PolicyChange;
 
 const WHAT: &str = "user";
 

@@ -5,29 +5,23 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::{
-    Act, People, SOON, ServiceError,
-    hosts::rows::HostRow,
-    people::self_service::{MyProfile, MySession},
-};
-use domain::{
-    Revised,
-    ids::{HostId, OrganizationId, ServerId, UserId},
-    login::Login,
-    organization::Organization,
-    profile::Profile,
-    role::Permission,
-    server::Server,
-    session::{EndReason, Session},
-    text::{HostName, Name},
-    user::User,
-};
-use store::{
-    access::sessions::SessionFilter,
-    entity::{Page, PageRequest},
-    order::Order,
-    people::users::UserFilter,
-};
+use crate::hosts::rows::HostRow;
+use crate::people::self_service::{MyProfile, MySession};
+use crate::{Act, People, SOON, ServiceError};
+use domain::Revised;
+use domain::ids::{HostId, OrganizationId, ServerId, UserId};
+use domain::login::Login;
+use domain::organization::Organization;
+use domain::profile::Profile;
+use domain::role::Permission;
+use domain::server::Server;
+use domain::session::{EndReason, Session};
+use domain::text::{HostName, Name};
+use domain::user::User;
+use store::access::sessions::SessionFilter;
+use store::entity::{Page, PageRequest};
+use store::order::Order;
+use store::people::users::UserFilter;
 
 /// A user in a list.
 #[derive(Debug, Clone)]

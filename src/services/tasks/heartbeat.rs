@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use crate::{Refusal, ServiceError, Services};
-use domain::{
-    ids::{HostId, ServerId},
-    problem::ProblemCode,
-};
+use domain::ids::{HostId, ServerId};
+use domain::problem::ProblemCode;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
 /// Three beats that are missed make a host offline. What goes wrong together is told together.

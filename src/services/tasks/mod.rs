@@ -7,20 +7,18 @@ pub mod upkeep;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::{Act, Cluster, Core, ServiceError};
-use domain::{
-    clock::Clock,
-    role::Permission,
-    task::{TaskResult, TaskRun, TaskState},
-    text::HostName,
-};
-use metrics::{
-    Metrics,
-    catalogue::{TASK_LAST_SUCCESS, TASK_RUNS, TASK_SECONDS},
-};
-use runtime::reconcile::{self, Observer, Reconciler, Task, TaskStatus};
+use domain::clock::Clock;
+use domain::role::Permission;
+use domain::task::{TaskResult, TaskRun, TaskState};
+use domain::text::HostName;
+use metrics::Metrics;
+use metrics::catalogue::{TASK_LAST_SUCCESS, TASK_RUNS, TASK_SECONDS};
+use runtime::reconcile;
+use runtime::reconcile::{Observer, Reconciler, Task, TaskStatus};
 
 /// The tasks of a process, counted in its numbers: on `tracker`, until `stop`.
 pub fn reconciler(

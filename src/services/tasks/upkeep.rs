@@ -1,12 +1,16 @@
 //! The upkeep of the cluster that every process does which may: jobs, certificates, what removed hosts leave behind,
 //! pauses. Any number of processes may do it at once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::{Bus, BusMessage, Nudge, ServiceError, Services, access::admission::Admission};
-use domain::{Revision, ids::HostId, job::Job};
+use crate::access::admission::Admission;
+use crate::{Bus, BusMessage, Nudge, ServiceError, Services};
+use domain::Revision;
+use domain::ids::HostId;
+use domain::job::Job;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, TaskHandle, Work};
 
 /// How often open requests and jobs that are due are looked for without a nudge.

@@ -1,26 +1,21 @@
 //! What one row of a policy collection tells a snapshot.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use mongodb::bson::{self, Binary, DateTime, RawBson, RawDocumentBuf};
+use mongodb::bson;
+use mongodb::bson::{Binary, DateTime, RawBson, RawDocumentBuf};
 use serde::Deserialize;
 
-use crate::{
-    StoreError,
-    entity::{decode, timestamp},
-};
-use domain::{
-    access::{Change, ProfileAccess, UserAccess},
-    host::Host,
-    ids::{OrganizationId, ProfileId, ServerId, UserId},
-    profile::{Fingerprint, ProfileState, WrittenFor},
-    server::{Attachment, AttachmentKey, Server},
-    settings::Settings,
-    text::GroupName,
-};
+use crate::StoreError;
+use crate::entity::{decode, timestamp};
+use domain::access::{Change, ProfileAccess, UserAccess};
+use domain::host::Host;
+use domain::ids::{OrganizationId, ProfileId, ServerId, UserId};
+use domain::profile::{Fingerprint, ProfileState, WrittenFor};
+use domain::server::{Attachment, AttachmentKey, Server};
+use domain::settings::Settings;
+use domain::text::GroupName;
 
 #[derive(Deserialize)]
 struct UserRow {

@@ -1,28 +1,23 @@
 //! Profiles, and the addresses that they hold.
 
 use crate::areas::{Access, AccessChange};
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::Ipv4Addr,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{self, Binary, DateTime, Document, doc};
+use mongodb::bson;
+use mongodb::bson::{Binary, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Entity, Page, PageRequest, binary, date, decode_all, timestamp},
-};
-use domain::{
-    Revised, Revision,
-    effect::ProfileFile,
-    ids::{HostId, ProfileId, ServerId, UserId},
-    network::ServerNetwork,
-    profile::{Fingerprint, Profile, ProfileState, WrittenFor},
-    text::Name,
-};
+use crate::StoreError;
+use crate::entity::{Entity, Page, PageRequest, binary, date, decode_all, timestamp};
+use domain::effect::ProfileFile;
+use domain::ids::{HostId, ProfileId, ServerId, UserId};
+use domain::network::ServerNetwork;
+use domain::profile::{Fingerprint, Profile, ProfileState, WrittenFor};
+use domain::text::Name;
+use domain::{Revised, Revision};
 
 /// The stored form.
 #[derive(Serialize, Deserialize)]

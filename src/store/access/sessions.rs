@@ -10,22 +10,16 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::{
-    Collection,
-    bson::{self, Bson, DateTime, Document, doc},
-};
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use mongodb::{Collection, bson};
 
-use crate::{
-    StoreError,
-    entity::{Page, PageRequest, date, timestamp},
-    order::{ENDED_AT, FieldOrder, Order},
-};
-use domain::{
-    effect::{Carried, Touched},
-    ids::{HostId, ProfileId, ServerId, SessionId, UserId},
-    presence::{Present, Span},
-    session::{EndReason, Session},
-};
+use crate::StoreError;
+use crate::entity::{Page, PageRequest, date, timestamp};
+use crate::order::{ENDED_AT, FieldOrder, Order};
+use domain::effect::{Carried, Touched};
+use domain::ids::{HostId, ProfileId, ServerId, SessionId, UserId};
+use domain::presence::{Present, Span};
+use domain::session::{EndReason, Session};
 
 const SESSIONS: &str = "sessions";
 const PRESENCE: &str = "presence";

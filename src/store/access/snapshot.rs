@@ -8,24 +8,18 @@ use crate::areas::Access;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use mongodb::{
-    bson::{Document, RawDocumentBuf, doc},
-    options::ReadConcern,
-};
+use mongodb::bson::{Document, RawDocumentBuf, doc};
+use mongodb::options::ReadConcern;
 
-use crate::{
-    StoreError,
-    access::change::{Files, change},
-    entity::Entity,
-    pause::pause,
-};
-use domain::{
-    Revision,
-    access::Change,
-    host::Host,
-    server::{Attachment, Server},
-    settings::Settings,
-};
+use crate::StoreError;
+use crate::access::change::{Files, change};
+use crate::entity::Entity;
+use crate::pause::pause;
+use domain::Revision;
+use domain::access::Change;
+use domain::host::Host;
+use domain::server::{Attachment, Server};
+use domain::settings::Settings;
 
 /// Tombstones are kept for 30 days; whoever has not read for longer than this reads everything.
 pub const DELTA_REACH: Duration = Duration::from_hours(7 * 24);

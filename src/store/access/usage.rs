@@ -3,17 +3,14 @@
 use crate::areas::Access;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::{
-    Collection,
-    bson::{DateTime, Document, doc},
-};
+use mongodb::Collection;
+use mongodb::bson::{DateTime, Document, doc};
 use serde::Deserialize;
 
-use crate::{
-    StoreError,
-    entity::{date, timestamp},
-};
-use domain::{ids::HostId, usage::UsageSample};
+use crate::StoreError;
+use crate::entity::{date, timestamp};
+use domain::ids::HostId;
+use domain::usage::UsageSample;
 
 const COLLECTION: &str = "usage";
 

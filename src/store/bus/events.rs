@@ -9,27 +9,21 @@
 //! inserts it as one batch; the same ids on every attempt make a repetition harmless (code 11000 means that an earlier
 //! attempt arrived).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use mongodb::{
-    Collection, Database,
-    bson::{Bson, Document, RawDocument, doc, oid::ObjectId},
-    error::{Error, ErrorKind},
-};
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, Document, RawDocument, doc};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::{Collection, Database};
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    Store, StoreError,
-    error::{DUPLICATE_KEY, code},
-};
+use crate::error::{DUPLICATE_KEY, code};
+use crate::{Store, StoreError};
 use runtime::backoff::Backoff;
 
 /// The capped collection.

@@ -8,17 +8,13 @@
 
 use std::time::{Duration, Instant};
 
-use mongodb::{
-    bson::{Bson, DateTime, Document, doc},
-    options::ReturnDocument,
-};
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 
-use crate::{
-    Store, StoreError,
-    connect::REQUEST,
-    error::{DUPLICATE_KEY, code},
-};
+use crate::connect::REQUEST;
+use crate::error::{DUPLICATE_KEY, code};
+use crate::{Store, StoreError};
 
 /// The right to do a job, for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,37 +22,27 @@ pub mod events;
 pub mod lease;
 pub mod replay;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt as _;
-use mongodb::{
-    Collection,
-    bson::{Document, oid::ObjectId},
-    options::{CursorType, ReadConcern},
-    raw_batch_cursor::{RawBatch, RawBatchCursor},
-};
+use mongodb::Collection;
+use mongodb::bson::Document;
+use mongodb::bson::oid::ObjectId;
+use mongodb::options::{CursorType, ReadConcern};
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use tokio::sync::broadcast;
 
-use crate::{
-    Store, StoreError,
-    bus::{
-        events::{EVENTS, EmitCounters, Emitter, KINDS, Nudge, SEED, ensure_collection, random},
-        replay::EventId,
-    },
-    error::Outage,
-};
+use crate::bus::events::{EVENTS, EmitCounters, Emitter, KINDS, Nudge, SEED, ensure_collection, random};
+use crate::bus::replay::EventId;
+use crate::error::Outage;
+use crate::{Store, StoreError};
 use metrics::catalogue::{BUS_EVENTS, BUS_RESYNCS};
-use runtime::{
-    backoff::Backoff,
-    reconcile::{self, Done, Outcome, Reconciler, Task, Work},
-};
+use runtime::backoff::Backoff;
+use runtime::reconcile;
+use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
 const BEAT: &str = "beat";
 const SCAN_BATCH: u32 = 20_000;

@@ -3,19 +3,17 @@
 //! The order of the collection is only nearly the same on all members of the set, so a replay begins some places before
 //! the last event that was heard: an event may come twice, and none is passed over.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use futures_util::TryStreamExt as _;
-use mongodb::{
-    Collection,
-    bson::{RawDocumentBuf, doc, oid::ObjectId},
-    options::ReadConcern,
-};
+use mongodb::Collection;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::options::ReadConcern;
 
-use crate::{
-    Store, StoreError,
-    bus::events::{EVENTS, Nudge, SEED},
-};
+use crate::bus::events::{EVENTS, Nudge, SEED};
+use crate::{Store, StoreError};
 
 /// So many places before the last event that was heard.
 const OVERLAP: usize = 32;

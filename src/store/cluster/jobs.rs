@@ -5,16 +5,12 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use mongodb::{
-    Collection,
-    bson::{self, Bson, DateTime, Document, doc},
-};
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use mongodb::{Collection, bson};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{date, timestamp},
-};
+use crate::StoreError;
+use crate::entity::{date, timestamp};
 use domain::job::{Job, Run};
 
 const JOBS: &str = "jobs";

@@ -3,10 +3,8 @@
 use crate::areas::Cluster;
 use std::time::Duration;
 
-use mongodb::{
-    bson::{Document, doc},
-    options::ReturnDocument,
-};
+use mongodb::bson::{Document, doc};
+use mongodb::options::ReturnDocument;
 
 use crate::StoreError;
 use domain::limits::Rate;

@@ -2,16 +2,12 @@
 
 use crate::areas::Cluster;
 use jiff::Timestamp;
-use mongodb::{
-    Collection,
-    bson::{self, Binary, DateTime, RawDocumentBuf, doc},
-};
+use mongodb::bson::{Binary, DateTime, RawDocumentBuf, doc};
+use mongodb::{Collection, bson};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{binary, date, timestamp},
-};
+use crate::StoreError;
+use crate::entity::{binary, date, timestamp};
 use domain::reply::Reply;
 
 const COLLECTION: &str = "replies";

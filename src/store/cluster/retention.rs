@@ -5,17 +5,15 @@ use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::{
-    StoreError,
-    entity::{date, timestamp},
-    evidence::{audit::entry, entry::AUDIT, statements::SIGNED},
-};
-use domain::{
-    audit::AuditEntry,
-    chain::{Cut, NOTHING},
-    ids::{ChainId, Id as _, ProfileId, UserId},
-    retention::shortened,
-};
+use crate::StoreError;
+use crate::entity::{date, timestamp};
+use crate::evidence::audit::entry;
+use crate::evidence::entry::AUDIT;
+use crate::evidence::statements::SIGNED;
+use domain::audit::AuditEntry;
+use domain::chain::{Cut, NOTHING};
+use domain::ids::{ChainId, Id as _, ProfileId, UserId};
+use domain::retention::shortened;
 use runtime::random;
 
 /// So many rows of a kind are looked at in one round.

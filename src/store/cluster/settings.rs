@@ -6,13 +6,11 @@ use mongodb::bson::Binary;
 use serde::{Deserialize, Serialize};
 
 use crate::entity::{Entity, binary};
-use domain::{
-    Revised, Revision,
-    ids::OrganizationId,
-    oidc::{Issuer, Oidc, SealedSecret},
-    settings::{OutageAdmission, ProfileLifetime, ProfileLimit, Retention, Settings},
-    text::{ClientId, Comment, DnsName, Name},
-};
+use domain::ids::OrganizationId;
+use domain::oidc::{Issuer, Oidc, SealedSecret};
+use domain::settings::{OutageAdmission, ProfileLifetime, ProfileLimit, Retention, Settings};
+use domain::text::{ClientId, Comment, DnsName, Name};
+use domain::{Revised, Revision};
 
 /// The stored form. What it lacks has its default, so that a new setting needs no migration.
 #[derive(Serialize, Deserialize)]

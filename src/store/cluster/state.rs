@@ -4,12 +4,11 @@ use crate::areas::{Cluster, ClusterChange};
 use jiff::Timestamp;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 
-use crate::{
-    StoreError,
-    entity::date,
-    pause::{Pause, pause},
-};
-use domain::{Revision, ids::HostId};
+use crate::StoreError;
+use crate::entity::date;
+use crate::pause::{Pause, pause};
+use domain::Revision;
+use domain::ids::HostId;
 
 /// What the cluster says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

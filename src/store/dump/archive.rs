@@ -9,10 +9,8 @@
 //! Blocks of several collections may alternate. A collection ends with its `EOF`, whose `CRC` is the CRC-64/XZ of all
 //! bytes of its documents. An archive is whole when every collection of its prelude has ended.
 
-use std::{
-    collections::HashMap,
-    io::{Read, Write},
-};
+use std::collections::HashMap;
+use std::io::{Read, Write};
 
 use crc::{CRC_64_XZ, Crc, Digest};
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};

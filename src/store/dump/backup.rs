@@ -12,23 +12,20 @@
 //! it gets another *timeline*, and a snapshot of another timeline is read anew (`services/access/admission.rs`). Its revision
 //! makes a leap, so that no revision means two things.
 
-use std::{collections::BTreeMap, io::Write};
+use std::collections::BTreeMap;
+use std::io::Write;
 
 use futures_util::TryStreamExt as _;
-use mongodb::{
-    SessionCursor,
-    bson::{Bson, Document, RawDocumentBuf, doc},
-    error::Error,
-    options::SessionOptions,
-};
+use mongodb::SessionCursor;
+use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::error::Error;
+use mongodb::options::SessionOptions;
 
-use crate::{
-    Store, StoreError,
-    bus::events::{EVENTS, ensure_collection, random_hex},
-    connect::{BACKGROUND, REQUEST},
-    dump::{ArchiveWriter, Dump, DumpError, Namespace},
-    error::code,
-};
+use crate::bus::events::{EVENTS, ensure_collection, random_hex};
+use crate::connect::{BACKGROUND, REQUEST};
+use crate::dump::{ArchiveWriter, Dump, DumpError, Namespace};
+use crate::error::code;
+use crate::{Store, StoreError};
 
 /// Says that a restore has begun and not ended.
 pub(crate) const MARK: &str = "restoring";

@@ -3,11 +3,10 @@
 //! Each collection is a file of documents, `NAME.bson`, and one about it, `NAME.metadata.json`; with `--gzip` both end
 //! in `.gz`. Names are form-encoded; one that became too long is cut and its true form stands in the metadata.
 
-use std::{
-    fs::{self, File},
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use mongodb::bson::RawDocumentBuf;
 

@@ -9,11 +9,10 @@
 mod archive;
 mod folder;
 
-use std::{
-    fs::File,
-    io::{self, BufReader, Read},
-    path::{Path, PathBuf},
-};
+use std::fs::File;
+use std::io;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use mongodb::bson::{Document, RawDocumentBuf};

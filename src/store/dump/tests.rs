@@ -1,12 +1,11 @@
 //! Archives and folders, sound and hostile.
 
-use std::{
-    fs,
-    io::{Cursor, Write as _},
-    path::Path,
-};
+use std::fs;
+use std::io::{Cursor, Write as _};
+use std::path::Path;
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use mongodb::bson::{Document, doc};
 use proptest::prelude::*;
 

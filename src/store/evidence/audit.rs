@@ -5,21 +5,15 @@ use std::collections::BTreeSet;
 
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
-use mongodb::{
-    Collection,
-    bson::{self, Bson, Document, doc},
-};
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::{Collection, bson};
 
-use crate::{
-    StoreError,
-    entity::{Page, PageRequest, date, timestamp},
-    evidence::entry::{AUDIT, AuditDoc},
-    order::Order,
-};
-use domain::{
-    audit::{Action, AuditEntry},
-    ids::{AuditId, Id as _},
-};
+use crate::StoreError;
+use crate::entity::{Page, PageRequest, date, timestamp};
+use crate::evidence::entry::{AUDIT, AuditDoc};
+use crate::order::Order;
+use domain::audit::{Action, AuditEntry};
+use domain::ids::{AuditId, Id as _};
 
 /// Which entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,17 +1,14 @@
 //! The stored form of an entry of the audit log, with its place in a chain.
 
-use mongodb::bson::{self, Bson, DateTime};
+use mongodb::bson;
+use mongodb::bson::{Bson, DateTime};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{date, timestamp},
-};
-use domain::{
-    audit::AuditEntry,
-    chain::{Head, Link, link},
-    ids::{AuditId, ChainId, RequestId},
-};
+use crate::StoreError;
+use crate::entity::{date, timestamp};
+use domain::audit::AuditEntry;
+use domain::chain::{Head, Link, link};
+use domain::ids::{AuditId, ChainId, RequestId};
 
 /// The collection of the audit log.
 pub(crate) const AUDIT: &str = "audit";

@@ -2,26 +2,21 @@
 
 use crate::areas::{Evidence, EvidenceChange};
 use futures_util::TryStreamExt as _;
-use mongodb::{
-    ClientSession, Collection, SessionCursor,
-    action::Find,
-    bson::{Binary, Bson, doc},
-    options::SessionOptions,
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use mongodb::action::Find;
+use mongodb::bson::{Binary, Bson, doc};
+use mongodb::options::SessionOptions;
+use mongodb::{ClientSession, Collection, SessionCursor};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::{
-    StoreError,
-    connect::BACKGROUND,
-    dump::backup::or_too_old,
-    entity::binary,
-    evidence::audit::{AuditFilter, entry},
-};
-use domain::{
-    audit::AuditEntry,
-    chain::{Head, Signed},
-};
+use crate::StoreError;
+use crate::connect::BACKGROUND;
+use crate::dump::backup::or_too_old;
+use crate::entity::binary;
+use crate::evidence::audit::{AuditFilter, entry};
+use domain::audit::AuditEntry;
+use domain::chain::{Head, Signed};
 
 const STATEMENTS: &str = "audit_statements";
 pub(crate) const SIGNED: &str = "audit_heads";

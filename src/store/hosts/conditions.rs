@@ -6,13 +6,12 @@ use std::collections::HashMap;
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, doc};
 
-use crate::{
-    StoreError,
-    hosts::heartbeat::HOST_STATUS,
-    hosts::records::{HostStatus, TroubledDaemon, read_status, read_troubled, status_fields, troubled},
-    network::probes::{looks, read_looks},
-};
-use domain::{ids::HostId, look::Seen};
+use crate::StoreError;
+use crate::hosts::heartbeat::HOST_STATUS;
+use crate::hosts::records::{HostStatus, TroubledDaemon, read_status, read_troubled, status_fields, troubled};
+use crate::network::probes::{looks, read_looks};
+use domain::ids::HostId;
+use domain::look::Seen;
 
 /// What is known of how some hosts are.
 #[derive(Debug, Default)]

@@ -14,11 +14,9 @@ use std::collections::BTreeSet;
 
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::{
-    StoreError,
-    connect::REQUEST,
-    error::{code, message},
-};
+use crate::StoreError;
+use crate::connect::REQUEST;
+use crate::error::{code, message};
 
 const ROLE: &str = include_str!("../../../deploy/mongodb/postern-host.json");
 

@@ -11,17 +11,14 @@
 
 use crate::areas::Hosts;
 use jiff::Timestamp;
-use mongodb::{
-    bson::{Bson, DateTime, Document, doc},
-    options::ReturnDocument,
-};
+use mongodb::bson::{Bson, DateTime, Document, doc};
+use mongodb::options::ReturnDocument;
 use sha2::{Digest as _, Sha256};
 
-use crate::{StoreError, entity::timestamp};
-use domain::{
-    ids::HostId,
-    problem::{MOST_PROBLEMS, Problem},
-};
+use crate::StoreError;
+use crate::entity::timestamp;
+use domain::ids::HostId;
+use domain::problem::{MOST_PROBLEMS, Problem};
 
 /// Where hosts say how they fare.
 pub(crate) const HOST_STATUS: &str = "host_status";

@@ -9,24 +9,22 @@ use std::collections::{BTreeSet, HashMap};
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{self, Binary, Bson, DateTime, Document, RawDocumentBuf, doc};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use mongodb::bson;
+use mongodb::bson::{Binary, Bson, DateTime, Document, RawDocumentBuf, doc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Entity, Page, PageRequest, binary, date, timestamp},
-    hosts::heartbeat::{HOST_STATUS, recently_heard},
-};
-use domain::{
-    Revised, Revision,
-    drain::{Drain, DrainProgress},
-    host::{Host, ProcessRole},
-    host_network::{HostNetwork, MOST_HOST_NETWORKS},
-    ids::{HostId, ServerId},
-    problem::{MOST_PROBLEMS, Problem, ProblemCode},
-    server::{Attachment, AttachmentKey, DaemonState},
-    text::{HostName, PublicAddress},
-};
+use crate::StoreError;
+use crate::entity::{Entity, Page, PageRequest, binary, date, timestamp};
+use crate::hosts::heartbeat::{HOST_STATUS, recently_heard};
+use domain::drain::{Drain, DrainProgress};
+use domain::host::{Host, ProcessRole};
+use domain::host_network::{HostNetwork, MOST_HOST_NETWORKS};
+use domain::ids::{HostId, ServerId};
+use domain::problem::{MOST_PROBLEMS, Problem, ProblemCode};
+use domain::server::{Attachment, AttachmentKey, DaemonState};
+use domain::text::{HostName, PublicAddress};
+use domain::{Revised, Revision};
 
 /// A daemon that has been on its way to running for this long does not get there by itself.
 const STALLED_MS: i64 = 120_000;

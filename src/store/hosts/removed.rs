@@ -4,17 +4,16 @@
 //! removed, and may write down how its sessions ended.
 
 use crate::areas::{Hosts, HostsChange};
-use mongodb::{
-    Collection,
-    bson::{Binary, DateTime, Document, doc},
-};
+use mongodb::Collection;
+use mongodb::bson::{Binary, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Entity, binary, date, timestamp},
-};
-use domain::{Revised, Revision, host::RemovedHost, ids::HostId, text::HostName};
+use crate::StoreError;
+use crate::entity::{Entity, binary, date, timestamp};
+use domain::host::RemovedHost;
+use domain::ids::HostId;
+use domain::text::HostName;
+use domain::{Revised, Revision};
 
 /// The stored form.
 #[derive(Serialize, Deserialize)]

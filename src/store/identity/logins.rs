@@ -7,21 +7,15 @@ use crate::areas::{Identities, IdentityChange};
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt;
-use mongodb::{
-    Collection,
-    bson::{self, Binary, DateTime, RawDocumentBuf, doc},
-};
+use mongodb::bson::{Binary, DateTime, RawDocumentBuf, doc};
+use mongodb::{Collection, bson};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Entity, binary, date, timestamp},
-};
-use domain::{
-    ids::{LoginId, UserId},
-    login::{Login, Surface, Who},
-    user::{Identity, User},
-};
+use crate::StoreError;
+use crate::entity::{Entity, binary, date, timestamp};
+use domain::ids::{LoginId, UserId};
+use domain::login::{Login, Surface, Who};
+use domain::user::{Identity, User};
 
 const COLLECTION: &str = "logins";
 

@@ -4,22 +4,17 @@
 use crate::areas::{Identities, IdentityChange};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::{
-    Collection,
-    bson::{self, Binary, DateTime, Document, doc},
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use mongodb::bson::{Binary, DateTime, Document, doc};
+use mongodb::{Collection, bson};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Page, PageRequest, binary, date, timestamp},
-};
-use domain::{
-    ids::{HostId, JoinTokenId, UserId},
-    join::{JoinTicket, MachineCheck},
-    login::Surface,
-    ticket::{OwnerLinkTicket, ProfileTicket, SignInTicket, Ticket},
-};
+use crate::StoreError;
+use crate::entity::{Page, PageRequest, binary, date, timestamp};
+use domain::ids::{HostId, JoinTokenId, UserId};
+use domain::join::{JoinTicket, MachineCheck};
+use domain::login::Surface;
+use domain::ticket::{OwnerLinkTicket, ProfileTicket, SignInTicket, Ticket};
 
 const COLLECTION: &str = "tickets";
 

@@ -3,17 +3,16 @@
 use crate::areas::{Identities, IdentityChange};
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use mongodb::{
-    Collection,
-    bson::{self, Binary, DateTime, RawDocumentBuf, doc},
-};
+use mongodb::bson::{Binary, DateTime, RawDocumentBuf, doc};
+use mongodb::{Collection, bson};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Page, PageRequest, binary, date, timestamp},
-};
-use domain::{ids::TokenId, role::Role, text::Name, token::ApiToken};
+use crate::StoreError;
+use crate::entity::{Page, PageRequest, binary, date, timestamp};
+use domain::ids::TokenId;
+use domain::role::Role;
+use domain::text::Name;
+use domain::token::ApiToken;
 
 const COLLECTION: &str = "tokens";
 

@@ -4,15 +4,11 @@ use crate::areas::{Network, NetworkChange};
 use mongodb::bson::{Binary, DateTime, doc};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Entity, binary, date, timestamp},
-};
-use domain::{
-    Revised, Revision,
-    authority::{AuthorityKind, AuthorityState},
-    ids::AuthorityId,
-};
+use crate::StoreError;
+use crate::entity::{Entity, binary, date, timestamp};
+use domain::authority::{AuthorityKind, AuthorityState};
+use domain::ids::AuthorityId;
+use domain::{Revised, Revision};
 
 /// An authority as it rests: its key is sealed.
 #[derive(Debug, Clone)]

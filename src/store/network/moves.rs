@@ -3,17 +3,17 @@
 use crate::areas::Network;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use mongodb::bson::{self, Document, doc};
+use mongodb::bson;
+use mongodb::bson::{Document, doc};
 use serde::Deserialize;
 
-use crate::{StoreError, entity::date};
-use domain::{
-    drain::DrainOutcome,
-    ids::{HostId, ProfileId, ServerId, UserId},
-    profile::WrittenFor,
-    session::EndReason,
-    text::Name,
-};
+use crate::StoreError;
+use crate::entity::date;
+use domain::drain::DrainOutcome;
+use domain::ids::{HostId, ProfileId, ServerId, UserId};
+use domain::profile::WrittenFor;
+use domain::session::EndReason;
+use domain::text::Name;
 
 /// A live session of a host, with what the file of its profile names.
 #[derive(Debug, Clone, Deserialize)]

@@ -6,21 +6,18 @@
 use crate::areas::Network;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use mongodb::bson::{self, DateTime, Document, doc};
+use mongodb::bson;
+use mongodb::bson::{DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Entity as _, timestamp},
-    hosts::heartbeat::HOST_STATUS,
-};
-use domain::{
-    host::Host,
-    ids::{HostId, ServerId},
-    look::{Door, GOOD_FOR, Look, MOST_LOOKS, Seen},
-    server::{Port, Protocol},
-    text::{HostName, PublicAddress},
-};
+use crate::StoreError;
+use crate::entity::{Entity as _, timestamp};
+use crate::hosts::heartbeat::HOST_STATUS;
+use domain::host::Host;
+use domain::ids::{HostId, ServerId};
+use domain::look::{Door, GOOD_FOR, Look, MOST_LOOKS, Seen};
+use domain::server::{Port, Protocol};
+use domain::text::{HostName, PublicAddress};
 
 #[derive(Deserialize)]
 struct LookerDoc {

@@ -7,16 +7,12 @@ use crate::areas::{Network, NetworkChange};
 use mongodb::bson::{Binary, DateTime, doc};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Entity, binary, date, timestamp},
-};
-use domain::{
-    Revised, Revision,
-    ids::ServerId,
-    server::{KeyHolder, ServerKeyFacts},
-    text::HostName,
-};
+use crate::StoreError;
+use crate::entity::{Entity, binary, date, timestamp};
+use domain::ids::ServerId;
+use domain::server::{KeyHolder, ServerKeyFacts};
+use domain::text::HostName;
+use domain::{Revised, Revision};
 
 /// The key of a server as it rests.
 #[derive(Debug, Clone, PartialEq, Eq)]

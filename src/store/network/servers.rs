@@ -6,15 +6,11 @@ use jiff::Timestamp;
 use mongodb::bson::{Binary, DateTime, Document, doc};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    StoreError,
-    entity::{Entity, Page, PageRequest, binary, date, timestamp},
-};
-use domain::{
-    Revised, Revision,
-    ids::{HostId, OrganizationId, ServerId},
-    server::{Attachment, AttachmentKey, Credentials, Server, StoredServer},
-};
+use crate::StoreError;
+use crate::entity::{Entity, Page, PageRequest, binary, date, timestamp};
+use domain::ids::{HostId, OrganizationId, ServerId};
+use domain::server::{Attachment, AttachmentKey, Credentials, Server, StoredServer};
+use domain::{Revised, Revision};
 
 impl Entity for Server {
     const COLLECTION: &'static str = "servers";

@@ -6,8 +6,14 @@ use std::collections::{BTreeMap, HashSet};
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 
-use crate::{StoreError, entity::Entity};
-use domain::{Revised, ids::UserId, role::Role, server::Server, text::GroupName, user::User};
+use crate::StoreError;
+use crate::entity::Entity;
+use domain::Revised;
+use domain::ids::UserId;
+use domain::role::Role;
+use domain::server::Server;
+use domain::text::GroupName;
+use domain::user::User;
 
 fn of(group: &GroupName) -> Document {
     doc! { "groups": group.as_str() }

@@ -5,18 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use mongodb::bson::doc;
 
-use crate::{
-    StoreError,
-    entity::{Entity, Page, PageRequest},
-};
-use domain::{
-    Revised, Revision,
-    ids::OrganizationId,
-    organization::{Organization, StoredOrganization},
-    server::Server,
-    text::Name,
-    user::User,
-};
+use crate::StoreError;
+use crate::entity::{Entity, Page, PageRequest};
+use domain::ids::OrganizationId;
+use domain::organization::{Organization, StoredOrganization};
+use domain::server::Server;
+use domain::text::Name;
+use domain::user::User;
+use domain::{Revised, Revision};
 
 impl Entity for Organization {
     const COLLECTION: &'static str = "organizations";

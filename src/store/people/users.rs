@@ -10,19 +10,15 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 
-use crate::{
-    StoreError,
-    entity::{Entity, Page, PageRequest, date},
-};
-use domain::{
-    Revised, Revision,
-    ids::{OrganizationId, UserId},
-    profile::Profile,
-    role::Role,
-    search::{UserSearch, fold, words_of},
-    text::{Email, Name},
-    user::{Identity, StoredUser, User},
-};
+use crate::StoreError;
+use crate::entity::{Entity, Page, PageRequest, date};
+use domain::ids::{OrganizationId, UserId};
+use domain::profile::Profile;
+use domain::role::Role;
+use domain::search::{UserSearch, fold, words_of};
+use domain::text::{Email, Name};
+use domain::user::{Identity, StoredUser, User};
+use domain::{Revised, Revision};
 
 impl Entity for User {
     const COLLECTION: &'static str = "users";

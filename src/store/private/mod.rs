@@ -15,22 +15,18 @@
 
 mod process;
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    time::Duration,
-};
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::{
-    StoreError,
-    bus::events::{random, random_hex},
-};
+use crate::StoreError;
+use crate::bus::events::{random, random_hex};
 use process::ServerProcess;
 use runtime::backoff::Backoff;
 

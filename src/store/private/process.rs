@@ -1,19 +1,20 @@
 //! The process of the private `mongod`: its flags, its first set-up and its end.
 
-use std::{
-    io,
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
-    process::{Child, Command, ExitStatus, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use mongodb::{Client, Database, bson::doc, options::ClientOptions};
+use mongodb::bson::doc;
+use mongodb::options::ClientOptions;
+use mongodb::{Client, Database};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::StoreError;
+use crate::error::code;
 use crate::private::{Access, Place, SET, USER};
-use crate::{StoreError, error::code};
 
 /// It takes half a second; a recovery after a crash on a slow disk may take long.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -6,12 +6,10 @@ use std::fmt::Display;
 use serde_json::Value;
 
 use crate::admin::context::Desk;
-use domain::{
-    group::GroupId,
-    ids::{HostId, OrganizationId, ServerId, UserId},
-    search::quoted,
-    text::GroupName,
-};
+use domain::group::GroupId;
+use domain::ids::{HostId, OrganizationId, ServerId, UserId};
+use domain::search::quoted;
+use domain::text::GroupName;
 
 /// One thing to read or to do, in both ways.
 pub(crate) struct Recipe {

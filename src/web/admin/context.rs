@@ -3,35 +3,27 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{
-    extract::{FromRequest, FromRequestParts, Request},
-    http::{StatusCode, request::Parts},
-    response::Response,
-};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
 use jiff::Timestamp;
 
+use crate::http::problem::{Code, Problem};
+use crate::ui::cookies::Cookie;
+use crate::ui::fields::Fields;
 use crate::ui::links::Link;
+use crate::ui::page::{Account, Chrome, Flash, go, set_cookie, show, site_of};
+use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::site::Site;
+use crate::ui::token::Token;
 use crate::ui::topic::Topic;
-use crate::{
-    http::problem::{Code, Problem},
-    ui::{
-        cookies::Cookie,
-        fields::Fields,
-        page::{Account, Chrome, Flash, go, set_cookie, show, site_of},
-        parts::{Chip, Icon, Tone, When},
-        site::Site,
-        token::Token,
-    },
-};
-use domain::{login::Surface, role::Permission};
-use services::{
-    Act, Services,
-    cluster::{
-        health::{ClusterHealth, HostCount},
-        pause::PauseFacts,
-    },
-    identity::logins::Admin,
-};
+use domain::login::Surface;
+use domain::role::Permission;
+use services::cluster::health::{ClusterHealth, HostCount};
+use services::cluster::pause::PauseFacts;
+use services::identity::logins::Admin;
+use services::{Act, Services};
 
 pub(crate) use crate::ui::page::Answer;
 

@@ -1,21 +1,18 @@
 //! Lists of the console: a row type declares its title, its columns, what a file of it holds and how it is read, once;
 //! the page, its files and the links between its pages are made of that.
 
-use askama::{Template, filters::HtmlSafe};
+use askama::Template;
+use askama::filters::HtmlSafe;
 use serde_json::Value;
 
-use crate::{
-    admin::context::{Answer, Desk, Opened},
-    api::extract::{Filter, Query},
-    http::problem::Problem,
-    ui::{
-        columns::Columns,
-        export::{FileKind, Sheet},
-        links::Link,
-        table::{Column, Table},
-        topic::Topic,
-    },
-};
+use crate::admin::context::{Answer, Desk, Opened};
+use crate::api::extract::{Filter, Query};
+use crate::http::problem::Problem;
+use crate::ui::columns::Columns;
+use crate::ui::export::{FileKind, Sheet};
+use crate::ui::links::Link;
+use crate::ui::table::{Column, Table};
+use crate::ui::topic::Topic;
 use domain::role::Permission;
 use services::{Page, PageRequest, Services};
 

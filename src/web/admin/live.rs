@@ -7,18 +7,18 @@
 
 use std::sync::{Arc, LazyLock};
 
-use axum::{http::HeaderMap, response::sse::Event};
+use axum::http::HeaderMap;
+use axum::response::sse::Event;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{
-    admin::context::{Answer, Opened},
-    http::{
-        problem::{Code, Problem},
-        sse::{self, Heard, Source},
-    },
-    ui::{cookies::Cookie, topic::Topic},
-};
-use services::{BusMessage, Nudge, Services, Subscription, identity::logins::Use};
+use crate::admin::context::{Answer, Opened};
+use crate::http::problem::{Code, Problem};
+use crate::http::sse;
+use crate::http::sse::{Heard, Source};
+use crate::ui::cookies::Cookie;
+use crate::ui::topic::Topic;
+use services::identity::logins::Use;
+use services::{BusMessage, Nudge, Services, Subscription};
 
 /// So many pages of a process may listen at once.
 const STREAMS: usize = 256;

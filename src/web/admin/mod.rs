@@ -54,26 +54,17 @@ pub(crate) mod network;
 pub(crate) mod people;
 pub(crate) mod trouble;
 
-use crate::auth::{guard, owner_link};
-use crate::{
-    admin::identity::tokens::TokenRow,
-    auth::sign_in,
-    http::route::{Access, Route},
-    ui::{
-        assets,
-        export::{Csv, Json},
-    },
-};
+use crate::admin::identity::tokens::TokenRow;
+use crate::auth::{guard, owner_link, sign_in};
+use crate::http::route::{Access, Route};
+use crate::ui::assets;
+use crate::ui::export::{Csv, Json};
 use domain::role::Permission;
-use services::{
-    Services,
-    hosts::rows::HostRow,
-    network::server_view::ServerRow,
-    people::{
-        organizations::OrganizationRow,
-        views::{SessionRow, UserRow},
-    },
-};
+use services::Services;
+use services::hosts::rows::HostRow;
+use services::network::server_view::ServerRow;
+use services::people::organizations::OrganizationRow;
+use services::people::views::{SessionRow, UserRow};
 
 /// The routes of the console.
 pub(crate) fn routes() -> Vec<Route<Services>> {

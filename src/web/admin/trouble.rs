@@ -7,15 +7,12 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::admin::context::{Desk, Inside, account};
-use crate::{
-    auth::trouble::Words,
-    http::problem::Problem,
-    ui::{
-        page::{Chrome, show},
-        site::Site,
-    },
-};
-use domain::{ids::RequestId, login::Surface};
+use crate::auth::trouble::Words;
+use crate::http::problem::Problem;
+use crate::ui::page::{Chrome, show};
+use crate::ui::site::Site;
+use domain::ids::RequestId;
+use domain::login::Surface;
 
 /// A problem for people who are signed in.
 #[derive(Template)]

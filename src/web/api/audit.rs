@@ -4,15 +4,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
-    api::{
-        answer::{Answer, List, Plain},
-        extract::{Call, Filter, NoQuery, Parameters, Query, Sort},
-    },
-    ui::export::JsonLines,
-};
-use domain::{audit::AuditEntry, ids::AuditId};
-use services::{AuditFilter, Order, OrderBy, evidence::audit::AuditKey};
+use crate::api::answer::{Answer, List, Plain};
+use crate::api::extract::{Call, Filter, NoQuery, Parameters, Query, Sort};
+use crate::ui::export::JsonLines;
+use domain::audit::AuditEntry;
+use domain::ids::AuditId;
+use services::evidence::audit::AuditKey;
+use services::{AuditFilter, Order, OrderBy};
 
 /// Which entries.
 #[derive(Debug, Clone, Deserialize, ToSchema)]

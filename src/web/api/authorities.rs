@@ -1,9 +1,7 @@
 //! `/authorities`: what vouches for profiles and daemons, without the private halves.
 
-use crate::api::{
-    answer::{Answer, List},
-    extract::{Call, NoQuery},
-};
+use crate::api::answer::{Answer, List};
+use crate::api::extract::{Call, NoQuery};
 use services::network::authorities::AuthorityView;
 
 /// All of them; they are few, so there is one page.

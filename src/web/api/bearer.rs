@@ -1,25 +1,20 @@
 //! The guard of the API: who asks, how often, with what right, and whether the same was asked before.
 
-use axum::{
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use tokio_util::task::TaskTracker;
 
-use crate::{
-    api::{
-        answer::json,
-        extract::{authenticate, no_token},
-        idempotency::{self, Once},
-    },
-    http::{
-        problem::{Code, Problem},
-        rate_headers::tell,
-    },
-};
-use domain::{audit::Actor, ids::TokenId, role::Permission};
+use crate::api::answer::json;
+use crate::api::extract::{authenticate, no_token};
+use crate::api::idempotency;
+use crate::api::idempotency::Once;
+use crate::http::problem::{Code, Problem};
+use crate::http::rate_headers::tell;
+use domain::audit::Actor;
+use domain::ids::TokenId;
+use domain::role::Permission;
 use services::{Act, Services};
 
 /// Lets only bearers of the right through to the handler, before the body is read. Of an act that is only to be tried, the

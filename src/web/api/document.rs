@@ -2,30 +2,25 @@
 
 use std::sync::LazyLock;
 
-use axum::{
-    body::Bytes,
-    http::{Method, StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse, Response},
-};
+use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use utoipa::{
-    ToSchema,
-    openapi::{
-        ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApiBuilder, Paths, Ref, RefOr, Required,
-        ResponseBuilder, ResponsesBuilder, Schema, SecurityRequirement, Type,
-        path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterIn},
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-    },
+use utoipa::ToSchema;
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterIn};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, ContentBuilder, InfoBuilder, ObjectBuilder, OpenApiBuilder, Paths, Ref, RefOr, Required,
+    ResponseBuilder, ResponsesBuilder, Schema, SecurityRequirement, Type,
 };
 
+use crate::api::answer::Answer;
+use crate::api::extract::NoQuery;
+use crate::api::idempotency as once;
+use crate::http::problem::Document;
+use crate::http::route::{Access, Route, RouteInfo};
 use crate::openapi::{Documented, Draft, Gives, header};
-use crate::{
-    api::{answer::Answer, extract::NoQuery, idempotency as once},
-    http::{
-        problem::Document,
-        route::{Access, Route, RouteInfo},
-    },
-};
 use domain::role::{Permission, Role};
 use services::described;
 

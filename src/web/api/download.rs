@@ -1,9 +1,7 @@
 //! A profile as a file: its type, and a name that is safe wherever it is written (SEC-HDR-03).
 
-use axum::{
-    http::{HeaderMap, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
 
 use services::access::profiles::IssuedProfile;
 

@@ -4,35 +4,30 @@
 //! always. The stream looks at its token again with every beat, and at once when that token is revoked, and ends when it
 //! is not good any more.
 
-use std::{
-    collections::HashMap,
-    sync::{LazyLock, Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use axum::{
-    extract::FromRequestParts,
-    http::{HeaderMap, StatusCode, header, request::Parts},
-    response::{IntoResponse, Response, sse::Event},
-};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use utoipa::openapi::{ObjectBuilder, Type, path::ParameterIn};
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::{ObjectBuilder, Type};
 
-use crate::{
-    api::{
-        answer::Answer,
-        extract::{Call, NoQuery, authenticate},
-    },
-    http::{
-        problem::{Code, Problem},
-        sse::{self, BEAT, Heard, Source},
-    },
-    openapi::{Draft, Gives, Takes},
-};
-use domain::{audit::Actor, ids::TokenId, role::Permission};
-use services::{
-    Nudge, ServiceError, Services,
-    bus::events::{self, EventId, Following, Happening},
-};
+use crate::api::answer::Answer;
+use crate::api::extract::{Call, NoQuery, authenticate};
+use crate::http::problem::{Code, Problem};
+use crate::http::sse;
+use crate::http::sse::{BEAT, Heard, Source};
+use crate::openapi::{Draft, Gives, Takes};
+use domain::audit::Actor;
+use domain::ids::TokenId;
+use domain::role::Permission;
+use services::bus::events;
+use services::bus::events::{EventId, Following, Happening};
+use services::{Nudge, ServiceError, Services};
 
 /// So many streams of a process belong to one token at most.
 const STREAMS: usize = 4;

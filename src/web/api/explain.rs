@@ -4,18 +4,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
-    api::{
-        answer::{Answer, Plain},
-        extract::{Call, Parameters},
-    },
-    http::problem::Problem,
-};
+use crate::api::answer::{Answer, Plain};
+use crate::api::extract::{Call, Parameters};
+use crate::http::problem::Problem;
 use domain::ids::{ProfileId, UserId};
-use services::{
-    ServiceError,
-    access::explain::{Explanation, Target, Traveller},
-};
+use services::ServiceError;
+use services::access::explain::{Explanation, Target, Traveller};
 
 /// Who wants to get where.
 #[derive(Debug, Deserialize, ToSchema)]

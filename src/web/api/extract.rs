@@ -1,35 +1,27 @@
 //! What handlers take out of a request. Each extractor refuses what it does not understand, and names it.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
+use std::time::Duration;
 
-use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
-};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use data_encoding::BASE64URL_NOPAD;
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IgnoredAny},
-};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_path_to_error::Segment;
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema},
-};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
-use crate::{
-    api::answer::List,
-    http::{
-        client::ClientAddress,
-        problem::{Code, Problem},
-    },
-};
-use domain::{
-    Revision,
-    ids::{Id, RequestId},
-};
-use services::{Act, Order, OrderBy, Page, PageRequest, Services, hosts::joining::Stranger};
+use crate::api::answer::List;
+use crate::http::client::ClientAddress;
+use crate::http::problem::{Code, Problem};
+use domain::Revision;
+use domain::ids::{Id, RequestId};
+use services::hosts::joining::Stranger;
+use services::{Act, Order, OrderBy, Page, PageRequest, Services};
 
 /// A body that has not arrived by then is given up.
 const BODY_TIME: Duration = Duration::from_secs(8);

@@ -1,9 +1,7 @@
 //! `/groups`.
 
-use crate::api::{
-    answer::{Answer, List, NoContent, Plain},
-    extract::{At, Call, Json, NoQuery},
-};
+use crate::api::answer::{Answer, List, NoContent, Plain};
+use crate::api::extract::{At, Call, Json, NoQuery};
 use domain::group::{Group, GroupId};
 use services::people::groups::{GroupPatch, Membership};
 

@@ -1,16 +1,12 @@
 //! `/hosts`.
 
-use crate::api::{
-    answer::{Answer, List, Moving, NoContent, Ordered, Plain, Single},
-    extract::{At, AtWith, Call, IfMatch, Json, Named, Query},
-};
+use crate::api::answer::{Answer, List, Moving, NoContent, Ordered, Plain, Single};
+use crate::api::extract::{At, AtWith, Call, IfMatch, Json, Named, Query};
 use domain::ids::HostId;
-use services::hosts::{
-    drain::DrainOrder,
-    registry::HostPatch,
-    removal::{Removal, RemovalView},
-    view::HostView,
-};
+use services::hosts::drain::DrainOrder;
+use services::hosts::registry::HostPatch;
+use services::hosts::removal::{Removal, RemovalView};
+use services::hosts::view::HostView;
 
 pub(crate) async fn list(Call { services, act }: Call, query: Query<Named<HostId>>) -> Answer<List<HostView>> {
     let page = services.hosts().hosts(&act, &query.page).await?;

@@ -2,26 +2,22 @@
 //!
 //! A request that carries a key runs in a task of its own: whoever gave up waiting finds the reply when asking again.
 
-use axum::{
-    body::{Body, to_bytes},
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use tokio_util::task::TaskTracker;
 
 use tracing::Instrument as _;
 
-use crate::{
-    api::{answer::Repeatable, extract::read_body},
-    http::problem::{Code, Problem},
-};
-use domain::{ids::TokenId, reply::Reply};
-use services::{
-    Services,
-    cluster::idempotency::{Claim, Keyed},
-};
+use crate::api::answer::Repeatable;
+use crate::api::extract::read_body;
+use crate::http::problem::{Code, Problem};
+use domain::ids::TokenId;
+use domain::reply::Reply;
+use services::Services;
+use services::cluster::idempotency::{Claim, Keyed};
 
 /// The header that carries the key.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");

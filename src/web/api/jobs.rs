@@ -1,13 +1,9 @@
 //! `/jobs` and `/tasks`.
 
-use crate::api::{
-    answer::{Accepted, Answer, List},
-    extract::{At, Call, NoQuery},
-};
-use domain::{
-    job::{Job, JobState},
-    task::TaskState,
-};
+use crate::api::answer::{Accepted, Answer, List};
+use crate::api::extract::{At, Call, NoQuery};
+use domain::job::{Job, JobState};
+use domain::task::TaskState;
 
 pub(crate) async fn list(Call { services, act }: Call, _: NoQuery) -> Answer<List<JobState>> {
     // So few that one page holds them all.

@@ -2,21 +2,18 @@
 //! are counted by address.
 
 use axum::extract::State;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use crate::{
-    api::{
-        answer::{Answer, Plain},
-        extract::{From, Json},
-    },
-    http::problem::Problem,
-};
-use domain::{join::MachineCheck, secret::Secret, text::PublicAddress};
-use services::{
-    HostPublicKey, Services,
-    hosts::joining::{JoinPlan, JoinRequest, Joined, Shown},
-};
+use crate::api::answer::{Answer, Plain};
+use crate::api::extract::{From, Json};
+use crate::http::problem::Problem;
+use domain::join::MachineCheck;
+use domain::secret::Secret;
+use domain::text::PublicAddress;
+use services::hosts::joining::{JoinPlan, JoinRequest, Joined, Shown};
+use services::{HostPublicKey, Services};
 
 /// How many addresses a host may have.
 const MOST_ADDRESSES: usize = 8;

@@ -3,10 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::{
-    answer::{Answer, List, NoContent, Placed, Plain},
-    extract::{All, At, Call, Json, Query},
-};
+use crate::api::answer::{Answer, List, NoContent, Placed, Plain};
+use crate::api::extract::{All, At, Call, Json, Query};
 use domain::ids::JoinTokenId;
 use services::hosts::joining::{JoinTokenView, NewJoinToken};
 

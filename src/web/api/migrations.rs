@@ -1,9 +1,7 @@
 //! `/migrations`: in which shape the database is.
 
-use crate::api::{
-    answer::{Answer, List},
-    extract::{Call, NoQuery},
-};
+use crate::api::answer::{Answer, List};
+use crate::api::extract::{Call, NoQuery};
 use services::cluster::migrations::MigrationView;
 
 /// All of them, the first one first; they are few, so there is one page.

@@ -31,10 +31,8 @@ mod users;
 
 use axum::handler::Handler;
 
-use crate::{
-    http::route::{Access, Route},
-    openapi::{Described, Documented},
-};
+use crate::http::route::{Access, Route};
+use crate::openapi::{Described, Documented};
 use domain::role::Permission;
 use services::Services;
 

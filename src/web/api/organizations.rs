@@ -1,10 +1,9 @@
 //! `/organizations`.
 
-use crate::api::{
-    answer::{Answer, Created, List, NoContent, Single},
-    extract::{At, Call, IfMatch, Json, Named, Query},
-};
-use domain::{ids::OrganizationId, organization::Organization};
+use crate::api::answer::{Answer, Created, List, NoContent, Single};
+use crate::api::extract::{At, Call, IfMatch, Json, Named, Query};
+use domain::ids::OrganizationId;
+use domain::organization::Organization;
 use services::people::organizations::{NewOrganization, OrganizationPatch};
 
 pub(crate) async fn list(

@@ -4,14 +4,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    api::{
-        answer::{Answer, Made},
-        extract::{At, Call, Json},
-    },
-    http::problem::{Code, Problem},
-};
-use domain::{ids::UserId, login::Surface};
+use crate::api::answer::{Answer, Made};
+use crate::api::extract::{At, Call, Json};
+use crate::http::problem::{Code, Problem};
+use domain::ids::UserId;
+use domain::login::Surface;
 use services::access::profiles::NewProfile;
 
 /// A link that was just made. It is in this answer only.

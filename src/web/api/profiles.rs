@@ -1,31 +1,19 @@
 //! `/users/{id}/profiles` and `/profiles`.
 
-use axum::{
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
-};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
-    api::{
-        answer::{Answer, Created, List, Moving, Single, created, json},
-        download::{PROFILE, accepts_profile, download},
-        extract::{At, Call, Filter, IfMatch, Json, Query},
-    },
-    openapi::{Draft, Gives},
-};
-use domain::{
-    Revised,
-    ids::{ProfileId, ServerId, UserId},
-};
-use services::{
-    Page, ProfileFilter,
-    access::{
-        profile_view::ProfileView,
-        profiles::{IssuedProfile, NewProfile},
-    },
-};
+use crate::api::answer::{Answer, Created, List, Moving, Single, created, json};
+use crate::api::download::{PROFILE, accepts_profile, download};
+use crate::api::extract::{At, Call, Filter, IfMatch, Json, Query};
+use crate::openapi::{Draft, Gives};
+use domain::Revised;
+use domain::ids::{ProfileId, ServerId, UserId};
+use services::access::profile_view::ProfileView;
+use services::access::profiles::{IssuedProfile, NewProfile};
+use services::{Page, ProfileFilter};
 
 /// A new profile with its file.
 #[derive(Serialize, ToSchema)]

@@ -1,18 +1,12 @@
 //! `/servers` and `/servers/{id}/hosts`.
 
-use crate::api::{
-    answer::{Answer, Created, List, NoContent, Plain, Single},
-    extract::{At, Call, IfMatch, Json, Named, Query},
-};
-use domain::{
-    ids::{HostId, ServerId},
-    server::Server,
-};
-use services::network::{
-    attachments::AttachedHost,
-    server_keys::{KeyRotation, ServerKeyView},
-    servers::{NewServer, ServerPatch},
-};
+use crate::api::answer::{Answer, Created, List, NoContent, Plain, Single};
+use crate::api::extract::{At, Call, IfMatch, Json, Named, Query};
+use domain::ids::{HostId, ServerId};
+use domain::server::Server;
+use services::network::attachments::AttachedHost;
+use services::network::server_keys::{KeyRotation, ServerKeyView};
+use services::network::servers::{NewServer, ServerPatch};
 
 pub(crate) async fn list(Call { services, act }: Call, query: Query<Named<ServerId>>) -> Answer<List<Server>> {
     let page = services.network().servers(&act, &query.page).await?;

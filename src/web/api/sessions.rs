@@ -4,15 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::{
-    answer::{Accepted, Answer, List},
-    extract::{At, Call, Filter, Query},
-};
-use domain::{
-    ids::{HostId, ServerId, SessionId, UserId},
-    session::{EndReason, Session, SessionState},
-    session_search::SessionSearch,
-};
+use crate::api::answer::{Accepted, Answer, List};
+use crate::api::extract::{At, Call, Filter, Query};
+use domain::ids::{HostId, ServerId, SessionId, UserId};
+use domain::session::{EndReason, Session, SessionState};
+use domain::session_search::SessionSearch;
 use services::{Page, SessionFilter};
 
 /// Which sessions.

@@ -1,9 +1,7 @@
 //! `/settings`.
 
-use crate::api::{
-    answer::{Answer, Single},
-    extract::{Call, IfMatch, Json, NoQuery},
-};
+use crate::api::answer::{Answer, Single};
+use crate::api::extract::{Call, IfMatch, Json, NoQuery};
 use domain::settings::Settings;
 use services::cluster::settings::SettingsPatch;
 

@@ -3,11 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::{
-    answer::{Answer, List, NoContent, Placed, Plain},
-    extract::{All, At, Call, Json, Query},
-};
-use domain::{ids::TokenId, token::ApiToken};
+use crate::api::answer::{Answer, List, NoContent, Placed, Plain};
+use crate::api::extract::{All, At, Call, Json, Query};
+use domain::ids::TokenId;
+use domain::token::ApiToken;
 use services::identity::tokens::NewToken;
 
 /// An API token that was just made. What it is shown with is in this answer only.

@@ -3,10 +3,8 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::api::{
-    answer::{Answer, Plain},
-    extract::{Call, Parameters},
-};
+use crate::api::answer::{Answer, Plain};
+use crate::api::extract::{Call, Parameters};
 use services::access::usage::{Hours, Usage};
 
 /// Which time.

@@ -3,23 +3,15 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::api::{
-    answer::{Accepted, Answer, Created, List, NoContent, Plain, Single},
-    extract::{At, Call, Filter, IfMatch, Json, Query, Sort},
-};
-use domain::{
-    ids::{OrganizationId, UserId},
-    search::UserSearch,
-    text::Email,
-    user::User,
-};
-use services::{
-    OrderBy, UserFilter,
-    people::{
-        import::{Imported, NewUsers},
-        users::{NewUser, UserPatch},
-    },
-};
+use crate::api::answer::{Accepted, Answer, Created, List, NoContent, Plain, Single};
+use crate::api::extract::{At, Call, Filter, IfMatch, Json, Query, Sort};
+use domain::ids::{OrganizationId, UserId};
+use domain::search::UserSearch;
+use domain::text::Email;
+use domain::user::User;
+use services::people::import::{Imported, NewUsers};
+use services::people::users::{NewUser, UserPatch};
+use services::{OrderBy, UserFilter};
 
 /// Which users.
 #[derive(Debug, Deserialize, ToSchema)]

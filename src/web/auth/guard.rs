@@ -3,30 +3,24 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, request::Parts},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 
 use crate::admin::context::{Inside, Opened};
-use crate::{
-    api::{bearer::name_refused, download::accepts},
-    http::problem::{Code, Problem},
-    ui::forms::Empty,
-    ui::{
-        cookies::Cookie,
-        forms::Form,
-        page::{Chrome, Flash, go, set_cookie, show, site_of},
-        site::Site,
-    },
-};
-use domain::{ids::RequestId, role::Permission};
-use services::{
-    Services,
-    identity::logins::{Admin, Use},
-};
+use crate::api::bearer::name_refused;
+use crate::api::download::accepts;
+use crate::http::problem::{Code, Problem};
+use crate::ui::cookies::Cookie;
+use crate::ui::forms::{Empty, Form};
+use crate::ui::page::{Chrome, Flash, go, set_cookie, show, site_of};
+use crate::ui::site::Site;
+use domain::ids::RequestId;
+use domain::role::Permission;
+use services::Services;
+use services::identity::logins::{Admin, Use};
 
 /// Sent by the script when a page asks by itself, so that an open page keeps no login alive.
 const BY_PAGE: &str = "x-postern-by-page";

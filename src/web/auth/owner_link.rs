@@ -1,24 +1,19 @@
 //! The page of an owner link: a GET shows it, a POST from it spends the link. Whoever looks ahead spends nothing.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
-};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
 
-use crate::{
-    http::problem::Problem,
-    ui::forms::Empty,
-    ui::{
-        cookies::Cookie,
-        forms::Form,
-        page::{Chrome, Visit, set_cookie},
-        parts::{Icon, When},
-    },
-};
-use domain::{command_line::CommandLine, secret::Secret};
-use services::{ServiceError, Services, identity::logins::Use};
+use crate::http::problem::Problem;
+use crate::ui::cookies::Cookie;
+use crate::ui::forms::{Empty, Form};
+use crate::ui::page::{Chrome, Visit, set_cookie};
+use crate::ui::parts::{Icon, When};
+use domain::command_line::CommandLine;
+use domain::secret::Secret;
+use services::identity::logins::Use;
+use services::{ServiceError, Services};
 
 /// The page.
 #[derive(Template)]

@@ -1,13 +1,12 @@
 //! Why a sign-in did not happen: each reason a page of its own, with the account that was used and whom to ask (UX-10).
 
 use askama::Template;
-use axum::{http::StatusCode, response::Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 
+use crate::http::problem::Problem;
+use crate::ui::page::{Chrome, Visit};
 use crate::ui::parts::Icon;
-use crate::{
-    http::problem::Problem,
-    ui::page::{Chrome, Visit},
-};
 use services::identity::outcome::SignInRefusal;
 
 /// A refusal.

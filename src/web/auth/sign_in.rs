@@ -1,35 +1,24 @@
 //! Signing in, to either site, and out of the portal.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse as _, Response},
-};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 
-use crate::{
-    admin::cluster::settings::answer_test,
-    auth::guard::hop,
-    http::problem::Problem,
-    ui::{
-        cookies::Cookie,
-        forms::{Empty, Form},
-        page::{Chrome, Employee, Flash, Visit, set_cookie},
-    },
-};
-use crate::{
-    auth::refused::{self, provider_name},
-    ui::parts::{Icon, When},
-};
-use domain::{
-    command_line::CommandLine,
-    login::{ReturnPath, Surface},
-};
-use services::{
-    Services,
-    identity::outcome::{CallbackAnswer, CameBack},
-};
+use crate::admin::cluster::settings::answer_test;
+use crate::auth::guard::hop;
+use crate::auth::refused;
+use crate::auth::refused::provider_name;
+use crate::http::problem::Problem;
+use crate::ui::cookies::Cookie;
+use crate::ui::forms::{Empty, Form};
+use crate::ui::page::{Chrome, Employee, Flash, Visit, set_cookie};
+use crate::ui::parts::{Icon, When};
+use domain::command_line::CommandLine;
+use domain::login::{ReturnPath, Surface};
+use services::Services;
+use services::identity::outcome::{CallbackAnswer, CameBack};
 
 /// The sign-in page.
 #[derive(Template)]

@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    http::Method,
-    middleware::Next,
-    response::{IntoResponse as _, Response},
-};
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 
-use crate::{
-    api::download::accepts,
-    http::problem::{Code, Problem},
-    ui::page::{Flash, find_person, go, site_of},
-};
+use crate::api::download::accepts;
+use crate::http::problem::{Code, Problem};
+use crate::ui::page::{Flash, find_person, go, site_of};
 use services::Services;
 
 /// Lets only people who are signed in through to the handler; others are sent to the sign-in page and, if they were

@@ -3,15 +3,12 @@
 use askama::Template;
 use axum::response::Response;
 
+use crate::http::problem::{Code, Problem};
+use crate::ui::page::{Chrome, show};
 use crate::ui::parts::{Icon, span};
-use crate::{
-    http::problem::{Code, Problem},
-    ui::{
-        page::{Chrome, show},
-        site::Site,
-    },
-};
-use domain::{ids::RequestId, login::Surface};
+use crate::ui::site::Site;
+use domain::ids::RequestId;
+use domain::login::Surface;
 
 /// A problem for people.
 #[derive(Template)]

@@ -1,25 +1,27 @@
 //! The listeners: opened first, so that a host says why it cannot listen, and answered on when the services are there.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::{Router, http::Uri, middleware};
+use axum::http::Uri;
+use axum::{Router, middleware};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{
-    admin_routes,
-    http::{
-        listen::{self, TlsFiles, WebError},
-        middleware::{Frame, Hosts, frame},
-        ops::{self, Ops, StatusSource},
-        pin, route,
-    },
-    portal,
-    ui::site::{self, Site},
-};
-use domain::{host::ProcessRole, login::Surface};
-use services::{Builder, Services, hosts::joining::JoinAddress};
+use crate::http::listen::{TlsFiles, WebError};
+use crate::http::middleware::{Frame, Hosts, frame};
+use crate::http::ops::{Ops, StatusSource};
+use crate::http::{listen, ops, pin, route};
+use crate::ui::site;
+use crate::ui::site::Site;
+use crate::{admin_routes, portal};
+use domain::host::ProcessRole;
+use domain::login::Surface;
+use services::hosts::joining::JoinAddress;
+use services::{Builder, Services};
 
 /// What the listeners are to be.
 #[derive(Debug, Clone)]

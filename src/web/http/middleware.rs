@@ -5,40 +5,35 @@
 //! further in, a panic included, comes out as a problem document with the request's id, the security headers and one
 //! line in the log.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use axum::{
-    body::Body,
-    extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::Authority},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 use tracing::Instrument as _;
 
-use crate::{
-    admin::{context::Inside, trouble::page as console_trouble},
-    api::download::accepts,
-    auth::trouble,
-    http::{
-        client::{ClientAddress, client_address},
-        problem::{Code, Problem, chain},
-        trace::TraceId,
-    },
-    ui::site::Site,
-};
+use crate::admin::context::Inside;
+use crate::admin::trouble::page as console_trouble;
+use crate::api::download::accepts;
+use crate::auth::trouble;
+use crate::http::client::{ClientAddress, client_address};
+use crate::http::problem::{Code, Problem, chain};
+use crate::http::trace::TraceId;
+use crate::ui::site::Site;
 use domain::ids::RequestId;
 use metrics::catalogue::{HTTP_REQUESTS, HTTP_SECONDS};
-use services::{Act, Services, evidence::refusals::Refusal};
+use services::evidence::refusals::Refusal;
+use services::{Act, Services};
 
 /// An answer takes no longer than this.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -289,8 +284,10 @@ fn set_headers(headers: &mut HeaderMap, id: RequestId, https: bool) {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, middleware, routing::get};
-    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+    use axum::routing::get;
+    use axum::{Router, middleware};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
     use tower::ServiceExt as _;
 
     use super::*;

@@ -1,22 +1,20 @@
 //! The ops listener: whether this process lives, whether it is of use, its tasks and its numbers. It needs no login and
 //! tells no secret. All health pages answer with the same JSON.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::{
-    extract::State,
-    http::{StatusCode, Uri, header},
-    response::{IntoResponse, Response},
-};
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::http::route::{Access, Route};
-use domain::{
-    problem::{Problem, ProblemCode},
-    task::TaskState,
-};
-use metrics::{MEDIA_TYPE, Metrics, catalogue::CERT_EXPIRY};
+use domain::problem::{Problem, ProblemCode};
+use domain::task::TaskState;
+use metrics::catalogue::CERT_EXPIRY;
+use metrics::{MEDIA_TYPE, Metrics};
 
 /// Where health and numbers come from.
 pub trait StatusSource: Send + Sync {

@@ -4,27 +4,24 @@
 //! layer ([`crate::http::middleware`]) writes it out, because only that layer knows the request's id and path. So there is one
 //! form for all of them, those of the router and of panics included, and the cause is logged in one place.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
-use axum::{
-    body::Body,
-    http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE},
-    },
-    response::{IntoResponse, Response},
-};
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::{http::rate_headers::tell, ui::text::sentence};
-use domain::{
-    Revision,
-    ids::RequestId,
-    limits::{Allowance, Limit},
-    login::Surface,
-};
+use crate::http::rate_headers::tell;
+use crate::ui::text::sentence;
+use domain::Revision;
+use domain::ids::RequestId;
+use domain::limits::{Allowance, Limit};
+use domain::login::Surface;
 use services::{Refusal, ServiceError};
 
 pub(crate) use runtime::causes::chain;

@@ -1,22 +1,18 @@
 //! Routes as data: each listener's routes stand in one table, each with the right it takes, so that a route without
 //! one cannot be written and a test can walk them all.
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    handler::Handler,
-    http::{Method, Uri},
-    middleware,
-    routing::{MethodFilter, MethodRouter, on},
-};
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::http::{Method, Uri};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Router, middleware};
 use tokio_util::task::TaskTracker;
 
-use crate::{
-    api::bearer,
-    auth::{guard::guard, signed_in::signed_in},
-    http::problem::{Code, Problem},
-    openapi::Documented,
-};
+use crate::api::bearer;
+use crate::auth::guard::guard;
+use crate::auth::signed_in::signed_in;
+use crate::http::problem::{Code, Problem};
+use crate::openapi::Documented;
 use domain::role::Permission;
 use services::Services;
 

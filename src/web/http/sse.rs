@@ -4,15 +4,12 @@
 //! there is nothing else, so that nobody in between takes it for dead. With each beat, and with each event that asks for
 //! it, the right of the listener is looked at again.
 
-use std::{convert::Infallible, time::Duration};
+use std::convert::Infallible;
+use std::time::Duration;
 
-use axum::{
-    http::{HeaderValue, header},
-    response::{
-        IntoResponse as _, Response,
-        sse::{Event, Sse},
-    },
-};
+use axum::http::{HeaderValue, header};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse as _, Response};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 

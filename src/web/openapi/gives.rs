@@ -1,10 +1,8 @@
 //! What each form of a good answer means to the outside.
 
 use axum::http::StatusCode;
-use utoipa::{
-    ToSchema,
-    openapi::{ArrayBuilder, ObjectBuilder, OneOfBuilder, RefOr, Type},
-};
+use utoipa::ToSchema;
+use utoipa::openapi::{ArrayBuilder, ObjectBuilder, OneOfBuilder, RefOr, Type};
 
 use crate::api::answer::{Accepted, Created, List, Made, Moving, NoContent, Ordered, Placed, Plain, Single};
 use crate::openapi::{Draft, header};

@@ -16,18 +16,16 @@ mod takes;
 
 use std::collections::BTreeMap;
 
-use axum::{handler::Handler, http::StatusCode};
-use utoipa::{
-    ToSchema,
-    openapi::{
-        Content, Header, ObjectBuilder, OneOfBuilder, Ref, RefOr, Response, Schema, Type,
-        path::{Parameter, ParameterIn},
-        request_body::RequestBody,
-    },
-};
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use utoipa::ToSchema;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::{Content, Header, ObjectBuilder, OneOfBuilder, Ref, RefOr, Response, Schema, Type};
 
 use crate::api::answer::Answer;
-pub(crate) use crate::openapi::{gives::Gives, takes::Takes};
+pub(crate) use crate::openapi::gives::Gives;
+pub(crate) use crate::openapi::takes::Takes;
 use services::access::effect::Effect;
 
 /// What becomes known of an operation, piece by piece.

@@ -1,25 +1,20 @@
 //! What each extractor means to the outside.
 
-use axum::{
-    extract::State,
-    http::{HeaderMap, StatusCode},
-};
-use utoipa::{
-    ToSchema,
-    openapi::{
-        ObjectBuilder, RefOr, Required, Schema, Type, path::ParameterIn, request_body::RequestBody, schema::SchemaType,
-    },
-};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use utoipa::ToSchema;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{ObjectBuilder, RefOr, Required, Schema, Type};
 
 use crate::api::extract::{
     At, AtWith, Call, Filter, From, IfMatch, Json, MOST, NoQuery, Parameters, Query, USUAL, sorts,
 };
 use crate::openapi::Draft;
-use domain::{
-    group::GroupId,
-    ids::{HostId, JoinTokenId, LoginId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId},
-    job::Job,
-};
+use domain::group::GroupId;
+use domain::ids::{HostId, JoinTokenId, LoginId, OrganizationId, ProfileId, ServerId, SessionId, TokenId, UserId};
+use domain::job::Job;
 
 /// An extractor that says what it takes.
 pub(crate) trait Takes {

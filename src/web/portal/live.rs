@@ -2,19 +2,15 @@
 //! fresh by a small poll of the script, and by a link without it.
 
 use askama::Template;
-use axum::{
-    http::{HeaderMap, HeaderValue, Uri, header},
-    response::IntoResponse as _,
-};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::IntoResponse as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::api::download::accepts;
+use crate::http::problem::{Code, Problem};
+use crate::ui::page::{Answer, Chrome, Employee};
 use crate::ui::parts::{Icon, When};
-use crate::{
-    api::download::accepts,
-    http::problem::{Code, Problem},
-    ui::page::{Answer, Chrome, Employee},
-};
 use services::people::self_service::{MyProfile, MyProfileStatus};
 
 /// The line.

@@ -23,11 +23,9 @@ pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod ticket;
 
-use crate::{
-    auth::sign_in,
-    http::route::{Access, Route},
-    ui::{assets, guides},
-};
+use crate::auth::sign_in;
+use crate::http::route::{Access, Route};
+use crate::ui::{assets, guides};
 use services::Services;
 
 /// The routes of the public listener.

@@ -1,13 +1,12 @@
 //! What is stored about oneself (UX-09).
 
 use askama::Template;
-use axum::{http::header, response::IntoResponse as _};
+use axum::http::header;
+use axum::response::IntoResponse as _;
 
+use crate::http::problem::{Code, Problem};
+use crate::ui::page::{Answer, Chrome, Employee};
 use crate::ui::parts::Icon;
-use crate::{
-    http::problem::{Code, Problem},
-    ui::page::{Answer, Chrome, Employee},
-};
 use services::people::my_data::{MyData, MyDataKind};
 
 /// So many records of a kind are shown; the JSON has all.

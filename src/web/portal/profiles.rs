@@ -4,32 +4,22 @@ use askama::Template;
 use axum::extract::State;
 use jiff::Timestamp;
 
-use crate::{
-    api::{download::download, extract::At},
-    ui::{
-        fields::Fields,
-        form::{Field, FormView, form},
-        forms::Form,
-        input::one,
-        page::{Answer, Chrome, Employee, Flash, Visit},
-    },
-};
-use crate::{
-    auth::sign_in::SignInPage,
-    portal::live::Live,
-    ui::forms::Empty,
-    ui::parts::{Chip, DAY, Icon, Tone, When, date, span},
-};
-use domain::{
-    ids::ProfileId,
-    login::{ReturnPath, Surface},
-    profile::Profile,
-    text::Name,
-};
-use services::{
-    Services,
-    people::self_service::{MyProfile, MyProfileStatus, Outdated},
-};
+use crate::api::download::download;
+use crate::api::extract::At;
+use crate::auth::sign_in::SignInPage;
+use crate::portal::live::Live;
+use crate::ui::fields::Fields;
+use crate::ui::form::{Field, FormView, form};
+use crate::ui::forms::{Empty, Form};
+use crate::ui::input::one;
+use crate::ui::page::{Answer, Chrome, Employee, Flash, Visit};
+use crate::ui::parts::{Chip, DAY, Icon, Tone, When, date, span};
+use domain::ids::ProfileId;
+use domain::login::{ReturnPath, Surface};
+use domain::profile::Profile;
+use domain::text::Name;
+use services::Services;
+use services::people::self_service::{MyProfile, MyProfileStatus, Outdated};
 
 /// From here on a page says that a profile ends, in days.
 const SOON: i64 = 14 * DAY;

@@ -3,24 +3,19 @@
 use askama::Template;
 use axum::http::StatusCode;
 
-use crate::{
-    api::download::download,
-    ui::{
-        fields::Fields,
-        form::{Again, Choice, Field, FormView, form},
-        page::{Answer, Chrome, Employee, Visit},
-    },
-};
-use crate::{
-    portal::live::Live,
-    ui::{
-        guides::{Guide, guides},
-        parts::{Icon, Qr, When},
-        system::System,
-    },
-};
-use domain::{login::Surface, secret::Secret};
-use services::{ServiceError, Services, access::profiles::NewProfile, identity::logins::Person};
+use crate::api::download::download;
+use crate::portal::live::Live;
+use crate::ui::fields::Fields;
+use crate::ui::form::{Again, Choice, Field, FormView, form};
+use crate::ui::guides::{Guide, guides};
+use crate::ui::page::{Answer, Chrome, Employee, Visit};
+use crate::ui::parts::{Icon, Qr, When};
+use crate::ui::system::System;
+use domain::login::Surface;
+use domain::secret::Secret;
+use services::access::profiles::NewProfile;
+use services::identity::logins::Person;
+use services::{ServiceError, Services};
 
 form! {
     /// The form of a new device.

@@ -3,19 +3,13 @@
 use askama::Template;
 use jiff::Timestamp;
 
-use crate::{
-    api::extract::At,
-    ui::{
-        forms::Form,
-        page::{Answer, Chrome, Employee, Flash},
-    },
-};
-use crate::{
-    ui::forms::Empty,
-    ui::parts::{Chip, Icon, Tone, When, bytes},
-};
+use crate::api::extract::At;
+use crate::ui::forms::{Empty, Form};
+use crate::ui::page::{Answer, Chrome, Employee, Flash};
+use crate::ui::parts::{Chip, Icon, Tone, When, bytes};
 use domain::ids::{LoginId, SessionId};
-use services::{identity::logins::LoginView, people::self_service::MySession};
+use services::identity::logins::LoginView;
+use services::people::self_service::MySession;
 
 /// Both lists.
 #[derive(Template)]

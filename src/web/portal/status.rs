@@ -1,14 +1,13 @@
 //! How the service is, for anyone: numbers, no names and no addresses.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::extract::State;
+use axum::response::Response;
 
 use crate::ui::page::{Chrome, Visit};
 use crate::ui::parts::{Chip, Icon, Tone, When};
-use services::{
-    Services,
-    cluster::health::{ClusterHealth, HostCount},
-};
+use services::Services;
+use services::cluster::health::{ClusterHealth, HostCount};
 
 /// The page.
 #[derive(Template)]

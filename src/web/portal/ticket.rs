@@ -6,26 +6,18 @@
 //! apart, and whatever is neither gets the page: previews, scanners, prefetches, HEAD.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    response::Response,
-};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
 
-use crate::{
-    api::download::{accepts, accepts_profile, download},
-    ui::{
-        forms::Form,
-        page::{Answer, Chrome, Visit},
-    },
-};
-use crate::{
-    portal::ready::import_link,
-    ui::forms::Empty,
-    ui::parts::{Icon, When},
-};
+use crate::api::download::{accepts, accepts_profile, download};
+use crate::portal::ready::import_link;
+use crate::ui::forms::{Empty, Form};
+use crate::ui::page::{Answer, Chrome, Visit};
+use crate::ui::parts::{Icon, When};
 use domain::secret::Secret;
-use services::{ServiceError, Services, identity::tickets::TicketView};
+use services::identity::tickets::TicketView;
+use services::{ServiceError, Services};
 
 /// What names itself in the `User-Agent` of an app that imports profiles: OpenVPN's own word, and the HTTP libraries
 /// that OpenVPN Connect is built on, which is what some of its releases send.

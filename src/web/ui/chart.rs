@@ -1,9 +1,11 @@
 //! Charts, written by the server (UX-45): a picture with a title and a description, and the same values as a table beside
 //! it. What surrounds the picture is text of the page, so that it keeps its size on any screen.
 
-use std::fmt::{self, Display, Formatter, Write as _};
+use std::fmt;
+use std::fmt::{Display, Formatter, Write as _};
 
-use askama::{Template, filters::HtmlSafe};
+use askama::Template;
+use askama::filters::HtmlSafe;
 
 use crate::ui::parts::{When, bytes};
 use domain::usage::{Usage, UsageStep};

@@ -1,14 +1,13 @@
 //! The heads of the columns that a list can be ordered by: links, so that the order is in the address, where it can be
 //! kept and sent.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt;
+use std::fmt::{Display, Formatter};
 
 use askama::filters::HtmlSafe;
 
-use crate::{
-    api::extract::{Filter, Query},
-    ui::parts::Icon,
-};
+use crate::api::extract::{Filter, Query};
+use crate::ui::parts::Icon;
 use services::Order;
 
 /// How a list is ordered, and where it is in another order.

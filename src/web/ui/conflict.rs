@@ -1,12 +1,12 @@
 //! Two people edit the same thing: both versions side by side, and nothing overwritten unseen (UX-24).
 
-use askama::{Template, filters::HtmlSafe};
+use askama::Template;
+use askama::filters::HtmlSafe;
 
-use crate::{
-    admin::context::Desk,
-    http::problem::Problem,
-    ui::{links::Link, parts::When},
-};
+use crate::admin::context::Desk;
+use crate::http::problem::Problem;
+use crate::ui::links::Link;
+use crate::ui::parts::When;
 use services::Services;
 
 /// A field that holds one thing in one version of a form, and another thing in the other.

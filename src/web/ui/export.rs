@@ -1,17 +1,13 @@
 //! Exports on their way out: the audit log, written while it is read so that its length costs no memory, and lists as files.
 
-use axum::{
-    body::Body,
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::{Map, Value};
 
-use crate::{
-    http::problem::{Code, Problem, chain},
-    openapi::{Draft, Gives},
-};
+use crate::http::problem::{Code, Problem, chain};
+use crate::openapi::{Draft, Gives};
 use domain::text::harmless;
 use services::evidence::audit::AuditExport;
 

@@ -1,21 +1,16 @@
 //! What was typed into a form, and what is wrong with it. What is typed lives in [`Fields`] and nowhere else, so there is
 //! one shape to fill, to read, to show again, to compare and to send on.
 
-use axum::{
-    extract::{FromRequest, Request},
-    http::StatusCode,
-};
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
 
-use crate::{
-    http::problem::{Code, Problem},
-    ui::{
-        field::{Field, Widget},
-        forms::Form,
-        input::Input,
-        text::sentence,
-    },
-};
-use domain::{Revision, login::Surface};
+use crate::http::problem::{Code, Problem};
+use crate::ui::field::{Field, Widget};
+use crate::ui::forms::Form;
+use crate::ui::input::Input;
+use crate::ui::text::sentence;
+use domain::Revision;
+use domain::login::Surface;
 use services::ServiceError;
 
 /// What is wrong with a form, and where.
@@ -190,10 +185,8 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{
-        server::{Port, Protocol},
-        text::Name,
-    };
+    use domain::server::{Port, Protocol};
+    use domain::text::Name;
     use services::{InvalidReason, Refusal};
 
     fn fields(values: &[(&'static str, &str)]) -> Fields {

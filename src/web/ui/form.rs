@@ -7,22 +7,20 @@
 
 use std::future::Future;
 
-use askama::{Template, filters::HtmlSafe};
+use askama::Template;
+use askama::filters::HtmlSafe;
 use axum::http::StatusCode;
 
-use crate::{
-    admin::context::Desk,
-    http::problem::Problem,
-    ui::{
-        conflict::{Conflict, ConflictNote, Difference, changed_by},
-        fields::{FieldError, Fields},
-        links::Link,
-        page::Chrome,
-        parts::When,
-        token::Token,
-    },
-};
-use domain::{Revision, login::Surface};
+use crate::admin::context::Desk;
+use crate::http::problem::Problem;
+use crate::ui::conflict::{Conflict, ConflictNote, Difference, changed_by};
+use crate::ui::fields::{FieldError, Fields};
+use crate::ui::links::Link;
+use crate::ui::page::Chrome;
+use crate::ui::parts::When;
+use crate::ui::token::Token;
+use domain::Revision;
+use domain::login::Surface;
 use services::{ServiceError, Services};
 
 pub(crate) use crate::ui::field::{Choice, Field, Widget};

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use axum::{
-    body::Bytes,
-    extract::{FromRequest, Request},
-    http::{HeaderMap, StatusCode, header},
-};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
-use crate::{
-    http::problem::{Code, Problem},
-    ui::{page::site_of, site::Site},
-};
+use crate::http::problem::{Code, Problem};
+use crate::ui::page::site_of;
+use crate::ui::site::Site;
 use services::identity::logins::FormToken;
 
 /// A body that has not arrived by then is given up.

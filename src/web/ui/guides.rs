@@ -1,19 +1,17 @@
 //! How to connect, system by system: `templates/help/guides.json`, shown on the help pages and on the ready page (UX-07).
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use askama::Template;
-use axum::{extract::Path, response::Response};
+use axum::extract::Path;
+use axum::response::Response;
 use serde::Deserialize;
 
-use crate::{
-    http::problem::{Code, Problem},
-    ui::{
-        page::{Answer, Chrome, Visit},
-        parts::Icon,
-        system::System,
-    },
-};
+use crate::http::problem::{Code, Problem};
+use crate::ui::page::{Answer, Chrome, Visit};
+use crate::ui::parts::Icon;
+use crate::ui::system::System;
 
 /// How to connect with a system.
 #[derive(Debug, Deserialize)]

@@ -1,20 +1,24 @@
 //! Values as people type them: how each is read, and how it stands in a form.
 
-use std::{collections::BTreeSet, fmt::Display, net::Ipv4Addr, str::FromStr};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use serde_json::json;
 
-use domain::{
-    drain::DrainBudget,
-    ids::{HostId, OrganizationId, ServerId},
-    network::{Route, ServerNetwork},
-    oidc::Issuer,
-    role::Role,
-    server::{Port, Protocol},
-    settings::{AddressDays, AuditDays, DepartedDays, OutageAdmission, ProfileLifetime, ProfileLimit, SessionDays},
-    text::{ClientId, Comment, DnsName, Email, GroupName, HostName, Name},
+use domain::drain::DrainBudget;
+use domain::ids::{HostId, OrganizationId, ServerId};
+use domain::network::{Route, ServerNetwork};
+use domain::oidc::Issuer;
+use domain::role::Role;
+use domain::server::{Port, Protocol};
+use domain::settings::{
+    AddressDays, AuditDays, DepartedDays, OutageAdmission, ProfileLifetime, ProfileLimit, SessionDays,
 };
-use services::{Removable, cluster::settings::ClientSecret};
+use domain::text::{ClientId, Comment, DnsName, Email, GroupName, HostName, Name};
+use services::Removable;
+use services::cluster::settings::ClientSecret;
 
 /// A value that a field holds.
 pub(crate) trait Input: Sized {

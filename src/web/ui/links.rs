@@ -1,13 +1,12 @@
 //! Links, made from ids: a page cannot lead to something that is none of ours.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt;
+use std::fmt::{Display, Formatter};
 
 use askama::filters::HtmlSafe;
 
-use domain::{
-    group::GroupId,
-    ids::{HostId, JoinTokenId, OrganizationId, ServerId, SessionId, TokenId, UserId},
-};
+use domain::group::GroupId;
+use domain::ids::{HostId, JoinTokenId, OrganizationId, ServerId, SessionId, TokenId, UserId};
 
 /// A path of the console. Paths are made of our words and of ids, which need no escaping.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,36 +6,26 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::{
-    extract::FromRequestParts,
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
-    response::{Html, IntoResponse, Response},
-};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 
-use crate::{
-    http::{
-        client::ClientAddress,
-        problem::{Code, Problem},
-    },
-    ui::{
-        assets,
-        browsing::Browsing,
-        cookies::Cookie,
-        site::{Site, origin_of},
-        token::Token,
-    },
-};
-use domain::{ids::RequestId, login::Surface};
+use crate::http::client::ClientAddress;
+use crate::http::problem::{Code, Problem};
+use crate::ui::assets;
+use crate::ui::browsing::Browsing;
+use crate::ui::cookies::Cookie;
+use crate::ui::site::{Site, origin_of};
+use crate::ui::token::Token;
+use domain::ids::RequestId;
+use domain::login::Surface;
 use runtime::random;
-use services::{
-    Services,
-    identity::{
-        logins::{Browser, Person},
-        outcome::SignInFacts,
-    },
-};
+use services::Services;
+use services::identity::logins::{Browser, Person};
+use services::identity::outcome::SignInFacts;
 
 /// What surrounds every page.
 #[derive(Debug, Clone)]

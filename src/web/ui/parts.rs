@@ -1,7 +1,8 @@
 //! What pages are put together from. Each part is a type that writes itself as HTML, so a page cannot say a state in
 //! colour only, or a time without its machine-readable form.
 
-use std::fmt::{self, Display, Formatter, Write as _};
+use std::fmt;
+use std::fmt::{Display, Formatter, Write as _};
 
 use askama::filters::{Html, HtmlSafe, escape};
 use jiff::Timestamp;

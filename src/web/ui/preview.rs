@@ -6,17 +6,15 @@ use std::future::Future;
 use askama::Template;
 use axum::response::Response;
 
+use crate::admin::context::Desk;
+use crate::ui::conflict::Difference;
+use crate::ui::fields::{CONFIRMED, Fields};
+use crate::ui::links::Link;
 use crate::ui::parts::{Chip, Icon, Tone};
-use crate::{
-    admin::context::Desk,
-    ui::{
-        conflict::Difference,
-        fields::{CONFIRMED, Fields},
-        links::Link,
-    },
-};
-use domain::{effect::CutOff, text::Name};
-use services::{Act, ServiceError, access::effect::Effect};
+use domain::effect::CutOff;
+use domain::text::Name;
+use services::access::effect::Effect;
+use services::{Act, ServiceError};
 
 /// The page.
 #[derive(Template)]

@@ -1,15 +1,16 @@
 //! A site, of the portal or of the console, as configured: under which address browsers know it, and what every page says about the company.
 
-use std::{
-    net::SocketAddr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use domain::{command_line::CommandLine, login::Surface};
-use services::{ServiceError, Services, cluster::pause::PauseFacts, identity::outcome::SignInFacts};
+use domain::command_line::CommandLine;
+use domain::login::Surface;
+use services::cluster::pause::PauseFacts;
+use services::identity::outcome::SignInFacts;
+use services::{ServiceError, Services};
 
 /// What pages say about the company may be so old.
 const FRESH: SignedDuration = SignedDuration::from_secs(5);

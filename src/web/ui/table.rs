@@ -3,12 +3,11 @@
 //! A column has a head, may be one that the list can be ordered by, and knows what it shows of a row. What a cell shows
 //! is a [`Cell`], which escapes whatever comes from outside.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt;
+use std::fmt::{Display, Formatter};
 
-use askama::{
-    Template,
-    filters::{Html, HtmlSafe, escape},
-};
+use askama::Template;
+use askama::filters::{Html, HtmlSafe, escape};
 
 use crate::ui::columns::{Columns, Head};
 

@@ -1,6 +1,7 @@
 //! What says that a form was made for the sign-in that sends it (SEC-CSRF-01).
 
-use askama::{Template, filters::HtmlSafe};
+use askama::Template;
+use askama::filters::HtmlSafe;
 
 /// The field with the token of the sign-in that a form was made for, which every form has.
 #[derive(Template)]

@@ -8,11 +8,9 @@
 mod keys;
 mod serve;
 
-use std::{
-    collections::HashMap,
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use postern::domain::clock::{Clock, SystemClock};
 use serde_json::{Value, json};

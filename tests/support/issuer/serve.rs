@@ -1,21 +1,17 @@
 //! The endpoints of the hostile issuer: just enough HTTP, one request per connection.
 
-use std::{
-    collections::HashMap,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    sync::{Arc, PoisonError},
-};
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, PoisonError};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use postern::runtime::random;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    Behaviour, Flaw, Shared, Started, State,
-    keys::{SigningKey, unsigned},
-};
+use super::keys::{SigningKey, unsigned};
+use super::{Behaviour, Flaw, Shared, Started, State};
 
 struct Request {
     path: String,

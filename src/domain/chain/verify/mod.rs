@@ -4,17 +4,16 @@
 //! at. An entry is compared with the one before it only while that one is there: one break is one finding, not one for
 //! every entry that follows.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Cut, Hash, NOTHING, Signature, Signed, hash};
-use crate::{audit::AuditEntry, ids::ChainId};
+use crate::audit::AuditEntry;
+use crate::ids::ChainId;
 
 /// So many findings are kept; the rest is counted.
 const KEPT: usize = 100;

@@ -4,10 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{
-    chain::{Head, Hex, Link, Statement, link, sha256},
-    ids::{AuditId, Id},
-};
+use crate::chain::{Head, Hex, Link, Statement, link, sha256};
+use crate::ids::{AuditId, Id};
 
 /// Stands for the audit key: only who knows the word can do it.
 fn sign(bytes: &[u8]) -> Signature {

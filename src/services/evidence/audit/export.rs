@@ -6,17 +6,15 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
-use super::{Act, ServiceError, statements::ON_THE_WAY};
+use super::statements::ON_THE_WAY;
+use super::{Act, ServiceError};
 use crate::Evidence;
-use domain::{
-    audit::Action,
-    chain::lines::{Beginning, Ending, FORMAT, Line},
-    role::Permission,
-};
-use store::{
-    StoreError,
-    evidence::{audit::AuditFilter, statements::TrailItem},
-};
+use domain::audit::Action;
+use domain::chain::lines::{Beginning, Ending, FORMAT, Line};
+use domain::role::Permission;
+use store::StoreError;
+use store::evidence::audit::AuditFilter;
+use store::evidence::statements::TrailItem;
 
 /// An export that is being read.
 pub struct AuditExport {

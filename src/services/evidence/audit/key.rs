@@ -6,18 +6,12 @@ use utoipa::ToSchema;
 
 use super::{Act, ServiceError};
 use crate::Evidence;
-use domain::{
-    audit::{Action, Actor},
-    role::Permission,
-};
-use keys::{
-    seal::{Context, Sealed},
-    signing::{SigningKey, VerifyingKey},
-};
-use store::{
-    StoreError,
-    evidence::statements::{AUDIT_KEY, StoredAuditKey},
-};
+use domain::audit::{Action, Actor};
+use domain::role::Permission;
+use keys::seal::{Context, Sealed};
+use keys::signing::{SigningKey, VerifyingKey};
+use store::StoreError;
+use store::evidence::statements::{AUDIT_KEY, StoredAuditKey};
 
 /// The public half of the audit key.
 #[derive(Debug, Clone, Serialize, ToSchema)]

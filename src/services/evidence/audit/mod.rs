@@ -4,14 +4,14 @@ mod export;
 mod key;
 mod statements;
 
+pub use self::export::AuditExport;
+pub use self::key::AuditKey;
 pub(crate) use self::statements::tell;
-pub use self::{export::AuditExport, key::AuditKey};
 use crate::{Act, Evidence, ServiceError};
-use domain::{audit::AuditEntry, role::Permission};
-use store::{
-    entity::{Page, PageRequest},
-    evidence::audit::AuditFilter,
-};
+use domain::audit::AuditEntry;
+use domain::role::Permission;
+use store::entity::{Page, PageRequest};
+use store::evidence::audit::AuditFilter;
 
 impl Evidence<'_> {
     /// A page of the audit log, the newest first.

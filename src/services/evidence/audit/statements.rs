@@ -7,15 +7,12 @@ use tokio::sync::mpsc;
 
 use super::ServiceError;
 use crate::Evidence;
-use domain::{
-    chain::{
-        Cut, Head, NOTHING, Signature, Signed, Statement,
-        verify::{Report, Verifier},
-    },
-    ids::ChainId,
-};
+use domain::chain::verify::{Report, Verifier};
+use domain::chain::{Cut, Head, NOTHING, Signature, Signed, Statement};
+use domain::ids::ChainId;
 use keys::signing::SigningKey;
-use store::{StoreError, evidence::statements::TrailItem};
+use store::StoreError;
+use store::evidence::statements::TrailItem;
 
 /// How much of the audit log is in memory on its way.
 pub(super) const ON_THE_WAY: usize = 256;

@@ -4,29 +4,19 @@ use askama::Template;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use crate::{
-    admin::context::{Answer, Desk, Opened},
-    ui::{
-        fields::Fields,
-        form::{Field, FormView},
-        links::Link,
-        table::{Cell, Column, Table},
-    },
-};
-use crate::{
-    api::extract::Parameters,
-    http::problem::Problem,
-    ui::parts::{Chip, Icon, Tone},
-};
-use domain::{
-    ids::{ProfileId, UserId},
-    search::quoted,
-    text::Email,
-};
-use services::{
-    PageRequest, ServiceError, Services, UserFilter,
-    access::explain::{ChainLink, Explanation, Target, Traveller, Way},
-};
+use crate::admin::context::{Answer, Desk, Opened};
+use crate::api::extract::Parameters;
+use crate::http::problem::Problem;
+use crate::ui::fields::Fields;
+use crate::ui::form::{Field, FormView};
+use crate::ui::links::Link;
+use crate::ui::parts::{Chip, Icon, Tone};
+use crate::ui::table::{Cell, Column, Table};
+use domain::ids::{ProfileId, UserId};
+use domain::search::quoted;
+use domain::text::Email;
+use services::access::explain::{ChainLink, Explanation, Target, Traveller, Way};
+use services::{PageRequest, ServiceError, Services, UserFilter};
 
 /// The question, as it was typed.
 #[derive(Debug, Default, Deserialize)]

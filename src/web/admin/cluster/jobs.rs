@@ -2,28 +2,23 @@
 //! the process that answers.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::extract::State;
+use axum::response::Response;
 use jiff::Timestamp;
 
+use crate::admin::context::Desk;
+use crate::api::extract::{At, NoQuery};
+use crate::http::problem::Problem;
+use crate::ui::forms::{Empty, Form};
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::parts::{Chip, Icon, Tone, When, span};
+use crate::ui::table::{Cell, Column, Table};
 use crate::ui::topic::Topic;
-use crate::{admin::context::Desk, ui::links::Link};
-use crate::{
-    api::extract::{At, NoQuery},
-    http::problem::Problem,
-    ui::forms::Empty,
-    ui::{
-        forms::Form,
-        page::Flash,
-        parts::{Chip, Icon, Tone, When, span},
-        table::{Cell, Column, Table},
-    },
-};
-use domain::{
-    job::{Job, JobState, RunResult},
-    role::Permission,
-    task::{TaskResult, TaskState},
-    text::HostName,
-};
+use domain::job::{Job, JobState, RunResult};
+use domain::role::Permission;
+use domain::task::{TaskResult, TaskState};
+use domain::text::HostName;
 use services::Services;
 
 /// The page.

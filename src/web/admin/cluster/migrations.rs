@@ -3,13 +3,9 @@
 use askama::Template;
 
 use crate::admin::context::{Answer, Desk, Opened};
-use crate::{
-    api::extract::NoQuery,
-    ui::{
-        parts::{Chip, Icon, Tone, When},
-        table::{Cell, Column, Table},
-    },
-};
+use crate::api::extract::NoQuery;
+use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::table::{Cell, Column, Table};
 use services::cluster::migrations::{MigrationState, MigrationView};
 
 /// The page.

@@ -4,31 +4,19 @@ use std::collections::HashMap;
 
 use askama::Template;
 
+use crate::admin::context::{Answer, Desk, Opened};
+use crate::admin::hosts::problems::ProblemLine;
+use crate::api::extract::NoQuery;
+use crate::ui::chart::{SessionChart, TrafficChart};
+use crate::ui::links::Link;
+use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        context::{Answer, Desk, Opened},
-        hosts::problems::ProblemLine,
-    },
-    ui::{
-        chart::{SessionChart, TrafficChart},
-        links::Link,
-    },
-};
-use crate::{
-    api::extract::NoQuery,
-    ui::parts::{Chip, Icon, Tone, When},
-};
-use domain::{
-    authority::AuthorityKind,
-    ids::{HostId, ServerId},
-    role::Permission,
-    text::{HostName, Name},
-};
-use services::cluster::{
-    overview::{Expiring, Expiry, IllHost, Overview},
-    setup::Step,
-};
+use domain::authority::AuthorityKind;
+use domain::ids::{HostId, ServerId};
+use domain::role::Permission;
+use domain::text::{HostName, Name};
+use services::cluster::overview::{Expiring, Expiry, IllHost, Overview};
+use services::cluster::setup::Step;
 
 /// Something that ends within so many seconds is worth a look.
 const SOON: i64 = 30 * 86_400;

@@ -3,42 +3,27 @@
 
 use askama::Template;
 
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::network::servers::first_server;
+use crate::api::extract::NoQuery;
+use crate::http::problem::Problem;
+use crate::ui::fields::Fields;
+use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        context::{Answer, Desk, Opened, Sent},
-        network::servers::first_server,
-    },
-    ui::{
-        fields::Fields,
-        form::{Choice, Field, FormView, form},
-        links::Link,
-    },
-};
-use crate::{
-    api::extract::NoQuery,
-    http::problem::Problem,
-    ui::{
-        page::Flash,
-        parts::{Chip, Icon, Tone, When},
-    },
-};
-use domain::{
-    ids::{HostId, OrganizationId, UserId},
-    role::Role,
-    search::quoted,
-    text::{HostName, Name},
-};
-use services::{
-    Refusal, Removable, ServiceError, Services, UserFilter,
-    access::profiles::NewProfile,
-    cluster::{
-        settings::SettingsPatch,
-        setup::{Setup, Step},
-    },
-    network::servers::NewServer,
-    people::{organizations::NewOrganization, users::NewUser},
-};
+use domain::ids::{HostId, OrganizationId, UserId};
+use domain::role::Role;
+use domain::search::quoted;
+use domain::text::{HostName, Name};
+use services::access::profiles::NewProfile;
+use services::cluster::settings::SettingsPatch;
+use services::cluster::setup::{Setup, Step};
+use services::network::servers::NewServer;
+use services::people::organizations::NewOrganization;
+use services::people::users::NewUser;
+use services::{Refusal, Removable, ServiceError, Services, UserFilter};
 
 form! {
     /// The company's name.

@@ -2,36 +2,28 @@
 
 use askama::Template;
 use axum::response::Response;
-use jiff::{Timestamp, civil::Date, tz::Offset};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::admin::context::{Desk, Opened};
+use crate::admin::evidence::history::done;
+use crate::api::answer::Answer;
+use crate::api::extract::{Filter, Parameters, Query, Sort};
+use crate::http::problem::Problem;
+use crate::ui::columns::Columns;
+use crate::ui::export::JsonLines;
+use crate::ui::page::go;
+use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        context::{Desk, Opened},
-        evidence::history::done,
-    },
-    ui::columns::Columns,
-};
-use crate::{
-    api::{
-        answer::Answer,
-        extract::{Filter, Parameters, Query, Sort},
-    },
-    http::problem::Problem,
-    ui::{
-        export::JsonLines,
-        page::go,
-        parts::{Chip, Icon, Tone, When},
-    },
-};
-use domain::{
-    ids::AuditId,
-    job::{Job, JobState, RunResult},
-};
-use services::{AuditFilter, Order, OrderBy, Page, Services, access::lookup::Meant, evidence::history::NamedEntry};
+use domain::ids::AuditId;
+use domain::job::{Job, JobState, RunResult};
+use services::access::lookup::Meant;
+use services::evidence::history::NamedEntry;
+use services::{AuditFilter, Order, OrderBy, Page, Services};
 
 /// What is looked for, as the form of the page sends it: what is empty does not count.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]

@@ -1,15 +1,12 @@
 //! What happened to one thing, at the foot of its page.
 
 use crate::admin::context::Desk;
-use crate::{
-    http::problem::Problem,
-    ui::{
-        parts::{Chip, Icon, Tone, When},
-        table::{Cell, Column, Table},
-    },
-};
+use crate::http::problem::Problem;
+use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::table::{Cell, Column, Table};
 use domain::role::Permission;
-use services::{Services, evidence::history::Change};
+use services::Services;
+use services::evidence::history::Change;
 
 /// One change.
 #[derive(Debug, Clone)]

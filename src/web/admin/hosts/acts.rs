@@ -1,18 +1,13 @@
 //! What is done to a host from its page. Whatever people notice is shown before it is done: how many sessions move, and by
 //! name who is cut off.
 
-use crate::{
-    admin::{
-        context::{Answer, Sent},
-        hosts::list::{DrainForm, HostPage, shown},
-    },
-    ui::{
-        form::{Field, form},
-        links::Link,
-        preview::{Question, ask_or_do, touches_people},
-    },
-};
-use crate::{api::extract::At, ui::page::Flash};
+use crate::admin::context::{Answer, Sent};
+use crate::admin::hosts::list::{DrainForm, HostPage, shown};
+use crate::api::extract::At;
+use crate::ui::form::{Field, form};
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::preview::{Question, ask_or_do, touches_people};
 use domain::ids::HostId;
 use services::hosts::removal::Removal;
 

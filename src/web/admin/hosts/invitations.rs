@@ -6,35 +6,21 @@ use std::collections::BTreeSet;
 use askama::Template;
 use axum::http::StatusCode;
 
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::api::extract::At;
+use crate::http::problem::Problem;
+use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::context::{Answer, Desk, Opened, Sent},
-    ui::{
-        form::{Choice, Field, FormView, form},
-        links::Link,
-    },
-};
-use crate::{
-    api::extract::At,
-    http::problem::Problem,
-    ui::{
-        page::Flash,
-        parts::{Chip, Icon, Tone, When},
-    },
-};
-use domain::{
-    ids::{HostId, JoinTokenId, ServerId},
-    join::{DatabaseUser, JoinLifetime, MachineCheck},
-    role::Permission,
-    server::DaemonState,
-};
-use services::{
-    ServiceError, Services,
-    hosts::{
-        joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken},
-        rows::{HostDaemon, HostRow, ServerChoice},
-    },
-};
+use domain::ids::{HostId, JoinTokenId, ServerId};
+use domain::join::{DatabaseUser, JoinLifetime, MachineCheck};
+use domain::role::Permission;
+use domain::server::DaemonState;
+use services::hosts::joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken};
+use services::hosts::rows::{HostDaemon, HostRow, ServerChoice};
+use services::{ServiceError, Services};
 
 /// What an invitation's page depends on.
 const TOPICS: &[Topic] = &[Topic::Hosts, Topic::Policy];

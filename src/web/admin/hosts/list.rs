@@ -3,55 +3,39 @@
 use askama::Template;
 use serde_json::json;
 
+use crate::admin::access::sessions::{Chosen, live_columns};
+use crate::admin::commands::{Recipe, Recipes};
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::hosts::problems::{ProblemLine, problem_chip};
+use crate::admin::lists::{ExportField, List, Paged, Place, Rows};
+use crate::admin::network::attach_forms;
+use crate::api::extract::{At, ByName, Query, USUAL};
+use crate::http::problem::Problem;
+use crate::ui::columns::Columns;
+use crate::ui::form::{Again, Choice, Field, FormView, form};
+use crate::ui::input::one;
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::parts::{Chip, Icon, Tone, When, span};
+use crate::ui::preview::CutOffList;
+use crate::ui::table::{Cell, Column, RowButton, Table};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        access::sessions::{Chosen, live_columns},
-        commands::{Recipe, Recipes},
-        context::{Answer, Desk, Opened, Sent},
-        evidence::history::{HistoryRow, history},
-        hosts::problems::{ProblemLine, problem_chip},
-        lists::{ExportField, List, Paged, Place, Rows},
-        network::attach_forms,
-    },
-    ui::{
-        columns::Columns,
-        form::{Again, Choice, Field, FormView, form},
-        input::one,
-        links::Link,
-        preview::CutOffList,
-        table::{Cell, Column, RowButton, Table},
-    },
-};
-use crate::{
-    api::extract::{At, ByName, Query, USUAL},
-    http::problem::Problem,
-    ui::{
-        page::Flash,
-        parts::{Chip, Icon, Tone, When, span},
-    },
-};
-use domain::{
-    host::HostState,
-    ids::HostId,
-    problem::{Problem as HostProblem, ProblemCode},
-    role::Permission,
-    server::DaemonState,
-    text::HostName,
-};
-use services::{
-    Page, PageRequest, Services,
-    hosts::{
-        drain::DrainOrder,
-        joining::JoinTokenView,
-        registry::HostPatch,
-        removal::RemovalView,
-        rows::{HostDaemon, HostRow, Releases, ServerChoice},
-        view::{DrainState, DrainView},
-    },
-    network::probes::Reached,
-    people::views::SessionRow,
-};
+use domain::host::HostState;
+use domain::ids::HostId;
+use domain::problem::{Problem as HostProblem, ProblemCode};
+use domain::role::Permission;
+use domain::server::DaemonState;
+use domain::text::HostName;
+use services::hosts::drain::DrainOrder;
+use services::hosts::joining::JoinTokenView;
+use services::hosts::registry::HostPatch;
+use services::hosts::removal::RemovalView;
+use services::hosts::rows::{HostDaemon, HostRow, Releases, ServerChoice};
+use services::hosts::view::{DrainState, DrainView};
+use services::network::probes::Reached;
+use services::people::views::SessionRow;
+use services::{Page, PageRequest, Services};
 
 /// What the pages of hosts depend on.
 const TOPICS: &[Topic] = &[Topic::Policy, Topic::Hosts, Topic::Sessions];

@@ -3,11 +3,9 @@
 use jiff::Timestamp;
 
 use crate::ui::parts::{Chip, Icon, Tone, When};
-use domain::{
-    ids::ServerId,
-    problem::{Problem, ProblemCode},
-    text::Name,
-};
+use domain::ids::ServerId;
+use domain::problem::{Problem, ProblemCode};
+use domain::text::Name;
 
 /// One thing that is wrong.
 pub(crate) struct ProblemLine {

@@ -2,39 +2,26 @@
 //! that answer is a page of its own and no redirect.
 
 use askama::Template;
-use axum::{http::StatusCode, response::Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use jiff::SignedDuration;
 
-use crate::{
-    admin::{
-        context::{Answer, Desk, Sent},
-        lists::{List, Paged},
-    },
-    ui::{
-        form::{Choice, Field, FormView, form},
-        input::Line,
-        links::Link,
-        table::{Cell, Column, RowButton},
-        topic::Topic,
-    },
-};
-use crate::{
-    api::extract::{All, At},
-    http::problem::Problem,
-    ui::{
-        page::Flash,
-        parts::{Chip, Icon, Tone, When},
-    },
-};
-use domain::{
-    ids::TokenId,
-    role::{Permission, Role},
-    token::{ApiToken, TokenLifetime},
-};
-use services::{
-    Page, PageRequest, ServiceError, Services,
-    identity::tokens::{IssuedToken, NewToken},
-};
+use crate::admin::context::{Answer, Desk, Sent};
+use crate::admin::lists::{List, Paged};
+use crate::api::extract::{All, At};
+use crate::http::problem::Problem;
+use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::input::Line;
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::table::{Cell, Column, RowButton};
+use crate::ui::topic::Topic;
+use domain::ids::TokenId;
+use domain::role::{Permission, Role};
+use domain::token::{ApiToken, TokenLifetime};
+use services::identity::tokens::{IssuedToken, NewToken};
+use services::{Page, PageRequest, ServiceError, Services};
 
 /// A token of the list, and who made it.
 pub(crate) struct TokenRow {

@@ -1,23 +1,15 @@
 //! Attaching a host to a server and detaching it: the same question and the same act, whichever of the two pages it begins
 //! on.
 
-use crate::{
-    admin::{
-        context::{Answer, Desk, Sent},
-        hosts::list as host,
-        network::{
-            attach_forms::{HostChoice, ServerChoice},
-            servers as server,
-        },
-    },
-    api::extract::At,
-    ui::{
-        fields::Fields,
-        links::Link,
-        page::Flash,
-        preview::{Question, ask_or_do, touches_people},
-    },
-};
+use crate::admin::context::{Answer, Desk, Sent};
+use crate::admin::hosts::list as host;
+use crate::admin::network::attach_forms::{HostChoice, ServerChoice};
+use crate::admin::network::servers as server;
+use crate::api::extract::At;
+use crate::ui::fields::Fields;
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::preview::{Question, ask_or_do, touches_people};
 use domain::ids::{HostId, ServerId};
 use services::Services;
 

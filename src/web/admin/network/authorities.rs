@@ -4,14 +4,10 @@ use askama::Template;
 use jiff::SignedDuration;
 
 use crate::admin::context::{Answer, Desk, Opened};
+use crate::api::extract::NoQuery;
+use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::table::{Cell, Column, Table};
 use crate::ui::topic::Topic;
-use crate::{
-    api::extract::NoQuery,
-    ui::{
-        parts::{Chip, Icon, Tone, When},
-        table::{Cell, Column, Table},
-    },
-};
 use domain::authority::{AuthorityKind, AuthorityState};
 use services::network::authorities::AuthorityView;
 

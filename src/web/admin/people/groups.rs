@@ -7,40 +7,30 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::admin::commands::{Recipe, Recipes};
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::lists::{ExportField, List, ListPage, Place, file};
+use crate::admin::people::users::list::person_columns;
+use crate::api::extract::{At, Parameters};
+use crate::http::problem::Problem;
+use crate::ui::columns::Columns;
+use crate::ui::export::FileKind;
+use crate::ui::form::{Again, Field, FormView, form};
+use crate::ui::input::one;
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::table::{Cell, Column, RowButton, Table};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        commands::{Recipe, Recipes},
-        context::{Answer, Desk, Opened, Sent},
-        evidence::history::{HistoryRow, history},
-        lists::{ExportField, List, ListPage, Place, file},
-        people::users::list::person_columns,
-    },
-    ui::{
-        columns::Columns,
-        form::{Again, Field, FormView, form},
-        input::one,
-        links::Link,
-        table::{Cell, Column, RowButton, Table},
-    },
-};
-use crate::{
-    api::extract::{At, Parameters},
-    http::problem::Problem,
-    ui::{export::FileKind, page::Flash},
-};
-use domain::{
-    group::{Group, GroupId},
-    ids::UserId,
-    role::Permission,
-    search::{UserSearch, fold, quoted},
-    text::{Email, GroupName},
-    user::User,
-};
-use services::{
-    InvalidReason, Page, PageRequest, ServiceError, Services, UserFilter,
-    people::{groups::Membership, views::UserRow},
-};
+use domain::group::{Group, GroupId};
+use domain::ids::UserId;
+use domain::role::Permission;
+use domain::search::{UserSearch, fold, quoted};
+use domain::text::{Email, GroupName};
+use domain::user::User;
+use services::people::groups::Membership;
+use services::people::views::UserRow;
+use services::{InvalidReason, Page, PageRequest, ServiceError, Services, UserFilter};
 
 /// So many people of a group are shown on its page; the list of users shows all.
 const SHOWN: u32 = 50;

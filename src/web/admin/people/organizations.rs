@@ -3,31 +3,24 @@
 use askama::Template;
 use axum::response::Response;
 
+use crate::admin::commands::{Recipe, Recipes};
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::lists::{List, Paged};
+use crate::api::extract::{At, ByName};
+use crate::http::problem::Problem;
+use crate::ui::form::{Again, Field, FormView, form};
+use crate::ui::input::one;
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::table::{Cell, Column};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        commands::{Recipe, Recipes},
-        context::{Answer, Desk, Opened, Sent},
-        evidence::history::{HistoryRow, history},
-        lists::{List, Paged},
-    },
-    ui::{
-        form::{Again, Field, FormView, form},
-        input::one,
-        links::Link,
-        table::{Cell, Column},
-    },
-};
-use crate::{
-    api::extract::{At, ByName},
-    http::problem::Problem,
-    ui::page::Flash,
-};
-use domain::{Revised, Revision, ids::OrganizationId, organization::Organization, role::Permission};
-use services::{
-    Page, PageRequest, Services,
-    people::organizations::{NewOrganization, OrganizationPatch, OrganizationRow},
-};
+use domain::ids::OrganizationId;
+use domain::organization::Organization;
+use domain::role::Permission;
+use domain::{Revised, Revision};
+use services::people::organizations::{NewOrganization, OrganizationPatch, OrganizationRow};
+use services::{Page, PageRequest, Services};
 
 impl List for OrganizationRow {
     const TITLE: &'static str = "Organizations";

@@ -1,19 +1,17 @@
 //! Which sessions the page shows, as its address says.
 
-use std::{fmt::Display, str::FromStr};
+use std::fmt::Display;
+use std::str::FromStr;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{
-    api::extract::{Filter, Sort},
-    http::problem::Problem,
-    ui::{fields::Fields, links::Link},
-};
-use domain::{
-    ids::{HostId, ServerId, SessionId, UserId},
-    session::SessionState,
-};
+use crate::api::extract::{Filter, Sort};
+use crate::http::problem::Problem;
+use crate::ui::fields::Fields;
+use crate::ui::links::Link;
+use domain::ids::{HostId, ServerId, SessionId, UserId};
+use domain::session::SessionState;
 use services::{OrderBy, SessionFilter};
 
 /// Which sessions, as the form of the page sends it: what is not chosen is empty.

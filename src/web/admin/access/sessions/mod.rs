@@ -6,30 +6,24 @@ mod row;
 use askama::Template;
 use axum::http::StatusCode;
 
+pub(crate) use crate::admin::access::sessions::chosen::Chosen;
+pub(crate) use crate::admin::access::sessions::row::live_columns;
 use crate::admin::access::sessions::row::{ended_columns, who_with};
-pub(crate) use crate::admin::access::sessions::{chosen::Chosen, row::live_columns};
-use crate::{
-    admin::{
-        context::{Answer, Desk, Opened, Sent},
-        lists::{Paged as _, Place, Rows},
-    },
-    ui::{
-        columns::Columns,
-        links::Link,
-        table::{Column, RowButton, Table},
-    },
-};
-use crate::{
-    api::extract::{At, Query},
-    http::problem::Problem,
-    ui::page::{Flash, go},
-    ui::text::sentence,
-};
-use domain::{ids::SessionId, role::Permission, session::SessionState, session_search::SessionSearch};
-use services::{
-    Order, Page, PageRequest, ServiceError, Services, SessionFilter,
-    people::views::{EndedSessionRow, SessionRow, SessionSurroundings},
-};
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::lists::{Paged as _, Place, Rows};
+use crate::api::extract::{At, Query};
+use crate::http::problem::Problem;
+use crate::ui::columns::Columns;
+use crate::ui::links::Link;
+use crate::ui::page::{Flash, go};
+use crate::ui::table::{Column, RowButton, Table};
+use crate::ui::text::sentence;
+use domain::ids::SessionId;
+use domain::role::Permission;
+use domain::session::SessionState;
+use domain::session_search::SessionSearch;
+use services::people::views::{EndedSessionRow, SessionRow, SessionSurroundings};
+use services::{Order, Page, PageRequest, ServiceError, Services, SessionFilter};
 
 /// So many servers and hosts can be chosen from.
 const CHOICES: u32 = 200;

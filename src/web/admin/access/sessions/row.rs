@@ -2,25 +2,19 @@
 
 use serde_json::json;
 
-use crate::{
-    admin::{
-        access::sessions::{Wanted, chosen::Chosen, wanted},
-        context::Desk,
-        lists::{ExportField, List, Paged},
-    },
-    http::problem::Problem,
-    ui::{
-        links::{Link, Linked},
-        parts::{When, bytes},
-        table::{Cell, Column},
-        topic::Topic,
-    },
-};
-use domain::{ids::SessionId, session::EndReason};
-use services::{
-    Page, PageRequest, Services,
-    people::views::{EndedSessionRow, SessionRow},
-};
+use crate::admin::access::sessions::chosen::Chosen;
+use crate::admin::access::sessions::{Wanted, wanted};
+use crate::admin::context::Desk;
+use crate::admin::lists::{ExportField, List, Paged};
+use crate::http::problem::Problem;
+use crate::ui::links::{Link, Linked};
+use crate::ui::parts::{When, bytes};
+use crate::ui::table::{Cell, Column};
+use crate::ui::topic::Topic;
+use domain::ids::SessionId;
+use domain::session::EndReason;
+use services::people::views::{EndedSessionRow, SessionRow};
+use services::{Page, PageRequest, Services};
 
 /// A link to a thing; what was deleted a moment ago has no name any more.
 fn named(id: &impl Linked, name: Option<&impl ToString>) -> Cell {

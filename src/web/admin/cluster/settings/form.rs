@@ -1,14 +1,12 @@
 //! The form of the settings. The client secret can be set in it, and is never shown.
 
-use crate::ui::{
-    form::{Choice, Field, FormView, form},
-    input::{joined, one, optional, ticked},
-};
-use domain::{ids::OrganizationId, settings::Settings, text::Name};
-use services::{
-    Removable,
-    cluster::settings::{OidcPatch, RetentionPatch, SettingsPatch},
-};
+use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::input::{joined, one, optional, ticked};
+use domain::ids::OrganizationId;
+use domain::settings::Settings;
+use domain::text::Name;
+use services::Removable;
+use services::cluster::settings::{OidcPatch, RetentionPatch, SettingsPatch};
 
 form! {
     /// The form of the settings.

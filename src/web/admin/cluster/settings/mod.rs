@@ -6,20 +6,19 @@ pub(crate) mod test;
 use askama::Template;
 
 use crate::admin::cluster::settings::form::SettingsForm;
-pub(crate) use crate::admin::cluster::settings::test::answer as answer_test;
-pub(crate) use crate::admin::cluster::settings::test::start as start_test;
-use crate::{
-    admin::{
-        context::{Answer, Desk, Opened, Sent},
-        evidence::history::{HistoryRow, history},
-    },
-    ui::{form::FormView, links::Link},
-};
-use crate::{
-    http::problem::Problem,
-    ui::{page::Flash, site::origin_of},
-};
-use domain::{Revised, ids::OrganizationId, login::Surface, settings::Settings, text::Name};
+pub(crate) use crate::admin::cluster::settings::test::{answer as answer_test, start as start_test};
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::evidence::history::{HistoryRow, history};
+use crate::http::problem::Problem;
+use crate::ui::form::FormView;
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::site::origin_of;
+use domain::Revised;
+use domain::ids::OrganizationId;
+use domain::login::Surface;
+use domain::settings::Settings;
+use domain::text::Name;
 use services::Services;
 
 /// The page.

@@ -2,19 +2,15 @@
 //! be let in.
 
 use askama::Template;
-use axum::{http::StatusCode, response::Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 
-use crate::{
-    admin::context::{Answer, Opened},
-    auth::refused,
-    ui::forms::Empty,
-    ui::{
-        cookies::Cookie,
-        forms::Form,
-        page::{Chrome, Visit, set_cookie},
-        parts::{Chip, Icon, Tone},
-    },
-};
+use crate::admin::context::{Answer, Opened};
+use crate::auth::refused;
+use crate::ui::cookies::Cookie;
+use crate::ui::forms::{Empty, Form};
+use crate::ui::page::{Chrome, Visit, set_cookie};
+use crate::ui::parts::{Chip, Icon, Tone};
 use services::identity::outcome::{SignInRefusal, SignInTest, Welcome};
 
 pub(crate) async fn start(Opened { services, desk }: Opened, visit: Visit, Form(Empty {}): Form<Empty>) -> Answer {

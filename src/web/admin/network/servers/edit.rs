@@ -2,31 +2,21 @@
 
 use askama::Template;
 
-use crate::admin::network::servers::{
-    form::{self, ServerForm},
-    shown,
-};
-use crate::{
-    admin::context::{Answer, Desk, Opened, Sent},
-    api::extract::At,
-    ui::{
-        fields::Fields,
-        form::FormView,
-        links::Link,
-        page::Flash,
-        preview::{Asked, Question, ask_or_do, touches_people},
-    },
-};
-use domain::{
-    Revised, Revision,
-    ids::{OrganizationId, ServerId},
-    server::Server,
-    text::Name,
-};
-use services::{
-    ServiceError, Services,
-    network::servers::{NewServer, ServerPatch},
-};
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::network::servers::form::ServerForm;
+use crate::admin::network::servers::{form, shown};
+use crate::api::extract::At;
+use crate::ui::fields::Fields;
+use crate::ui::form::FormView;
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::preview::{Asked, Question, ask_or_do, touches_people};
+use domain::ids::{OrganizationId, ServerId};
+use domain::server::Server;
+use domain::text::Name;
+use domain::{Revised, Revision};
+use services::network::servers::{NewServer, ServerPatch};
+use services::{ServiceError, Services};
 
 /// The form, for a new server or one that is there.
 #[derive(Template)]

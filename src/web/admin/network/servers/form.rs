@@ -2,20 +2,14 @@
 
 use serde_json::json;
 
-use crate::{
-    admin::context::Desk,
-    ui::{
-        fields::Fields,
-        form::{Choice, Field, FormView, form},
-        input::{boxes, joined, one, route, ticked},
-    },
-};
-use domain::{
-    ids::OrganizationId,
-    role::Permission,
-    server::{Protocol, Server},
-    text::Name,
-};
+use crate::admin::context::Desk;
+use crate::ui::fields::Fields;
+use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::input::{boxes, joined, one, route, ticked};
+use domain::ids::OrganizationId;
+use domain::role::Permission;
+use domain::server::{Protocol, Server};
+use domain::text::Name;
 use services::network::servers::NewServer;
 
 form! {

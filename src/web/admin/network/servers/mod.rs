@@ -6,39 +6,27 @@ pub(crate) mod form;
 use askama::Template;
 use serde_json::json;
 
+use crate::admin::commands::{Recipe, Recipes};
+use crate::admin::context::{Answer, Desk, Opened};
+use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::lists::{ExportField, List, Paged};
+use crate::admin::network::attach_forms::HostChoice;
 pub(crate) use crate::admin::network::servers::edit::{create, delete, edit, new, update};
 pub(crate) use crate::admin::network::servers::form::first as first_server;
+use crate::api::extract::{At, ByName};
+use crate::http::problem::Problem;
+use crate::ui::form::{Again, Choice, FormView};
+use crate::ui::links::Link;
+use crate::ui::parts::{Chip, Icon, Tone};
+use crate::ui::table::{Cell, Column, RowButton, Table};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        commands::{Recipe, Recipes},
-        context::{Answer, Desk, Opened},
-        evidence::history::{HistoryRow, history},
-        lists::{ExportField, List, Paged},
-        network::attach_forms::HostChoice,
-    },
-    ui::{
-        form::{Again, Choice, FormView},
-        links::Link,
-        table::{Cell, Column, RowButton, Table},
-    },
-};
-use crate::{
-    api::extract::{At, ByName},
-    http::problem::Problem,
-    ui::parts::{Chip, Icon, Tone},
-};
-use domain::{
-    Revision,
-    ids::ServerId,
-    network::Route,
-    role::Permission,
-    server::{DaemonState, Server},
-};
-use services::{
-    Page, PageRequest, Services,
-    network::server_view::{ServerHost, ServerRow, ServerView},
-};
+use domain::Revision;
+use domain::ids::ServerId;
+use domain::network::Route;
+use domain::role::Permission;
+use domain::server::{DaemonState, Server};
+use services::network::server_view::{ServerHost, ServerRow, ServerView};
+use services::{Page, PageRequest, Services};
 
 /// What the pages of servers depend on.
 const TOPICS: &[Topic] = &[Topic::Policy, Topic::Hosts, Topic::Sessions];

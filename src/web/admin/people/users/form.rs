@@ -1,13 +1,12 @@
 //! The form of a user.
 
-use crate::{
-    admin::context::Desk,
-    ui::{
-        form::{Choice, Field, FormView, form},
-        input::{joined, one, optional},
-    },
-};
-use domain::{ids::OrganizationId, role::Role, text::Name, user::User};
+use crate::admin::context::Desk;
+use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::input::{joined, one, optional};
+use domain::ids::OrganizationId;
+use domain::role::Role;
+use domain::text::Name;
+use domain::user::User;
 use services::people::users::NewUser;
 
 form! {

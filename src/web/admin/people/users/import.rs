@@ -2,19 +2,13 @@
 
 use askama::Template;
 
-use crate::{
-    admin::context::{Answer, Desk, Opened},
-    ui::{
-        fields::Fields,
-        form::{Choice, Field, FormView, form},
-        links::Link,
-    },
-};
-use domain::{
-    ids::{OrganizationId, UserId},
-    text::Name,
-    user_list::MOST,
-};
+use crate::admin::context::{Answer, Desk, Opened};
+use crate::ui::fields::Fields;
+use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::links::Link;
+use domain::ids::{OrganizationId, UserId};
+use domain::text::Name;
+use domain::user_list::MOST;
 use services::people::import::{Imported, ImportedLine, NewUsers, Outcome};
 
 /// So many lines of a kind are shown; mistakes are shown all.

@@ -2,17 +2,17 @@
 
 use askama::Template;
 
-use crate::admin::people::users::{link_form::LinkForm, sheet};
-use crate::{
-    admin::context::{Answer, Desk, Sent},
-    api::extract::At,
-    ui::{
-        links::Link,
-        parts::{Qr, When},
-    },
-};
-use domain::{ids::UserId, login::Surface};
-use services::{Refusal, ServiceError, Services, access::profiles::NewProfile, identity::tickets::Ticket};
+use crate::admin::context::{Answer, Desk, Sent};
+use crate::admin::people::users::link_form::LinkForm;
+use crate::admin::people::users::sheet;
+use crate::api::extract::At;
+use crate::ui::links::Link;
+use crate::ui::parts::{Qr, When};
+use domain::ids::UserId;
+use domain::login::Surface;
+use services::access::profiles::NewProfile;
+use services::identity::tickets::Ticket;
+use services::{Refusal, ServiceError, Services};
 
 /// The page.
 #[derive(Template)]

@@ -6,24 +6,22 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::{
-    admin::{
-        context::{Answer, Desk, Opened},
-        lists::{ExportField, List, Paged, Place, Rows},
-    },
-    api::extract::{Filter, Query, Sort},
-    http::problem::Problem,
-    ui::text::sentence,
-    ui::{
-        columns::Columns,
-        links::Link,
-        parts::{Chip, Icon, Tone},
-        table::{Cell, Column, Table},
-        topic::Topic,
-    },
-};
-use domain::{ids::UserId, role::Permission, search::UserSearch, text::GroupName};
-use services::{Order, OrderBy, Page, PageRequest, Services, UserFilter, people::views::UserRow};
+use crate::admin::context::{Answer, Desk, Opened};
+use crate::admin::lists::{ExportField, List, Paged, Place, Rows};
+use crate::api::extract::{Filter, Query, Sort};
+use crate::http::problem::Problem;
+use crate::ui::columns::Columns;
+use crate::ui::links::Link;
+use crate::ui::parts::{Chip, Icon, Tone};
+use crate::ui::table::{Cell, Column, Table};
+use crate::ui::text::sentence;
+use crate::ui::topic::Topic;
+use domain::ids::UserId;
+use domain::role::Permission;
+use domain::search::UserSearch;
+use domain::text::GroupName;
+use services::people::views::UserRow;
+use services::{Order, OrderBy, Page, PageRequest, Services, UserFilter};
 
 /// What was searched for, as it was typed: a mistake in it is shown on the page.
 #[derive(Debug, Default, Deserialize, ToSchema)]

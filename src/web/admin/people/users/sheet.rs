@@ -2,47 +2,34 @@
 
 use askama::Template;
 
-use crate::admin::people::users::{
-    form::{self, UserForm, described},
-    link_form::LinkForm,
-    list::state,
-};
+use crate::admin::access::sessions::Chosen;
+use crate::admin::commands::{Recipe, Recipes};
+use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::people::users::form;
+use crate::admin::people::users::form::{UserForm, described};
+use crate::admin::people::users::link_form::LinkForm;
+use crate::admin::people::users::list::state;
+use crate::api::extract::At;
+use crate::http::problem::Problem;
+use crate::portal::profiles::chip;
+use crate::ui::fields::Fields;
+use crate::ui::form::{Again, Choice, FormView};
+use crate::ui::links::Link;
+use crate::ui::page::Flash;
+use crate::ui::parts::{Chip, When, bytes};
+use crate::ui::table::{Cell, Column, RowButton, Table};
 use crate::ui::topic::Topic;
-use crate::{
-    admin::{
-        access::sessions::Chosen,
-        commands::{Recipe, Recipes},
-        context::{Answer, Desk, Opened, Sent},
-        evidence::history::{HistoryRow, history},
-    },
-    api::extract::At,
-    http::problem::Problem,
-    portal::profiles::chip,
-    ui::{
-        fields::Fields,
-        form::{Again, Choice, FormView},
-        links::Link,
-        page::Flash,
-        parts::{Chip, When, bytes},
-        table::{Cell, Column, RowButton, Table},
-    },
-};
-use domain::{
-    Revision,
-    group::GroupId,
-    ids::{OrganizationId, ProfileId, SessionId, UserId},
-    login::{Login, Surface},
-    role::{Permission, Role},
-    text::Name,
-};
-use services::{
-    ServiceError, Services,
-    people::{
-        self_service::{MyProfile, MyProfileStatus, MySession},
-        users::UserPatch,
-        views::UserSheet,
-    },
-};
+use domain::Revision;
+use domain::group::GroupId;
+use domain::ids::{OrganizationId, ProfileId, SessionId, UserId};
+use domain::login::{Login, Surface};
+use domain::role::{Permission, Role};
+use domain::text::Name;
+use services::people::self_service::{MyProfile, MyProfileStatus, MySession};
+use services::people::users::UserPatch;
+use services::people::views::UserSheet;
+use services::{ServiceError, Services};
 
 /// The page of a new user.
 #[derive(Template)]
