@@ -17,7 +17,8 @@ endif
 RUN_AS := $(if $(AS_ROOT),$(shell sudo -n true 2>/dev/null && echo 'sudo -E'))
 
 STATE := $(CURDIR)/.postern
-POSTERN := target/release/postern
+# Without optimisation: a fresh clone serves within minutes, and `make test` has less to build. `make release` optimises.
+POSTERN := target/debug/postern
 MONGOD = $(shell command -v mongod || echo "$(CURDIR)/.tools/mongod")
 
 .PHONY: help setup run start test check fmt clippy build unit e2e doc openapi reference refusals deny release demo bench
@@ -30,7 +31,7 @@ setup: ## installs what the tests need: openvpn, nftables, a browser, node, a mo
 
 run: $(STATE)/postern.toml ## builds and starts Postern on this machine with its own private database
 	@deploy/dev/setup.sh run
-	POSTERN_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown) cargo build --release
+	POSTERN_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown) cargo build --locked --bin postern
 	@$(MAKE) --no-print-directory start
 
 # What `make run` does once everything is built. The daemons end with it: the variable says so to a configuration of an

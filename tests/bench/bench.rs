@@ -45,6 +45,7 @@ mod seed;
 mod tunnel;
 
 mod admission;
+mod build;
 mod connect;
 mod disable;
 mod issue;
@@ -67,7 +68,7 @@ struct Section {
     measure: fn() -> Vec<Row>,
 }
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     Section { name: "start", method: start::METHOD, measure: start::measure },
     Section { name: "memory", method: memory::METHOD, measure: memory::measure },
     Section { name: "propagation", method: propagation::METHOD, measure: propagation::measure },
@@ -76,6 +77,7 @@ const SECTIONS: [Section; 8] = [
     Section { name: "admission", method: admission::METHOD, measure: admission::measure },
     Section { name: "connect", method: connect::METHOD, measure: connect::measure },
     Section { name: "disable", method: disable::METHOD, measure: disable::measure },
+    Section { name: "build", method: build::METHOD, measure: build::measure },
 ];
 
 fn main() -> ExitCode {
