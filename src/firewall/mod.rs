@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use rustix::thread::{CapabilitySet, capabilities};
 use tokio::io::AsyncWriteExt;
 
 pub use foreign::{Blockage, legacy_command, unseen_blockage};
@@ -129,7 +130,8 @@ impl Firewall {
             return Ok(output);
         }
         let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(1000).collect();
-        let permitted = !said.contains("Operation not permitted");
+        // `nft` ends with 1 whatever is wrong, so the kernel is asked whether this process may do this at all.
+        let permitted = capabilities(None).map_or(true, |ours| ours.effective.contains(CapabilitySet::NET_ADMIN));
         Err(if permitted { FirewallError::Refused(said) } else { FirewallError::NotPermitted(said) })
     }
 }

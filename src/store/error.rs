@@ -6,6 +6,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use mongodb::bson::Document;
 use mongodb::error::{
     Error, ErrorKind, RETRYABLE_WRITE_ERROR, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
     WriteFailure,
@@ -18,10 +19,11 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another document holds a value that must be unique.
-    #[error("the unique index {index} refuses this value")]
+    #[error("another document has the same value, which must be unique{}{}", if .fields.is_empty() { "" } else { ": " }, .fields.join(", "))]
     Conflict {
-        /// Name of the index that refused.
-        index: String,
+        /// The fields of the unique index that refused; none after an insert of many, of which the driver tells no more
+        /// than words.
+        fields: Vec<String>,
     },
     /// The database cannot be reached, has no primary or did not answer in time. A write may or may not have happened.
     #[error("the database is unavailable")]
@@ -139,8 +141,9 @@ impl From<Outage> for StoreError {
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        if let Some(index) = duplicate_index(&error) {
-            return Self::Conflict { index };
+        // Without the driver's error as its cause: that holds the value, which may be an e-mail address.
+        if code(&error) == Some(DUPLICATE_KEY) {
+            return Self::Conflict { fields: unique_fields(&error).unwrap_or_default() };
         }
         if is_unavailable(&error) {
             return Self::Unavailable { source: Box::new(error) };
@@ -187,19 +190,13 @@ pub(crate) fn message(error: &Error) -> String {
     }
 }
 
-/// The name of the unique index that refused, if one did.
-fn duplicate_index(error: &Error) -> Option<String> {
-    let words = match error.kind.as_ref() {
-        ErrorKind::Command(command) if command.code == DUPLICATE_KEY => &command.message,
-        ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == DUPLICATE_KEY => &write.message,
-        ErrorKind::InsertMany(many) => {
-            &many.write_errors.iter().flatten().find(|write| write.code == DUPLICATE_KEY)?.message
-        }
-        _ => return None,
-    };
-    // E11000 duplicate key error collection: postern.users index: email dup key: { … }
-    let index = words.split_once(" index: ").map_or("", |(_, rest)| rest);
-    Some(index.split(' ').next().unwrap_or_default().to_owned())
+/// The fields of the unique index that refused, from the server's answer.
+fn unique_fields(error: &Error) -> Option<Vec<String>> {
+    let answer = Document::try_from(error.server_response()?.as_ref()).ok()?;
+    // One document that is changed has it in the answer itself, a list of writes in the entry of the one that failed.
+    let failed = answer.get_array("writeErrors").ok().and_then(|writes| writes.first()?.as_document());
+    let pattern = failed.unwrap_or(&answer).get_document("keyPattern").ok()?;
+    Some(pattern.keys().cloned().collect())
 }
 
 fn is_unavailable(error: &Error) -> bool {
