@@ -8,14 +8,14 @@ use keys::KeyError;
 use pki::PkiError;
 use store::StoreError;
 
-use crate::refusal::{InvalidReason, Refusal};
+use crate::refusal::{InvalidReason, Missing, Refusal};
 
 /// The refusals and failures of services.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// There is no such thing, or none that the asker may know of.
-    #[error("there is no such {0}")]
-    NotFound(&'static str),
+    #[error("{0}")]
+    NotFound(Missing),
     /// A value cannot be taken; nothing was changed.
     #[error("{field}: {reason}")]
     Invalid {
@@ -75,6 +75,7 @@ impl ServiceError {
         match self {
             Self::Conflict(refusal) => Some((refusal.code(), refusal.parameters())),
             Self::Invalid { reason, .. } => Some((reason.code(), reason.parameters())),
+            Self::NotFound(missing) => Some((missing.code(), missing.parameters())),
             _ => None,
         }
     }

@@ -32,7 +32,7 @@ pub use domain::server::AttachmentKey;
 pub use error::ServiceError;
 pub use keys::host::{HostKey, HostPublicKey};
 pub(crate) use patch::{check_revision, difference};
-pub use refusal::{InvalidReason, Refusal};
+pub use refusal::{InvalidReason, Missing, Refusal};
 pub use store::access::profiles::ProfileFilter;
 pub use store::access::sessions::{EndedSession, SessionFilter};
 pub use store::entity::{COUNTED, Page, PageRequest};

@@ -364,6 +364,39 @@ catalogue! {
     }
 }
 
+catalogue! {
+    /// What there is not, or what the asker may not know of. Nothing was changed.
+    Missing {
+        /// No user has this id.
+        User = "user_not_found", "there is no such user";
+        /// No organization has this id.
+        Organization = "organization_not_found", "there is no such organization";
+        /// Nobody is in a group of this name, and no server is open to it.
+        Group = "group_not_found", "there is no such group";
+        /// No server has this id.
+        Server = "server_not_found", "there is no such server";
+        /// No host has this id.
+        Host = "host_not_found", "there is no such host";
+        /// No profile has this id.
+        Profile = "profile_not_found", "there is no such profile";
+        /// No session with this id is live.
+        LiveSession = "live_session_not_found", "there is no such live session";
+        /// No sign-in has this id.
+        SignIn = "sign_in_not_found", "there is no such sign-in";
+        /// No API token has this id, or it has run out.
+        ApiToken = "api_token_not_found", "there is no such API token";
+        /// No join token has this id.
+        JoinToken = "join_token_not_found", "there is no such join token";
+        /// A machine shows a join token that the cluster does not know.
+        UnknownJoinToken = "join_token_unknown",
+            "there is no such join token: it was withdrawn, is long over, or belongs to another cluster";
+        /// The one-time link was used, has run out or never was one.
+        Link = "link_not_found", "there is no such link";
+        /// The cluster has not made its audit key.
+        AuditKey = "audit_key_not_found", "there is no audit key yet";
+    }
+}
+
 /// A number with its noun.
 fn counted(count: u64, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
@@ -388,8 +421,10 @@ mod tests {
 
     #[test]
     fn no_code_is_given_twice() {
-        let codes: BTreeSet<_> = entries().map(|(_, entry)| entry.code).collect();
-        assert_eq!(codes.len(), entries().count());
+        let all: Vec<_> =
+            entries().map(|(_, entry)| entry.code).chain(Missing::ALL.iter().map(|entry| entry.code)).collect();
+        let codes: BTreeSet<_> = all.iter().copied().collect();
+        assert_eq!(codes.len(), all.len());
         let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
         assert!(codes.iter().all(|code| code.chars().all(is_word)), "{codes:?}");
         assert!(entry("last_owner").is_some_and(|entry| entry.code == "last_owner"));
@@ -398,7 +433,8 @@ mod tests {
 
     #[test]
     fn words_are_clauses_that_a_surface_completes() {
-        for (_, Entry { code, words, command, about, .. }) in entries() {
+        let all = entries().map(|(_, entry)| entry).chain(Missing::ALL);
+        for Entry { code, words, command, about, .. } in all {
             for words in [Some(words), command.as_ref()].into_iter().flatten() {
                 assert!(!words.ends_with(['.', '?', '!', ':', ' ']), "{code}: {words}");
                 assert!(words.starts_with(|first: char| !first.is_uppercase()), "{code}: {words}");

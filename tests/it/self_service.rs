@@ -8,12 +8,12 @@ use postern::domain::login::Surface;
 use postern::domain::retention::DataKind;
 use postern::domain::role::Role;
 use postern::domain::session::Session;
-use postern::services::ServiceError;
 use postern::services::access::profiles::NewProfile;
 use postern::services::access::sessions::SessionRecord;
 use postern::services::hosts::removal::Removal;
 use postern::services::identity::logins::Person;
 use postern::services::people::self_service::{MyProfile, MyProfileStatus};
+use postern::services::{Missing, ServiceError};
 use postern::web;
 use serde_json::json;
 
@@ -189,7 +189,7 @@ async fn of_fifty_who_redeem_a_ticket_at_once_one_gets_the_profile() {
     let redeem = (0..50).map(|n| async move { rig.hosts[n % 2].identity().redeem_ticket(secret, &browser()).await });
     let (got, refused): (Vec<_>, Vec<_>) = join_all(redeem).await.into_iter().partition(Result::is_ok);
     assert_eq!((got.len(), refused.len()), (1, 49));
-    assert!(refused.iter().all(|refusal| matches!(refusal, Err(ServiceError::NotFound("link")))));
+    assert!(refused.iter().all(|refusal| matches!(refusal, Err(ServiceError::NotFound(Missing::Link)))));
     let [mine] = rig.here().people().my_profiles(&ana).await.unwrap().try_into().unwrap();
     assert_eq!(mine.profile.value.name.as_str(), "Phone");
     assert_eq!(rig.rows("addresses").await.len(), 1, "the others gave their addresses back");
@@ -213,7 +213,7 @@ async fn a_ticket_of_an_administrator_serves_somebody_without_an_account() {
     rig.here().people().update_user(&owner(), machine, from_json(json!({ "disabled": true })), None).await.unwrap();
     assert!(matches!(
         rig.here().identity().redeem_ticket(ticket.secret.expose(), &browser()).await,
-        Err(ServiceError::NotFound("link"))
+        Err(ServiceError::NotFound(Missing::Link))
     ));
     assert!(rig.here().identity().make_ticket(&owner(), machine, rig.new_profile("Printer")).await.is_err());
 }

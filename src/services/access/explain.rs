@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{Access, Act, ServiceError};
+use crate::{Access, Act, Missing, ServiceError};
 pub use domain::explain::{ChainLink, Explanation, LinkKind, Target, Way};
 use domain::explain::{Scene, explain, route_to};
 use domain::ids::{ProfileId, ServerId, UserId};
@@ -44,12 +44,17 @@ impl Access<'_> {
                 (id, profiles.into_iter().map(|found| found.value).collect(), None)
             }
             Traveller::Profile(id) => {
-                let found =
-                    self.store().access().find_profile(id).await?.ok_or(ServiceError::NotFound("profile"))?.value;
+                let found = self
+                    .store()
+                    .access()
+                    .find_profile(id)
+                    .await?
+                    .ok_or(ServiceError::NotFound(Missing::Profile))?
+                    .value;
                 (found.user_id, vec![found.clone()], Some(found.server_id))
             }
         };
-        let user = self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?.value;
+        let user = self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound(Missing::User))?.value;
         let scene = self.scene(user, profiles, only, target).await?;
         Ok(explain(&scene, target, at.unwrap_or_else(|| self.now())))
     }
@@ -75,7 +80,7 @@ impl Access<'_> {
             self.alive(),
             self.store().find::<Organization>(&user.organization_id)
         )?;
-        let organization = organization.ok_or(ServiceError::NotFound("organization"))?.value.name;
+        let organization = organization.ok_or(ServiceError::NotFound(Missing::Organization))?.value.name;
         let with_hosts = |server: Server| {
             let hosts = attached.remove(&server.id).unwrap_or_default();
             (server, hosts)

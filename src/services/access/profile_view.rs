@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{Access, ServiceError};
+use crate::{Access, Missing, ServiceError};
 use domain::Revised;
 use domain::host::Host;
 use domain::ids::{HostId, ProfileId, ServerId, UserId};
@@ -130,7 +130,7 @@ impl Access<'_> {
     /// One profile as the API shows it.
     pub async fn profile_api_view(self, profile: Revised<Profile>) -> Result<Revised<ProfileView>, ServiceError> {
         let view = self.profile_api_views(vec![profile]).await?.pop();
-        view.ok_or(ServiceError::NotFound("profile"))
+        view.ok_or(ServiceError::NotFound(Missing::Profile))
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::{Access, Act, InvalidReason, Refusal, SOON, ServiceError, check_revision, difference};
+use crate::{Access, Act, InvalidReason, Missing, Refusal, SOON, ServiceError, check_revision, difference};
 use domain::access::permits;
 use domain::audit::Action;
 use domain::ids::{ProfileId, ServerId, UserId};
@@ -25,8 +25,6 @@ use store::cluster::settings::SETTINGS_KEY;
 use store::entity::{Page, PageRequest};
 use store::network::server_keys::StoredServerKey;
 use store::policy::PolicyChange;
-
-const WHAT: &str = "profile";
 
 /// How long an address may wait for its profile; issuing takes milliseconds.
 const RESERVATION: SignedDuration = SignedDuration::from_mins(10);
@@ -81,7 +79,7 @@ impl Access<'_> {
     /// One profile.
     pub async fn profile(self, act: &Act, id: ProfileId) -> Result<Revised<Profile>, ServiceError> {
         act.require(Permission::Read)?;
-        self.store().access().find_profile(id).await?.ok_or(ServiceError::NotFound(WHAT))
+        self.store().access().find_profile(id).await?.ok_or(ServiceError::NotFound(Missing::Profile))
     }
 
     /// Issues a profile: key and certificate, an address of its own, and the file that lists every host.
@@ -178,9 +176,9 @@ impl Access<'_> {
             if let Some(hash) = issue.ticket
                 && !tx.identity().spend_ticket::<ProfileTicket>(hash, self.now()).await?
             {
-                return Err(ServiceError::NotFound("link"));
+                return Err(ServiceError::NotFound(Missing::Link));
             }
-            let user = tx.find::<User>(&profile.user_id).await?.ok_or(ServiceError::NotFound("user"))?.value;
+            let user = tx.find::<User>(&profile.user_id).await?.ok_or(ServiceError::NotFound(Missing::User))?.value;
             let server = tx.find::<Server>(&profile.server_id).await?;
             let server = server.ok_or_else(|| ServiceError::invalid("server_id", InvalidReason::NoSuchServer))?.value;
             if !server.network.net().contains(&profile.address) {
@@ -237,7 +235,7 @@ impl Access<'_> {
                 Some(owner) => tx.access().profile_of(owner, id).await?,
                 None => tx.find::<Profile>(&id).await?,
             };
-            let found = found.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = found.ok_or(ServiceError::NotFound(Missing::Profile))?;
             if found.value.state == ProfileState::Revoked {
                 return Ok(found);
             }
@@ -264,7 +262,7 @@ fn expiry(now: Timestamp, settings: &Settings) -> Timestamp {
 
 /// Lets `new` take the place of an older profile of the same user and server, which goes on working for a while.
 async fn replace(tx: &PolicyChange, old: ProfileId, new: &Profile) -> Result<(), ServiceError> {
-    let old = tx.access().profile_of(new.user_id, old).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
+    let old = tx.access().profile_of(new.user_id, old).await?.ok_or(ServiceError::NotFound(Missing::Profile))?.value;
     if old.replaced_by.is_some() || old.state == ProfileState::Revoked {
         return Err(ServiceError::Conflict(Refusal::ProfileOver));
     }

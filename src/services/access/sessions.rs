@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{Access, Act, Nudge, ServiceError};
+use crate::{Access, Act, Missing, Nudge, ServiceError};
 use domain::audit::Action;
 use domain::ids::{HostId, ProfileId, SessionId, UserId};
 use domain::presence::{ClockReading, Moment, Outcome, Span, outcome};
@@ -106,7 +106,7 @@ impl Access<'_> {
         let entry = &self.entry(act, Action::SessionEnd, &id, serde_json::json!({}));
         let asking = |tx: PolicyChange| async move {
             if tx.access().ask_for_ends(which).await?.is_empty() {
-                return Err(ServiceError::NotFound("live session"));
+                return Err(ServiceError::NotFound(Missing::LiveSession));
             }
             Ok(tx.record(entry).await?)
         };
@@ -119,7 +119,7 @@ impl Access<'_> {
     /// back.
     pub async fn end_sessions_of(self, act: &Act, user: UserId) -> Result<usize, ServiceError> {
         act.require(Permission::EndSessions)?;
-        self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?;
+        self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound(Missing::User))?;
         let asking = |tx: PolicyChange| async move {
             let asked = tx.access().ask_for_ends(Ends::All(user)).await?;
             if !asked.is_empty() {

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::hosts::view::{DrainView, HostView, WHAT};
-use crate::{Act, AttachmentKey, Hosts, Nudge, Refusal, ServiceError};
+use crate::hosts::view::{DrainView, HostView};
+use crate::{Act, AttachmentKey, Hosts, Missing, Nudge, Refusal, ServiceError};
 use domain::Revised;
 use domain::audit::Action;
 use domain::drain::{Drain, DrainBudget, DrainOutcome, DrainProgress};
@@ -52,7 +52,7 @@ impl Hosts<'_> {
             tokio::try_join!(self.store().network().servers_by_id(&ids), self.store().hosts().attached_hosts(&ids))?;
         let stranded = self.stranded_on(id, &servers, &attached).await?.count;
         self.change_by(act, |tx| async move {
-            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
+            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(Missing::Host))?.value;
             if !order.force {
                 refuse_to_strand(&tx, id, running).await?;
             }
@@ -78,7 +78,7 @@ impl Hosts<'_> {
         let before = self.host(act, id).await?.value.drain;
         let outcome = &before.map(|drain| (drain.moved, drain.cut_off));
         self.change(|tx| async move {
-            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
+            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(Missing::Host))?.value;
             if found.drain.is_none() {
                 return Ok(());
             }

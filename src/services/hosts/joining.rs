@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 use crate::cluster::limits::Limit;
 pub use crate::hosts::database_users::HostDatabase;
 use crate::network::servers::check_port;
-use crate::{Act, Hosts, InvalidReason, Nudge, Refusal, SOON, ServiceError};
+use crate::{Act, Hosts, InvalidReason, Missing, Nudge, Refusal, SOON, ServiceError};
 use domain::audit::{Action, Actor, AuditEntry};
 use domain::host::{Host, ProcessRole};
 use domain::ids::{HostId, JoinTokenId, RequestId, ServerId};
@@ -38,8 +38,6 @@ use keys::seal::Context;
 use keys::token::{OneTimeSecret, SecretHash};
 use store::entity::{Page, PageRequest};
 use store::policy::PolicyChange;
-
-const WHAT: &str = "join token";
 
 /// How long what came of a token is remembered after it is over.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
@@ -295,14 +293,16 @@ impl Hosts<'_> {
     /// One join token and what became of it; it is known for a day after it is over.
     pub async fn join_token(self, act: &Act, id: JoinTokenId) -> Result<JoinTokenView, ServiceError> {
         act.require(Permission::Read)?;
-        let ticket = self.store().identity().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+        let ticket =
+            self.store().identity().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(Missing::JoinToken))?;
         Ok(JoinTokenView::new(ticket, self.now()))
     }
 
     /// Withdraws a join token that nobody has used.
     pub async fn withdraw_join_token(self, act: &Act, id: JoinTokenId) -> Result<(), ServiceError> {
         act.require(Permission::ManageHosts)?;
-        let ticket = self.store().identity().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+        let ticket =
+            self.store().identity().find_join_ticket(id).await?.ok_or(ServiceError::NotFound(Missing::JoinToken))?;
         if ticket.redeemed.is_some() {
             return Err(ServiceError::Conflict(Refusal::JoinTokenUsed));
         }
@@ -520,7 +520,7 @@ impl Hosts<'_> {
             Ok(hash) => self.store().identity().find_join_ticket_by_secret(hash.as_bytes()).await.ok().flatten(),
             Err(_malformed) => None,
         };
-        let object = known.as_ref().map_or_else(|| WHAT.to_owned(), |ticket| ticket.token_id.to_string());
+        let object = known.as_ref().map_or_else(|| "join token".to_owned(), |ticket| ticket.token_id.to_string());
         let changes = json!({
             "reason": [null, error.to_string()], "address": [null, stranger.address],
             "host_name": [null, known.map(|ticket| ticket.host_name)],
@@ -530,7 +530,7 @@ impl Hosts<'_> {
 }
 
 fn unknown() -> ServiceError {
-    ServiceError::NotFound("join token: it was withdrawn, is long over, or belongs to another cluster")
+    ServiceError::NotFound(Missing::UnknownJoinToken)
 }
 
 /// Refuses servers that do not exist, and servers that one machine cannot run together.

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::hosts::view::{HostView, WHAT};
+use crate::hosts::view::HostView;
 use crate::network::probes::Reached;
-use crate::{Act, Hosts, Nudge, Refusal, ServiceError, check_revision, given};
+use crate::{Act, Hosts, Missing, Nudge, Refusal, ServiceError, check_revision, given};
 use domain::audit::{Action, Actor};
 use domain::drain::Drain;
 use domain::host::{Host, ProcessRole};
@@ -73,7 +73,7 @@ impl Hosts<'_> {
         id: HostId,
     ) -> Result<(Revised<HostView>, BTreeMap<ServerId, Reached>), ServiceError> {
         act.require(Permission::Read)?;
-        let found = self.store().find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+        let found = self.store().find::<Host>(&id).await?.ok_or(ServiceError::NotFound(Missing::Host))?;
         let mut condition = self.conditions(&[&found.value]).await?.remove(&id).unwrap_or_default();
         let reached = std::mem::take(&mut condition.reached);
         let drain = self.drain_view(&found.value, condition.status.as_ref()).await?;
@@ -91,7 +91,7 @@ impl Hosts<'_> {
         act.require(Permission::ManageHosts)?;
         let patch = &patch;
         self.change(|tx| async move {
-            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(Missing::Host))?;
             check_revision(&found, expected)?;
             let name = patch.name.clone().unwrap_or_else(|| found.value.name.clone());
             if name == found.value.name {
@@ -100,7 +100,7 @@ impl Hosts<'_> {
             let changes = serde_json::json!({ "name": [found.value.name, name] });
             tx.replace(&Host { name, ..found.value })
                 .await
-                .map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
+                .map_err(ServiceError::taken(Refusal::NameTaken { what: "host" }))?;
             tx.record(&self.entry(act, Action::HostUpdate, &id, changes)).await?;
             Ok(())
         })

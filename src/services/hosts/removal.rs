@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::hosts::drain::{Stranded, names_no_other};
-use crate::hosts::view::{DrainState, HostView, WHAT};
+use crate::hosts::view::{DrainState, HostView};
 use crate::network::server_keys::known_to;
-use crate::{Act, Hosts, Nudge, Refusal, ServiceError, check_revision};
+use crate::{Act, Hosts, Missing, Nudge, Refusal, ServiceError, check_revision};
 use domain::Revision;
 use domain::audit::Action;
 use domain::effect::{CutOff, ProfileFile};
@@ -140,7 +140,7 @@ impl Hosts<'_> {
         let outcome = &host.drain.as_ref().map(|drain| (drain.moved, drain.cut_off));
         let removed = self
             .change_by(act, |tx| async move {
-                let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+                let found = tx.find::<Host>(&id).await?.ok_or(ServiceError::NotFound(Missing::Host))?;
                 check_revision(&found, expected)?;
                 let Host { name, public_key, .. } = found.value;
                 let removed = RemovedHost { id, name, public_key, removed_at: self.now() };

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::hosts::view::{HostView, WHAT};
+use crate::hosts::view::HostView;
 use crate::network::probes::{Reached, answers};
-use crate::{Act, Hosts, Page, PageRequest, ServiceError};
+use crate::{Act, Hosts, Missing, Page, PageRequest, ServiceError};
 use domain::Revised;
 use domain::host::{HostState, ProcessRole};
 use domain::ids::{HostId, ServerId};
@@ -65,7 +65,7 @@ impl Hosts<'_> {
     pub async fn host_row(self, act: &Act, id: HostId) -> Result<HostRow, ServiceError> {
         let (host, mut reached) = self.host_as_seen(act, id).await?;
         let rows = self.with_daemons(vec![host]).await?;
-        let mut row = rows.into_iter().next().ok_or(ServiceError::NotFound(WHAT))?;
+        let mut row = rows.into_iter().next().ok_or(ServiceError::NotFound(Missing::Host))?;
         for daemon in row.daemons.iter_mut().filter(|daemon| daemon.serves()) {
             daemon.reached = reached.remove(&daemon.server_id);
         }

@@ -13,8 +13,6 @@ use domain::ids::HostId;
 use domain::problem::Problem;
 use domain::text::{HostName, PublicAddress};
 
-pub(crate) const WHAT: &str = "host";
-
 /// A host, as the API shows it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Host)]

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::identity::outcome::cleaned;
 use crate::people::users::check_role;
-use crate::{Act, Identities, SOON, ServiceError};
+use crate::{Act, Identities, Missing, SOON, ServiceError};
 use domain::audit::{Action, Actor};
 use domain::ids::{LoginId, RequestId, UserId};
 use domain::login::{Login, Surface, Who};
@@ -268,7 +268,7 @@ impl Identities<'_> {
         self.store()
             .note(|tx| async move {
                 if !tx.identity().end_login(person.user.id, id).await? {
-                    return Err(ServiceError::NotFound("sign-in"));
+                    return Err(ServiceError::NotFound(Missing::SignIn));
                 }
                 Ok(tx.record(entry).await?)
             })
@@ -280,7 +280,7 @@ impl Identities<'_> {
         act.require(Permission::ManageUsers)?;
         self.store()
             .note(|tx| async move {
-                let found = tx.find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?.value;
+                let found = tx.find::<User>(&user).await?.ok_or(ServiceError::NotFound(Missing::User))?.value;
                 check_role(act, found.role, found.role)?;
                 let ended = tx.identity().end_logins_of(user).await?;
                 if ended > 0 {

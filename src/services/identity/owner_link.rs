@@ -9,15 +9,13 @@ use serde_json::json;
 
 use crate::cluster::limits::Limit;
 use crate::identity::logins::{Browser, NewLogin};
-use crate::{Act, Identities, SOON, ServiceError};
+use crate::{Act, Identities, Missing, SOON, ServiceError};
 use domain::audit::{Action, Actor};
 use domain::login::{Surface, Who};
 use domain::role::Role;
 use domain::secret::Secret;
 use domain::ticket::{LIFETIME, OwnerLinkTicket, Ticket};
 use keys::token::{OneTimeSecret, SecretHash};
-
-const WHAT: &str = "link";
 
 /// A link that was just made.
 #[derive(Debug)]
@@ -33,7 +31,7 @@ fn hash(secret: &OneTimeSecret) -> SecretHash {
 }
 
 fn parse(secret: &str) -> Result<SecretHash, ServiceError> {
-    secret.parse().map(|secret| hash(&secret)).map_err(|_malformed| ServiceError::NotFound(WHAT))
+    secret.parse().map(|secret| hash(&secret)).map_err(|_malformed| ServiceError::NotFound(Missing::Link))
 }
 
 impl Identities<'_> {
@@ -69,7 +67,7 @@ impl Identities<'_> {
         let hash = parse(secret)?;
         let finding = self.store().identity().find_ticket::<OwnerLinkTicket>(hash.as_bytes(), self.now());
         let found = self.store().deadline(SOON, finding).await?;
-        found.map(|ticket| ticket.expires_at).ok_or(ServiceError::NotFound(WHAT))
+        found.map(|ticket| ticket.expires_at).ok_or(ServiceError::NotFound(Missing::Link))
     }
 
     /// Spends a link and signs its opener in; answers the value of the cookie. Of any number of attempts at once, one
@@ -85,7 +83,7 @@ impl Identities<'_> {
         self.store()
             .note(|tx| async move {
                 if !tx.identity().spend_ticket::<OwnerLinkTicket>(hash.as_bytes(), self.now()).await? {
-                    return Err(ServiceError::NotFound(WHAT));
+                    return Err(ServiceError::NotFound(Missing::Link));
                 }
                 self.open_login(&tx, new).await
             })

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::access::profiles::{Issue, IssuedProfile, NewProfile};
 use crate::cluster::limits::Limit;
 use crate::identity::logins::{Browser, Person};
-use crate::{Act, Identities, InvalidReason, Refusal, SOON, ServiceError};
+use crate::{Act, Identities, InvalidReason, Missing, Refusal, SOON, ServiceError};
 use domain::access::permits;
 use domain::audit::{Action, Actor};
 use domain::ids::UserId;
@@ -22,8 +22,6 @@ use domain::ticket;
 use domain::ticket::{LIFETIME, ProfileTicket};
 use domain::user::User;
 use keys::token::{OneTimeSecret, SecretHash};
-
-const WHAT: &str = "link";
 
 /// A ticket that was just made.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ fn hash(secret: &OneTimeSecret) -> SecretHash {
 }
 
 fn parse(secret: &str) -> Result<SecretHash, ServiceError> {
-    secret.parse().map(|secret| hash(&secret)).map_err(|_malformed| ServiceError::NotFound(WHAT))
+    secret.parse().map(|secret| hash(&secret)).map_err(|_malformed| ServiceError::NotFound(Missing::Link))
 }
 
 impl Identities<'_> {
@@ -80,7 +78,7 @@ impl Identities<'_> {
         let hash = hash(&secret);
         self.store()
             .note(|tx| async move {
-                let user = tx.find::<User>(&user).await?.ok_or(ServiceError::NotFound("user"))?.value;
+                let user = tx.find::<User>(&user).await?.ok_or(ServiceError::NotFound(Missing::User))?.value;
                 let server = tx.find::<Server>(&ticket.body.server_id).await?;
                 let server =
                     server.ok_or_else(|| ServiceError::invalid("server_id", InvalidReason::NoSuchServer))?.value;
@@ -112,9 +110,9 @@ impl Identities<'_> {
         let found =
             self.store().deadline(SOON, self.store().identity().find_ticket(hash.as_bytes(), self.now())).await?;
         let ticket::Ticket { body: ProfileTicket { server_id, name, .. }, expires_at } =
-            found.ok_or(ServiceError::NotFound(WHAT))?;
+            found.ok_or(ServiceError::NotFound(Missing::Link))?;
         let server = self.store().deadline(SOON, self.store().find::<Server>(&server_id)).await?;
-        let server_name = server.ok_or(ServiceError::NotFound(WHAT))?.value.name;
+        let server_name = server.ok_or(ServiceError::NotFound(Missing::Link))?.value.name;
         Ok(TicketView { server_name, profile_name: name, expires_at })
     }
 
@@ -127,7 +125,7 @@ impl Identities<'_> {
         let hash = parse(secret)?;
         let found =
             self.store().deadline(SOON, self.store().identity().find_ticket(hash.as_bytes(), self.now())).await?;
-        let ProfileTicket { user_id, server_id, name, .. } = found.ok_or(ServiceError::NotFound(WHAT))?.body;
+        let ProfileTicket { user_id, server_id, name, .. } = found.ok_or(ServiceError::NotFound(Missing::Link))?.body;
         let act = Act::by(Actor::Holder(user_id), browser.request_id);
         let ticket = Some(hash.as_bytes());
         self.access()

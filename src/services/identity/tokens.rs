@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::evidence::history::in_words;
-use crate::{Act, Identities, Nudge, SOON, ServiceError};
+use crate::{Act, Identities, Missing, Nudge, SOON, ServiceError};
 use domain::audit::{Action, Actor};
 use domain::ids::TokenId;
 use domain::role::{Permission, Role};
@@ -15,8 +15,6 @@ use keys::secret::Secret;
 use keys::token::{SecretHash, Token};
 use store::entity::{Page, PageRequest};
 use store::identity::tokens::StoredToken;
-
-const WHAT: &str = "API token";
 
 /// Its use is noted no more often than this.
 const TOUCH: SignedDuration = SignedDuration::from_mins(1);
@@ -87,7 +85,7 @@ impl Identities<'_> {
     pub async fn token(self, act: &Act, id: TokenId) -> Result<ApiToken, ServiceError> {
         act.require(Permission::Read)?;
         let found = self.store().identity().find_token(id).await?.map(|found| found.token);
-        found.filter(|token| token.expires_at > self.now()).ok_or(ServiceError::NotFound(WHAT))
+        found.filter(|token| token.expires_at > self.now()).ok_or(ServiceError::NotFound(Missing::ApiToken))
     }
 
     /// Who made each of some tokens, in words for people.
@@ -110,7 +108,7 @@ impl Identities<'_> {
         self.store()
             .note(|tx| async move {
                 if !tx.identity().drop_token(id).await? {
-                    return Err(ServiceError::NotFound(WHAT));
+                    return Err(ServiceError::NotFound(Missing::ApiToken));
                 }
                 Ok(tx.record(entry).await?)
             })

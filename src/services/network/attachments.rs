@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::network::probes::{Reached, answers};
 use crate::network::servers::check_port;
-use crate::{Act, Network, Nudge, Refusal, ServiceError};
+use crate::{Act, Missing, Network, Nudge, Refusal, ServiceError};
 use domain::access::Snapshot;
 use domain::audit::{Action, Actor};
 use domain::host::{Host, ProcessRole};
@@ -55,7 +55,7 @@ impl Network<'_> {
             self.store().hosts().host_statuses(None),
             self.outside(None),
         )?;
-        found.ok_or(ServiceError::NotFound("server"))?;
+        found.ok_or(ServiceError::NotFound(Missing::Server))?;
         Ok(attachments
             .into_iter()
             .map(|attachment| {
@@ -81,8 +81,8 @@ impl Network<'_> {
         act.require(Permission::ManageServers)?;
         let attached = self
             .change_by(act, |tx| async move {
-                let found = tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound("server"))?;
-                let carrier = tx.find::<Host>(&host).await?.ok_or(ServiceError::NotFound("host"))?.value;
+                let found = tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound(Missing::Server))?;
+                let carrier = tx.find::<Host>(&host).await?.ok_or(ServiceError::NotFound(Missing::Host))?.value;
                 let key = AttachmentKey { server_id: server, host_id: host };
                 if tx.find::<Attachment>(&key).await?.is_some() {
                     return Ok(found.value);
@@ -106,7 +106,7 @@ impl Network<'_> {
     pub async fn detach(self, act: &Act, server: ServerId, host: HostId) -> Result<(), ServiceError> {
         act.require(Permission::ManageServers)?;
         self.change_by(act, |tx| async move {
-            tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound("server"))?;
+            tx.find::<Server>(&server).await?.ok_or(ServiceError::NotFound(Missing::Server))?;
             let key = AttachmentKey { server_id: server, host_id: host };
             if tx.find::<Attachment>(&key).await?.is_none() {
                 return Ok(());

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::network::attachments;
 use crate::network::authorities::Authorities;
-use crate::{Act, Network, Refusal, ServiceError};
+use crate::{Act, Missing, Network, Refusal, ServiceError};
 use domain::audit::Action;
 use domain::host::{Host, RemovedHost};
 use domain::ids::ServerId;
@@ -26,8 +26,6 @@ use keys::seal::{Context, Sealed};
 use keys::tls_crypt::ServerKey;
 use store::network::server_keys::StoredServerKey;
 use store::policy::PolicyChange;
-
-const WHAT: &str = "server";
 
 /// What may be known about the key of a server, as the API shows it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -84,7 +82,7 @@ impl Network<'_> {
             self.store().find::<StoredServerKey>(&id),
             self.store().access().good_profiles_by_server(&wanted, self.now()),
         )?;
-        server.ok_or(ServiceError::NotFound(WHAT))?;
+        server.ok_or(ServiceError::NotFound(Missing::Server))?;
         let facts = key.map(|found| found.value.facts).unwrap_or_default();
         Ok(ServerKeyView { server_id: id, facts, active_profiles: profiles.get(&id).copied().unwrap_or(0) })
     }
@@ -103,7 +101,7 @@ impl Network<'_> {
         act.require(Permission::ManageServers)?;
         self.master_key()?;
         self.change(|tx| async move {
-            let server = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?.value;
+            let server = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(Missing::Server))?.value;
             let profiles = tx.access().good_profiles_on(id, self.now()).await?;
             if !profiles.is_empty() && !order.force {
                 return Err(ServiceError::Conflict(Refusal::ProfilesDepend {

@@ -1,6 +1,6 @@
 //! Servers: create, change, delete.
 
-use crate::{Act, InvalidReason, Network, Refusal, ServiceError, check_revision, difference};
+use crate::{Act, InvalidReason, Missing, Network, Refusal, ServiceError, check_revision, difference};
 use domain::audit::Action;
 use domain::ids::{HostId, ServerId};
 use domain::organization::Organization;
@@ -12,8 +12,6 @@ use domain::{Revised, Revision};
 use store::entity::{Page, PageRequest};
 use store::network::server_keys::StoredServerKey;
 use store::policy::PolicyChange;
-
-const WHAT: &str = "server";
 
 /// Answers to CONNECT carry every route; more than this is a mistake in a script.
 const MOST_ROUTES: usize = 500;
@@ -29,7 +27,7 @@ impl Network<'_> {
     /// One server.
     pub async fn server(self, act: &Act, id: ServerId) -> Result<Revised<Server>, ServiceError> {
         act.require(Permission::Read)?;
-        self.store().find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))
+        self.store().find::<Server>(&id).await?.ok_or(ServiceError::NotFound(Missing::Server))
     }
 
     /// Makes a server. It runs nowhere until hosts are attached to it.
@@ -39,7 +37,7 @@ impl Network<'_> {
         let made = self
             .change_by(act, |tx| async move {
                 check(&tx, value).await?;
-                tx.insert(value).await.map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
+                tx.insert(value).await.map_err(ServiceError::taken(Refusal::NameTaken { what: "server" }))?;
                 let changes = difference(None, Some(value));
                 tx.record(&self.entry(act, Action::ServerCreate, &value.id, changes)).await?;
                 Ok(Revised { rev: tx.rev(), value: value.clone() })
@@ -61,7 +59,7 @@ impl Network<'_> {
         let patch = &patch;
         let (changed, is_moved) = self
             .change_by(act, |tx| async move {
-                let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+                let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(Missing::Server))?;
                 check_revision(&found, expected)?;
                 let before = &found.value;
                 let after = before.with(patch);
@@ -72,7 +70,7 @@ impl Network<'_> {
                 if after.network != before.network && tx.access().has_active_profiles(id).await? {
                     return Err(ServiceError::Conflict(Refusal::NetworkInUse));
                 }
-                tx.replace(&after).await.map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
+                tx.replace(&after).await.map_err(ServiceError::taken(Refusal::NameTaken { what: "server" }))?;
                 let changes = difference(Some(before), Some(&after));
                 tx.record(&self.entry(act, Action::ServerUpdate, &id, changes)).await?;
                 let is_moved = after.network != before.network;
@@ -89,7 +87,7 @@ impl Network<'_> {
     pub async fn delete_server(self, act: &Act, id: ServerId, expected: Option<Revision>) -> Result<(), ServiceError> {
         act.require(Permission::ManageServers)?;
         self.change_by(act, |tx| async move {
-            let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = tx.find::<Server>(&id).await?.ok_or(ServiceError::NotFound(Missing::Server))?;
             check_revision(&found, expected)?;
             if !tx.network().attachments_of(id).await?.is_empty() {
                 return Err(ServiceError::Conflict(Refusal::HostsAttached));

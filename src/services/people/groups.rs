@@ -7,7 +7,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::people::users::check_role;
-use crate::{Act, InvalidReason, People, Refusal, ServiceError, difference};
+use crate::{Act, InvalidReason, Missing, People, Refusal, ServiceError, difference};
 use domain::audit::Action;
 use domain::group::{Group, GroupId};
 use domain::ids::{ServerId, UserId};
@@ -16,8 +16,6 @@ use domain::server::Server;
 use domain::text::{Email, GroupName};
 use domain::user::User;
 use store::policy::PolicyChange;
-
-const WHAT: &str = "group";
 
 /// So many users can be put in or taken out at once.
 const MOST: usize = 1_000;
@@ -72,7 +70,7 @@ impl People<'_> {
             self.store().people().servers_with_groups(Some(name))
         )?;
         if users == 0 && open.is_empty() {
-            return Err(ServiceError::NotFound(WHAT));
+            return Err(ServiceError::NotFound(Missing::Group));
         }
         let servers = open.into_iter().map(|server| server.id).collect();
         Ok(Group { id: name.clone().into(), name: name.clone(), users, servers })
@@ -88,7 +86,7 @@ impl People<'_> {
         }
         self.change(|tx| async move {
             if add.is_empty() && !is_there(&tx, name).await? {
-                return Err(ServiceError::NotFound(WHAT));
+                return Err(ServiceError::NotFound(Missing::Group));
             }
             for (ids, field, is_in) in [(add, "add", true), (remove, "remove", false)] {
                 self.set_members(&tx, act, name, (ids, field, is_in)).await?;
@@ -128,13 +126,13 @@ impl People<'_> {
         act.require(Permission::ManageUsers)?;
         self.change(|tx| async move {
             if !is_there(&tx, from).await? {
-                return Err(ServiceError::NotFound(WHAT));
+                return Err(ServiceError::NotFound(Missing::Group));
             }
             if from == to {
                 return Ok(());
             }
             if is_there(&tx, to).await? {
-                return Err(ServiceError::Conflict(Refusal::NameTaken { what: WHAT }));
+                return Err(ServiceError::Conflict(Refusal::NameTaken { what: "group" }));
             }
             let servers = tx.people().servers_of_group(from).await?;
             if !servers.is_empty() {
@@ -168,7 +166,7 @@ impl People<'_> {
             }
             let users = tx.people().move_group(name, None).await?;
             if users == 0 {
-                return Err(ServiceError::NotFound(WHAT));
+                return Err(ServiceError::NotFound(Missing::Group));
             }
             let changes = json!({ "name": [name, null], "users": [users, 0] });
             tx.record(&self.entry(act, Action::GroupDelete, &GroupId::from(name.clone()), changes)).await?;

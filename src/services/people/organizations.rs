@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Act, People, Refusal, ServiceError, check_revision, difference};
+use crate::{Act, Missing, People, Refusal, ServiceError, check_revision, difference};
 use domain::audit::Action;
 use domain::ids::OrganizationId;
 use domain::organization::Organization;
@@ -10,8 +10,6 @@ pub use domain::organization::{NewOrganization, OrganizationPatch};
 use domain::role::Permission;
 use domain::{Revised, Revision};
 use store::entity::{Page, PageRequest};
-
-const WHAT: &str = "organization";
 
 /// An organization with what belongs to it, counted.
 #[derive(Debug, Clone)]
@@ -34,7 +32,7 @@ impl People<'_> {
     /// One organization with what belongs to it.
     pub async fn organization_row(self, act: &Act, id: OrganizationId) -> Result<OrganizationRow, ServiceError> {
         let found = self.organization(act, id).await?;
-        self.counted(vec![found]).await?.pop().ok_or(ServiceError::NotFound(WHAT))
+        self.counted(vec![found]).await?.pop().ok_or(ServiceError::NotFound(Missing::Organization))
     }
 
     async fn counted(self, found: Vec<Revised<Organization>>) -> Result<Vec<OrganizationRow>, ServiceError> {
@@ -63,7 +61,7 @@ impl People<'_> {
     /// One organization.
     pub async fn organization(self, act: &Act, id: OrganizationId) -> Result<Revised<Organization>, ServiceError> {
         act.require(Permission::Read)?;
-        self.store().find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))
+        self.store().find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(Missing::Organization))
     }
 
     /// Makes an organization.
@@ -75,7 +73,7 @@ impl People<'_> {
         act.require(Permission::ManageOrganizations)?;
         let value = &Organization::new(self.new_id(), new);
         self.change_by(act, |tx| async move {
-            tx.insert(value).await.map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
+            tx.insert(value).await.map_err(ServiceError::taken(Refusal::NameTaken { what: "organization" }))?;
             let changes = difference(None, Some(value));
             tx.record(&self.entry(act, Action::OrganizationCreate, &value.id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: value.clone() })
@@ -94,13 +92,13 @@ impl People<'_> {
         act.require(Permission::ManageOrganizations)?;
         let patch = &patch;
         self.change_by(act, |tx| async move {
-            let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(Missing::Organization))?;
             check_revision(&found, expected)?;
             let after = found.value.with(patch);
             if after == found.value {
                 return Ok(found);
             }
-            tx.replace(&after).await.map_err(ServiceError::taken(Refusal::NameTaken { what: WHAT }))?;
+            tx.replace(&after).await.map_err(ServiceError::taken(Refusal::NameTaken { what: "organization" }))?;
             let changes = difference(Some(&found.value), Some(&after));
             tx.record(&self.entry(act, Action::OrganizationUpdate, &id, changes)).await?;
             Ok(Revised { rev: tx.rev(), value: after })
@@ -117,7 +115,7 @@ impl People<'_> {
     ) -> Result<(), ServiceError> {
         act.require(Permission::ManageOrganizations)?;
         self.change_by(act, |tx| async move {
-            let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = tx.find::<Organization>(&id).await?.ok_or(ServiceError::NotFound(Missing::Organization))?;
             check_revision(&found, expected)?;
             if tx.people().has_users(id).await? {
                 return Err(ServiceError::Conflict(Refusal::OrganizationHasUsers));

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::access::profiles::{Issue, IssuedProfile, NewProfile};
 use crate::cluster::limits::Limit;
 use crate::identity::logins::Person;
-use crate::{InvalidReason, People, SOON, ServiceError};
+use crate::{InvalidReason, Missing, People, SOON, ServiceError};
 use domain::Revised;
 use domain::access::permits;
 use domain::audit::Action;
@@ -23,8 +23,6 @@ use domain::user::User;
 use store::StoreError;
 use store::access::sessions::{Ends, SessionFilter};
 use store::entity::PageRequest;
-
-const WHAT: &str = "profile";
 
 /// So many profiles and sessions are shown; a person who has more has scripts.
 const SHOWN: u32 = 500;
@@ -107,9 +105,9 @@ impl People<'_> {
     /// One of them.
     pub async fn my_profile(self, person: &Person, id: ProfileId) -> Result<MyProfile, ServiceError> {
         let found = self.store().deadline(SOON, self.store().access().find_profile_of(person.user.id, id)).await?;
-        let found = found.ok_or(ServiceError::NotFound(WHAT))?;
+        let found = found.ok_or(ServiceError::NotFound(Missing::Profile))?;
         let around = self.surroundings(person.user.id, std::slice::from_ref(&found)).await?;
-        around.view(found).ok_or(ServiceError::NotFound(WHAT))
+        around.view(found).ok_or(ServiceError::NotFound(Missing::Profile))
     }
 
     async fn surroundings(self, user: UserId, of: &[Revised<Profile>]) -> Result<Surroundings, ServiceError> {
@@ -171,7 +169,7 @@ impl People<'_> {
     pub async fn replace_own(self, person: &Person, id: ProfileId) -> Result<IssuedProfile, ServiceError> {
         let user = person.user.id;
         let found = self.store().deadline(SOON, self.store().access().find_profile_of(user, id)).await?;
-        let old = found.ok_or(ServiceError::NotFound(WHAT))?.value;
+        let old = found.ok_or(ServiceError::NotFound(Missing::Profile))?.value;
         self.own_server(person, old.server_id).await?;
         self.cluster().limit_account(Limit::ProfileIssue, &user.to_string()).await?;
         let issue = Issue { user, server: old.server_id, name: &old.name, replaces: Some(id), ticket: None };
@@ -187,7 +185,8 @@ impl People<'_> {
     ) -> Result<Revised<Profile>, ServiceError> {
         let name = &name;
         self.change(|tx| async move {
-            let found = tx.access().profile_of(person.user.id, id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found =
+                tx.access().profile_of(person.user.id, id).await?.ok_or(ServiceError::NotFound(Missing::Profile))?;
             if found.value.name == *name {
                 return Ok(found);
             }

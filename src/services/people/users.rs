@@ -3,7 +3,7 @@
 pub use domain::user::{NewUser, UserPatch};
 
 use crate::identity::owners::{keep_an_owner, spare_oneself};
-use crate::{Act, InvalidReason, People, Refusal, ServiceError, check_revision, difference};
+use crate::{Act, InvalidReason, Missing, People, Refusal, ServiceError, check_revision, difference};
 use domain::audit::Action;
 use domain::ids::{OrganizationId, UserId};
 use domain::organization::Organization;
@@ -15,8 +15,6 @@ use domain::{Revised, Revision};
 use store::entity::{Page, PageRequest};
 use store::people::users::UserFilter;
 use store::policy::PolicyChange;
-
-const WHAT: &str = "user";
 
 impl People<'_> {
     /// A page of users.
@@ -52,7 +50,7 @@ impl People<'_> {
     /// One user.
     pub async fn user(self, act: &Act, id: UserId) -> Result<Revised<User>, ServiceError> {
         act.require(Permission::Read)?;
-        self.store().find::<User>(&id).await?.ok_or(ServiceError::NotFound(WHAT))
+        self.store().find::<User>(&id).await?.ok_or(ServiceError::NotFound(Missing::User))
     }
 
     /// Makes a user.
@@ -81,7 +79,7 @@ impl People<'_> {
         act.require(Permission::ManageUsers)?;
         let patch = &patch;
         self.change_by(act, |tx| async move {
-            let found = tx.find::<User>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = tx.find::<User>(&id).await?.ok_or(ServiceError::NotFound(Missing::User))?;
             check_revision(&found, expected)?;
             let before = &found.value;
             let after = before.with(patch);
@@ -115,7 +113,7 @@ impl People<'_> {
     pub async fn delete_user(self, act: &Act, id: UserId, expected: Option<Revision>) -> Result<(), ServiceError> {
         act.require(Permission::ManageUsers)?;
         self.change_by(act, |tx| async move {
-            let found = tx.find::<User>(&id).await?.ok_or(ServiceError::NotFound(WHAT))?;
+            let found = tx.find::<User>(&id).await?.ok_or(ServiceError::NotFound(Missing::User))?;
             check_revision(&found, expected)?;
             check_role(act, found.value.role, Role::User)?;
             spare_oneself(act, &found.value, None)?;

@@ -5,7 +5,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Act, ServiceError};
-use crate::Evidence;
+use crate::{Evidence, Missing};
 use domain::audit::{Action, Actor};
 use domain::role::Permission;
 use keys::seal::{Context, Sealed};
@@ -31,7 +31,7 @@ impl Evidence<'_> {
     /// The public half of the key that signs for the audit log.
     pub async fn audit_key(self, act: &Act) -> Result<AuditKey, ServiceError> {
         act.require(Permission::ReadAudit)?;
-        let public = self.verifying_key().await?.ok_or(ServiceError::NotFound("audit key yet"))?;
+        let public = self.verifying_key().await?.ok_or(ServiceError::NotFound(Missing::AuditKey))?;
         Ok(AuditKey { name: public.name(), algorithm: "ed25519", public_key: public.to_text() })
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::ServiceError;
-use crate::Evidence;
+use crate::{Evidence, Missing};
 use domain::chain::verify::{Report, Verifier};
 use domain::chain::{Cut, Head, NOTHING, Signature, Signed, Statement};
 use domain::ids::ChainId;
@@ -89,7 +89,7 @@ impl Evidence<'_> {
     }
 
     async fn read_and_verify(self) -> Result<Report, ServiceError> {
-        let key = self.verifying_key().await?.ok_or(ServiceError::NotFound("audit key yet"))?;
+        let key = self.verifying_key().await?.ok_or(ServiceError::NotFound(Missing::AuditKey))?;
         // Asked before the audit log is read: a checkpoint that is made in between is read with the rest.
         let is_signed = self.store().evidence().is_trail_signed().await?;
         let (to, mut items) = mpsc::channel(ON_THE_WAY);
