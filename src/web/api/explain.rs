@@ -45,7 +45,7 @@ fn unknown(traveller: &Traveller, error: ServiceError) -> Problem {
         Traveller::Profile(_) => "profile_id",
     };
     match error {
-        ServiceError::NotFound(what) => Problem::parameter(name, format!("there is no such {what}")),
+        ServiceError::NotFound(missing) => Problem::parameter(name, missing.to_string()),
         other => other.into(),
     }
 }

@@ -414,7 +414,7 @@ mod tests {
         );
         let whole = told(ServiceError::Conflict(Refusal::LastOwner));
         assert_eq!((&whole["errors"], &whole["parameters"]), (&Value::Null, &Value::Null), "{whole}");
-        let other = told(ServiceError::NotFound("user"));
+        let other = told(ServiceError::NotFound(services::Missing::User));
         assert_eq!((&other["code"], &other["reason"]), (&json!("PST-DATA-001"), &Value::Null));
     }
 

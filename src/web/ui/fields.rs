@@ -216,7 +216,7 @@ mod tests {
         }
         let inside = ServiceError::invalid("routes/0/network", InvalidReason::Repeated);
         assert_eq!(status(inside), Some(StatusCode::UNPROCESSABLE_ENTITY));
-        assert_eq!(status(ServiceError::NotFound("user")), None);
+        assert_eq!(status(ServiceError::NotFound(services::Missing::User)), None);
         let expected = [
             ("name", "Another server has this name."),
             ("", "Another server listens on udp 1194 of the same host."),

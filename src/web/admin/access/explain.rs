@@ -12,6 +12,7 @@ use crate::ui::form::{Field, FormView};
 use crate::ui::links::Link;
 use crate::ui::parts::{Chip, Icon, Tone};
 use crate::ui::table::{Cell, Column, Table};
+use crate::ui::text::sentence;
 use domain::ids::{ProfileId, UserId};
 use domain::search::quoted;
 use domain::text::Email;
@@ -161,7 +162,7 @@ pub(crate) async fn show(Opened { services, desk }: Opened, Parameters(asked): P
                 let name = services.people().user(&desk.act, id).await?.value.name.to_string();
                 return Ok(desk.show(&page.with((id, name), answer)));
             }
-            Err(ServiceError::NotFound(what)) => page.wrong("user", &format!("There is no such {what}")),
+            Err(ServiceError::NotFound(missing)) => page.wrong("user", &sentence(&missing.to_string())),
             Err(error) => return Err(error.into()),
         }
     }
