@@ -35,6 +35,14 @@ pub enum HttpError {
     /// Neither https nor http on loopback, or with a password in it.
     #[error("its address {0} is not https")]
     Url(String),
+    /// It cannot be read as a URL at all.
+    #[error("its address {url} is not a URL")]
+    NotAUrl {
+        /// What was to be asked.
+        url: String,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The name leads only to addresses that must not be asked.
     #[error("{0} leads to an address that must not be asked in the name of this issuer")]
     Address(String),
@@ -120,6 +128,10 @@ impl HttpError {
     }
 }
 
+pub(super) fn not_a_url(url: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> HttpError {
+    HttpError::NotAUrl { url: url.into(), source: source.into() }
+}
+
 /// What the clients of all issuers have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
@@ -183,7 +195,7 @@ impl HttpClient {
     /// The body behind `url`, if the answer is a plain success.
     pub(super) async fn get(&self, url: &Url) -> Result<Vec<u8>, HttpError> {
         let mut request = Request::new(Vec::new());
-        *request.uri_mut() = url.as_str().parse().map_err(|_| HttpError::Url(url.to_string()))?;
+        *request.uri_mut() = url.as_str().parse().map_err(|cause| not_a_url(url.to_string(), cause))?;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         let answer = self.send(request).await?;
         if answer.status() != StatusCode::OK {
@@ -194,12 +206,13 @@ impl HttpClient {
 
     /// Sends `request`. Redirects and faults of the server are errors; other answers are the caller's to read.
     pub(super) async fn send(&self, mut request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
-        let url: Url = request.uri().to_string().parse().map_err(|_| HttpError::Url(request.uri().to_string()))?;
+        let url: Url =
+            request.uri().to_string().parse().map_err(|cause| not_a_url(request.uri().to_string(), cause))?;
         if !self.allows(&url) {
             return Err(HttpError::Url(url.to_string()));
         }
         // What was looked at is what is asked: a URL has one form for each host, a URI has several.
-        *request.uri_mut() = url.as_str().parse().map_err(|_| HttpError::Url(url.to_string()))?;
+        *request.uri_mut() = url.as_str().parse().map_err(|cause| not_a_url(url.to_string(), cause))?;
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("postern"));
         let exchange = async {
             let request = request.map(|body| Full::new(Bytes::from(body)));

@@ -14,7 +14,7 @@ use openidconnect::{AdditionalProviderMetadata, IssuerUrl, ProviderMetadata};
 use serde::{Deserialize, Serialize};
 
 use super::error::OidcError;
-use super::http::{Http, HttpClient, HttpError};
+use super::http::{Http, HttpClient, HttpError, not_a_url};
 use super::keys::Keys;
 use super::token::GOOGLE;
 use domain::clock::Clock;
@@ -232,10 +232,9 @@ impl Issuer {
 
     /// Metadata (`OpenID` Connect Discovery section 4) and keys.
     async fn fetch(&self, now: Timestamp) -> Result<Known, HttpError> {
-        let not_a_url = || HttpError::Url(self.url.clone());
-        let http = self.http.clone().ok_or_else(not_a_url)?;
-        let base = IssuerUrl::new(self.url.clone()).map_err(|_| not_a_url())?;
-        let place = base.join(".well-known/openid-configuration").map_err(|_| not_a_url())?;
+        let http = self.http.clone().ok_or_else(|| HttpError::Url(self.url.clone()))?;
+        let base = IssuerUrl::new(self.url.clone()).map_err(|cause| not_a_url(&self.url, cause))?;
+        let place = base.join(".well-known/openid-configuration").map_err(|cause| not_a_url(&self.url, cause))?;
         let metadata: Metadata =
             document(&http.get(&place).await?, &place, "OpenID metadata", |json| serde_json::from_slice(json))?;
         if metadata.issuer().as_str() != self.url {

@@ -281,10 +281,16 @@ type CodeClient = Client<
 >;
 
 fn client(settings: &OidcSettings, known: &Known) -> Result<CodeClient, OidcError> {
-    let unusable = |what: &str| misconfigured(&format!("the {what} is not a URL"));
-    let redirect = RedirectUrl::new(settings.redirect_url.clone()).map_err(|_| unusable("redirect address"))?;
-    let authorize = AuthUrl::new(known.authorize.to_string()).map_err(|_| unusable("authorize endpoint"))?;
-    let token = TokenUrl::new(known.token.to_string()).map_err(|_| unusable("token endpoint"))?;
+    let unusable = |what: &str, url: &str, cause| OidcError::Misconfigured {
+        sentence: format!("the {what} is not a URL"),
+        source: Some(Arc::new(http::not_a_url(url, cause))),
+    };
+    let redirect = RedirectUrl::new(settings.redirect_url.clone())
+        .map_err(|cause| unusable("redirect address", &settings.redirect_url, cause))?;
+    let authorize = AuthUrl::new(known.authorize.to_string())
+        .map_err(|cause| unusable("authorize endpoint", known.authorize.as_str(), cause))?;
+    let token = TokenUrl::new(known.token.to_string())
+        .map_err(|cause| unusable("token endpoint", known.token.as_str(), cause))?;
     let auth = if known.wants_secret_in_body() { AuthType::RequestBody } else { AuthType::BasicAuth };
     Ok(Client::new(ClientId::new(settings.client_id.clone()))
         .set_client_secret(ClientSecret::new(settings.client_secret.expose().clone()))
