@@ -30,7 +30,6 @@ use crate::domain::command_line::CommandLine;
 use crate::services::cluster::backup::BackupError;
 use crate::services::{Refusal, ServiceError};
 use crate::store::StoreError;
-use crate::store::dump::backup::CopyError;
 use crate::telemetry::{Logs, Output};
 
 /// A self-hosted company VPN with replicated hosts.
@@ -225,11 +224,6 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         }
         let cause = match cause.downcast_ref::<BackupError>() {
             Some(BackupError::Service(inner)) => inner,
-            Some(
-                BackupError::OtherKey { .. } | BackupError::HostsRun(_) | BackupError::Copy(CopyError::NotEmpty { .. }),
-            ) => {
-                return ExitCode::from(4);
-            }
             _ => cause,
         };
         match cause.downcast_ref::<ServiceError>() {

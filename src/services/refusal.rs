@@ -299,6 +299,16 @@ catalogue! {
         DatabaseRoleOutdated { role: String, lacks: Vec<String> } = "database_role_outdated"
             let { lacks = lacks.join(", ") },
             "the role {role} of the database is older than this release needs: it lacks {lacks}, {APPLY}";
+        /// Another master key opens the backup.
+        BackupKeyDiffers { cluster: String, needed: String, ours: String } = "backup_key_differs",
+            "this is a backup of cluster {cluster} and needs its master key {needed}; the key here is {ours}";
+        /// Hosts work with the database that is to be replaced.
+        HostsRunning { hosts: Vec<String> } = "hosts_running"
+            let { hosts = hosts.join(", ") },
+            "these hosts run on this database: {hosts}; stop postern on them first (VPN connections go on)";
+        /// The database holds documents that a restore would replace.
+        DatabaseNotEmpty { collection: String } = "database_not_empty",
+            "the database is not empty ({collection} holds documents), nothing was changed";
         /// Another process runs the job.
         JobRunning { job: Job } = "job_running",
             "{job} is being run by another process";
@@ -361,6 +371,24 @@ catalogue! {
         /// The list of users cannot be read.
         UserList { error: ListError } = "user_list",
             "{error}";
+        /// A line of a list asks for the same user as one before it.
+        LineRepeated { line: u64 } = "line_repeated",
+            "stands in line {line} already";
+        /// A line of a list has more cells than there are headings, or fewer.
+        CellCount { found: usize, expected: usize } = "cell_count",
+            "has {found} cells where the headings have {expected}";
+        /// A cell of a list has not the form of what its column holds.
+        Malformed { expected: String } = "malformed",
+            "{expected}";
+        /// A line of a list gives a role that the asker cannot give.
+        RoleNotYours = "role_not_yours",
+            "needs a role that may manage users of this role";
+        /// A line of a list names an organization that there is not.
+        NoOrganizationCalled = "no_organization_called",
+            "there is no organization with this name";
+        /// A line of a list names no organization, and none is given for such lines.
+        NoOrganizationNamed = "no_organization_named",
+            "none is named, and none is given for such lines";
     }
 }
 

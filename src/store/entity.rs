@@ -15,6 +15,7 @@ use mongodb::{Collection, Cursor, bson};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::Cause;
 use crate::order::{FieldOrder, Order, OrderBy};
 use crate::{Store, StoreError};
 use domain::{Revised, Revision};
@@ -141,8 +142,8 @@ impl Store {
     /// What some nouns are called, by their ids; those that are not there are absent.
     pub async fn names<E, N>(&self, ids: &[E::Key]) -> Result<HashMap<E::Key, N>, StoreError>
     where
-        E: Entity<Key: FromStr + Eq + Hash>,
-        N: FromStr,
+        E: Entity<Key: FromStr<Err: Into<Cause>> + Eq + Hash>,
+        N: FromStr<Err: Into<Cause>>,
     {
         let wanted: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let collection = self.rows::<Document>(E::COLLECTION);
@@ -152,7 +153,8 @@ impl Store {
         while let Some(row) = rows.try_next().await? {
             let (id, name) = (row.get_str("_id").unwrap_or_default(), row.get_str("name").unwrap_or_default());
             let corrupt = || StoreError::corrupt(E::COLLECTION, id.to_owned());
-            names.insert(id.parse().map_err(|_other| corrupt())?, name.parse().map_err(|_other| corrupt())?);
+            let key = id.parse().map_err(|why| corrupt().because(why))?;
+            names.insert(key, name.parse().map_err(|why| corrupt().because(why))?);
         }
         Ok(names)
     }

@@ -10,12 +10,11 @@ use std::io::{Read, Write};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Act, Cluster, ServiceError};
+use crate::{Act, Cluster, Refusal, ServiceError};
 use domain::Revision;
 use domain::audit::Action;
 use domain::ids::HostId;
 use domain::role::Permission;
-use keys::KeyError;
 use keys::master::MasterKey;
 use keys::stream::{Preface, StreamError};
 use store::StoreError;
@@ -74,28 +73,24 @@ pub enum BackupError {
     /// The wrong key, or a damaged file.
     #[error(transparent)]
     Sealed(StreamError),
-    /// Another master key is needed.
-    #[error("this is a backup of cluster {cluster_id} and needs its master key {needed}; the key here is {ours}")]
-    OtherKey {
-        /// Whose backup it is, by its own word.
-        cluster_id: String,
-        /// The name of the key that opens it.
-        needed: String,
-        /// The name of the key that was tried.
-        ours: String,
-    },
+    /// What it says of itself, before its sealed part, is not what Postern writes there.
+    #[error("this is no backup of Postern that this release can read")]
+    Head(#[source] serde_json::Error),
     /// What is inside is not as it should be.
     #[error(transparent)]
     Dump(DumpError),
     /// It could not be copied.
     #[error(transparent)]
     Copy(CopyError),
-    /// Hosts still work with the database that is to be replaced.
-    #[error("these hosts run on this database: {}; stop postern on them first (VPN connections go on)", .0.join(", "))]
-    HostsRun(Vec<String>),
     /// It could not be written.
     #[error("the backup cannot be written")]
     Write(#[source] std::io::Error),
+}
+
+impl From<Refusal> for BackupError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Service(refusal.into())
+    }
 }
 
 impl From<StoreError> for BackupError {
@@ -109,6 +104,7 @@ impl From<CopyError> for BackupError {
         match error {
             CopyError::Store(error) => error.into(),
             CopyError::Dump(error) => error.into(),
+            CopyError::NotEmpty { collection } => Refusal::DatabaseNotEmpty { collection }.into(),
             other => Self::Copy(other),
         }
     }
@@ -145,7 +141,7 @@ impl Backup {
     /// Opens a backup.
     ///
     /// # Errors
-    /// [`BackupError::OtherKey`] names the cluster and the key that is needed.
+    /// [`Refusal::BackupKeyDiffers`] names the cluster and the key that is needed.
     pub fn open(key: &MasterKey, from: impl Read + Send + 'static) -> Result<Self, BackupError> {
         let (head, plain) = unsealed(key, from)?;
         let sealed_by = plain.preface().sealed_by.to_string();
@@ -197,14 +193,13 @@ fn unsealed<R: Read>(
     key: &MasterKey,
     from: R,
 ) -> Result<(BackupHead, keys::stream::Opener<std::io::BufReader<R>>), BackupError> {
-    const NOT_ONE: StreamError = StreamError::Key(KeyError::Malformed("backup of Postern"));
     let mut from = std::io::BufReader::new(from);
     let preface = Preface::read(&mut from).map_err(BackupError::Sealed)?;
-    let head: BackupHead = serde_json::from_slice(&preface.head).map_err(|_other| BackupError::Sealed(NOT_ONE))?;
+    let head: BackupHead = serde_json::from_slice(&preface.head).map_err(BackupError::Head)?;
     let (needed, ours) = (preface.sealed_by, key.fingerprint());
     if needed != ours {
         let (needed, ours) = (needed.to_string(), ours.to_string());
-        return Err(BackupError::OtherKey { cluster_id: head.cluster_id, needed, ours });
+        return Err(Refusal::BackupKeyDiffers { cluster: head.cluster_id, needed, ours }.into());
     }
     let plain = key.open_stream(preface, from).map_err(BackupError::Sealed)?;
     Ok((head, plain))
@@ -286,7 +281,7 @@ impl Cluster<'_> {
         act.require(Permission::ManageSettings)?;
         let running = self.running_hosts().await?;
         if !running.is_empty() {
-            return Err(BackupError::HostsRun(running));
+            return Err(Refusal::HostsRunning { hosts: running }.into());
         }
         let counts = self.store().load_from(dump, without, replace).await?;
         let cluster = self.store().access().cluster_id().await?;

@@ -15,7 +15,7 @@ use std::io::{Read, Write};
 use crc::{CRC_64_XZ, Crc, Digest};
 use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 
-use crate::dump::{DumpError, MOST, Metadata, Namespace, Piece, piece};
+use crate::dump::{DumpError, MOST, Metadata, Namespace, Piece, piece, unreadable};
 
 const MAGIC: [u8; 4] = [0x6d, 0xe2, 0x99, 0x81];
 const TERMINATOR: [u8; 4] = [0xff; 4];
@@ -86,7 +86,7 @@ impl<R: Read> ArchiveReader<R> {
     /// The header of a block, or the end of a collection.
     fn begin(&mut self, header: &RawDocument) -> Result<(), DumpError> {
         let damaged = |what: &str| DumpError::Damaged(what.to_owned());
-        let text = |field| header.get_str(field).map_err(|_absent| damaged("the header of a block"));
+        let text = |field| header.get_str(field).map_err(|why| unreadable("the header of a block", why));
         let (database, collection) = (text("db")?.to_owned(), text("collection")?.to_owned());
         if database.is_empty() && collection == "oplog" {
             return Err(DumpError::Oplog);
@@ -97,11 +97,11 @@ impl<R: Read> ArchiveReader<R> {
         if stream.ended {
             return Err(damaged("a block of a collection that has ended"));
         }
-        if !header.get_bool("EOF").map_err(|_absent| damaged("the header of a block"))? {
+        if !header.get_bool("EOF").map_err(|why| unreadable("the header of a block", why))? {
             self.current = Some(place);
             return Ok(());
         }
-        let wanted = header.get_i64("CRC").map_err(|_absent| damaged("an end without a checksum"))?;
+        let wanted = header.get_i64("CRC").map_err(|why| unreadable("the checksum of a collection", why))?;
         if stream.digest.clone().finalize().cast_signed() != wanted {
             return Err(damaged("the checksum of a collection does not fit its documents"));
         }

@@ -9,6 +9,7 @@
 mod archive;
 mod folder;
 
+use crate::error::Cause;
 use std::fs::File;
 use std::io;
 use std::io::{BufReader, Read};
@@ -50,9 +51,21 @@ pub enum DumpError {
     /// It is not as `mongodump` writes it.
     #[error("the dump is damaged: {0}")]
     Damaged(String),
+    /// A part of it is not what it must be there.
+    #[error("the dump is damaged: {part} cannot be read")]
+    Unreadable {
+        /// Which part.
+        part: String,
+        /// What is wrong with it.
+        source: Cause,
+    },
     /// It was made with `--oplog`.
     #[error("the dump was made with --oplog, which only mongorestore can replay; make one without")]
     Oplog,
+}
+
+fn unreadable(part: impl Into<String>, source: impl Into<Cause>) -> DumpError {
+    DumpError::Unreadable { part: part.into(), source: source.into() }
 }
 
 /// A collection of a dump.
@@ -89,7 +102,7 @@ struct Metadata {
 
 impl Metadata {
     fn read(text: &str, of: &str) -> Result<Self, DumpError> {
-        serde_json::from_str(text).map_err(|error| DumpError::Damaged(format!("metadata of {of}: {error}")))
+        serde_json::from_str(text).map_err(|error| unreadable(format!("the metadata of {of}"), error))
     }
 }
 
@@ -189,7 +202,7 @@ fn piece(source: &mut impl Read, at: impl Fn() -> String) -> Result<Piece, DumpE
     }
     match RawDocumentBuf::from_bytes(bytes) {
         Ok(document) => Ok(Piece::Document(document)),
-        Err(error) => Err(DumpError::Damaged(format!("a document of {}: {error}", at()))),
+        Err(error) => Err(unreadable(format!("a document of {}", at()), error)),
     }
 }
 

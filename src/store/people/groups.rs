@@ -12,7 +12,7 @@ use domain::Revised;
 use domain::ids::UserId;
 use domain::role::Role;
 use domain::server::Server;
-use domain::text::GroupName;
+use domain::text::{GroupName, TextError};
 use domain::user::User;
 
 fn of(group: &GroupName) -> Document {
@@ -38,7 +38,7 @@ impl People<'_> {
             .map(|row| {
                 let name = row.get_str("_id").unwrap_or_default();
                 let count = row.get_i64("count").unwrap_or_default().unsigned_abs();
-                Ok((name.parse().map_err(|_other| corrupt(name))?, count))
+                Ok((name.parse().map_err(|why: TextError| corrupt(name).because(why))?, count))
             })
             .collect()
     }
