@@ -3,14 +3,13 @@
 //! What is wrong with a line is said of that line, so that somebody who corrects a list of two hundred does it once.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Display;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::role::Role;
-use super::text::{Email, GroupName, Name};
+use super::text::{Email, GroupName, Name, TextError};
 
 /// A list has at most so many lines of users.
 pub const MOST: usize = 1_000;
@@ -46,13 +45,44 @@ impl Serialize for ListError {
     }
 }
 
+/// What is wrong with a cell, or with a line as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CellFault {
+    /// Another line asks for the same user.
+    #[error("stands in line {line} already")]
+    Repeated {
+        /// The number of that line.
+        line: u64,
+    },
+    /// There are more cells than headings, or fewer.
+    #[error("has {found} cells where the headings have {expected}")]
+    Count {
+        /// How many cells the line has.
+        found: usize,
+        /// How many there are to be.
+        expected: usize,
+    },
+    /// It is no text of its kind.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// It is no role; in words.
+    #[error("{0}")]
+    Role(String),
+}
+
+impl From<String> for CellFault {
+    fn from(no_role: String) -> Self {
+        Self::Role(no_role)
+    }
+}
+
 /// What is wrong with one cell of a line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellError {
     /// The column; empty for the line as a whole.
     pub column: &'static str,
     /// What is wrong.
-    pub detail: String,
+    pub fault: CellFault,
 }
 
 /// A line as it was written.
@@ -120,7 +150,7 @@ pub fn read(text: &str) -> Result<Vec<Line>, ListError> {
             let column = if email.is_some() { "email" } else { "name" };
             let machine = email.is_none().then(|| (name.clone(), organization.clone()));
             if let Some(first) = seen.insert((email.clone(), machine), line.written.line) {
-                line.asked = Err(vec![CellError { column, detail: format!("stands in line {first} already") }]);
+                line.asked = Err(vec![CellError { column, fault: CellFault::Repeated { line: first } }]);
             }
         }
         lines.push(line);
@@ -166,8 +196,8 @@ fn line(headings: &[&'static str], record: &StringRecord) -> Line {
     let asked = if record.len() == headings.len() {
         ask(&written)
     } else {
-        let detail = format!("has {} cells where the headings have {}", record.len(), headings.len());
-        Err(vec![CellError { column: "", detail }])
+        let fault = CellFault::Count { found: record.len(), expected: headings.len() };
+        Err(vec![CellError { column: "", fault }])
     };
     Line { written, asked }
 }
@@ -191,8 +221,8 @@ fn ask(written: &Written) -> Result<Asked, Vec<CellError>> {
     }
 }
 
-fn cell<T, E: Display>(wrong: &mut Vec<CellError>, column: &'static str, read: Result<T, E>) -> Option<T> {
-    read.map_err(|error| wrong.push(CellError { column, detail: error.to_string() })).ok()
+fn cell<T, E: Into<CellFault>>(wrong: &mut Vec<CellError>, column: &'static str, read: Result<T, E>) -> Option<T> {
+    read.map_err(|fault| wrong.push(CellError { column, fault: fault.into() })).ok()
 }
 
 #[cfg(test)]
@@ -201,8 +231,8 @@ mod tests {
 
     use super::*;
 
-    fn wrong(line: &Line) -> Vec<(&'static str, &str)> {
-        line.asked.as_ref().unwrap_err().iter().map(|error| (error.column, error.detail.as_str())).collect()
+    fn wrong(line: &Line) -> Vec<(&'static str, String)> {
+        line.asked.as_ref().unwrap_err().iter().map(|error| (error.column, error.fault.to_string())).collect()
     }
 
     #[test]
@@ -213,8 +243,8 @@ mod tests {
         assert!(lines[0].asked.is_ok() && lines[2].asked.is_ok());
         let columns: Vec<_> = wrong(&lines[1]).into_iter().map(|(column, _)| column).collect();
         assert_eq!(columns, ["name", "email", "role"]);
-        assert_eq!(wrong(&lines[3]), [("email", "stands in line 2 already")]);
-        assert_eq!(wrong(&lines[4]), [("", "has 1 cells where the headings have 3")]);
+        assert_eq!(wrong(&lines[3]), [("email", "stands in line 2 already".to_owned())]);
+        assert_eq!(wrong(&lines[4]), [("", "has 1 cells where the headings have 3".to_owned())]);
     }
 
     #[test]

@@ -18,10 +18,11 @@ use domain::profile::{Profile, ProfileState};
 use domain::role::Role;
 use domain::text::Name;
 use domain::user::{Identity, User};
-use domain::user_list::{CellError, Written};
+use domain::user_list::Written;
 use domain::{Revised, Revision, samples};
+use services::InvalidReason;
 use services::evidence::history::Change;
-use services::people::import::{Imported, ImportedLine, Outcome};
+use services::people::import::{CellError, Imported, ImportedLine, Outcome};
 use services::people::self_service::{MyProfile, MyProfileStatus, MySession};
 use services::people::views::{UserRow, UserSheet};
 
@@ -129,7 +130,8 @@ fn imports(set: &mut SampleSet) {
         user_id: (outcome == Outcome::Existing).then(|| id::<UserId>(1)),
         errors,
     };
-    let wrong = |column, detail: &str| CellError { column, detail: detail.to_owned() };
+    let wrong = |column, reason| CellError::new(column, &reason);
+    let malformed = |expected: &str| InvalidReason::Malformed { expected: expected.to_owned() };
     let imported = |dry_run, refused| {
         let mut lines = vec![
             line(2, name, Some("bo@example.com"), Outcome::New, Vec::new()),
@@ -137,15 +139,21 @@ fn imports(set: &mut SampleSet) {
             line(4, "Cy Young", Some("cy@example.com"), Outcome::Existing, Vec::new()),
         ];
         if refused {
-            let email = wrong("email", "must be an e-mail address in lower case, such as ana@example.com");
+            let email = wrong("email", malformed("must be an e-mail address in lower case, such as ana@example.com"));
             lines.push(line(
                 5,
                 "",
                 Some("Nonsense"),
                 Outcome::Refused,
-                vec![wrong("name", "must not be empty"), email],
+                vec![wrong("name", malformed("must not be empty")), email],
             ));
-            lines.push(line(6, name, None, Outcome::Refused, vec![wrong("", "has 7 cells where the headings have 3")]));
+            lines.push(line(
+                6,
+                name,
+                None,
+                Outcome::Refused,
+                vec![wrong("", InvalidReason::CellCount { found: 7, expected: 3 })],
+            ));
         }
         Imported { dry_run, new: 2, existing: 1, refused: lines.len() - 3, lines }
     };

@@ -18,7 +18,7 @@ use domain::role::{Permission, Role};
 use domain::text::{Email, Name};
 use domain::user::User;
 use domain::user_list;
-use domain::user_list::{Asked, CellError, Line, Written};
+use domain::user_list::{Asked, CellFault, Line, Written};
 use store::policy::PolicyChange;
 
 /// A list of users to be made.
@@ -64,6 +64,35 @@ pub struct ImportedLine {
     pub user_id: Option<UserId>,
     /// Why it was refused.
     pub errors: Vec<CellError>,
+}
+
+/// What is wrong with one cell of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CellError {
+    /// The column; empty for the line as a whole.
+    pub column: &'static str,
+    /// Why it is refused, as a word that never changes its meaning: one of `docs/refusals.md`.
+    pub reason: &'static str,
+    /// The same in words.
+    pub detail: String,
+}
+
+impl CellError {
+    /// What is wrong with a cell, from the catalogue.
+    pub fn new(column: &'static str, reason: &InvalidReason) -> Self {
+        Self { column, reason: reason.code(), detail: reason.to_string() }
+    }
+}
+
+impl From<user_list::CellError> for CellError {
+    fn from(user_list::CellError { column, fault }: user_list::CellError) -> Self {
+        let reason = match fault {
+            CellFault::Repeated { line } => InvalidReason::LineRepeated { line },
+            CellFault::Count { found, expected } => InvalidReason::CellCount { found, expected },
+            CellFault::Text(_) | CellFault::Role(_) => InvalidReason::Malformed { expected: fault.to_string() },
+        };
+        Self::new(column, &reason)
+    }
 }
 
 /// What a line leads to.
@@ -113,12 +142,15 @@ impl People<'_> {
 
     /// What becomes of a line; a user that it makes is added to `users`.
     fn imported(self, act: &Act, known: &Known, line: &Line, users: &mut Vec<User>) -> ImportedLine {
-        let found = line.asked.clone().and_then(|asked| {
-            let organization = known.organization_of(&asked)?;
+        let read = line.asked.clone().map_err(|errors| errors.into_iter().map(CellError::from).collect::<Vec<_>>());
+        let found = read.and_then(|asked| {
+            let wrong = |column, reason| vec![CellError::new(column, &reason)];
+            let organization = known.organization_of(&asked).map_err(|reason| wrong("organization", reason))?;
             if let Some(there) = known.there(&asked, organization) {
                 return Ok((Outcome::Existing, there));
             }
-            check_role(act, Role::User, asked.role).map_err(|error| wrong("role", &error))?;
+            let role_allowed = check_role(act, Role::User, asked.role);
+            role_allowed.map_err(|_forbidden| wrong("role", InvalidReason::RoleNotYours))?;
             let Asked { name, email, groups, role, organization: _ } = asked;
             let id = self.new_id();
             users.push(User {
@@ -153,10 +185,6 @@ impl Imported {
     }
 }
 
-fn wrong(column: &'static str, detail: &dyn ToString) -> Vec<CellError> {
-    vec![CellError { column, detail: detail.to_string() }]
-}
-
 impl Known {
     async fn read(
         tx: &PolicyChange,
@@ -182,15 +210,13 @@ impl Known {
         })
     }
 
-    fn organization_of(&self, asked: &Asked) -> Result<OrganizationId, Vec<CellError>> {
+    fn organization_of(&self, asked: &Asked) -> Result<OrganizationId, InvalidReason> {
         match &asked.organization {
             Some(name) => {
                 let known = self.organizations.get(name).copied();
-                known.ok_or_else(|| wrong("organization", &"there is no organization with this name"))
+                known.ok_or(InvalidReason::NoOrganizationCalled)
             }
-            None => self
-                .organization
-                .ok_or_else(|| wrong("organization", &"none is named, and none is given for such lines")),
+            None => self.organization.ok_or(InvalidReason::NoOrganizationNamed),
         }
     }
 
