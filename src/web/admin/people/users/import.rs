@@ -110,7 +110,7 @@ impl Row {
     fn new(line: ImportedLine) -> Self {
         let ImportedLine { written, outcome, user_id, errors } = line;
         let error =
-            |error: domain::user_list::CellError| format!("{} {}", error.column, error.detail).trim().to_owned();
+            |error: services::people::import::CellError| format!("{} {}", error.column, error.detail).trim().to_owned();
         Self {
             line: written.line,
             name: written.name,
