@@ -9,8 +9,8 @@ use domain::ids::ServerId;
 use domain::server::DaemonState;
 use metrics::Metrics;
 use metrics::catalogue::{
-    CANARY_SUCCESS, CERT_EXPIRY, OPENVPN_UP, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES, VPN_CLIENTS,
-    VPN_SESSIONS,
+    CANARY_SUCCESS, CERT_EXPIRY, OPENVPN_UP, PROBE_SUCCESS, SPOOL_DROPPED, SPOOL_EVENTS, SPOOL_OLDEST, VPN_BYTES,
+    VPN_CLIENTS, VPN_SESSIONS,
 };
 use services::network::attachments::wanted;
 
@@ -45,23 +45,25 @@ impl DaemonsHandle {
             now.add(&VPN_BYTES, [&here.label(server), "sent"], sent);
         }
         self.measure_session_log(now);
-        self.measure_looks(now);
+        self.measure_probes(now);
         let ends = snapshot.attached_to(here.host).filter_map(|(_, attachment)| attachment.credentials.as_ref());
         if let Some(end) = ends.map(|credentials| credentials.not_after).min() {
             now.set(&CERT_EXPIRY, ["daemon"], end.as_second() as f64);
         }
     }
 
-    /// A host that is to be reached by several doors of one transport is reached if all of them open.
-    fn measure_looks(&self, now: &Metrics) {
+    /// A host with several targets of one transport is reached if all of them are.
+    fn measure_probes(&self, now: &Metrics) {
         let snapshot = self.0.admission.snapshot();
         let mut reached = BTreeMap::new();
-        for look in self.0.registry.looks() {
-            let Some(host) = snapshot.host(look.door.host_id) else { continue };
-            *reached.entry((host.name.to_string(), look.door.protocol.as_str())).or_insert(true) &= look.ok;
+        for probe in self.0.registry.probes() {
+            let Some(host) = snapshot.host(probe.target.host_id) else { continue };
+            *reached.entry((host.name.to_string(), probe.target.protocol.as_str())).or_insert(true) &= probe.ok;
         }
         for ((target, proto), ok) in reached {
-            now.set(&CANARY_SUCCESS, [&target, proto], f64::from(u8::from(ok)));
+            for metric in [&PROBE_SUCCESS, &CANARY_SUCCESS] {
+                now.set(metric, [&target, proto], f64::from(u8::from(ok)));
+            }
         }
     }
 

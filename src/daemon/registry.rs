@@ -13,7 +13,7 @@ use super::conversation::Order;
 use super::roster::Client;
 use domain::host_network::HostNetwork;
 use domain::ids::{HostId, ProfileId, ServerId, SessionId};
-use domain::look::Look;
+use domain::probe::ProbeResult;
 use domain::server::DaemonState;
 use domain::session::Session;
 use openvpn::management::ClientKind;
@@ -71,7 +71,7 @@ struct State {
     /// Which other hosts can take over the clients of each server; known while this host leaves service.
     takers: BTreeMap<ServerId, BTreeSet<HostId>>,
     /// What this host saw of others the last time it looked.
-    looks: Vec<Look>,
+    probes: Vec<ProbeResult>,
     /// The servers whose packets the firewall has under control.
     protected: BTreeSet<ServerId>,
     /// What keeps clients of a server from their networks although its daemon runs.
@@ -350,14 +350,14 @@ impl Registry {
         self.state().takers.get(&server).cloned()
     }
 
-    /// Notes what this host sees of others.
-    pub(super) fn know_looks(&self, looks: Vec<Look>) {
-        self.state().looks = looks;
+    /// Keeps the results of this host's last probes.
+    pub(super) fn set_probes(&self, results: Vec<ProbeResult>) {
+        self.state().probes = results;
     }
 
-    /// What this host saw of others the last time it looked.
-    pub(super) fn looks(&self) -> Vec<Look> {
-        self.state().looks.clone()
+    /// The results of this host's last probes.
+    pub(super) fn probes(&self) -> Vec<ProbeResult> {
+        self.state().probes.clone()
     }
 
     /// Notes that a newcomer was turned away because of an order to leave service.

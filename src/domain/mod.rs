@@ -23,12 +23,13 @@ pub mod job;
 pub mod join;
 pub mod limits;
 pub mod login;
-pub mod look;
+
 pub mod network;
 pub mod oidc;
 pub mod organization;
 pub mod patch;
 pub mod presence;
+pub mod probe;
 pub mod problem;
 pub mod profile;
 pub mod reach;

@@ -43,8 +43,8 @@ const RUN: &[f64] = &[0.1, 1.0, 10.0, 60.0];
 const TASK: &[f64] = &[0.01, 0.1, 1.0, 10.0];
 /// Of connecting clients, in seconds.
 const CONNECT: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Of greetings between hosts, in seconds; after three a look is over.
-const LOOK: &[f64] = &[0.01, 0.05, 0.2, 1.0, 3.0];
+/// Of probes between hosts, in seconds; after three a probe is over.
+const PROBE: &[f64] = &[0.01, 0.05, 0.2, 1.0, 3.0];
 
 macro_rules! catalogue {
     ($($constant:ident: $kind:ident $(($buckets:ident))? = $name:literal [$($label:literal),*] $help:literal;)*) => {
@@ -94,9 +94,13 @@ catalogue! {
         "Daemons that ended by themselves, hung, could not be started, or were started anew (settings, unreadable clients)";
     FIREWALL_REPAIRS: Counter = "postern_firewall_repairs_total" ["reason"]
         "Times that the firewall's table was missing or changed, or forwarding was off, and was put right";
+    PROBE_SUCCESS: Gauge = "postern_probe_success" ["target", "proto"]
+        "Whether this host's last probe of another host's daemons, at its public address, was answered";
+    PROBE_SECONDS: Histogram(PROBE) = "postern_probe_duration_seconds" [] "Time to answer a probe, in seconds";
     CANARY_SUCCESS: Gauge = "postern_canary_success" ["target", "proto"]
-        "Whether this host got an answer from the daemons of another host, at its public address, when it last looked";
-    CANARY_SECONDS: Histogram(LOOK) = "postern_canary_duration_seconds" [] "How long the answers took";
+        "The former name of postern_probe_success, which goes with the next release";
+    CANARY_SECONDS: Histogram(PROBE) = "postern_canary_duration_seconds" []
+        "The former name of postern_probe_duration_seconds, which goes with the next release";
 
     DRAIN_SESSIONS: Gauge = "postern_drain_sessions" ["state"]
         "What became of the sessions of this host since it was last told to leave service: moved, waiting or cut off";

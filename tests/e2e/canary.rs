@@ -33,7 +33,7 @@ fn wait_seen(cluster: &Cluster, host: &Host, protocol: &str, ok: bool) -> Value 
 /// What the numbers of `by` say of a host, if anything.
 fn number(by: &Host, target: &Host, protocol: &str) -> Option<f64> {
     let text = text_of(&by.machine().namespace, "http://127.0.0.1:9600/metrics")?;
-    let series = format!("postern_canary_success{{target=\"{}\",proto=\"{protocol}\"}} ", target.name());
+    let series = format!("postern_probe_success{{target=\"{}\",proto=\"{protocol}\"}} ", target.name());
     text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use postern::domain::drain::DrainProgress;
 use postern::domain::ids::{HostId, ServerId};
-use postern::domain::look::{Door, Look};
+use postern::domain::probe::{ProbeResult, ProbeTarget};
 use postern::domain::role::Role;
 use postern::domain::server::{DaemonState, Protocol};
 use postern::keys::host::HostKey;
@@ -58,15 +58,15 @@ impl World {
 
     /// What `by` sees of the server on `host`: an answer, or this instead of one.
     async fn sees(&self, by: HostId, host: HostId, detail: Option<&str>) {
-        let door = Door {
+        let target = ProbeTarget {
             server_id: self.server,
             host_id: host,
             address: "203.0.113.10".parse().unwrap(),
             port: 1194.try_into().unwrap(),
             protocol: Protocol::Udp,
         };
-        let look = Look { door, ok: detail.is_none(), detail: detail.map(str::to_owned) };
-        assert!(self.console.rig.services.network().report_looks(by, &[look], &[host].into()).await.unwrap());
+        let result = ProbeResult { target, ok: detail.is_none(), detail: detail.map(str::to_owned) };
+        assert!(self.console.rig.services.network().report_probes(by, &[result], &[host].into()).await.unwrap());
     }
 
     /// What the API says of a host of the server.
@@ -173,7 +173,7 @@ async fn what_another_host_sees_is_shown_and_a_shut_door_makes_a_host_ill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_looks_at_the_next_two_that_are_there_and_serve() {
+async fn a_host_probes_the_next_two_that_are_there_and_serve() {
     let world = World::new().await;
     let services = &world.console.rig.services;
     let mut hosts = world.hosts.to_vec();
@@ -183,23 +183,30 @@ async fn a_host_looks_at_the_next_two_that_are_there_and_serve() {
         world.says(host, DaemonState::Running).await;
         hosts.push(host);
     }
-    let door = |host: &HostId| Door {
+    let target = |host: &HostId| ProbeTarget {
         server_id: world.server,
         host_id: *host,
         address: "203.0.113.10".parse().unwrap(),
         port: 1194.try_into().unwrap(),
         protocol: Protocol::Udp,
     };
-    let doors: Vec<Door> = hosts.iter().map(door).collect();
+    let targets: Vec<ProbeTarget> = hosts.iter().map(target).collect();
     let tried = async || -> Vec<HostId> {
-        services.network().doors_to_try(doors.clone()).await.unwrap().into_iter().map(|door| door.host_id).collect()
+        services
+            .network()
+            .targets_to_probe(targets.clone())
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|target| target.host_id)
+            .collect()
     };
     assert_eq!(tried().await, [hosts[0], hosts[1]]);
     services.hosts().beat_last(hosts[0]).await.unwrap();
     world.says(hosts[1], DaemonState::Failed).await;
     world.says(hosts[2], DaemonState::Draining).await;
     assert_eq!(tried().await, [hosts[2], hosts[3]]);
-    assert!(services.network().doors_to_try(Vec::new()).await.unwrap().is_empty());
+    assert!(services.network().targets_to_probe(Vec::new()).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

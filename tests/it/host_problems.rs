@@ -9,7 +9,7 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 use postern::domain::clock::{Clock, ManualClock, SystemClock};
 use postern::domain::host::ProcessRole;
 use postern::domain::ids::{HostId, Id, ServerId};
-use postern::domain::look::{Door, Look};
+use postern::domain::probe::{ProbeResult, ProbeTarget};
 use postern::domain::problem::{LONGEST_DETAIL, MOST_PROBLEMS, ProblemCode};
 use postern::domain::role::Role;
 use postern::domain::server::{DaemonState, Protocol};
@@ -158,15 +158,16 @@ async fn a_host_comes_to_know_that_nobody_reaches_it() {
     let world = World::new().await;
     let [host, other] = world.hosts;
     let services = &world.console.rig.services;
-    let door = Door {
+    let target = ProbeTarget {
         server_id: world.server,
         host_id: host,
         address: "203.0.113.10".parse().unwrap(),
         port: 1194.try_into().unwrap(),
         protocol: Protocol::Udp,
     };
-    let look = |ok: bool| Look { door: door.clone(), ok, detail: (!ok).then(|| "no answer within 3 s".to_owned()) };
-    assert!(services.network().report_looks(other, &[look(false)], &[host].into()).await.unwrap());
+    let result =
+        |ok: bool| ProbeResult { target: target.clone(), ok, detail: (!ok).then(|| "no answer within 3 s".to_owned()) };
+    assert!(services.network().report_probes(other, &[result(false)], &[host].into()).await.unwrap());
     services.hosts().notice_unreached(host).await.unwrap();
     let known = services.problems().list();
     let named: Vec<_> = known.iter().map(|problem| (problem.code, problem.server_id)).collect();
@@ -176,7 +177,7 @@ async fn a_host_comes_to_know_that_nobody_reaches_it() {
     services.hosts().beat(host, 0).await.unwrap();
     assert_eq!(codes(&world.console.rig, host), ["daemon_unreached"]);
 
-    assert!(services.network().report_looks(other, &[look(true)], &[host].into()).await.unwrap());
+    assert!(services.network().report_probes(other, &[result(true)], &[host].into()).await.unwrap());
     services.hosts().notice_unreached(host).await.unwrap();
     assert!(services.problems().list().is_empty());
     assert!(codes(&world.console.rig, host).is_empty());

@@ -1,4 +1,4 @@
-//! One look at a door: a greeting goes out, and a daemon's answer is waited for.
+//! One probe on the wire: a client's first packet goes out, and a daemon's answer is waited for.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::Instant;
 
-use domain::look::Door;
+use domain::probe::ProbeTarget;
 use domain::server::Protocol;
 use domain::text::PublicAddress;
-use openvpn::greeting::{Greeting, LONGEST};
+use openvpn::probe::{LONGEST, Probe};
 
 /// How long a look may take.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -29,11 +29,11 @@ pub(super) enum Unreached {
     Refused,
     /// Something answers, and it is no daemon of this server.
     #[error("an answer, but not by a daemon of this server")]
-    Stranger,
+    OtherAnswer,
     /// No address has this name.
     #[error("the host's public name leads to no address")]
     Nameless,
-    /// The operating system of the host that looks says why not.
+    /// The operating system of the host that probes says why not.
     #[error("{0}")]
     Machine(io::ErrorKind),
 }
@@ -43,24 +43,24 @@ impl From<io::Error> for Unreached {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
             io::ErrorKind::TimedOut => Self::Silent,
-            // It took the greeting and hung up.
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Self::Stranger,
+            // It took the packet and hung up.
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Self::OtherAnswer,
             other => Self::Machine(other),
         }
     }
 }
 
-/// Greets whoever is behind a door. Answers how long the answer took.
-pub(super) async fn look(door: &Door, greeting: &Greeting) -> Result<Duration, Unreached> {
+/// Probes a target. Gives how long the answer took.
+pub(super) async fn run(target: &ProbeTarget, probe: &Probe) -> Result<Duration, Unreached> {
     let began = Instant::now();
-    let looking = async {
-        let address = resolve(&door.address, door.port.get()).await?;
-        match door.protocol {
-            Protocol::Udp => by_udp(address, greeting).await,
-            Protocol::Tcp => by_tcp(address, greeting).await,
+    let exchange = async {
+        let address = resolve(&target.address, target.port.get()).await?;
+        match target.protocol {
+            Protocol::Udp => by_udp(address, probe).await,
+            Protocol::Tcp => by_tcp(address, probe).await,
         }
     };
-    tokio::time::timeout(LIMIT, looking).await.unwrap_or(Err(Unreached::Silent))?;
+    tokio::time::timeout(LIMIT, exchange).await.unwrap_or(Err(Unreached::Silent))?;
     Ok(began.elapsed())
 }
 
@@ -75,7 +75,7 @@ async fn resolve(address: &PublicAddress, port: u16) -> Result<SocketAddr, Unrea
     }
 }
 
-async fn by_udp(address: SocketAddr, greeting: &Greeting) -> Result<(), Unreached> {
+async fn by_udp(address: SocketAddr, probe: &Probe) -> Result<(), Unreached> {
     let any = match address {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
@@ -83,15 +83,15 @@ async fn by_udp(address: SocketAddr, greeting: &Greeting) -> Result<(), Unreache
     let socket = UdpSocket::bind(any).await?;
     // Connected, it hears of nobody else, and of refusals.
     socket.connect(address).await?;
-    let mut seen = Unreached::Silent;
+    let mut failure = Unreached::Silent;
     for turn in 1..=SENDINGS {
         let until = Instant::now() + LIMIT / SENDINGS;
-        if let Err(error) = socket.send(greeting.packet()).await {
-            seen = error.into();
+        if let Err(error) = socket.send(probe.packet()).await {
+            failure = error.into();
         }
-        match tokio::time::timeout_at(until, heard(&socket, greeting)).await {
+        match tokio::time::timeout_at(until, receive(&socket, probe)).await {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => seen = error,
+            Ok(Err(error)) => failure = error,
             Err(_elapsed) => {}
         }
         if turn < SENDINGS {
@@ -99,25 +99,25 @@ async fn by_udp(address: SocketAddr, greeting: &Greeting) -> Result<(), Unreache
             tokio::time::sleep_until(until).await;
         }
     }
-    Err(seen)
+    Err(failure)
 }
 
 /// Waits for the answer. Other datagrams prove nothing, but that somebody is there.
-async fn heard(socket: &UdpSocket, greeting: &Greeting) -> Result<(), Unreached> {
+async fn receive(socket: &UdpSocket, probe: &Probe) -> Result<(), Unreached> {
     let mut packet = [0; LONGEST];
     let length = socket.recv(&mut packet).await?;
-    let is_answer = packet.get(..length).is_some_and(|packet| greeting.is_answered_by(packet));
-    if is_answer { Ok(()) } else { Err(Unreached::Stranger) }
+    let is_answer = packet.get(..length).is_some_and(|packet| probe.is_answered_by(packet));
+    if is_answer { Ok(()) } else { Err(Unreached::OtherAnswer) }
 }
 
-async fn by_tcp(address: SocketAddr, greeting: &Greeting) -> Result<(), Unreached> {
+async fn by_tcp(address: SocketAddr, probe: &Probe) -> Result<(), Unreached> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(&greeting.framed()).await?;
+    stream.write_all(&probe.framed()).await?;
     let length = usize::from(stream.read_u16().await?);
     let mut packet = [0; LONGEST];
-    let packet = packet.get_mut(..length).ok_or(Unreached::Stranger)?;
+    let packet = packet.get_mut(..length).ok_or(Unreached::OtherAnswer)?;
     stream.read_exact(packet).await?;
-    if greeting.is_answered_by(packet) { Ok(()) } else { Err(Unreached::Stranger) }
+    if probe.is_answered_by(packet) { Ok(()) } else { Err(Unreached::OtherAnswer) }
 }
 
 #[cfg(test)]
@@ -128,24 +128,24 @@ mod tests {
     use super::*;
     use crate::samples;
 
-    fn door(port: u16, protocol: Protocol) -> Door {
+    fn target(port: u16, protocol: Protocol) -> ProbeTarget {
         let port = u32::from(port).try_into().unwrap();
         let address = "127.0.0.1".parse().unwrap();
-        Door { server_id: samples::server().id, host_id: samples::host(), address, port, protocol }
+        ProbeTarget { server_id: samples::server().id, host_id: samples::host(), address, port, protocol }
     }
 
-    fn greeting() -> Greeting {
-        Greeting::new(&[7; 256], [1; 8], 0).unwrap()
+    fn probe() -> Probe {
+        Probe::new(&[7; 256], [1; 8], 0).unwrap()
     }
 
     #[tokio::test]
     async fn a_refusal_is_told_from_silence() {
         let [silent, closed] = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
-        let doors = [&silent, &closed].map(|socket| door(socket.local_addr().unwrap().port(), Protocol::Udp));
+        let targets = [&silent, &closed].map(|socket| target(socket.local_addr().unwrap().port(), Protocol::Udp));
         drop(closed);
-        let greeting = &greeting();
-        let seen = tokio::join!(look(&doors[0], greeting), look(&doors[1], greeting));
-        assert_eq!(seen, (Err(Unreached::Silent), Err(Unreached::Refused)));
+        let probe = &probe();
+        let failure = tokio::join!(run(&targets[0], probe), run(&targets[1], probe));
+        assert_eq!(failure, (Err(Unreached::Silent), Err(Unreached::Refused)));
     }
 
     #[tokio::test]
@@ -156,9 +156,9 @@ mod tests {
             let (mut caller, _) = stranger.accept().unwrap();
             caller.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         });
-        assert_eq!(look(&door(port, Protocol::Tcp), &greeting()).await, Err(Unreached::Stranger));
+        assert_eq!(run(&target(port, Protocol::Tcp), &probe()).await, Err(Unreached::OtherAnswer));
         web.join().unwrap();
-        assert_eq!(look(&door(port, Protocol::Tcp), &greeting()).await, Err(Unreached::Refused));
+        assert_eq!(run(&target(port, Protocol::Tcp), &probe()).await, Err(Unreached::Refused));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::network::probes::{Outside, Reached, answers, outside};
+use crate::network::probes::{Reachability, Reached, answers, reachability};
 use crate::{AttachmentKey, Hosts, ServiceError};
 use domain::host::Host;
 use domain::ids::{HostId, ServerId};
@@ -39,20 +39,20 @@ impl Hosts<'_> {
     /// How the given hosts are, by one query, and a second one where daemons are not reached.
     pub(crate) async fn conditions(self, hosts: &[&Host]) -> Result<HashMap<HostId, Condition>, StoreError> {
         let ids: Vec<HostId> = hosts.iter().map(|host| host.id).collect();
-        let Conditions { mut statuses, seen, mut daemons } = self.store().hosts().conditions(&ids).await?;
-        let outside = outside(seen);
+        let Conditions { mut statuses, probes, mut daemons } = self.store().hosts().conditions(&ids).await?;
+        let reachability = reachability(probes);
         let known: HashSet<AttachmentKey> = daemons.iter().map(|troubled| troubled.daemon.key).collect();
-        let shut = outside.iter().filter(|(key, reached)| !reached.ok && !known.contains(*key));
-        let unreached: Vec<AttachmentKey> = shut.map(|(key, _)| *key).collect();
-        if !unreached.is_empty() {
-            let named = self.store().hosts().daemons_named(&unreached).await?;
+        let shut = reachability.iter().filter(|(key, reached)| !reached.ok && !known.contains(*key));
+        let keys: Vec<AttachmentKey> = shut.map(|(key, _)| *key).collect();
+        if !keys.is_empty() {
+            let named = self.store().hosts().daemons_named(&keys).await?;
             daemons.extend(named.into_iter().map(|daemon| TroubledDaemon { daemon, since: None }));
         }
         let now = self.now();
         let condition = |host: &&Host| {
             let status = statuses.remove(&host.id);
-            let problems = problems(host, status.as_ref(), &daemons, &outside, now);
-            let of = outside.iter().filter(|(key, _)| key.host_id == host.id);
+            let problems = problems(host, status.as_ref(), &daemons, &reachability, now);
+            let of = reachability.iter().filter(|(key, _)| key.host_id == host.id);
             let reached = of.map(|(key, reached)| (key.server_id, reached.clone())).collect();
             (host.id, Condition { status, problems, reached })
         };
@@ -61,12 +61,11 @@ impl Hosts<'_> {
 
     /// Notes which daemons of this host clients do not reach, as the other hosts see it.
     pub async fn notice_unreached(self, host: HostId) -> Result<(), ServiceError> {
-        let outside = self.network().outside(Some(&[host])).await?;
-        let unreached: Vec<AttachmentKey> =
-            outside.iter().filter(|(_, reached)| !reached.ok).map(|(key, _)| *key).collect();
-        let daemons =
-            if unreached.is_empty() { Vec::new() } else { self.store().hosts().daemons_named(&unreached).await? };
-        let found = daemons.iter().filter_map(|daemon| Some((daemon.key.server_id, shut(&outside, daemon)?)));
+        let reachability = self.network().reachability(Some(&[host])).await?;
+        let keys: Vec<AttachmentKey> =
+            reachability.iter().filter(|(_, reached)| !reached.ok).map(|(key, _)| *key).collect();
+        let daemons = if keys.is_empty() { Vec::new() } else { self.store().hosts().daemons_named(&keys).await? };
+        let found = daemons.iter().filter_map(|daemon| Some((daemon.key.server_id, unreached(&reachability, daemon)?)));
         let found: BTreeMap<Option<ServerId>, String> =
             found.map(|(server, reached)| (Some(server), unreached_by(reached))).collect();
         self.problems().replace(ProblemCode::DaemonUnreached, found, self.now());
@@ -79,7 +78,7 @@ fn problems(
     host: &Host,
     status: Option<&HostStatus>,
     daemons: &[TroubledDaemon],
-    outside: &Outside,
+    reachability: &Reachability,
     now: Timestamp,
 ) -> Vec<Problem> {
     let Some(status) = status.filter(|status| status.online) else { return vec![offline(host, status)] };
@@ -100,7 +99,7 @@ fn problems(
     let untold = |key: &AttachmentKey| key.host_id == host.id && !told.contains(&key.server_id);
     for TroubledDaemon { daemon, since } in daemons.iter().filter(|troubled| untold(&troubled.daemon.key)) {
         let server_id = Some(daemon.key.server_id);
-        if let Some(reached) = shut(outside, daemon) {
+        if let Some(reached) = unreached(reachability, daemon) {
             let detail = unreached_by(reached);
             all.push(Problem { code: ProblemCode::DaemonUnreached, server_id, detail, since: reached.at });
         } else if let Some(detail) = failed(daemon) {
@@ -135,17 +134,17 @@ fn failed(daemon: &DaemonStatus) -> Option<String> {
     }
 }
 
-/// What another host saw of a daemon that serves, if it did not reach it.
-fn shut<'a>(outside: &'a Outside, daemon: &DaemonStatus) -> Option<&'a Reached> {
-    outside.get(&daemon.key).filter(|reached| !reached.ok && answers(daemon.state))
+/// The last probe of a daemon that serves, if it was not answered.
+fn unreached<'a>(reachability: &'a Reachability, daemon: &DaemonStatus) -> Option<&'a Reached> {
+    reachability.get(&daemon.key).filter(|reached| !reached.ok && answers(daemon.state))
 }
 
-/// What another host saw of a daemon that it did not reach, and what helps.
+/// Which host did not reach a daemon, what came back instead, and what helps.
 fn unreached_by(reached: &Reached) -> String {
     let Reached { name, address, protocol, port, .. } = reached;
-    let seen = reached.detail.as_deref().unwrap_or("no answer");
+    let answer = reached.detail.as_deref().unwrap_or("no answer");
     format!(
-        "{name} sees {seen} at {address}, {} port {}: look for a security group, a firewall or a route in front of this host",
+        "{name} sees {answer} at {address}, {} port {}: look for a security group, a firewall or a route in front of this host",
         protocol.as_str(),
         port.get()
     )
@@ -203,7 +202,7 @@ mod tests {
         }
     }
 
-    fn shut_for(server: u128) -> Outside {
+    fn unreached_server(server: u128) -> Reachability {
         let reached = Reached {
             by: id(2),
             name: "vpn-1".parse().unwrap(),
@@ -214,30 +213,33 @@ mod tests {
             port: 1194.try_into().unwrap(),
             protocol: Protocol::Udp,
         };
-        Outside::from([(AttachmentKey { server_id: id(server), host_id: id(1) }, reached)])
+        Reachability::from([(AttachmentKey { server_id: id(server), host_id: id(1) }, reached)])
     }
 
     fn codes(
         status: Option<&HostStatus>,
         daemons: &[TroubledDaemon],
-        outside: &Outside,
+        reachability: &Reachability,
     ) -> Vec<(ProblemCode, Option<ServerId>)> {
-        problems(&host(), status, daemons, outside, at(100)).into_iter().map(|it| (it.code, it.server_id)).collect()
+        problems(&host(), status, daemons, reachability, at(100))
+            .into_iter()
+            .map(|it| (it.code, it.server_id))
+            .collect()
     }
 
     #[test]
     fn a_host_that_says_nothing_is_wrong_is_well() {
-        assert!(codes(Some(&online(Vec::new())), &[], &Outside::new()).is_empty());
+        assert!(codes(Some(&online(Vec::new())), &[], &Reachability::new()).is_empty());
     }
 
     #[test]
     fn of_a_silent_host_nothing_is_told_but_that() {
         let silent = HostStatus { online: false, ..online(vec![told(ProblemCode::Firewall, None)]) };
         let daemons = [daemon(1, DaemonState::Failed)];
-        assert_eq!(codes(Some(&silent), &daemons, &shut_for(1)), [(ProblemCode::Offline, None)]);
-        assert_eq!(codes(None, &[], &Outside::new()), [(ProblemCode::Offline, None)]);
+        assert_eq!(codes(Some(&silent), &daemons, &unreached_server(1)), [(ProblemCode::Offline, None)]);
+        assert_eq!(codes(None, &[], &Reachability::new()), [(ProblemCode::Offline, None)]);
         let stopped = HostStatus { stopped: true, ..silent };
-        let told = problems(&host(), Some(&stopped), &[], &Outside::new(), at(100)).remove(0);
+        let told = problems(&host(), Some(&stopped), &[], &Reachability::new(), at(100)).remove(0);
         assert_eq!((told.detail.as_str(), told.since), ("vpn-3 was stopped", at(100)));
     }
 
@@ -246,7 +248,7 @@ mod tests {
         let knows = online(vec![told(ProblemCode::Clock, None), told(ProblemCode::DaemonHung, Some(1))]);
         let daemons = [daemon(1, DaemonState::Failed), daemon(2, DaemonState::Failed), daemon(3, DaemonState::Running)];
         assert_eq!(
-            codes(Some(&knows), &daemons, &shut_for(3)),
+            codes(Some(&knows), &daemons, &unreached_server(3)),
             [
                 (ProblemCode::DaemonHung, Some(id(1))),
                 (ProblemCode::DaemonFailed, Some(id(2))),
@@ -256,13 +258,13 @@ mod tests {
         );
         // A host cannot know from inside whether it is reached.
         let believes = online(vec![told(ProblemCode::DaemonUnreached, Some(3))]);
-        assert!(codes(Some(&believes), &[], &Outside::new()).is_empty());
+        assert!(codes(Some(&believes), &[], &Reachability::new()).is_empty());
     }
 
     #[test]
     fn a_report_that_cannot_be_read_is_told_of() {
         let status = HostStatus { readable: false, ..online(Vec::new()) };
-        let found = problems(&host(), Some(&status), &[], &Outside::new(), at(100)).remove(0);
+        let found = problems(&host(), Some(&status), &[], &Reachability::new(), at(100)).remove(0);
         assert_eq!(found.code, ProblemCode::Report);
         assert!(found.detail.starts_with("reports of vpn-3 cannot be read"), "{found:?}");
     }
@@ -270,6 +272,6 @@ mod tests {
     #[test]
     fn no_time_in_the_future_is_believed() {
         let ahead = online(vec![Problem { since: at(500), ..told(ProblemCode::Clock, None) }]);
-        assert_eq!(problems(&host(), Some(&ahead), &[], &Outside::new(), at(100))[0].since, at(100));
+        assert_eq!(problems(&host(), Some(&ahead), &[], &Reachability::new(), at(100))[0].since, at(100));
     }
 }

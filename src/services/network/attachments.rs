@@ -48,12 +48,12 @@ impl Network<'_> {
     /// The hosts of a server and how they fare.
     pub async fn server_hosts(self, act: &Act, server: ServerId) -> Result<Vec<AttachedHost>, ServiceError> {
         act.require(Permission::Read)?;
-        let (found, attachments, reports, hosts, mut outside) = tokio::try_join!(
+        let (found, attachments, reports, hosts, mut reachability) = tokio::try_join!(
             self.store().find::<Server>(&server),
             self.store().network().attachments_of(server),
             self.store().hosts().daemons_of(server),
             self.store().hosts().host_statuses(None),
-            self.outside(None),
+            self.reachability(None),
         )?;
         found.ok_or(ServiceError::NotFound(Missing::Server))?;
         Ok(attachments
@@ -70,7 +70,7 @@ impl Network<'_> {
                     Some(report) => (report.state, report.detail.clone()),
                 };
                 let key = AttachmentKey { server_id: server, host_id };
-                let reached = outside.remove(&key).filter(|_| answers(state));
+                let reached = reachability.remove(&key).filter(|_| answers(state));
                 AttachedHost { host_id, state, detail, reached }
             })
             .collect())

@@ -1,4 +1,4 @@
-//! What hosts see of each other from outside, and how it is shown: whether clients could reach a daemon at all.
+//! Probes: which daemons a host is to probe, what the hosts found, and whether clients could reach a daemon at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{Network, Nudge, ServiceError};
 use domain::ids::{HostId, ServerId};
-use domain::look::{Door, LOOKED_AT, Look, Seen, latest};
+use domain::probe::{ProbeReport, ProbeResult, ProbeTarget, TARGETS_EACH, latest};
 use domain::server::{AttachmentKey, DaemonState, Port, Protocol};
 use domain::text::{HostName, PublicAddress};
 use store::StoreError;
@@ -25,7 +25,7 @@ pub struct Reached {
     pub at: Timestamp,
     /// Whether a daemon with the server's key answered.
     pub ok: bool,
-    /// What was seen instead, in words.
+    /// What came back instead, in words.
     #[schema(example = "no answer within 3 s")]
     pub detail: Option<String>,
     /// Where it tried.
@@ -36,72 +36,73 @@ pub struct Reached {
     pub protocol: Protocol,
 }
 
-/// What was seen of daemons, by server and host.
-pub(crate) type Outside = HashMap<AttachmentKey, Reached>;
+/// Whether daemons were reached, by server and host.
+pub(crate) type Reachability = HashMap<AttachmentKey, Reached>;
 
-/// Whether a daemon that is in this state is meant to answer: what is seen of any other tells nothing new.
+/// Whether a daemon that is in this state is meant to answer; a probe of any other tells nothing new.
 pub(crate) fn answers(state: DaemonState) -> bool {
     matches!(state, DaemonState::Running | DaemonState::Draining)
 }
 
 impl Network<'_> {
-    /// Of the doors to choose from, those that a host is to look at: the first of each server whose hosts are online and
+    /// Of the targets to choose from, those that a host is to probe: the first of each server whose hosts are online and
     /// say that they serve.
-    pub async fn doors_to_try(self, doors: Vec<Door>) -> Result<Vec<Door>, ServiceError> {
-        if doors.is_empty() {
-            return Ok(doors);
+    pub async fn targets_to_probe(self, targets: Vec<ProbeTarget>) -> Result<Vec<ProbeTarget>, ServiceError> {
+        if targets.is_empty() {
+            return Ok(targets);
         }
-        let hosts: BTreeSet<HostId> = doors.iter().map(|door| door.host_id).collect();
+        let hosts: BTreeSet<HostId> = targets.iter().map(|target| target.host_id).collect();
         let hosts: Vec<HostId> = hosts.into_iter().collect();
-        let keys: Vec<AttachmentKey> = doors.iter().map(key).collect();
+        let keys: Vec<AttachmentKey> = targets.iter().map(key).collect();
         let (statuses, daemons) = tokio::try_join!(
             self.store().hosts().host_statuses(Some(&hosts)),
             self.store().hosts().daemons_named(&keys)
         )?;
-        let online = |door: &Door| statuses.get(&door.host_id).is_some_and(|status| status.online);
-        let serves = |door: &Door| daemons.iter().any(|daemon| daemon.key == key(door) && answers(daemon.state));
+        let online = |target: &ProbeTarget| statuses.get(&target.host_id).is_some_and(|status| status.online);
+        let serves =
+            |target: &ProbeTarget| daemons.iter().any(|daemon| daemon.key == key(target) && answers(daemon.state));
         let mut taken = BTreeMap::<ServerId, usize>::new();
-        let mut is_next = |door: &Door| {
-            let taken = taken.entry(door.server_id).or_default();
+        let mut is_next = |target: &ProbeTarget| {
+            let taken = taken.entry(target.server_id).or_default();
             *taken += 1;
-            *taken <= LOOKED_AT
+            *taken <= TARGETS_EACH
         };
-        Ok(doors.into_iter().filter(|door| online(door) && serves(door) && is_next(door)).collect())
+        Ok(targets.into_iter().filter(|target| online(target) && serves(target) && is_next(target)).collect())
     }
 
-    /// Says what this host saw of others; `news` are those that it did not see so before. `false` if the cluster has not
-    /// heard of this host yet.
-    pub async fn report_looks(
+    /// Writes down what this host's probes found; `changed` are the hosts with another result than before. `false` if the
+    /// cluster has no heartbeat of this host yet.
+    pub async fn report_probes(
         self,
         host: HostId,
-        looks: &[Look],
-        news: &BTreeSet<HostId>,
+        results: &[ProbeResult],
+        changed: &BTreeSet<HostId>,
     ) -> Result<bool, ServiceError> {
         self.hosts().refuse_displaced()?;
-        let told = self.store().network().report_looks(host, looks).await?;
-        for seen in news {
-            self.nudge(&Nudge::HostChange(*seen));
+        let told = self.store().network().report_probes(host, results).await?;
+        for reports in changed {
+            self.nudge(&Nudge::HostChange(*reports));
         }
         Ok(told)
     }
 
-    /// What was seen lately of the given hosts, or of all.
-    pub(crate) async fn outside(self, hosts: Option<&[HostId]>) -> Result<Outside, StoreError> {
-        Ok(outside(self.store().network().looks_at(hosts).await?))
+    /// Whether the daemons of the given hosts, or of all, were reached lately.
+    pub(crate) async fn reachability(self, hosts: Option<&[HostId]>) -> Result<Reachability, StoreError> {
+        Ok(reachability(self.store().network().probes_of(hosts).await?))
     }
 }
 
-/// The newest of what was seen of each daemon.
-pub(crate) fn outside(seen: Vec<Seen>) -> Outside {
-    let named = |seen: Seen| {
-        let Seen { by, name, at, look: Look { door, ok, detail } } = seen;
-        let key = key(&door);
-        let Door { address, port, protocol, .. } = door;
+/// The newest result of each daemon.
+pub(crate) fn reachability(reports: Vec<ProbeReport>) -> Reachability {
+    let named = |reports: ProbeReport| {
+        let ProbeReport { by, name, at, result: ProbeResult { target, ok, detail } } = reports;
+        let key = key(&target);
+        let ProbeTarget { address, port, protocol, .. } = target;
         (key, Reached { by, name, at, ok, detail, address, port, protocol })
     };
-    latest(seen).into_iter().map(named).collect()
+    latest(reports).into_iter().map(named).collect()
 }
 
-fn key(door: &Door) -> AttachmentKey {
-    AttachmentKey { server_id: door.server_id, host_id: door.host_id }
+fn key(target: &ProbeTarget) -> AttachmentKey {
+    AttachmentKey { server_id: target.server_id, host_id: target.host_id }
 }

@@ -9,9 +9,9 @@ use mongodb::bson::{Document, doc};
 use crate::StoreError;
 use crate::hosts::heartbeat::HOST_STATUS;
 use crate::hosts::records::{HostStatus, TroubledDaemon, read_status, read_troubled, status_fields, troubled};
-use crate::network::probes::{looks, read_looks};
+use crate::network::probes::{read_report, results};
 use domain::ids::HostId;
-use domain::look::Seen;
+use domain::probe::ProbeReport;
 
 /// What is known of how some hosts are.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Conditions {
     /// What each says of itself.
     pub statuses: HashMap<HostId, HostStatus>,
     /// What others saw of them lately.
-    pub seen: Vec<Seen>,
+    pub probes: Vec<ProbeReport>,
     /// Their daemons that are not as they should be.
     pub daemons: Vec<TroubledDaemon>,
 }
@@ -28,7 +28,7 @@ impl Hosts<'_> {
     /// How the given hosts are, by one query.
     pub async fn conditions(self, hosts: &[HostId]) -> Result<Conditions, StoreError> {
         let ids: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        let mut seen = looks(Some(hosts));
+        let mut seen = results(Some(hosts));
         seen.push(doc! { "$project": { "_id": 0, "seen": "$$ROOT" } });
         let daemons = vec![doc! { "$match": troubled(&ids) }, doc! { "$project": { "_id": 0, "daemon": "$$ROOT" } }];
         let pipeline = vec![
@@ -48,7 +48,7 @@ impl Hosts<'_> {
             if let Some(status) = part("status") {
                 conditions.statuses.extend(read_status(status));
             } else if let Some(seen) = part("seen") {
-                conditions.seen.extend(read_looks(seen, Some(hosts)));
+                conditions.probes.extend(read_report(seen, Some(hosts)));
             } else if let Some(daemon) = part("daemon") {
                 conditions.daemons.extend(read_troubled(daemon));
             }

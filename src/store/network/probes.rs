@@ -1,7 +1,7 @@
-//! What hosts saw when they looked at each other, as part of what each says of itself: a host may write its own status
-//! and nothing about others.
+//! Results of probes, as part of what each host says of itself: a host may write its own status and nothing about
+//! others.
 //!
-//! A host writes all its looks at once, dated by the database's clock, which also decides which are too old to count.
+//! A host writes all its results at once, dated by the database's clock, which also decides which are too old to count.
 
 use crate::areas::Network;
 use futures_util::TryStreamExt as _;
@@ -15,28 +15,29 @@ use crate::entity::{Entity as _, timestamp};
 use crate::hosts::heartbeat::HOST_STATUS;
 use domain::host::Host;
 use domain::ids::{HostId, ServerId};
-use domain::look::{Door, GOOD_FOR, Look, MOST_LOOKS, Seen};
+use domain::probe::{FRESH_FOR, MOST_RESULTS, ProbeReport, ProbeResult, ProbeTarget};
 use domain::server::{Port, Protocol};
 use domain::text::{HostName, PublicAddress};
 
 #[derive(Deserialize)]
-struct LookerDoc {
+struct ReportDoc {
     #[serde(rename = "_id")]
     id: HostId,
     /// None if it is no host any more.
     #[serde(default)]
     name: Option<HostName>,
-    looks: LooksDoc,
+    #[serde(rename = "looks")]
+    results: ResultsDoc,
 }
 
 #[derive(Deserialize)]
-struct LooksDoc {
+struct ResultsDoc {
     at: DateTime,
     of: Vec<Document>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct LookDoc {
+struct ResultDoc {
     server_id: ServerId,
     host_id: HostId,
     address: PublicAddress,
@@ -47,24 +48,25 @@ struct LookDoc {
     detail: Option<String>,
 }
 
-impl LookDoc {
-    fn new(look: &Look) -> Self {
-        let Look { door: Door { server_id, host_id, address, port, protocol }, ok, detail } = look.clone();
+impl ResultDoc {
+    fn new(result: &ProbeResult) -> Self {
+        let ProbeResult { target: ProbeTarget { server_id, host_id, address, port, protocol }, ok, detail } =
+            result.clone();
         Self { server_id, host_id, address, port, protocol, ok, detail }
     }
 
-    fn read(self, by: HostId, name: HostName, at: Timestamp) -> Seen {
+    fn read(self, by: HostId, name: HostName, at: Timestamp) -> ProbeReport {
         let Self { server_id, host_id, address, port, protocol, ok, detail } = self;
-        let door = Door { server_id, host_id, address, port, protocol };
-        Seen { by, name, at, look: Look { door, ok, detail } }
+        let target = ProbeTarget { server_id, host_id, address, port, protocol };
+        ProbeReport { by, name, at, result: ProbeResult { target, ok, detail } }
     }
 }
 
 impl Network<'_> {
-    /// Says what a host saw of others, in place of what it saw before; no more than [`MOST_LOOKS`]. `false` if it has not
-    /// said yet that it is alive.
-    pub async fn report_looks(self, host: HostId, looks: &[Look]) -> Result<bool, StoreError> {
-        let docs: Vec<LookDoc> = looks.iter().take(MOST_LOOKS).map(LookDoc::new).collect();
+    /// Writes the results of a host's probes, in place of those before; no more than [`MOST_RESULTS`]. `false` if the host
+    /// has written no heartbeat yet.
+    pub async fn report_probes(self, host: HostId, results: &[ProbeResult]) -> Result<bool, StoreError> {
+        let docs: Vec<ResultDoc> = results.iter().take(MOST_RESULTS).map(ResultDoc::new).collect();
         let docs = bson::serialize_to_bson(&docs).map_err(mongodb::error::Error::from)?;
         let told = vec![doc! { "$set": { "looks": { "at": "$$NOW", "of": { "$literal": docs } } } }];
         let status = self.rows::<Document>(HOST_STATUS);
@@ -72,21 +74,21 @@ impl Network<'_> {
         Ok(told.matched_count > 0)
     }
 
-    /// What was seen lately of the given hosts, or of all, by hosts that are still there.
-    pub async fn looks_at(self, hosts: Option<&[HostId]>) -> Result<Vec<Seen>, StoreError> {
+    /// The reports about the given hosts, or about all, by hosts that are still there; none that is too old.
+    pub async fn probes_of(self, hosts: Option<&[HostId]>) -> Result<Vec<ProbeReport>, StoreError> {
         let status = self.rows::<Document>(HOST_STATUS);
-        let rows: Vec<Document> = status.aggregate(looks(hosts)).await?.try_collect().await?;
-        Ok(rows.into_iter().flat_map(|row| read_looks(row, hosts)).collect())
+        let rows: Vec<Document> = status.aggregate(results(hosts)).await?.try_collect().await?;
+        Ok(rows.into_iter().flat_map(|row| read_report(row, hosts)).collect())
     }
 }
 
-/// What reads what was seen lately of the given hosts, or of all: a row for each host that looked.
-pub(crate) fn looks(hosts: Option<&[HostId]>) -> Vec<Document> {
-    let good_for = i64::try_from(GOOD_FOR.as_millis()).unwrap_or(i64::MAX);
+/// The pipeline that reads fresh reports about the given hosts, or about all: a row for each host that probed.
+pub(crate) fn results(hosts: Option<&[HostId]>) -> Vec<Document> {
+    let fresh_for = i64::try_from(FRESH_FOR.as_millis()).unwrap_or(i64::MAX);
     // A time in the future is nobody's.
     let lately = doc! { "$and": [
-        { "$gt": ["$looks.at", { "$subtract": ["$$NOW", good_for] }] },
-        { "$lt": ["$looks.at", { "$add": ["$$NOW", good_for] }] },
+        { "$gt": ["$looks.at", { "$subtract": ["$$NOW", fresh_for] }] },
+        { "$lt": ["$looks.at", { "$add": ["$$NOW", fresh_for] }] },
     ] };
     let mut filter = doc! { "$expr": lately };
     if let Some(hosts) = hosts {
@@ -100,13 +102,13 @@ pub(crate) fn looks(hosts: Option<&[HostId]>) -> Vec<Document> {
     ]
 }
 
-/// What one host saw of the given hosts, or of all. What it wrote and nobody can read must not hide what others saw.
-pub(crate) fn read_looks(row: Document, hosts: Option<&[HostId]>) -> Vec<Seen> {
-    let Ok(LookerDoc { id: by, name: Some(name), looks }) = bson::deserialize_from_document(row) else {
+/// The reports of one host about the given hosts, or about all. One that cannot be read must not hide those of others.
+pub(crate) fn read_report(row: Document, hosts: Option<&[HostId]>) -> Vec<ProbeReport> {
+    let Ok(ReportDoc { id: by, name: Some(name), results }) = bson::deserialize_from_document(row) else {
         return Vec::new();
     };
-    let Some(at) = timestamp(looks.at) else { return Vec::new() };
-    let of = looks.of.into_iter().filter_map(|look| bson::deserialize_from_document::<LookDoc>(look).ok());
-    let concerns = |look: &LookDoc| hosts.is_none_or(|hosts| hosts.contains(&look.host_id));
-    of.filter(concerns).map(|look| look.read(by, name.clone(), at)).collect()
+    let Some(at) = timestamp(results.at) else { return Vec::new() };
+    let of = results.of.into_iter().filter_map(|result| bson::deserialize_from_document::<ResultDoc>(result).ok());
+    let concerns = |result: &ResultDoc| hosts.is_none_or(|hosts| hosts.contains(&result.host_id));
+    of.filter(concerns).map(|result| result.read(by, name.clone(), at)).collect()
 }

@@ -37,14 +37,14 @@ const FIRST: u32 = 0x0f00_0001;
 
 /// A client's first packet, and what is needed to know its answer.
 #[derive(Debug)]
-pub struct Greeting {
+pub struct Probe {
     key: Zeroizing<Vec<u8>>,
     session_id: [u8; 8],
     packet: Vec<u8>,
 }
 
-impl Greeting {
-    /// The greeting of a client whose key is `bundle`: 256 bytes, and then the same in wrapped form. `session_id` is
+impl Probe {
+    /// The first packet of a client whose key is `bundle`: 256 bytes, and then the same in wrapped form. `session_id` is
     /// random, `seconds` the time since 1970. `None` if the bundle is too short to be one.
     pub fn new(bundle: &[u8], session_id: [u8; 8], seconds: u32) -> Option<Self> {
         let (key, wrapped) = bundle.split_at_checked(KEY)?;
@@ -54,10 +54,10 @@ impl Greeting {
         head.extend(seconds.to_be_bytes());
         // Nothing is acknowledged, and it is packet 0 of the dialogue.
         let rest = [0; 5];
-        let way = Way::to_server(key)?;
-        let tag: [u8; TAG] = way.mac(&head, &rest).finalize().into_bytes().into();
+        let keys = DirectionKeys::to_server(key)?;
+        let tag: [u8; TAG] = keys.mac(&head, &rest).finalize().into_bytes().into();
         let mut packet = [&head[..], &tag, &rest].concat();
-        way.apply_keystream(&tag, packet.get_mut(HEAD + TAG..)?)?;
+        keys.apply_keystream(&tag, packet.get_mut(HEAD + TAG..)?)?;
         packet.extend(wrapped);
         Some(Self { key: Zeroizing::new(key.to_vec()), session_id, packet })
     }
@@ -73,7 +73,7 @@ impl Greeting {
         [&length.to_be_bytes(), self.packet()].concat()
     }
 
-    /// Whether `packet` is the answer of a daemon that holds the server's key, to this greeting.
+    /// Whether `packet` is the answer of a daemon that holds the server's key, to this probe.
     pub fn is_answered_by(&self, packet: &[u8]) -> bool {
         self.check(packet).is_some()
     }
@@ -81,10 +81,10 @@ impl Greeting {
     fn check(&self, packet: &[u8]) -> Option<()> {
         let (head, rest) = packet.split_at_checked(HEAD)?;
         let (tag, rest) = rest.split_first_chunk::<TAG>()?;
-        let way = Way::to_client(&self.key)?;
+        let keys = DirectionKeys::to_client(&self.key)?;
         let mut rest = rest.to_vec();
-        way.apply_keystream(tag, &mut rest)?;
-        way.mac(head, &rest).verify_slice(tag).ok()?;
+        keys.apply_keystream(tag, &mut rest)?;
+        keys.mac(head, &rest).verify_slice(tag).ok()?;
         let (acknowledged, rest) = rest.split_first()?;
         let (_numbers, rest) = rest.split_at_checked(4 * usize::from(*acknowledged))?;
         let ours = *acknowledged > 0 && rest.starts_with(&self.session_id);
@@ -93,12 +93,12 @@ impl Greeting {
 }
 
 /// The keys of one direction.
-struct Way<'a> {
+struct DirectionKeys<'a> {
     cipher: &'a [u8],
     mac: &'a [u8],
 }
 
-impl<'a> Way<'a> {
+impl<'a> DirectionKeys<'a> {
     fn to_client(key: &'a [u8]) -> Option<Self> {
         Some(Self { cipher: key.get(..32)?, mac: key.get(64..96)? })
     }
@@ -129,7 +129,7 @@ mod tests {
     const SESSION: [u8; 8] = [0xa1, 0xb2, 0xc3, 0xd4, 0xe5, 0xf6, 0x07, 0x18];
     const AT: u32 = 1_795_800_000;
 
-    /// What openvpn 2.6.14 with `force-cookie` answered to the greeting of [`greeting`], by UDP and by TCP.
+    /// What openvpn 2.6.14 with `force-cookie` answered to [`probe`], by UDP and by TCP.
     const ANSWERS: [&str; 2] = [
         "40722867d3aff6a8aa000000016b09c0fde19dcbcb3bb078c3cf8cfc9068c673a4fc0ab7289bac6d5ee1a603fd64797c57aed8268de93711cd\
          9ea5dd1299250ffe462a05d84a7ccd",
@@ -141,8 +141,8 @@ mod tests {
         (0..=255).collect()
     }
 
-    fn greeting() -> Greeting {
-        Greeting::new(&[&key()[..], b"wrapped"].concat(), SESSION, AT).unwrap()
+    fn probe() -> Probe {
+        Probe::new(&[&key()[..], b"wrapped"].concat(), SESSION, AT).unwrap()
     }
 
     fn answers() -> [Vec<u8>; 2] {
@@ -152,10 +152,10 @@ mod tests {
     /// What an OpenVPN server would send, with this opcode and these bytes in the clear.
     fn sealed(opcode: u8, rest: &[u8]) -> Vec<u8> {
         let (key, head) = (key(), [&[opcode << 3][..], &[7; 16]].concat());
-        let way = Way::to_client(&key).unwrap();
-        let tag: [u8; TAG] = way.mac(&head, rest).finalize().into_bytes().into();
+        let keys = DirectionKeys::to_client(&key).unwrap();
+        let tag: [u8; TAG] = keys.mac(&head, rest).finalize().into_bytes().into();
         let mut rest = rest.to_vec();
-        way.apply_keystream(&tag, &mut rest).unwrap();
+        keys.apply_keystream(&tag, &mut rest).unwrap();
         [&head[..], &tag, &rest].concat()
     }
 
@@ -164,20 +164,20 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_is_the_packet_that_openvpn_answered() {
+    fn a_probe_is_the_packet_that_openvpn_answered() {
         let expected = "50a1b2c3d4e5f607180f0000016b09bbc07c0d7e5714adac43f1a8a3cdc9d551e4e1498fb7e7b01602cd14551c3f746ee038e\
                         c92ae81";
-        let greeting = greeting();
-        let (packet, wrapped) = greeting.packet().split_at(54);
+        let probe = probe();
+        let (packet, wrapped) = probe.packet().split_at(54);
         assert_eq!((HEXLOWER.encode(packet).as_str(), wrapped), (expected, &b"wrapped"[..]));
-        assert_eq!(greeting.framed(), [&[0, 61], greeting.packet()].concat());
+        assert_eq!(probe.framed(), [&[0, 61], probe.packet()].concat());
     }
 
     #[test]
     fn the_answers_of_openvpn_are_known_and_belong_to_one_session() {
-        let other = Greeting::new(&key(), [0; 8], AT).unwrap();
+        let other = Probe::new(&key(), [0; 8], AT).unwrap();
         for answer in answers() {
-            assert!(greeting().is_answered_by(&answer));
+            assert!(probe().is_answered_by(&answer));
             assert!(!other.is_answered_by(&answer), "an answer to somebody else");
         }
     }
@@ -185,17 +185,17 @@ mod tests {
     #[test]
     fn another_key_or_opcode_is_no_answer() {
         let answer = sealed(SERVER_RESET, &acknowledging(SESSION));
-        assert!(greeting().is_answered_by(&answer));
-        let other = Greeting::new(&[9; KEY], SESSION, AT).unwrap();
+        assert!(probe().is_answered_by(&answer));
+        let other = Probe::new(&[9; KEY], SESSION, AT).unwrap();
         assert!(!other.is_answered_by(&answer), "of a server with another key");
-        assert!(!greeting().is_answered_by(&sealed(4, &acknowledging(SESSION))));
-        assert!(!greeting().is_answered_by(&sealed(SERVER_RESET, &[0; 5])), "it acknowledges nothing");
-        assert!(!greeting().is_answered_by(&sealed(SERVER_RESET, &[255, 0, 0])), "it is cut off");
+        assert!(!probe().is_answered_by(&sealed(4, &acknowledging(SESSION))));
+        assert!(!probe().is_answered_by(&sealed(SERVER_RESET, &[0; 5])), "it acknowledges nothing");
+        assert!(!probe().is_answered_by(&sealed(SERVER_RESET, &[255, 0, 0])), "it is cut off");
     }
 
     #[test]
-    fn half_a_key_greets_nobody() {
-        assert!(Greeting::new(&[0; KEY - 1], SESSION, AT).is_none());
+    fn half_a_key_makes_no_probe() {
+        assert!(Probe::new(&[0; KEY - 1], SESSION, AT).is_none());
     }
 
     proptest! {
@@ -203,11 +203,11 @@ mod tests {
         fn nothing_that_was_changed_or_made_up_is_an_answer(
             noise in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(),
         ) {
-            prop_assert!(!greeting().is_answered_by(&noise));
+            prop_assert!(!probe().is_answered_by(&noise));
             for mut answer in answers() {
                 let bit = at.index(8 * answer.len());
                 answer[bit / 8] ^= 1 << (bit % 8);
-                prop_assert!(!greeting().is_answered_by(&answer));
+                prop_assert!(!probe().is_answered_by(&answer));
             }
         }
     }
