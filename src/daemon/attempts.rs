@@ -1,4 +1,4 @@
-//! What is told of each client that asks to come in: one line in the log, one more in the numbers.
+//! Each connection attempt of a client: one line in the log, one more in the metrics.
 
 use super::Here;
 use domain::access::{Denial, ProfileAccess};

@@ -1,7 +1,7 @@
 //! The kernel's firewall and forwarding on this host: compared with what the policy wants, and repaired.
 //!
 //! Nothing is taken to be in place because it was put there: `nft flush ruleset` (any reload of a firewall does it),
-//! somebody's change of the table, or `net.ipv4.ip_forward=0` change the kernel without a word to Postern. What cannot
+//! a change of the table from outside, or `net.ipv4.ip_forward=0` change the kernel without a word to Postern. What cannot
 //! be repaired is a problem of this host, and until it is mended no daemon starts and nobody is let in anew. Rules of
 //! others that drop what ours let pass are a problem too; only an administrator can mend that.
 //!
@@ -69,7 +69,7 @@ pub(super) struct Enforcer {
     firewall_state: watch::Sender<FirewallState>,
     upkeep: Upkeep,
     loss: LossWatch,
-    /// Which servers' packets somebody else's rules are known to drop, and how.
+    /// The servers whose packets are dropped by rules of others, and by which.
     blocked: BTreeMap<ServerId, String>,
     /// Where the database's machines are, and when that is looked up next.
     database: (BTreeSet<Ipv4Addr>, Option<Instant>),
@@ -115,7 +115,7 @@ impl Enforcer {
         });
     }
 
-    /// Compares the servers' networks with what this machine needs, which the cluster is told as well.
+    /// Compares the servers' networks with what this machine needs, and reports that to the cluster as well.
     async fn find_collisions(&mut self, servers: &[&Server]) -> BTreeMap<ServerId, Collision> {
         self.look_up_database().await;
         let surroundings = Surroundings::read().unwrap_or_else(|error| {
@@ -181,7 +181,7 @@ impl Enforcer {
             tracing::warn!(
                 event = "firewall.repaired",
                 reason = settled.as_str(),
-                "somebody removed or changed the table inet postern; it is in place again"
+                "the table inet postern was removed or changed from outside; it is in place again"
             );
         }
         self.loss.look(&ruleset, settled == Settled::Same);
@@ -219,7 +219,7 @@ impl Enforcer {
         let is_repair = !self.firewall_state.borrow().networks.is_empty();
         if enable_forwarding(&devices)? && is_repair {
             self.here.services.metrics().count(&FIREWALL_REPAIRS, ["forwarding"]);
-            tracing::warn!(event = "forwarding.repaired", "somebody switched forwarding off; it is on again");
+            tracing::warn!(event = "forwarding.repaired", "forwarding was switched off from outside; it is on again");
         }
         Ok(())
     }

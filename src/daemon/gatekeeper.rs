@@ -12,7 +12,7 @@ use openvpn::management::{Cid, ClientConfig, Command, Dialect, Farewell, Kid, Pe
 /// How long clients wait when no host may know better, in seconds.
 const PATIENCE: u16 = 5;
 
-/// How long clients wait that will hardly be let in before somebody has done something, in seconds.
+/// How long clients wait that cannot be admitted before an administrator has acted, in seconds.
 const LONG_PATIENCE: u16 = 30;
 
 /// What a client's server looks like from here.
@@ -64,7 +64,7 @@ fn refusal(denial: Denial, dialect: Dialect, elsewhere: bool) -> Refusal {
     }
 }
 
-/// What a live client is told whom the policy does not admit any more.
+/// The answer to a live client that the policy no longer admits.
 pub(super) fn farewell(denial: Denial, dialect: Dialect) -> Farewell {
     match denial {
         Denial::NoOtherHost => Farewell::ComeBack { dialect, seconds: LONG_PATIENCE, text: words(denial) },

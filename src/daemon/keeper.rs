@@ -2,7 +2,7 @@
 //!
 //! The keeper looks what the policy wants ([`plan`]), makes it true as far as one step goes, and looks again: after each
 //! change of policy, after the end of the process, after a pause if something is missing. It remembers nothing that
-//! could be wrong: which process runs is told by its directory, which clients it has by the process.
+//! could be wrong: the directory names the process that runs, and the process names its clients.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ const STEADY: Duration = Duration::from_secs(10);
 const SOCKET_LIMIT: Duration = Duration::from_secs(5);
 /// How long the firewall may take.
 const FIREWALL_LIMIT: Duration = Duration::from_secs(15);
-/// How long clients get to leave before their daemon is told to end.
+/// How long clients get to leave before their daemon gets the signal to end.
 const LEAVE_LIMIT: Duration = Duration::from_millis(800);
 /// How long a daemon may take to end; it says farewell for 2 s.
 const END_LIMIT: Duration = Duration::from_secs(4);
@@ -63,7 +63,7 @@ const ORDERS: usize = 4096;
 
 /// Why a daemon does not run.
 enum FailureReason {
-    /// Something is missing; somebody must mend it.
+    /// The machine lacks something; an administrator must install it.
     Missing(String),
     /// It ended by itself.
     Ended(String),
@@ -79,8 +79,8 @@ impl FailureReason {
 
 /// What comes after one life of a daemon.
 enum Next {
-    /// Look again at what is wanted.
-    Look,
+    /// Compare with what the policy wants.
+    Check,
     /// Postern stops.
     Stop,
 }
@@ -157,7 +157,7 @@ impl Keeper {
                     self.pause(PERIOD).await;
                 }
                 Ok(Plan::Run(run)) => match self.live(&run).await {
-                    Ok(Next::Look) => {}
+                    Ok(Next::Check) => {}
                     Ok(Next::Stop) => return,
                     Err(failure) => self.mind(failure).await,
                 },
@@ -177,7 +177,7 @@ impl Keeper {
         };
         self.here.services.metrics().count(&OPENVPN_RESTARTS, [reason]);
         let (state, detail) = match failure {
-            // Once is an accident.
+            // A single exit is no crash loop.
             FailureReason::Ended(detail) | FailureReason::Hung(detail) if self.failures < 2 => {
                 (DaemonState::Starting, detail)
             }
@@ -225,15 +225,15 @@ impl Keeper {
         let protected = self.wait_for_firewall().await;
         let collision = self.firewall_state.borrow().collision(self.key.server_id);
         let running = match Running::adopt(&self.dir).map_err(|error| FailureReason::missing(&error))? {
-            // As long as it runs, this host would not even hear that the network has been changed.
+            // As long as it runs, not even a change of the network would reach this host.
             Some(running) if collision.as_ref().is_some_and(|collision| collision.cuts_off_database) => {
                 self.finish_unattended(running).await;
-                return Ok(Next::Look);
+                return Ok(Next::Check);
             }
             Some(running) if running.runs(&run.config) => running,
             Some(outdated) => {
                 self.finish_unattended(outdated).await;
-                return Ok(Next::Look);
+                return Ok(Next::Check);
             }
             None => {
                 protected?;
@@ -253,7 +253,7 @@ impl Keeper {
                 serving_since.get_or_insert_with(Instant::now);
             }
             match pause {
-                Pause::Look | Pause::State => {
+                Pause::Check | Pause::State => {
                     if !self.look(&mut conversation, run) {
                         self.here.services.metrics().count(&OPENVPN_RESTARTS, ["settings"]);
                         self.report(
@@ -262,7 +262,7 @@ impl Keeper {
                             None,
                         );
                         self.finish(conversation, &running).await;
-                        return Ok(Next::Look);
+                        return Ok(Next::Check);
                     }
                 }
                 Pause::Stop if self.here.settings.stop_with_postern => {
@@ -278,7 +278,7 @@ impl Keeper {
                 Pause::Unreadable => {
                     self.here.services.metrics().count(&OPENVPN_RESTARTS, ["unreadable"]);
                     self.finish(conversation, &running).await;
-                    return Ok(Next::Look);
+                    return Ok(Next::Check);
                 }
                 Pause::LinkLost => return self.link_lost(conversation, &running).await,
                 Pause::Died => {
@@ -299,7 +299,7 @@ impl Keeper {
         let mute = conversation.is_mute();
         self.silence = self.silence.saturating_add(if mute { MUTE } else { 1 });
         tracing::warn!(event = "daemon.link_lost", server.id = %self.key.server_id, mute,
-            "the link to a daemon was lost");
+            "the management connection of a daemon was lost");
         if self.silence >= HUNG {
             let detail = "openvpn did not answer on its management socket, was ended and is started anew";
             self.problem(ProblemCode::DaemonHung, Some(detail.to_owned()));
@@ -319,7 +319,7 @@ impl Keeper {
         } else {
             self.pause(PAUSES.0).await;
         }
-        Ok(Next::Look)
+        Ok(Next::Check)
     }
 
     /// There is no daemon that the relay could hold the link to, or the relay does not do it.
@@ -341,7 +341,7 @@ impl Keeper {
             Err(error) => {
                 tracing::warn!(event = "daemon.no_plan",
                     server.id = %self.key.server_id, error = &error as &dyn std::error::Error,
-                    "no plan");
+                    "the configuration of a daemon could not be made");
                 None
             }
         };
@@ -486,7 +486,7 @@ impl Keeper {
             Err(error) => tracing::warn!(
                 event = "daemon.unseen",
                 error = &error as &dyn std::error::Error,
-                "a daemon could not be looked for"
+                "whether a daemon runs could not be read"
             ),
         }
         // What is left of it has no daemon to talk with, and writes nothing into a folder that is to go.

@@ -113,7 +113,7 @@ fn own_key(dir: &RuntimeDir) -> Result<Secret<String>, PlanError> {
             {
                 return Ok(Secret::new(text));
             }
-            tracing::warn!(event = "daemon.key_garbled", "a daemon's key cannot be read, and is made anew");
+            tracing::warn!(event = "daemon.key_garbled", "a daemon's key cannot be read; a new one is made");
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(PlanError::Key(error)),

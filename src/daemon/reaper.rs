@@ -1,4 +1,4 @@
-//! Sessions that must end: because the policy changed, because somebody asked, because the profile is elsewhere now.
+//! Sessions that must end: because the policy changed, because an administrator or the user asked, because the profile is connected elsewhere now.
 //!
 //! The policy is held against the live sessions by each daemon's own task, with [`doomed`], at every new snapshot and
 //! in a period. What others ask for is read here: on a nudge, after a possible loss of nudges, and in a period. All of
@@ -45,7 +45,7 @@ pub(super) fn doomed(roster: &Roster, snapshot: &Snapshot, now: Timestamp) -> Ve
 pub(super) fn start(here: &Arc<Here>, bus: Subscription, tasks: &Reconciler) {
     let heard = Arc::clone(here);
     let wants = move |message: &BusMessage| concerns(&heard, message);
-    tasks.start(ASKED, Asked(Arc::clone(here))).wake_by(|nudge| bus.wake(nudge, wants));
+    tasks.start(ASKED, EndRequests(Arc::clone(here))).wake_by(|nudge| bus.wake(nudge, wants));
     tasks.start(SUPERSEDED, Superseded(Arc::clone(here)));
 }
 
@@ -59,10 +59,10 @@ fn concerns(here: &Here, message: &BusMessage) -> bool {
     }
 }
 
-/// Passes on what others ask for.
-struct Asked(Arc<Here>);
+/// Passes requests to end sessions on to the daemons.
+struct EndRequests(Arc<Here>);
 
-impl Work for Asked {
+impl Work for EndRequests {
     async fn run(&mut self) -> Outcome {
         let here = &self.0;
         if here.registry.session_count() > 0 {
@@ -74,7 +74,7 @@ impl Work for Asked {
     }
 }
 
-/// Looks for newer sessions elsewhere.
+/// Ends sessions whose profile has a newer one elsewhere.
 struct Superseded(Arc<Here>);
 
 impl Work for Superseded {

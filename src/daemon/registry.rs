@@ -87,7 +87,7 @@ struct State {
 }
 
 impl State {
-    /// A report as the cluster is to hear it: a daemon that runs and is of no use says why.
+    /// A report as the cluster gets it: one of a daemon that runs and serves nobody says why.
     fn told(&self, report: &Report) -> Report {
         let mut report = report.clone();
         if let Report::Status(status) = &mut report

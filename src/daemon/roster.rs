@@ -70,9 +70,9 @@ impl Client {
     }
 }
 
-/// When something happens, for what is written down of it.
+/// When an event of a session happens, for its record.
 #[derive(Debug, Clone)]
-pub(super) struct At {
+pub(super) struct EventTime {
     /// By the clock of the cluster, as far as it is known.
     pub time: Timestamp,
     /// By the machine's uptime.
@@ -206,7 +206,7 @@ impl Roster {
     }
 
     /// A client is gone: the end of its session, if it had begun.
-    pub(super) fn disconnected(&mut self, cid: Cid, received: u64, sent: u64, at: &At) -> Option<SessionRecord> {
+    pub(super) fn disconnected(&mut self, cid: Cid, received: u64, sent: u64, at: &EventTime) -> Option<SessionRecord> {
         if self.reconciling {
             self.departed.insert(cid);
         }
@@ -215,7 +215,7 @@ impl Roster {
     }
 
     /// The daemon is gone: the ends of all sessions.
-    pub(super) fn all_ended(&mut self, at: &At) -> Vec<SessionRecord> {
+    pub(super) fn all_ended(&mut self, at: &EventTime) -> Vec<SessionRecord> {
         let clients = std::mem::take(self).clients;
         clients.into_values().filter_map(|client| ended(client, at, EndReason::DaemonEnded)).collect()
     }
@@ -225,7 +225,7 @@ impl Roster {
     pub(super) fn reconcile(
         &mut self,
         status: &Status,
-        at: &At,
+        at: &EventTime,
         mut adopt: impl FnMut(&ClientRow) -> Option<Client>,
     ) -> Reconciled {
         let mut result = Reconciled::default();
@@ -267,7 +267,7 @@ impl Roster {
 
     /// Whoever came up while nobody looked, or under a Postern that did not note when, began before now, and that is all
     /// that is known.
-    fn confirm(&mut self, row: &ClientRow, at: &At) -> Option<SessionRecord> {
+    fn confirm(&mut self, row: &ClientRow, at: &EventTime) -> Option<SessionRecord> {
         self.counted(row.cid, row.bytes_received, row.bytes_sent);
         let client = self.clients.get_mut(&row.cid)?;
         client.session.remote_address = real_address(row);
@@ -310,9 +310,9 @@ pub(super) fn real_address(row: &ClientRow) -> SocketAddr {
     SocketAddr::new(row.real_ip, row.real_port.unwrap_or(0))
 }
 
-fn ended(client: Client, at: &At, otherwise: EndReason) -> Option<SessionRecord> {
+fn ended(client: Client, at: &EventTime, otherwise: EndReason) -> Option<SessionRecord> {
     let reason = client.leaving.unwrap_or(otherwise);
-    let At { time, moment } = at.clone();
+    let EventTime { time, moment } = at.clone();
     client.up.then_some(SessionRecord::Ended { session: client.session, at: time, reason, moment: Some(moment) })
 }
 
@@ -322,8 +322,8 @@ mod tests {
     use crate::samples;
     use openvpn::management::UnreadableRow;
 
-    fn now() -> At {
-        At { time: Timestamp::UNIX_EPOCH, moment: samples::moment() }
+    fn now() -> EventTime {
+        EventTime { time: Timestamp::UNIX_EPOCH, moment: samples::moment() }
     }
 
     fn client(n: u128) -> Client {

@@ -53,7 +53,7 @@ impl RosterWriter {
         let Self { newest, writer, .. } = self;
         drop(newest);
         if let Err(error) = writer.await {
-            tracing::error!(event = "daemon.roster_writer_crashed", %error, "the writer of a roster ended badly");
+            tracing::error!(event = "daemon.roster_writer_crashed", %error, "the task that writes a daemon's roster file crashed");
         }
     }
 }
@@ -70,7 +70,7 @@ async fn write(dir: RuntimeDir, mut changes: watch::Receiver<Option<Arc<Saved>>>
             tracing::warn!(
                 event = "daemon.roster_unwritten",
                 error,
-                "the roster of a daemon cannot be written; a restart will have to guess"
+                "a daemon's roster file cannot be written; a restart would have to guess who is connected"
             );
         }
     }

@@ -223,7 +223,7 @@ impl Writer {
                 tracing::info!(
                     event = "spool.found",
                     records = records.len(),
-                    "sessions of an earlier run are still to be written down"
+                    "session records of an earlier run wait to be written"
                 );
                 let mut queue = writer.session_log.queue();
                 for record in records {
@@ -261,7 +261,7 @@ impl Writer {
 
     /// Settles a step. One that the database refuses for good must not hold up the others.
     /// While the cluster is paused, none is settled. The front one is marked as being written before the pause is looked
-    /// at, so that whoever sees the pause sees the mark too.
+    /// at, so that a reader of the pause reads the mark too.
     async fn write(&self, record: &SessionRecord) -> Result<(), Unwritten> {
         if self.here.admission.paused().is_some() {
             return Err(Unwritten::Paused);
@@ -277,7 +277,7 @@ impl Writer {
                 self.session_log.0.dropped.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(event = "session.unwritten",
                     session.id = %session_of(record), error = &error as &dyn std::error::Error,
-                    "a session could not be written down");
+                    "a session could not be recorded");
                 Ok(())
             }
         }

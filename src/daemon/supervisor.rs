@@ -95,7 +95,7 @@ impl Work for Supervisor {
     async fn close(&mut self) {
         for kept in std::mem::take(&mut self.keepers).into_values() {
             if let Err(error) = kept.task.await {
-                tracing::error!(event = "daemon.keeper_crashed", %error, "the keeper of a daemon ended badly");
+                tracing::error!(event = "daemon.keeper_crashed", %error, "the task that keeps a daemon crashed");
             }
         }
         // Before the first look at the policy, it is not known what the rules are for.

@@ -10,20 +10,20 @@ use domain::ids::ServerId;
 use domain::problem::ProblemCode;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
-const TASK: Task = Task::new("dialogue-watch", "Looks whether the dialogues with the daemons go on.", PERIOD);
-/// Between two looks.
+const TASK: Task = Task::new("dialogue-watch", "Checks that the dialogues with the daemons go on.", PERIOD);
+/// Between two runs.
 const PERIOD: Duration = Duration::from_secs(2);
-/// So many looks in a row without a turn are too many. Looks are counted, rather than time: while this process was
-/// stopped, nobody could turn.
+/// A dialogue that makes no turn in so many runs in a row hangs. Runs are counted, rather than time: while this process
+/// was stopped, no dialogue could make a turn.
 const STILL: u8 = 5;
 
-/// What was seen of the dialogues.
+/// How many turns each dialogue has made, and for how many runs it has made none.
 #[derive(Debug, Default)]
-struct Seen(BTreeMap<ServerId, (u64, u8)>);
+struct TurnCounts(BTreeMap<ServerId, (u64, u8)>);
 
-impl Seen {
-    /// Takes a look; answers those that do not turn.
-    fn look(&mut self, turns: &BTreeMap<ServerId, u64>) -> BTreeSet<ServerId> {
+impl TurnCounts {
+    /// Takes in the present counts; gives the servers whose dialogues hang.
+    fn observe(&mut self, turns: &BTreeMap<ServerId, u64>) -> BTreeSet<ServerId> {
         let before = std::mem::take(&mut self.0);
         for (server, turns) in turns {
             let still =
@@ -36,32 +36,32 @@ impl Seen {
 
 /// Starts the task.
 pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
-    tasks.start(TASK, Watch { here: Arc::clone(here), seen: Seen::default(), told: BTreeSet::new() });
+    tasks.start(TASK, Watch { here: Arc::clone(here), counts: TurnCounts::default(), reported: BTreeSet::new() });
 }
 
 struct Watch {
     here: Arc<Here>,
-    seen: Seen,
+    counts: TurnCounts,
     /// Those that the log has.
-    told: BTreeSet<ServerId>,
+    reported: BTreeSet<ServerId>,
 }
 
 impl Work for Watch {
     async fn run(&mut self) -> Outcome {
         let here = &self.here;
-        let stuck = self.seen.look(&here.registry.turns());
+        let stuck = self.counts.observe(&here.registry.turns());
         let now = here.services.now();
-        for server in stuck.difference(&self.told) {
+        for server in stuck.difference(&self.reported) {
             tracing::error!(event = "daemon.dialogue_stuck", server.id = %server,
-                "Postern's dialogue with a daemon does not go on");
+                "Postern's dialogue with a daemon hangs");
             let detail = "Postern does not go on talking with this daemon: restart the service; its tunnels stay up";
             here.services.problems().set(ProblemCode::DaemonHung, Some(*server), Some(detail.to_owned()), now);
         }
-        for server in self.told.difference(&stuck) {
+        for server in self.reported.difference(&stuck) {
             here.services.problems().set(ProblemCode::DaemonHung, Some(*server), None, now);
         }
         here.registry.set_stuck(stuck.clone());
-        self.told = stuck;
+        self.reported = stuck;
         Ok(Done::default())
     }
 }
@@ -73,11 +73,11 @@ mod tests {
 
     #[test]
     fn a_dialogue_is_stuck_once_it_was_still_for_five_looks() {
-        let (server, mut seen) = (samples::server().id, Seen::default());
+        let (server, mut counts) = (samples::server().id, TurnCounts::default());
         let turns = |n| BTreeMap::from([(server, n)]);
-        assert!((0..5).all(|_| seen.look(&turns(7)).is_empty()));
-        assert_eq!(seen.look(&turns(7)), BTreeSet::from([server]));
-        assert!(seen.look(&turns(8)).is_empty(), "it goes on");
-        assert!(seen.look(&BTreeMap::new()).is_empty(), "it is over");
+        assert!((0..5).all(|_| counts.observe(&turns(7)).is_empty()));
+        assert_eq!(counts.observe(&turns(7)), BTreeSet::from([server]));
+        assert!(counts.observe(&turns(8)).is_empty(), "it goes on");
+        assert!(counts.observe(&BTreeMap::new()).is_empty(), "it is over");
     }
 }

@@ -16,7 +16,7 @@ pub const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 /// What helps against clocks that are apart.
 pub const SET_CLOCKS: &str = "let both set their clocks: timedatectl set-ntp true (then: timedatectl timesync-status)";
 
-/// By how much somebody's clock is ahead of this machine's, in words.
+/// By how much another clock is ahead of this machine's, in words.
 pub fn apart(whose: &str, offset: SignedDuration) -> String {
     let side = if offset.is_negative() { "behind" } else { "ahead of" };
     format!("the {whose}'s clock is {:.1} s {side} this machine's", offset.abs().as_secs_f64())

@@ -49,7 +49,7 @@ macro_rules! jobs {
 jobs! {
     /// Signs for what was recorded in the audit log since the last time.
     AuditCheckpoint = "audit-checkpoint", every Duration::from_mins(5);
-    /// Looks whether the whole audit log is what was recorded.
+    /// Verifies the whole audit log.
     AuditVerify = "audit-verify", every Duration::from_hours(24);
     /// Deletes and shortens what is older than the settings allow.
     Retention = "retention", every Duration::from_hours(24);

@@ -102,9 +102,9 @@ pub struct Written {
     pub organization: Option<String>,
 }
 
-/// The user that a line asks for.
+/// The user that a line requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestedUser {
     /// The name.
     pub name: Name,
     /// The mailbox; machines have none.
@@ -117,13 +117,13 @@ pub struct Asked {
     pub organization: Option<Name>,
 }
 
-/// A line, and what it asks for or what is wrong with it.
+/// A line, and the user that it requests or what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// As it was written.
     pub written: Written,
-    /// What it asks for.
-    pub asked: Result<Asked, Vec<CellError>>,
+    /// The user that it requests.
+    pub requested: Result<RequestedUser, Vec<CellError>>,
 }
 
 /// Reads a list. Commas, semicolons or tabs part its cells, whichever the line of headings has; several groups in one
@@ -145,12 +145,12 @@ pub fn read(text: &str) -> Result<Vec<Line>, ListError> {
             return Err(ListError::TooMany);
         }
         let mut line = line(&headings, &record.map_err(unreadable)?);
-        if let Ok(Asked { name, email, organization, .. }) = &line.asked {
+        if let Ok(RequestedUser { name, email, organization, .. }) = &line.requested {
             // People are known by their address, machines by their name.
             let column = if email.is_some() { "email" } else { "name" };
             let machine = email.is_none().then(|| (name.clone(), organization.clone()));
             if let Some(first) = seen.insert((email.clone(), machine), line.written.line) {
-                line.asked = Err(vec![CellError { column, fault: CellFault::Repeated { line: first } }]);
+                line.requested = Err(vec![CellError { column, fault: CellFault::Repeated { line: first } }]);
             }
         }
         lines.push(line);
@@ -193,16 +193,16 @@ fn line(headings: &[&'static str], record: &StringRecord) -> Line {
         role: value("role"),
         organization: value("organization"),
     };
-    let asked = if record.len() == headings.len() {
+    let requested = if record.len() == headings.len() {
         ask(&written)
     } else {
         let fault = CellFault::Count { found: record.len(), expected: headings.len() };
         Err(vec![CellError { column: "", fault }])
     };
-    Line { written, asked }
+    Line { written, requested }
 }
 
-fn ask(written: &Written) -> Result<Asked, Vec<CellError>> {
+fn ask(written: &Written) -> Result<RequestedUser, Vec<CellError>> {
     let mut wrong = Vec::new();
     let mut groups = BTreeSet::new();
     for group in &written.groups {
@@ -215,7 +215,7 @@ fn ask(written: &Written) -> Result<Asked, Vec<CellError>> {
     let organization = organization.and_then(|name| cell(&mut wrong, "organization", name.parse()));
     match name {
         Some(name) if wrong.is_empty() => {
-            Ok(Asked { name, email, groups, role: role.unwrap_or(Role::User), organization })
+            Ok(RequestedUser { name, email, groups, role: role.unwrap_or(Role::User), organization })
         }
         _ => Err(wrong),
     }
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     fn wrong(line: &Line) -> Vec<(&'static str, String)> {
-        line.asked.as_ref().unwrap_err().iter().map(|error| (error.column, error.fault.to_string())).collect()
+        line.requested.as_ref().unwrap_err().iter().map(|error| (error.column, error.fault.to_string())).collect()
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         let lines =
             read("name,email,role\nAna,ana@example.com,user\n,nonsense,boss\nBo,,\nCy,ana@example.com,\nDi\n").unwrap();
         assert_eq!(lines.iter().map(|line| line.written.line).collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
-        assert!(lines[0].asked.is_ok() && lines[2].asked.is_ok());
+        assert!(lines[0].requested.is_ok() && lines[2].requested.is_ok());
         let columns: Vec<_> = wrong(&lines[1]).into_iter().map(|(column, _)| column).collect();
         assert_eq!(columns, ["name", "email", "role"]);
         assert_eq!(wrong(&lines[3]), [("email", "stands in line 2 already".to_owned())]);
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn spreadsheets_of_all_lands_are_read() {
-        let expected = Asked {
+        let expected = RequestedUser {
             name: "Ana, B.".parse().unwrap(),
             email: Some("a@example.com".parse().unwrap()),
             groups: BTreeSet::from(["dev".parse().unwrap(), "ops".parse().unwrap()]),
@@ -261,9 +261,9 @@ mod tests {
             "email;name;groups\na@example.com;Ana, B.;\"dev;ops\"\n",
             "email\tname\tgroups\na@example.com\tAna, B.\tdev;ops\n",
         ] {
-            assert_eq!(read(text).unwrap()[0].asked.as_ref(), Ok(&expected), "{text}");
+            assert_eq!(read(text).unwrap()[0].requested.as_ref(), Ok(&expected), "{text}");
         }
-        assert_eq!(read("name\nAna\n").unwrap()[0].asked.as_ref().unwrap().email, None);
+        assert_eq!(read("name\nAna\n").unwrap()[0].requested.as_ref().unwrap().email, None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bearer secrets: whoever shows one is let in, so only hashes are stored.
+//! Bearer secrets: the holder of one is admitted, so only hashes are stored.
 //!
 //! Each has 256 bits from the operating system. Nobody can search that space, so the stored hash is plain SHA-256 with
 //! the purpose mixed in, without a key and without the slowness that guessable passwords need: a process without the

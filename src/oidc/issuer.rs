@@ -52,9 +52,9 @@ type Metadata = ProviderMetadata<
     CoreSubjectIdentifierType,
 >;
 
-/// A provider as it was when it was last asked.
+/// A provider's metadata and keys, as last fetched.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct Discovered {
     pub(super) authorize: Url,
     pub(super) token: Url,
     pub(super) keys: Keys,
@@ -64,7 +64,7 @@ pub(super) struct Known {
     at: Timestamp,
 }
 
-impl Known {
+impl Discovered {
     /// Whether responses carry `iss` (RFC 9207).
     pub(super) fn announces_response_issuer(&self) -> bool {
         self.metadata.additional_metadata().authorization_response_iss_parameter_supported == Some(true)
@@ -95,13 +95,13 @@ pub(super) struct Issuer {
     http: Option<HttpClient>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// Held by whoever asks the provider, so that many sign-ins lead to one question.
+    /// Held during a fetch, so that many sign-ins lead to one request.
     asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    known: Option<Arc<Known>>,
+    known: Option<Arc<Discovered>>,
     /// When metadata and keys were last asked for.
     asked: Option<Timestamp>,
     /// When they were last asked for because of an unknown key.
@@ -118,8 +118,8 @@ impl Issuer {
         Self { url, http, clock, state: Mutex::default(), asking: tokio::sync::Mutex::new(()) }
     }
 
-    /// What is known, asked for if it is time to. Who comes while somebody asks takes what there is, or waits.
-    pub(super) async fn known(&self) -> Result<Arc<Known>, OidcError> {
+    /// The provider's metadata and keys, fetched if they are due. A call during a fetch takes what there is, or waits.
+    pub(super) async fn known(&self) -> Result<Arc<Discovered>, OidcError> {
         if let Some(answer) = self.at_hand() {
             return answer;
         }
@@ -141,7 +141,7 @@ impl Issuer {
     }
 
     /// What is known now, for a token whose key is not in `used`.
-    pub(super) async fn renewed(&self, used: &Arc<Known>) -> Result<Arc<Known>, OidcError> {
+    pub(super) async fn renewed(&self, used: &Arc<Discovered>) -> Result<Arc<Discovered>, OidcError> {
         let _turn = self.asking.lock().await;
         let now = self.clock.now();
         {
@@ -185,7 +185,7 @@ impl Issuer {
     }
 
     /// The answer that needs no question: what is fresh, or what was just asked in vain.
-    fn at_hand(&self) -> Option<Result<Arc<Known>, OidcError>> {
+    fn at_hand(&self) -> Option<Result<Arc<Discovered>, OidcError>> {
         let now = self.clock.now();
         let state = self.state();
         match (&state.known, &state.fault) {
@@ -202,7 +202,7 @@ impl Issuer {
         }
     }
 
-    async fn ask(&self) -> Result<Arc<Known>, Arc<HttpError>> {
+    async fn ask(&self) -> Result<Arc<Discovered>, Arc<HttpError>> {
         let now = self.clock.now();
         let answer = self.fetch(now).await;
         let mut state = self.state();
@@ -231,7 +231,7 @@ impl Issuer {
     }
 
     /// Metadata (`OpenID` Connect Discovery section 4) and keys.
-    async fn fetch(&self, now: Timestamp) -> Result<Known, HttpError> {
+    async fn fetch(&self, now: Timestamp) -> Result<Discovered, HttpError> {
         let http = self.http.clone().ok_or_else(|| HttpError::Url(self.url.clone()))?;
         let base = IssuerUrl::new(self.url.clone()).map_err(|cause| not_a_url(&self.url, cause))?;
         let place = base.join(".well-known/openid-configuration").map_err(|cause| not_a_url(&self.url, cause))?;
@@ -250,7 +250,7 @@ impl Issuer {
         }
         let place = metadata.jwks_uri().url();
         let keys = document(&http.get(place).await?, place, "a key set", Keys::read)?;
-        Ok(Known { authorize, token, keys, http, metadata, at: now })
+        Ok(Discovered { authorize, token, keys, http, metadata, at: now })
     }
 }
 

@@ -15,7 +15,7 @@ const MOST: usize = 64;
 
 /// Which key a token says it was signed with.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct KeyReference {
     /// RS256 or ES256.
     pub(super) algorithm: CoreJwsSigningAlgorithm,
     /// The key's name; a provider with one key may leave it out.
@@ -50,7 +50,7 @@ impl Keys {
     }
 
     /// Whether `signature` over `message` was made with the wanted key.
-    pub(super) fn verify(&self, wanted: &Wanted, message: &[u8], signature: &[u8]) -> Result<(), BadToken> {
+    pub(super) fn verify(&self, wanted: &KeyReference, message: &[u8], signature: &[u8]) -> Result<(), BadToken> {
         let candidates: Vec<_> = self.good.iter().filter(|key| fits(key, wanted)).collect();
         if candidates.iter().any(|key| key.verify_signature(&wanted.algorithm, message, signature).is_ok()) {
             return Ok(());
@@ -65,7 +65,7 @@ impl Keys {
     }
 }
 
-fn fits(key: &CoreJsonWebKey, wanted: &Wanted) -> bool {
+fn fits(key: &CoreJsonWebKey, wanted: &KeyReference) -> bool {
     let named = wanted.kid.as_deref().is_none_or(|kid| key.key_id().is_some_and(|id| id.as_str() == kid));
     let for_signatures = key.key_use().is_none_or(openidconnect::JsonWebKeyUse::allows_signature);
     let of_kind: Option<CoreJsonWebKeyType> = wanted.algorithm.key_type();

@@ -52,7 +52,7 @@ use serde::{Deserialize, Serialize};
 pub use self::error::{BadToken, OidcError};
 use self::http::Http;
 pub use self::http::HttpError;
-use self::issuer::{Issuer, Known};
+use self::issuer::{Discovered, Issuer};
 pub use self::proxies::{BadProxy, Proxies};
 use domain::clock::Clock;
 use domain::secret::Secret;
@@ -219,7 +219,7 @@ impl Provider {
         &self,
         settings: &OidcSettings,
         issuer: &Issuer,
-        known: &Known,
+        known: &Discovered,
         code: &str,
         pkce_verifier: &str,
     ) -> Result<Secret<String>, OidcError> {
@@ -280,7 +280,7 @@ type CodeClient = Client<
     EndpointSet,
 >;
 
-fn client(settings: &OidcSettings, known: &Known) -> Result<CodeClient, OidcError> {
+fn client(settings: &OidcSettings, known: &Discovered) -> Result<CodeClient, OidcError> {
     let unusable = |what: &str, url: &str, cause| OidcError::Misconfigured {
         sentence: format!("the {what} is not a URL"),
         source: Some(Arc::new(http::not_a_url(url, cause))),

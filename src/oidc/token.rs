@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::VerifiedIdentity;
 use super::error::BadToken;
-use super::keys::{Keys, Wanted};
+use super::keys::{KeyReference, Keys};
 
 /// How far the provider's clock may be from ours, in seconds.
 const SKEW: f64 = 60.0;
@@ -30,7 +30,7 @@ pub(super) struct Signed<'a> {
     message: &'a str,
     payload: &'a str,
     signature: Vec<u8>,
-    wanted: Wanted,
+    wanted: KeyReference,
 }
 
 /// The claims of a token whose signature is right.
@@ -57,7 +57,12 @@ impl<'a> Signed<'a> {
         if header.crit.is_some() {
             return Err(BadToken::Critical);
         }
-        Ok(Self { message, payload, signature: decode(signature)?, wanted: Wanted { algorithm, kid: header.kid } })
+        Ok(Self {
+            message,
+            payload,
+            signature: decode(signature)?,
+            wanted: KeyReference { algorithm, kid: header.kid },
+        })
     }
 
     /// The claims, if one of `keys` signed them.

@@ -4,7 +4,7 @@
 //! - [`config`]: the configuration of a daemon and the profile of a client, from templates;
 //! - [`process`]: starting, finding again and ending a daemon;
 //! - [`relay`]: a process that holds the management socket, and answers while Postern does not;
-//! - [`probe`]: the first packet of a client, for whoever wants to know whether a daemon can be reached.
+//! - [`probe`]: the first packet of a client, to learn whether a daemon can be reached.
 //!
 //! One daemon is one `openvpn` process in server mode. It decides nothing: every connecting client is presented on the
 //! management socket, waits, and is admitted or refused from there. Who may connect is not decided here either; this

@@ -182,7 +182,7 @@ impl Running {
         // The pidfd is open, so the number cannot pass to another process between these looks and later signals.
         let same = running.started == state.started && is_daemon_of(pid, dir) && running.is_alive();
         if !same {
-            // A child of ours that ended unseen is buried now.
+            // A child of ours that has ended is reaped now.
             running.bury()?;
         }
         Ok(same.then_some(running))
@@ -244,7 +244,7 @@ impl Running {
     fn bury(&self) -> Result<(), ProcessError> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(self.pidfd.get_ref())), options) {
-            // An adopted daemon is somebody else's child; a second call finds it buried.
+            // An adopted daemon is the child of another process; a second call finds it reaped.
             Ok(_) | Err(Errno::CHILD) => Ok(()),
             Err(error) => Err(system(error)),
         }
@@ -286,7 +286,10 @@ fn found(dir: &RuntimeDir) -> Option<State> {
     if let Ok(text) = serde_json::to_vec(&state)
         && let Err(error) = dir.write(RuntimeDir::STATE, &text)
     {
-        tracing::debug!(error = &error as &dyn std::error::Error, "what was found of a daemon is not written down");
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "what was learned of a daemon's process could not be written to its directory"
+        );
     }
     Some(state)
 }

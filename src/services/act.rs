@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::ServiceError;
-use crate::access::effect::Trial;
+use crate::access::effect::DryRun;
 use domain::audit::Actor;
 use domain::ids::RequestId;
 use domain::role::Permission;
@@ -15,11 +15,11 @@ pub struct Act {
     pub actor: Actor,
     /// Which request, for the audit log.
     pub request_id: Option<RequestId>,
-    pub(crate) trial: Option<Trial>,
+    pub(crate) dry_run: Option<DryRun>,
     pub(crate) warnings: Warnings,
 }
 
-/// What whoever acts should know, and what is no reason to refuse. All copies of an act share it.
+/// Warnings for the actor that are no reason to refuse. All copies of an act share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -37,17 +37,17 @@ impl Act {
 
     /// An act in the course of a request.
     pub fn by(actor: Actor, request_id: Option<RequestId>) -> Self {
-        Self { actor, request_id, trial: None, warnings: Warnings::default() }
+        Self { actor, request_id, dry_run: None, warnings: Warnings::default() }
     }
 
-    /// The same act, to be tried only: what it would do comes to be known, and nothing is done. Verbs that change
-    /// policy by `Core::change_by` can be tried; others take no notice.
-    pub fn tried(&self) -> (Self, Trial) {
-        let trial = Trial::default();
-        (Self { trial: Some(trial.clone()), warnings: trial.warnings.clone(), ..self.clone() }, trial)
+    /// The same act as a dry run: its effect is computed, and nothing is done. Verbs that change policy by
+    /// `Core::change_by` support it; others take no notice.
+    pub fn as_dry_run(&self) -> (Self, DryRun) {
+        let dry_run = DryRun::default();
+        (Self { dry_run: Some(dry_run.clone()), warnings: dry_run.warnings.clone(), ..self.clone() }, dry_run)
     }
 
-    /// Tells whoever acts what they should know.
+    /// Adds a warning for the actor.
     pub(crate) fn warn(&self, sentence: String) {
         self.warnings.list().push(sentence);
     }
@@ -57,12 +57,12 @@ impl Act {
         self.warnings.list().clone()
     }
 
-    /// Whether it is tried only.
+    /// Whether it is a dry run.
     pub fn is_tried(&self) -> bool {
-        self.trial.is_some()
+        self.dry_run.is_some()
     }
 
-    /// Refuses whoever lacks a right.
+    /// Refuses an actor that lacks a right.
     pub fn require(&self, permission: Permission) -> Result<(), ServiceError> {
         if self.actor.may(permission) { Ok(()) } else { Err(ServiceError::Forbidden(described(permission))) }
     }

@@ -112,7 +112,7 @@ impl Builder {
         Self(Core { master_key: key, ..self.0 })
     }
 
-    /// By which this process hears what happens in the cluster.
+    /// By which this process gets the events of the cluster.
     #[must_use]
     pub fn bus(self, bus: Bus) -> Self {
         Self(Core { bus: Some(bus), ..self.0 })

@@ -165,13 +165,13 @@ impl Store {
 
     /// How long no primary has been known; `None` while there is one.
     pub fn without_primary(&self) -> Option<Duration> {
-        self.0.primary.seen().lost.map(|since| since.elapsed())
+        self.0.primary.state().lost.map(|since| since.elapsed())
     }
 
     /// The names or addresses of the machines that it talks to: those of the connection string, and those that they name.
     pub fn machines(&self) -> BTreeSet<String> {
-        let seen = self.0.primary.seen();
-        let known = seen.topology.as_ref().map(|topology| topology.servers().into_keys().cloned().collect::<Vec<_>>());
+        let state = self.0.primary.state();
+        let known = state.topology.as_ref().map(|topology| topology.servers().into_keys().cloned().collect::<Vec<_>>());
         let all = self.0.seeds.iter().cloned().chain(known.into_iter().flatten());
         let name = |server| match server {
             ServerAddress::Tcp { host, .. } => Some(host),
@@ -182,7 +182,7 @@ impl Store {
 
     /// What the driver last saw of the servers, their errors included, in words.
     pub(super) fn topology(&self) -> String {
-        self.0.primary.seen().topology.as_ref().map_or_else(String::new, ToString::to_string)
+        self.0.primary.state().topology.as_ref().map_or_else(String::new, ToString::to_string)
     }
 
     /// Runs a call with a limit.
@@ -259,12 +259,12 @@ pub(super) fn span_of(op: &'static str) -> Span {
     tracing::error_span!("store", db.operation = op, db.collection = tracing::field::Empty)
 }
 
-/// Knows since when there is no primary, from the driver's monitoring.
+/// Since when there is no primary, by the driver's monitoring.
 #[derive(Default)]
-struct PrimaryWatch(Mutex<Seen>);
+struct PrimaryWatch(Mutex<PrimaryState>);
 
 #[derive(Default)]
-struct Seen {
+struct PrimaryState {
     /// `None` while there is a primary, and before the first look at the set.
     lost: Option<Instant>,
     topology: Option<TopologyDescription>,
@@ -287,12 +287,12 @@ impl PrimaryWatch {
                 ServerType::RsPrimary | ServerType::Mongos | ServerType::LoadBalancer | ServerType::Standalone
             )
         });
-        let mut seen = self.seen();
-        seen.lost = if writable { None } else { Some(seen.lost.unwrap_or_else(Instant::now)) };
-        seen.topology = Some(topology);
+        let mut state = self.state();
+        state.lost = if writable { None } else { Some(state.lost.unwrap_or_else(Instant::now)) };
+        state.topology = Some(topology);
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn state(&self) -> MutexGuard<'_, PrimaryState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -79,7 +79,7 @@ pub struct Pending {
 
 /// A migration, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct MigrationStatus {
     /// Its place in the order, from 1.
     pub number: u32,
     /// The name of its file without the ending.
@@ -133,17 +133,17 @@ pub async fn plan(store: &Store) -> Result<Vec<Pending>, StoreError> {
 ///
 /// # Errors
 /// As [`plan`].
-pub async fn overview(store: &Store) -> Result<Vec<Known>, StoreError> {
+pub async fn overview(store: &Store) -> Result<Vec<MigrationStatus>, StoreError> {
     let applied = applied(store).await?;
     let lacking = missing(&applied)?;
     let is_ours = |number: u32| MIGRATIONS.iter().any(|migration| migration.number == number);
-    let done = applied.into_values().map(|doc| Known {
+    let done = applied.into_values().map(|doc| MigrationStatus {
         number: doc.number,
         newer: !is_ours(doc.number),
         applied_at: timestamp(doc.at),
         name: doc.name,
     });
-    let pending = lacking.into_iter().map(|migration| Known {
+    let pending = lacking.into_iter().map(|migration| MigrationStatus {
         number: migration.number,
         name: migration.name.to_owned(),
         applied_at: None,

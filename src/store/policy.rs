@@ -39,7 +39,7 @@ use domain::{Revised, Revision};
 use metrics::catalogue::AUDIT_EVENTS;
 use runtime::random;
 
-/// How long a change may try before the database counts as away.
+/// How long a change may take before the database counts as away.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A commit that began just in time has so long, counted from the beginning of the change.
@@ -52,12 +52,12 @@ struct Rules {
     raises: bool,
     /// It is not refused while the cluster is paused.
     though_paused: bool,
-    /// It is given up at its end, and what it would have written is told.
-    tried: bool,
+    /// It is rolled back at its end, and gives what it would have written.
+    dry_run: bool,
 }
 
 /// A change of policy like any other.
-const CHANGE: Rules = Rules { raises: true, though_paused: false, tried: false };
+const CHANGE: Rules = Rules { raises: true, though_paused: false, dry_run: false };
 
 /// An open change of policy. A handle: clones speak to the same transaction.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ struct Inner {
     entries: Mutex<Vec<AuditEntry>>,
     wrote: AtomicBool,
     conflicted: AtomicBool,
-    /// Of a change that is only tried: what it would tell a snapshot.
+    /// Of a dry run: the changes that a snapshot would get.
     told: Option<std::sync::Mutex<Vec<Change>>>,
 }
 
@@ -125,7 +125,7 @@ impl Store {
         let _turn = self.policy_turn().lock_owned().await;
         let began = Instant::now();
         loop {
-            let tx = self.begin(Rules { tried: true, ..CHANGE }, began).await?;
+            let tx = self.begin(Rules { dry_run: true, ..CHANGE }, began).await?;
             let result = change(tx.clone()).await;
             tx.abort().await;
             if !tx.0.conflicted.load(Ordering::Relaxed) || began.elapsed() >= PATIENCE {
@@ -252,7 +252,7 @@ impl Store {
                         entries: Mutex::default(),
                         wrote: AtomicBool::new(false),
                         conflicted: AtomicBool::new(false),
-                        told: rules.tried.then(std::sync::Mutex::default),
+                        told: rules.dry_run.then(std::sync::Mutex::default),
                     })));
                 }
                 Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) && began.elapsed() < PATIENCE => {

@@ -11,7 +11,7 @@ use postern::domain::join::DatabaseUser;
 use postern::domain::secret::Secret;
 use postern::keys::host::HostKey;
 use postern::services::hosts::joining::{
-    HostDatabase, IssuedJoinToken, JoinRequest, Joined, Shown, Stranger, database_place,
+    HostDatabase, IssuedJoinToken, JoinCredentials, JoinRequest, Joined, UnauthenticatedPeer, database_place,
 };
 use postern::services::{Act, ServiceError};
 use postern::store::hosts::database_user::HostRole;
@@ -93,9 +93,9 @@ impl Cluster {
 
     /// What a machine with this key gets for a token: who it is, and its way to the database.
     async fn redeem(&self, token: &IssuedJoinToken, key: &HostKey) -> Attempt {
-        let shown = Shown { token: Secret::new(token.token.expose().clone()), public_key: key.public() };
+        let shown = JoinCredentials { token: Secret::new(token.token.expose().clone()), public_key: key.public() };
         let request = JoinRequest { shown, public_addresses: vec!["203.0.113.7".parse().unwrap()] };
-        let stranger = Stranger { address: "127.0.0.1".parse().unwrap(), request_id: None };
+        let stranger = UnauthenticatedPeer { address: "127.0.0.1".parse().unwrap(), request_id: None };
         let joined = self.rig.services.hosts().redeem_join_token(&request, &stranger).await?;
         let sealed = data_encoding::BASE64.decode(joined.sealed_database_uri.as_bytes()).unwrap();
         let uri = key.open(&database_place(&joined.host_id.to_string()), &sealed).unwrap();

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::api::Ask;
 use super::error::ClientError;
 use super::file::PrivateFile;
-use super::output::{Column, Look, View, at};
+use super::output::{Column, ColumnFormat, View, at};
 use super::paging::Paging;
 use super::{Client, Run, verify};
 use crate::keys::signing::VerifyingKey;
@@ -15,12 +15,12 @@ use crate::keys::signing::VerifyingKey;
 const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("AT", "at", Look::Plain),
-        Column("ACTOR", "actor", Look::Plain),
-        Column("ACTION", "action", Look::Plain),
-        Column("OBJECT", "object", Look::Plain),
-        Column("OUTCOME", "outcome", Look::Plain),
-        Column("CHANGES", "changes", Look::Changes),
+        Column("AT", "at", ColumnFormat::Plain),
+        Column("ACTOR", "actor", ColumnFormat::Plain),
+        Column("ACTION", "action", ColumnFormat::Plain),
+        Column("OBJECT", "object", ColumnFormat::Plain),
+        Column("OUTCOME", "outcome", ColumnFormat::Plain),
+        Column("CHANGES", "changes", ColumnFormat::Changes),
     ],
 };
 

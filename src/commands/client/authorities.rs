@@ -3,18 +3,18 @@
 use clap::Subcommand;
 
 use super::error::ClientError;
-use super::output::{Column, Look, View};
+use super::output::{Column, ColumnFormat, View};
 use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("KIND", "kind", Look::Plain),
-        Column("STATE", "state", Look::Plain),
-        Column("SUBJECT", "subject", Look::Plain),
-        Column("EXPIRES", "not_after", Look::Plain),
-        Column("FINGERPRINT (SHA-256)", "fingerprint", Look::Plain),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("KIND", "kind", ColumnFormat::Plain),
+        Column("STATE", "state", ColumnFormat::Plain),
+        Column("SUBJECT", "subject", ColumnFormat::Plain),
+        Column("EXPIRES", "not_after", ColumnFormat::Plain),
+        Column("FINGERPRINT (SHA-256)", "fingerprint", ColumnFormat::Plain),
     ],
 };
 

@@ -8,7 +8,7 @@ use super::Client;
 use super::api::Ask;
 use super::error::ClientError;
 use super::output::at;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::table::{Cell, lines};
 use crate::domain::explain::Target;
 use crate::domain::ids::ProfileId;
@@ -32,7 +32,7 @@ impl Question {
         let who = if self.user.parse::<ProfileId>().is_ok() {
             ("profile_id", self.user)
         } else {
-            ("user_id", client.find(Kind::User, &self.user)?)
+            ("user_id", client.find(NounKind::User, &self.user)?)
         };
         let mut query = vec![who, ("destination", self.destination.to_string())];
         query.extend(self.at.map(|at| ("at", at.to_string())));

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::api::Ask;
 use super::error::ClientError;
-use super::output::{Column, Look, View};
-use super::refs::Kind;
+use super::output::{Column, ColumnFormat, View};
+use super::refs::NounKind;
 use super::{Client, Run};
 use crate::domain::group::GroupId;
 use crate::domain::text::GroupName;
@@ -14,10 +14,10 @@ use crate::domain::text::GroupName;
 const VIEW: View = View {
     key: "name",
     columns: &[
-        Column("NAME", "name", Look::Plain),
-        Column("USERS", "users", Look::Plain),
-        Column("SERVERS", "servers", Look::NameOf(Kind::Server)),
-        Column("ID", "id", Look::Plain),
+        Column("NAME", "name", ColumnFormat::Plain),
+        Column("USERS", "users", ColumnFormat::Plain),
+        Column("SERVERS", "servers", ColumnFormat::NameOf(NounKind::Server)),
+        Column("ID", "id", ColumnFormat::Plain),
     ],
 };
 
@@ -70,12 +70,12 @@ impl Run for Verb {
             Self::List => client.list_whole("/groups", &VIEW),
             Self::Show { group } => client.show(&Ask::get(&path(&group)), &VIEW),
             Self::Add { group, users } => {
-                let body = json!({ "add": client.find_all(Kind::User, &users)? });
+                let body = json!({ "add": client.find_all(NounKind::User, &users)? });
                 let ask = format!("{}/users", path(&group));
                 client.done(&Ask::post(&ask).body(&body), &format!("put into {group}: {}", users.join(", "))).map(drop)
             }
             Self::Remove { group, users } => {
-                let body = json!({ "remove": client.find_all(Kind::User, &users)? });
+                let body = json!({ "remove": client.find_all(NounKind::User, &users)? });
                 let ask = format!("{}/users", path(&group));
                 client
                     .done(&Ask::post(&ask).body(&body), &format!("taken out of {group}: {}", users.join(", ")))

@@ -8,24 +8,24 @@ use serde_json::json;
 use super::api::Ask;
 use super::error::ClientError;
 use super::options::time;
-use super::output::{Column, Look, View, at};
+use super::output::{Column, ColumnFormat, View, at};
 use super::paging::Paging;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::wait::Wait;
 use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("NAME", "name", Look::Plain),
-        Column("STATE", "state", Look::Plain),
-        Column("PROBLEMS", "problems", Look::Each("code")),
-        Column("SESSIONS", "sessions", Look::Plain),
-        Column("VERSION", "version", Look::Plain),
-        Column("ADDRESSES", "public_addresses", Look::Plain),
-        Column("ROLES", "roles", Look::Plain),
-        Column("LAST SEEN", "last_seen_at", Look::Plain),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("NAME", "name", ColumnFormat::Plain),
+        Column("STATE", "state", ColumnFormat::Plain),
+        Column("PROBLEMS", "problems", ColumnFormat::Each("code")),
+        Column("SESSIONS", "sessions", ColumnFormat::Plain),
+        Column("VERSION", "version", ColumnFormat::Plain),
+        Column("ADDRESSES", "public_addresses", ColumnFormat::Plain),
+        Column("ROLES", "roles", ColumnFormat::Plain),
+        Column("LAST SEEN", "last_seen_at", ColumnFormat::Plain),
     ],
 };
 
@@ -80,8 +80,9 @@ pub(in super::super) enum Verb {
 
 impl Run for Verb {
     fn run(self, client: &Client) -> Result<(), ClientError> {
-        let path =
-            |host: &str| -> Result<String, ClientError> { Ok(format!("/hosts/{}", client.find(Kind::Host, host)?)) };
+        let path = |host: &str| -> Result<String, ClientError> {
+            Ok(format!("/hosts/{}", client.find(NounKind::Host, host)?))
+        };
         match self {
             Self::List { paging } => client.list("/hosts", &[], &paging, &VIEW),
             Self::Show { host } => client.show(&Ask::get(&path(&host)?), &VIEW),

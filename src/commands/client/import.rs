@@ -11,8 +11,8 @@ use super::Client;
 use super::api::Ask;
 use super::error::{ClientError, exit};
 use super::options::read_text;
-use super::output::{Column, Look, View, at};
-use super::refs::Kind;
+use super::output::{Column, ColumnFormat, View, at};
+use super::refs::NounKind;
 use super::table::{Cell, lines};
 
 const COLUMNS: [&str; 5] = ["name", "email", "groups", "role", "organization"];
@@ -22,18 +22,18 @@ const PREVIEW: usize = 10;
 const VIEW: View = View {
     key: "user_id",
     columns: &[
-        Column("LINE", "line", Look::Plain),
-        Column("OUTCOME", "outcome", Look::Plain),
-        Column("ID", "user_id", Look::Plain),
-        Column("NAME", "name", Look::Plain),
-        Column("E-MAIL", "email", Look::Plain),
+        Column("LINE", "line", ColumnFormat::Plain),
+        Column("OUTCOME", "outcome", ColumnFormat::Plain),
+        Column("ID", "user_id", ColumnFormat::Plain),
+        Column("NAME", "name", ColumnFormat::Plain),
+        Column("E-MAIL", "email", ColumnFormat::Plain),
     ],
 };
 
 /// Reads, shows, asks, makes.
 pub(super) fn run(client: &Client, file: &Path, org: Option<&str>) -> Result<(), ClientError> {
     let text = read_text(file, "the file")?;
-    let organization = client.find_given(Kind::Organization, org)?;
+    let organization = client.find_given(NounKind::Organization, org)?;
     let send = |dry_run| {
         let body = json!({ "csv": text.expose(), "organization_id": organization, "dry_run": dry_run });
         client.api.send(&Ask::post("/users/bulk").body(&body).says_whether_tried())?.json()

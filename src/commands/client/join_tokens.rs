@@ -8,20 +8,20 @@ use super::api::Ask;
 use super::body::{Body, given};
 use super::error::ClientError;
 use super::options::time;
-use super::output::{Column, Look, View};
+use super::output::{Column, ColumnFormat, View};
 use super::paging::Paging;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("HOST", "host_name", Look::Plain),
-        Column("STATE", "state", Look::Plain),
-        Column("EXPIRES", "expires_at", Look::Plain),
-        Column("SERVERS", "server_ids", Look::NameOf(Kind::Server)),
-        Column("DATABASE USER", "database_user", Look::Plain),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("HOST", "host_name", ColumnFormat::Plain),
+        Column("STATE", "state", ColumnFormat::Plain),
+        Column("EXPIRES", "expires_at", ColumnFormat::Plain),
+        Column("SERVERS", "server_ids", ColumnFormat::NameOf(NounKind::Server)),
+        Column("DATABASE USER", "database_user", ColumnFormat::Plain),
     ],
 };
 
@@ -29,9 +29,9 @@ const VIEW: View = View {
 const NEW: View = View {
     key: "token",
     columns: &[
-        Column("HOST", "host_name", Look::Plain),
-        Column("EXPIRES", "expires_at", Look::Plain),
-        Column("COMMAND", "command", Look::Plain),
+        Column("HOST", "host_name", ColumnFormat::Plain),
+        Column("EXPIRES", "expires_at", ColumnFormat::Plain),
+        Column("COMMAND", "command", ColumnFormat::Plain),
     ],
 };
 
@@ -75,13 +75,13 @@ pub(in super::super) enum Verb {
 impl Run for Verb {
     fn run(self, client: &Client) -> Result<(), ClientError> {
         let path = |token: &str| -> Result<String, ClientError> {
-            Ok(format!("/join-tokens/{}", client.find(Kind::JoinToken, token)?))
+            Ok(format!("/join-tokens/{}", client.find(NounKind::JoinToken, token)?))
         };
         match self {
             Self::Create { host, servers, expires_in, share_database_user } => {
                 let body = Body::default()
                     .set("host_name", Some(host))
-                    .set("server_ids", given(client.find_all(Kind::Server, &servers)?))
+                    .set("server_ids", given(client.find_all(NounKind::Server, &servers)?))
                     .set("expires_in_seconds", Some(expires_in.as_secs()))
                     .set("share_database_user", share_database_user.then_some(true));
                 client.show(&Ask::post("/join-tokens").body(&body.new_object()), &NEW)

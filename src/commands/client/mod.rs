@@ -42,7 +42,7 @@ use serde_json::Value;
 use self::api::{Answer, Api, Ask};
 pub(super) use self::error::ClientError;
 pub(super) use self::options::Options;
-use self::output::{Column, Look, Output, View};
+use self::output::{Column, ColumnFormat, Output, View};
 pub(super) use self::paging::Paging;
 pub(super) use self::process::tasks;
 
@@ -51,34 +51,34 @@ pub(super) use self::process::tasks;
 pub(super) enum Noun {
     /// Organizations: sets of users that servers are opened to.
     #[command(name = "org", visible_alias = "organization")]
-    Organization(Asked<organizations::Verb>),
+    Organization(ClientCommand<organizations::Verb>),
     /// Users: people, and machines that connect on their own.
-    User(Asked<users::Verb>),
+    User(ClientCommand<users::Verb>),
     /// Groups: names that users carry and that servers can be open to.
-    Group(Asked<groups::Verb>),
+    Group(ClientCommand<groups::Verb>),
     /// Profiles: one for each device of a user.
-    Profile(Asked<profiles::Verb>),
+    Profile(ClientCommand<profiles::Verb>),
     /// Servers: networks that people connect to.
-    Server(Asked<servers::Verb>),
+    Server(ClientCommand<servers::Verb>),
     /// Hosts: machines that run Postern.
-    Host(Asked<hosts::Verb>),
+    Host(ClientCommand<hosts::Verb>),
     /// Join tokens: invitations for machines to become hosts.
-    JoinToken(Asked<join_tokens::Verb>),
+    JoinToken(ClientCommand<join_tokens::Verb>),
     /// Live VPN sessions.
-    Session(Asked<sessions::Verb>),
+    Session(ClientCommand<sessions::Verb>),
     /// The certificate authorities.
-    Authority(Asked<authorities::Verb>),
+    Authority(ClientCommand<authorities::Verb>),
     /// Whether and how somebody reaches an address, and what would have to change.
-    Explain(ExplainAsked),
+    Explain(ExplainCommand),
     /// The audit log.
-    Audit(Asked<audit::Verb>),
+    Audit(ClientCommand<audit::Verb>),
     /// The settings of the cluster.
-    Settings(Asked<settings::Verb>),
+    Settings(ClientCommand<settings::Verb>),
 }
 
 /// A verb, and where and how it is asked.
 #[derive(Debug, Args)]
-pub(super) struct Asked<V: Subcommand> {
+pub(super) struct ClientCommand<V: Subcommand> {
     #[command(flatten)]
     options: Options,
     #[command(subcommand)]
@@ -87,7 +87,7 @@ pub(super) struct Asked<V: Subcommand> {
 
 /// A question that has no verbs, and where and how it is asked.
 #[derive(Debug, Args)]
-pub(super) struct ExplainAsked {
+pub(super) struct ExplainCommand {
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -100,7 +100,7 @@ pub(super) trait Run: Subcommand {
     fn run(self, client: &Client) -> Result<(), ClientError>;
 }
 
-impl<V: Run> Asked<V> {
+impl<V: Run> ClientCommand<V> {
     fn run(self) -> Result<(), ClientError> {
         self.verb.run(&Client::new(&self.options)?)
     }
@@ -119,7 +119,7 @@ pub(super) fn run(noun: Noun) -> anyhow::Result<ExitCode> {
         Noun::Session(asked) => asked.run(),
         Noun::Authority(asked) => asked.run(),
         // The one verb that asks nobody.
-        Noun::Audit(Asked { options, verb: audit::Verb::Verify(verify) }) => verify.run(&Output::new(&options)),
+        Noun::Audit(ClientCommand { options, verb: audit::Verb::Verify(verify) }) => verify.run(&Output::new(&options)),
         Noun::Explain(asked) => asked.question.run(&Client::new(&asked.options)?),
         Noun::Audit(asked) => asked.run(),
         Noun::Settings(asked) => asked.run(),
@@ -144,19 +144,19 @@ fn ended(done: Result<(), ClientError>) -> anyhow::Result<ExitCode> {
 const EFFECT: View = View {
     key: "users_losing_access",
     columns: &[
-        Column("GAIN ACCESS", "users_gaining_access", Look::Plain),
-        Column("LOSE ACCESS", "users_losing_access", Look::Plain),
-        Column("SESSIONS END", "sessions_ending", Look::Plain),
-        Column("SESSIONS CUT OFF", "sessions_cut_off", Look::Plain),
-        Column("CUT OFF", "cut_off", Look::People),
-        Column("SESSIONS MOVE", "sessions_moving", Look::Plain),
-        Column("PROFILES OUTDATED", "profiles_outdated", Look::Plain),
-        Column("PROFILES CUT OFF", "profiles_cut_off", Look::Plain),
-        Column("PROFILES END", "profiles_ending", Look::Plain),
-        Column("DAEMONS START", "daemons_starting", Look::Plain),
-        Column("DAEMONS RESTART", "daemons_restarting", Look::Plain),
-        Column("DAEMONS STOP", "daemons_stopping", Look::Plain),
-        Column("WARNINGS", "warnings", Look::Plain),
+        Column("GAIN ACCESS", "users_gaining_access", ColumnFormat::Plain),
+        Column("LOSE ACCESS", "users_losing_access", ColumnFormat::Plain),
+        Column("SESSIONS END", "sessions_ending", ColumnFormat::Plain),
+        Column("SESSIONS CUT OFF", "sessions_cut_off", ColumnFormat::Plain),
+        Column("CUT OFF", "cut_off", ColumnFormat::People),
+        Column("SESSIONS MOVE", "sessions_moving", ColumnFormat::Plain),
+        Column("PROFILES OUTDATED", "profiles_outdated", ColumnFormat::Plain),
+        Column("PROFILES CUT OFF", "profiles_cut_off", ColumnFormat::Plain),
+        Column("PROFILES END", "profiles_ending", ColumnFormat::Plain),
+        Column("DAEMONS START", "daemons_starting", ColumnFormat::Plain),
+        Column("DAEMONS RESTART", "daemons_restarting", ColumnFormat::Plain),
+        Column("DAEMONS STOP", "daemons_stopping", ColumnFormat::Plain),
+        Column("WARNINGS", "warnings", ColumnFormat::Plain),
     ],
 };
 

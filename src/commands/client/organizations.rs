@@ -5,12 +5,15 @@ use serde_json::json;
 
 use super::api::Ask;
 use super::error::ClientError;
-use super::output::{Column, Look, View};
+use super::output::{Column, ColumnFormat, View};
 use super::paging::Paging;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::{Client, Run};
 
-const VIEW: View = View { key: "id", columns: &[Column("ID", "id", Look::Plain), Column("NAME", "name", Look::Plain)] };
+const VIEW: View = View {
+    key: "id",
+    columns: &[Column("ID", "id", ColumnFormat::Plain), Column("NAME", "name", ColumnFormat::Plain)],
+};
 
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum Verb {
@@ -46,7 +49,7 @@ pub(in super::super) enum Verb {
 impl Run for Verb {
     fn run(self, client: &Client) -> Result<(), ClientError> {
         let path = |organization: &str| -> Result<String, ClientError> {
-            Ok(format!("/organizations/{}", client.find(Kind::Organization, organization)?))
+            Ok(format!("/organizations/{}", client.find(NounKind::Organization, organization)?))
         };
         match self {
             Self::List { paging } => client.list("/organizations", &[], &paging, &VIEW),

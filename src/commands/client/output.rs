@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::ClientError;
 use super::options::{Format, Options};
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::table;
 use super::table::Cell;
 use crate::domain::text::harmless;
@@ -23,24 +23,24 @@ pub(super) struct View {
 }
 
 impl View {
-    fn look_of(&self, field: &str) -> Look {
-        self.columns.iter().find(|column| column.1 == field).map_or(Look::Plain, |column| column.2)
+    fn look_of(&self, field: &str) -> ColumnFormat {
+        self.columns.iter().find(|column| column.1 == field).map_or(ColumnFormat::Plain, |column| column.2)
     }
 }
 
 /// A column: its heading, the field, how it looks.
 #[derive(Debug)]
-pub(super) struct Column(pub &'static str, pub &'static str, pub Look);
+pub(super) struct Column(pub &'static str, pub &'static str, pub ColumnFormat);
 
 /// How a value is shown to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum ColumnFormat {
     /// As it is.
     Plain,
     /// Bytes, in units.
     Bytes,
     /// The name of what the id names.
-    NameOf(Kind),
+    NameOf(NounKind),
     /// This field of each of several things.
     Each(&'static str),
     /// What became of each field, as the audit log has it.
@@ -104,7 +104,7 @@ impl Output {
         items: &[Value],
         view: &View,
         first: bool,
-        name_of: impl Fn(Kind, &str) -> String,
+        name_of: impl Fn(NounKind, &str) -> String,
     ) -> Result<(), ClientError> {
         if self.quiet {
             let ids: Vec<_> = items.iter().map(|item| plain(at(item, view.key)) + "\n").collect();
@@ -141,7 +141,7 @@ impl Output {
         &self,
         object: &Value,
         view: &View,
-        name_of: impl Fn(Kind, &str) -> String,
+        name_of: impl Fn(NounKind, &str) -> String,
     ) -> Result<(), ClientError> {
         if self.quiet {
             return self.text((plain(at(object, view.key)) + "\n").as_bytes());
@@ -159,11 +159,11 @@ impl Output {
                     .into_iter()
                     .map(|(field, value)| {
                         let shown = match (view.look_of(&field), &value) {
-                            (Look::NameOf(kind), Value::String(id)) => {
+                            (ColumnFormat::NameOf(kind), Value::String(id)) => {
                                 Cell::new(&format!("{} ({id})", name_of(kind, id)))
                             }
                             // There is room for all of each.
-                            (Look::Each(_), value) => cell(value, Look::Plain, &name_of),
+                            (ColumnFormat::Each(_), value) => cell(value, ColumnFormat::Plain, &name_of),
                             (look, value) => cell(value, look, &name_of),
                         };
                         vec![Cell::new(&field).styled(Style::new().bold()), shown]
@@ -174,8 +174,13 @@ impl Output {
         }
     }
 
-    fn table(&self, items: &[Value], view: &View, name_of: impl Fn(Kind, &str) -> String) -> Result<(), ClientError> {
-        let columns: Vec<(String, &str, Look)> = if self.fields.is_empty() {
+    fn table(
+        &self,
+        items: &[Value],
+        view: &View,
+        name_of: impl Fn(NounKind, &str) -> String,
+    ) -> Result<(), ClientError> {
+        let columns: Vec<(String, &str, ColumnFormat)> = if self.fields.is_empty() {
             view.columns.iter().map(|Column(heading, field, look)| ((*heading).to_owned(), *field, *look)).collect()
         } else {
             self.fields.iter().map(|field| (field.to_uppercase(), field.as_str(), view.look_of(field))).collect()
@@ -244,22 +249,22 @@ fn plain(value: &Value) -> String {
 }
 
 /// A value in one line, as people read it.
-fn cell(value: &Value, look: Look, name_of: &impl Fn(Kind, &str) -> String) -> Cell {
+fn cell(value: &Value, look: ColumnFormat, name_of: &impl Fn(NounKind, &str) -> String) -> Cell {
     let text = match (look, value) {
-        (Look::NameOf(kind), Value::String(id)) => name_of(kind, id),
-        (Look::NameOf(kind), Value::Array(ids)) if !ids.is_empty() => {
+        (ColumnFormat::NameOf(kind), Value::String(id)) => name_of(kind, id),
+        (ColumnFormat::NameOf(kind), Value::Array(ids)) if !ids.is_empty() => {
             ids.iter().map(|id| name_of(kind, id.as_str().unwrap_or_default())).collect::<Vec<_>>().join(", ")
         }
-        (Look::Each(field), Value::Array(items)) if !items.is_empty() => {
+        (ColumnFormat::Each(field), Value::Array(items)) if !items.is_empty() => {
             items.iter().map(|item| in_words(at(item, field))).collect::<Vec<_>>().join(", ")
         }
-        (Look::Changes, Value::Object(fields)) => {
+        (ColumnFormat::Changes, Value::Object(fields)) => {
             fields.iter().filter_map(|(field, change)| changed(field, change)).collect::<Vec<_>>().join(", ")
         }
-        (Look::People, Value::Array(people)) if !people.is_empty() => {
+        (ColumnFormat::People, Value::Array(people)) if !people.is_empty() => {
             people.iter().map(person).collect::<Vec<_>>().join(", ")
         }
-        (Look::Bytes, Value::Number(number)) => {
+        (ColumnFormat::Bytes, Value::Number(number)) => {
             number.as_u64().map_or_else(|| number.to_string(), |bytes| indicatif::HumanBytes(bytes).to_string())
         }
         (_, Value::Bool(true)) => "yes".to_owned(),
@@ -349,20 +354,20 @@ mod tests {
     #[test]
     fn people_read_words_units_and_seconds() {
         let shown = |value: Value, look| cell(&value, look, &|_, id: &str| format!("name of {id}"));
-        assert_eq!(shown(json!(["a", "b"]), Look::NameOf(Kind::User)), Cell::new("name of a, name of b"));
+        assert_eq!(shown(json!(["a", "b"]), ColumnFormat::NameOf(NounKind::User)), Cell::new("name of a, name of b"));
         let changes = json!({"a": [null, 1], "b": [["x"], []], "c": [null, null]});
-        assert_eq!(shown(changes, Look::Changes), Cell::new("a=1, b=[x] → -"));
-        assert_eq!(shown(json!(null), Look::Plain), Cell::new("-"));
+        assert_eq!(shown(changes, ColumnFormat::Changes), Cell::new("a=1, b=[x] → -"));
+        assert_eq!(shown(json!(null), ColumnFormat::Plain), Cell::new("-"));
         let people = json!([{"user": "Ana", "profile": "laptop"}, {"user_id": "usr_1", "user": null, "profile": "x"}]);
-        assert_eq!(shown(people, Look::People), Cell::new("Ana (laptop), usr_1 (x)"));
+        assert_eq!(shown(people, ColumnFormat::People), Cell::new("Ana (laptop), usr_1 (x)"));
         let problems = json!([{ "code": "firewall", "detail": "x" }, { "code": "clock", "detail": "y" }]);
-        assert_eq!(shown(problems, Look::Each("code")), Cell::new("firewall, clock"));
-        assert_eq!(shown(json!([]), Look::Each("code")), Cell::new("-"));
-        assert_eq!(shown(json!(true), Look::Plain), Cell::new("yes"));
-        assert_eq!(shown(json!(2048), Look::Bytes), Cell::new("2.00 KiB"));
-        assert_eq!(shown(json!("2026-11-25T10:00:00.123Z"), Look::Plain), Cell::new("2026-11-25T10:00:00Z"));
+        assert_eq!(shown(problems, ColumnFormat::Each("code")), Cell::new("firewall, clock"));
+        assert_eq!(shown(json!([]), ColumnFormat::Each("code")), Cell::new("-"));
+        assert_eq!(shown(json!(true), ColumnFormat::Plain), Cell::new("yes"));
+        assert_eq!(shown(json!(2048), ColumnFormat::Bytes), Cell::new("2.00 KiB"));
+        assert_eq!(shown(json!("2026-11-25T10:00:00.123Z"), ColumnFormat::Plain), Cell::new("2026-11-25T10:00:00Z"));
         assert_eq!(
-            shown(json!([{"network": "10.0.0.0/8", "nat": true}]), Look::Plain),
+            shown(json!([{"network": "10.0.0.0/8", "nat": true}]), ColumnFormat::Plain),
             Cell::new("nat=true network=10.0.0.0/8")
         );
     }

@@ -9,28 +9,30 @@ use serde_json::json;
 use super::api::Ask;
 use super::error::ClientError;
 use super::file::PrivateFile;
-use super::output::{Column, Look, View, at};
+use super::output::{Column, ColumnFormat, View, at};
 use super::paging::Paging;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("NAME", "name", Look::Plain),
-        Column("USER", "user_id", Look::NameOf(Kind::User)),
-        Column("SERVER", "server_id", Look::NameOf(Kind::Server)),
-        Column("ADDRESS", "address", Look::Plain),
-        Column("STATE", "state", Look::Plain),
-        Column("EXPIRES", "expires_at", Look::Plain),
-        Column("LAST CONNECTED", "last_connected_at", Look::Plain),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("NAME", "name", ColumnFormat::Plain),
+        Column("USER", "user_id", ColumnFormat::NameOf(NounKind::User)),
+        Column("SERVER", "server_id", ColumnFormat::NameOf(NounKind::Server)),
+        Column("ADDRESS", "address", ColumnFormat::Plain),
+        Column("STATE", "state", ColumnFormat::Plain),
+        Column("EXPIRES", "expires_at", ColumnFormat::Plain),
+        Column("LAST CONNECTED", "last_connected_at", ColumnFormat::Plain),
     ],
 };
 
 /// A one-time link has no id; its address is what there is.
-const LINK: View =
-    View { key: "url", columns: &[Column("URL", "url", Look::Plain), Column("EXPIRES", "expires_at", Look::Plain)] };
+const LINK: View = View {
+    key: "url",
+    columns: &[Column("URL", "url", ColumnFormat::Plain), Column("EXPIRES", "expires_at", ColumnFormat::Plain)],
+};
 
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum Verb {
@@ -87,9 +89,9 @@ pub(in super::super) struct Which {
 
 impl Which {
     fn path(&self, client: &Client) -> Result<String, ClientError> {
-        let user = client.find_given(Kind::User, self.user.as_deref())?;
+        let user = client.find_given(NounKind::User, self.user.as_deref())?;
         let query: Vec<_> = user.map(|id| ("user_id", id)).into_iter().collect();
-        Ok(format!("/profiles/{}", client.find_among(Kind::Profile, &self.profile, &query)?))
+        Ok(format!("/profiles/{}", client.find_among(NounKind::Profile, &self.profile, &query)?))
     }
 }
 
@@ -97,8 +99,8 @@ impl Run for Verb {
     fn run(self, client: &Client) -> Result<(), ClientError> {
         match self {
             Self::List { user, server, paging } => {
-                let user = client.find_given(Kind::User, user.as_deref())?;
-                let server = client.find_given(Kind::Server, server.as_deref())?;
+                let user = client.find_given(NounKind::User, user.as_deref())?;
+                let server = client.find_given(NounKind::Server, server.as_deref())?;
                 let filters = [("user_id", user), ("server_id", server)];
                 let query: Vec<_> = filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
                 client.list("/profiles", &query, &paging, &VIEW)
@@ -120,8 +122,8 @@ impl Run for Verb {
 
 impl New {
     fn request(&self, client: &Client) -> Result<(String, serde_json::Value), ClientError> {
-        let user = client.find(Kind::User, &self.user)?;
-        Ok((user, json!({ "server_id": client.find(Kind::Server, &self.server)?, "name": self.name })))
+        let user = client.find(NounKind::User, &self.user)?;
+        Ok((user, json!({ "server_id": client.find(NounKind::Server, &self.server)?, "name": self.name })))
     }
 
     /// The file goes where it was asked to; with JSON and no file it is in the answer, as the API gives it.

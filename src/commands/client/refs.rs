@@ -11,7 +11,7 @@ use crate::domain::text::Email;
 
 /// A kind of thing that commands name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum NounKind {
     Organization,
     User,
     Profile,
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     JoinToken,
 }
 
-impl Kind {
+impl NounKind {
     /// The noun in sentences.
     pub(super) fn noun(self) -> &'static str {
         match self {
@@ -67,17 +67,22 @@ impl Kind {
 
 impl Client {
     /// The id of what `text` names: an id as it is, or the only one with this name (or e-mail address).
-    pub(super) fn find(&self, kind: Kind, text: &str) -> Result<String, ClientError> {
+    pub(super) fn find(&self, kind: NounKind, text: &str) -> Result<String, ClientError> {
         self.find_among(kind, text, &[])
     }
 
     /// Like [`Self::find`], among those that a query of the list lets through.
-    pub(super) fn find_among(&self, kind: Kind, text: &str, query: &[(&str, String)]) -> Result<String, ClientError> {
+    pub(super) fn find_among(
+        &self,
+        kind: NounKind,
+        text: &str,
+        query: &[(&str, String)],
+    ) -> Result<String, ClientError> {
         if kind.is_id(text) {
             return Ok(text.to_owned());
         }
         let mut query = query.to_vec();
-        if kind == Kind::User {
+        if kind == NounKind::User {
             let by_address = text.parse::<Email>().is_ok();
             query.push(if by_address { ("email", text.to_owned()) } else { ("q", quoted(text)) });
         }
@@ -102,24 +107,24 @@ impl Client {
     }
 
     /// The id of what `text` names, if something was given.
-    pub(super) fn find_given(&self, kind: Kind, text: Option<&str>) -> Result<Option<String>, ClientError> {
+    pub(super) fn find_given(&self, kind: NounKind, text: Option<&str>) -> Result<Option<String>, ClientError> {
         text.map(|text| self.find(kind, text)).transpose()
     }
 
     /// The ids of several.
-    pub(super) fn find_all(&self, kind: Kind, texts: &[String]) -> Result<Vec<String>, ClientError> {
+    pub(super) fn find_all(&self, kind: NounKind, texts: &[String]) -> Result<Vec<String>, ClientError> {
         texts.iter().map(|text| self.find(kind, text)).collect()
     }
 
     /// What people call the thing with this id, for tables; the id itself where that cannot be found out.
-    pub(super) fn name_of(&self, kind: Kind, id: &str) -> String {
+    pub(super) fn name_of(&self, kind: NounKind, id: &str) -> String {
         if let Some(known) = self.names.borrow().get(id) {
             return known.clone();
         }
         let found =
             self.api.send(&super::api::Ask::get(&format!("{}/{id}", kind.path()))).and_then(|answer| answer.json());
         let called = |object: &Value| {
-            let field = if kind == Kind::User { "email" } else { "name" };
+            let field = if kind == NounKind::User { "email" } else { "name" };
             at(object, field).as_str().or_else(|| at(object, "name").as_str()).map(str::to_owned)
         };
         let name = found.ok().as_ref().and_then(called).unwrap_or_else(|| id.to_owned());

@@ -6,44 +6,44 @@ use serde_json::{Value, json};
 use super::api::Ask;
 use super::body::{Body, edited, given};
 use super::error::ClientError;
-use super::output::{Column, Look, View, at};
+use super::output::{Column, ColumnFormat, View, at};
 use super::paging::Paging;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::wait::Wait;
 use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("NAME", "name", Look::Plain),
-        Column("NETWORK", "network", Look::Plain),
-        Column("PORT", "port", Look::Plain),
-        Column("PROTOCOL", "protocol", Look::Plain),
-        Column("ENABLED", "enabled", Look::Plain),
-        Column("OPEN TO", "organization_ids", Look::NameOf(Kind::Organization)),
-        Column("GROUPS", "groups", Look::Plain),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("NAME", "name", ColumnFormat::Plain),
+        Column("NETWORK", "network", ColumnFormat::Plain),
+        Column("PORT", "port", ColumnFormat::Plain),
+        Column("PROTOCOL", "protocol", ColumnFormat::Plain),
+        Column("ENABLED", "enabled", ColumnFormat::Plain),
+        Column("OPEN TO", "organization_ids", ColumnFormat::NameOf(NounKind::Organization)),
+        Column("GROUPS", "groups", ColumnFormat::Plain),
     ],
 };
 
 const HOSTS: View = View {
     key: "host_id",
     columns: &[
-        Column("HOST", "host_id", Look::NameOf(Kind::Host)),
-        Column("STATE", "state", Look::Plain),
-        Column("REACHED", "reached.ok", Look::Plain),
-        Column("FROM", "reached.by", Look::NameOf(Kind::Host)),
-        Column("DETAIL", "detail", Look::Plain),
+        Column("HOST", "host_id", ColumnFormat::NameOf(NounKind::Host)),
+        Column("STATE", "state", ColumnFormat::Plain),
+        Column("REACHED", "reached.ok", ColumnFormat::Plain),
+        Column("FROM", "reached.by", ColumnFormat::NameOf(NounKind::Host)),
+        Column("DETAIL", "detail", ColumnFormat::Plain),
     ],
 };
 
 const KEY: View = View {
     key: "server_id",
     columns: &[
-        Column("SERVER", "server_id", Look::NameOf(Kind::Server)),
-        Column("ROTATED", "rotated_at", Look::Plain),
-        Column("LEFT WITH", "left_with", Look::Plain),
-        Column("ACTIVE PROFILES", "active_profiles", Look::Plain),
+        Column("SERVER", "server_id", ColumnFormat::NameOf(NounKind::Server)),
+        Column("ROTATED", "rotated_at", ColumnFormat::Plain),
+        Column("LEFT WITH", "left_with", ColumnFormat::Plain),
+        Column("ACTIVE PROFILES", "active_profiles", ColumnFormat::Plain),
     ],
 };
 
@@ -204,10 +204,10 @@ pub(in super::super) struct Update {
 
 impl Run for Verb {
     fn run(self, client: &Client) -> Result<(), ClientError> {
-        let find = |server: &str| client.find(Kind::Server, server);
+        let find = |server: &str| client.find(NounKind::Server, server);
         let path = |server: &str| -> Result<String, ClientError> { Ok(format!("/servers/{}", find(server)?)) };
         let place = |server: &str, host: &str| -> Result<String, ClientError> {
-            Ok(format!("/servers/{}/hosts/{}", find(server)?, client.find(Kind::Host, host)?))
+            Ok(format!("/servers/{}/hosts/{}", find(server)?, client.find(NounKind::Host, host)?))
         };
         match self {
             Self::List { paging } => client.list("/servers", &[], &paging, &VIEW),
@@ -218,7 +218,7 @@ impl Run for Verb {
                     .set("network", Some(network))
                     .set("port", Some(port))
                     .set("protocol", Some(protocol))
-                    .set("organization_ids", given(client.find_all(Kind::Organization, &orgs)?))
+                    .set("organization_ids", given(client.find_all(NounKind::Organization, &orgs)?))
                     .set("groups", given(groups))
                     .set("routes", given(both(&routes, &plain_routes)))
                     .set("enabled", disabled.then_some(false));
@@ -270,7 +270,7 @@ impl Names {
 
 impl Update {
     fn run(self, client: &Client) -> Result<(), ClientError> {
-        let path = format!("/servers/{}", client.find(Kind::Server, &self.server)?);
+        let path = format!("/servers/{}", client.find(NounKind::Server, &self.server)?);
         let body = Body::default()
             .set("name", self.name)
             .set("network", self.network)
@@ -281,8 +281,8 @@ impl Update {
         let before = client.api.send(&Ask::get(&path))?;
         let server = before.json()?;
         let texts = |list: Vec<String>| list.into_iter().map(Value::from).collect::<Vec<_>>();
-        let add = texts(client.find_all(Kind::Organization, &self.add_org)?);
-        let remove = texts(client.find_all(Kind::Organization, &self.remove_org)?);
+        let add = texts(client.find_all(NounKind::Organization, &self.add_org)?);
+        let remove = texts(client.find_all(NounKind::Organization, &self.remove_org)?);
         body = body.set("organization_ids", edited(at(&server, "organization_ids"), add, &remove));
         body = body.set("groups", edited(at(&server, "groups"), texts(self.add_group), &texts(self.remove_group)));
         let added = both(&self.add_route, &self.add_route_without_nat);

@@ -4,24 +4,24 @@ use clap::Subcommand;
 
 use super::api::Ask;
 use super::error::{ClientError, exit};
-use super::output::{Column, Look, View, at};
+use super::output::{Column, ColumnFormat, View, at};
 use super::paging::Paging;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::{Client, Run};
 
 const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("USER", "user_id", Look::NameOf(Kind::User)),
-        Column("PROFILE", "profile_id", Look::NameOf(Kind::Profile)),
-        Column("SERVER", "server_id", Look::NameOf(Kind::Server)),
-        Column("HOST", "host_id", Look::NameOf(Kind::Host)),
-        Column("ADDRESS", "address", Look::Plain),
-        Column("FROM", "remote_address", Look::Plain),
-        Column("SINCE", "connected_at", Look::Plain),
-        Column("RECEIVED", "bytes_received", Look::Bytes),
-        Column("SENT", "bytes_sent", Look::Bytes),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("USER", "user_id", ColumnFormat::NameOf(NounKind::User)),
+        Column("PROFILE", "profile_id", ColumnFormat::NameOf(NounKind::Profile)),
+        Column("SERVER", "server_id", ColumnFormat::NameOf(NounKind::Server)),
+        Column("HOST", "host_id", ColumnFormat::NameOf(NounKind::Host)),
+        Column("ADDRESS", "address", ColumnFormat::Plain),
+        Column("FROM", "remote_address", ColumnFormat::Plain),
+        Column("SINCE", "connected_at", ColumnFormat::Plain),
+        Column("RECEIVED", "bytes_received", ColumnFormat::Bytes),
+        Column("SENT", "bytes_sent", ColumnFormat::Bytes),
     ],
 };
 
@@ -29,17 +29,17 @@ const VIEW: View = View {
 const ENDED: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("USER", "user_id", Look::NameOf(Kind::User)),
-        Column("PROFILE", "profile_id", Look::NameOf(Kind::Profile)),
-        Column("SERVER", "server_id", Look::NameOf(Kind::Server)),
-        Column("HOST", "host_id", Look::NameOf(Kind::Host)),
-        Column("FROM", "remote_address", Look::Plain),
-        Column("BEGAN", "connected_at", Look::Plain),
-        Column("ENDED", "ended_at", Look::Plain),
-        Column("WHY", "end_reason", Look::Plain),
-        Column("RECEIVED", "bytes_received", Look::Bytes),
-        Column("SENT", "bytes_sent", Look::Bytes),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("USER", "user_id", ColumnFormat::NameOf(NounKind::User)),
+        Column("PROFILE", "profile_id", ColumnFormat::NameOf(NounKind::Profile)),
+        Column("SERVER", "server_id", ColumnFormat::NameOf(NounKind::Server)),
+        Column("HOST", "host_id", ColumnFormat::NameOf(NounKind::Host)),
+        Column("FROM", "remote_address", ColumnFormat::Plain),
+        Column("BEGAN", "connected_at", ColumnFormat::Plain),
+        Column("ENDED", "ended_at", ColumnFormat::Plain),
+        Column("WHY", "end_reason", ColumnFormat::Plain),
+        Column("RECEIVED", "bytes_received", ColumnFormat::Bytes),
+        Column("SENT", "bytes_sent", ColumnFormat::Bytes),
     ],
 };
 
@@ -89,9 +89,9 @@ pub(in super::super) struct Filter {
 impl Filter {
     fn query(&self, client: &Client) -> Result<Vec<(&'static str, String)>, ClientError> {
         let filters = [
-            ("user_id", client.find_given(Kind::User, self.user.as_deref())?),
-            ("server_id", client.find_given(Kind::Server, self.server.as_deref())?),
-            ("host_id", client.find_given(Kind::Host, self.host.as_deref())?),
+            ("user_id", client.find_given(NounKind::User, self.user.as_deref())?),
+            ("server_id", client.find_given(NounKind::Server, self.server.as_deref())?),
+            ("host_id", client.find_given(NounKind::Host, self.host.as_deref())?),
             ("q", self.search.clone()),
         ];
         Ok(filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
@@ -110,14 +110,14 @@ impl Run for Verb {
                 client.list("/sessions", &query, &paging, &ENDED)
             }
             Self::End { session: Some(session), .. } => {
-                let id = client.find(Kind::Session, &session)?;
+                let id = client.find(NounKind::Session, &session)?;
                 client.done(&Ask::post(&format!("/sessions/{id}/end")), &format!("session {id} is ending")).map(drop)
             }
             Self::End {
                 session: None,
                 filter: Filter { user: Some(user), server: None, host: None, search: None },
             } => {
-                let id = client.find(Kind::User, &user)?;
+                let id = client.find(NounKind::User, &user)?;
                 client.confirm(&format!("end all sessions of {user}"))?;
                 let path = format!("/users/{id}/sessions/end");
                 client.done(&Ask::post(&path), &format!("the sessions of {user} are ending")).map(drop)

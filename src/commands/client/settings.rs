@@ -9,7 +9,7 @@ use super::body::{Body, given};
 use super::error::ClientError;
 use super::options::read_text;
 use super::output::View;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::{Client, Run};
 
 /// There is one of it, and no list.
@@ -99,7 +99,7 @@ impl Update {
             .set("client_id", self.client_id)
             .set("client_secret", secret.map(|secret| secret.expose().trim().to_owned()))
             .set("allowed_domains", given(self.allowed_domains))
-            .set("default_organization_id", client.find_given(Kind::Organization, self.default_org.as_deref())?)
+            .set("default_organization_id", client.find_given(NounKind::Organization, self.default_org.as_deref())?)
             .clear("default_organization_id", self.no_default_org);
         let body = Body::default()
             .set("company_name", self.company_name)

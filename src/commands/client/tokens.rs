@@ -3,19 +3,19 @@
 use super::Client;
 use super::api::Ask;
 use super::error::ClientError;
-use super::output::{Column, Look, View};
+use super::output::{Column, ColumnFormat, View};
 use super::paging::Paging;
-use super::refs::Kind;
+use super::refs::NounKind;
 
 const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("NAME", "name", Look::Plain),
-        Column("ROLE", "role", Look::Plain),
-        Column("MADE BY", "created_by", Look::Plain),
-        Column("EXPIRES", "expires_at", Look::Plain),
-        Column("LAST USED", "last_used_at", Look::Plain),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("NAME", "name", ColumnFormat::Plain),
+        Column("ROLE", "role", ColumnFormat::Plain),
+        Column("MADE BY", "created_by", ColumnFormat::Plain),
+        Column("EXPIRES", "expires_at", ColumnFormat::Plain),
+        Column("LAST USED", "last_used_at", ColumnFormat::Plain),
     ],
 };
 
@@ -27,7 +27,7 @@ impl Client {
 
     /// Revokes the token of an id or a name.
     pub(in super::super) fn revoke_token(&self, token: &str) -> Result<(), ClientError> {
-        let path = format!("/tokens/{}", self.find(Kind::Token, token)?);
+        let path = format!("/tokens/{}", self.find(NounKind::Token, token)?);
         self.confirm(&format!("revoke API token {token}"))?;
         self.done(&Ask::delete(&path), &format!("revoked API token {token}")).map(drop)
     }

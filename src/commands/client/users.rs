@@ -8,22 +8,22 @@ use serde_json::{Value, json};
 use super::api::Ask;
 use super::body::{Body, edited, given};
 use super::error::ClientError;
-use super::output::{Column, Look, View, at};
+use super::output::{Column, ColumnFormat, View, at};
 use super::paging::Paging;
-use super::refs::Kind;
+use super::refs::NounKind;
 use super::{Client, Run, import};
 use crate::domain::role::Role;
 
 pub(super) const VIEW: View = View {
     key: "id",
     columns: &[
-        Column("ID", "id", Look::Plain),
-        Column("NAME", "name", Look::Plain),
-        Column("E-MAIL", "email", Look::Plain),
-        Column("ORGANIZATION", "organization_id", Look::NameOf(Kind::Organization)),
-        Column("GROUPS", "groups", Look::Plain),
-        Column("ROLE", "role", Look::Plain),
-        Column("DISABLED", "disabled", Look::Plain),
+        Column("ID", "id", ColumnFormat::Plain),
+        Column("NAME", "name", ColumnFormat::Plain),
+        Column("E-MAIL", "email", ColumnFormat::Plain),
+        Column("ORGANIZATION", "organization_id", ColumnFormat::NameOf(NounKind::Organization)),
+        Column("GROUPS", "groups", ColumnFormat::Plain),
+        Column("ROLE", "role", ColumnFormat::Plain),
+        Column("DISABLED", "disabled", ColumnFormat::Plain),
     ],
 };
 
@@ -138,11 +138,12 @@ pub(in super::super) struct Update {
 
 impl Run for Verb {
     fn run(self, client: &Client) -> Result<(), ClientError> {
-        let path =
-            |user: &str| -> Result<String, ClientError> { Ok(format!("/users/{}", client.find(Kind::User, user)?)) };
+        let path = |user: &str| -> Result<String, ClientError> {
+            Ok(format!("/users/{}", client.find(NounKind::User, user)?))
+        };
         match self {
             Self::List { org, search, email, paging } => {
-                let organization = client.find_given(Kind::Organization, org.as_deref())?;
+                let organization = client.find_given(NounKind::Organization, org.as_deref())?;
                 let filters = [("organization_id", organization), ("q", search), ("email", email)];
                 let query: Vec<_> = filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
                 client.list("/users", &query, &paging, &VIEW)
@@ -150,7 +151,7 @@ impl Run for Verb {
             Self::Show { user } => client.show(&Ask::get(&path(&user)?), &VIEW),
             Self::Create { name, org, email, groups, role, disabled } => {
                 let body = Body::default()
-                    .set("organization_id", Some(client.find(Kind::Organization, &org)?))
+                    .set("organization_id", Some(client.find(NounKind::Organization, &org)?))
                     .set("name", Some(name))
                     .set("email", email)
                     .set("groups", given(groups))
@@ -177,9 +178,9 @@ impl Run for Verb {
 
 impl Update {
     fn run(self, client: &Client) -> Result<(), ClientError> {
-        let path = format!("/users/{}", client.find(Kind::User, &self.user)?);
+        let path = format!("/users/{}", client.find(NounKind::User, &self.user)?);
         let body = Body::default()
-            .set("organization_id", client.find_given(Kind::Organization, self.org.as_deref())?)
+            .set("organization_id", client.find_given(NounKind::Organization, self.org.as_deref())?)
             .set("name", self.name)
             .set("email", self.email)
             .clear("email", self.no_email)

@@ -15,7 +15,7 @@ use crate::runtime::random;
 const MARK: &str = "# Written by `postern join`";
 
 /// What a joined machine alone knows.
-pub(super) struct Facts<'a> {
+pub(super) struct JoinedHostConfig<'a> {
     pub(super) host_name: &'a HostName,
     pub(super) data_dir: &'a Path,
     pub(super) public_addresses: &'a [PublicAddress],
@@ -25,7 +25,7 @@ pub(super) struct Facts<'a> {
     pub(super) openvpn: &'a Path,
 }
 
-impl Facts<'_> {
+impl JoinedHostConfig<'_> {
     /// The text of the file.
     pub(super) fn to_toml(&self) -> anyhow::Result<String> {
         use toml::{Table, Value};
@@ -97,8 +97,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn facts<'a>(name: &'a HostName, addresses: &'a [PublicAddress]) -> Facts<'a> {
-        Facts {
+    fn facts<'a>(name: &'a HostName, addresses: &'a [PublicAddress]) -> JoinedHostConfig<'a> {
+        JoinedHostConfig {
             host_name: name,
             data_dir: Path::new("/var/lib/postern"),
             public_addresses: addresses,

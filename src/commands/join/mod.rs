@@ -141,7 +141,7 @@ async fn join(options: &Options) -> anyhow::Result<ExitCode> {
     if !cluster.tell(&findings).await? {
         return Ok(ExitCode::from(4));
     }
-    let facts = files::Facts {
+    let facts = files::JoinedHostConfig {
         host_name: &joined.host_name,
         data_dir: &options.data_dir,
         public_addresses: &addresses,

@@ -1,7 +1,7 @@
 //! From listeners to a host that is of use.
 //!
 //! The way needs the database: it is checked, the policy is read, this machine becomes a host. Where it is away, the
-//! way is tried again and again; a host that remembers the policy of its last run lets its daemons go on meanwhile.
+//! way is tried again and again; a host that has a snapshot file of its last run lets its daemons go on meanwhile.
 //! Who arrives stays, until the cluster does not know this machine as a host any more: then all that it runs ends.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::runtime::backoff::Backoff;
 use crate::runtime::random;
 use crate::runtime::reconcile::Reconciler;
 use crate::services::access::admission::Admission;
-use crate::services::access::snapshot_file::Memory;
+use crate::services::access::snapshot_file::SnapshotFile;
 use crate::services::hosts::registry::HostFacts;
 use crate::services::tasks::{heartbeat, upkeep};
 use crate::services::{Refusal, ServiceError, Services, Subscription};
@@ -49,8 +49,8 @@ pub(super) struct BringUp {
     pub host_key: Arc<HostKey>,
     /// What it tells of itself.
     pub facts: HostFacts,
-    /// What it remembers of its last run.
-    pub memory: Memory,
+    /// The snapshot file of its last run.
+    pub snapshot_file: SnapshotFile,
     /// The bus.
     pub bus: Bus,
     /// The rules.
@@ -85,7 +85,7 @@ impl BringUp {
         if self.runs_daemons() {
             self.tell_what_is_missing().await;
             self.start_daemons(host);
-            self.memory.clone().start(&self.tasks, self.services.clone(), self.admission.clone(), host);
+            self.snapshot_file.clone().start(&self.tasks, self.services.clone(), self.admission.clone(), host);
         }
         self.status.ready(host);
         let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -145,10 +145,13 @@ impl BringUp {
             host.name = %removed.name,
             "this host was removed from the cluster: its daemons end, its firewall rules go, then this process ends"
         );
-        self.memory.forget();
+        self.snapshot_file.forget();
         let Some(daemons) = self.status.daemons() else { return };
         if tokio::time::timeout(CLEARING, daemons.until_bare()).await.is_err() {
-            tracing::warn!(event = "host.not_cleared", "not all that this host ran could be ended and written down");
+            tracing::warn!(
+                event = "host.not_cleared",
+                "not all daemons and session records of this host could be cleared"
+            );
         }
     }
 
@@ -165,7 +168,7 @@ impl BringUp {
         self.status.lacks(&missing);
     }
 
-    /// Starts the daemons, unless they were started from memory already.
+    /// Starts the daemons, unless they were started from the snapshot file already.
     fn start_daemons(&self, host: HostId) {
         if self.status.has_daemons() {
             return;
@@ -195,7 +198,7 @@ impl BringUp {
                             error = format!("{error:#}"),
                             "the database is away; trying until it is there"
                         );
-                        self.go_on_from_memory();
+                        self.start_from_snapshot_file();
                     }
                     let pause = backoff.pause(u32::from_be_bytes(random::bytes()));
                     tokio::time::sleep(pause).await;
@@ -228,20 +231,20 @@ impl BringUp {
         Ok(host)
     }
 
-    fn go_on_from_memory(&self) {
+    fn start_from_snapshot_file(&self) {
         if !self.runs_daemons() {
             return;
         }
-        if let Some(remembered) = self.memory.read(self.services.cluster().machine_now()) {
-            let age_s = remembered.age.as_secs();
+        if let Some(saved) = self.snapshot_file.read(self.services.cluster().machine_now()) {
+            let age_s = saved.age.as_secs();
             tracing::warn!(
-                event = "memory.used",
+                event = "snapshot_file.used",
                 age_s,
-                revision = remembered.snapshot.revision.0,
-                "admitting by the policy of the last run"
+                revision = saved.snapshot.revision.0,
+                "admitting clients by the snapshot file of the last run"
             );
-            self.admission.restore(remembered.snapshot, remembered.age);
-            self.start_daemons(remembered.host_id);
+            self.admission.restore(saved.snapshot, saved.age);
+            self.start_daemons(saved.host_id);
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::keys::master::MasterKey;
 use crate::runtime::instance::instance;
 use crate::runtime::lifecycle::{Ending, Lifecycle};
 use crate::services::access::admission::Admission;
-use crate::services::access::snapshot_file::Memory;
+use crate::services::access::snapshot_file::SnapshotFile;
 use crate::services::hosts::registry::HostFacts;
 use crate::services::{Services, tasks};
 use crate::store::{Bus, BusSettings};
@@ -112,7 +112,7 @@ async fn start(
         vpn: config.vpn_settings(),
         database: Arc::clone(database),
         tasks: reconciler,
-        memory: Memory::new(&config.host.data_dir, Arc::clone(&host_key)),
+        snapshot_file: SnapshotFile::new(&config.host.data_dir, Arc::clone(&host_key)),
         host_key,
         facts,
         bus,

@@ -37,6 +37,6 @@ pub(super) async fn tell_of_stop(stop: CancellationToken) {
 
 fn tell(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(error = &error as &dyn std::error::Error, "the service manager was not told");
+        tracing::debug!(error = &error as &dyn std::error::Error, "the service manager could not be notified");
     }
 }

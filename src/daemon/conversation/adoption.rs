@@ -46,7 +46,7 @@ impl Conversation {
             snapshot.server(self.server).map(|server| ClientSpec::fixed(&snapshot, server).mark()).unwrap_or_default();
         let (here, server) = (Arc::clone(&self.here), self.server);
         let adopt = |row: &ClientRow| {
-            let session = stranger(&here, server, &snapshot, row, now)?;
+            let session = unrecorded(&here, server, &snapshot, row, now)?;
             Some(Client::admitted(session, row.common_name.clone(), mark.clone()))
         };
         let at = self.at();
@@ -70,7 +70,7 @@ impl Conversation {
 
 /// The session of a client that a daemon carries and nothing is remembered of, if the policy admits it. All that is
 /// known is the common name, which in certificates of ours is the profile's id.
-fn stranger(here: &Here, server: ServerId, snapshot: &Snapshot, row: &ClientRow, now: Timestamp) -> Option<Session> {
+fn unrecorded(here: &Here, server: ServerId, snapshot: &Snapshot, row: &ClientRow, now: Timestamp) -> Option<Session> {
     let profile = snapshot.profile(row.common_name.parse().ok()?)?;
     if row.address != Some(profile.address) || snapshot.must_end(server, profile.id, now).is_some() {
         return None;

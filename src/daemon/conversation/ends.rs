@@ -99,7 +99,7 @@ impl Conversation {
         }
     }
 
-    /// Sends everybody to other hosts, and hears them out until they are gone or `patience` is over. A host that does not
+    /// Sends all clients to other hosts, and goes on reading until they are gone or `patience` is over. A host that does not
     /// run the server any more sends them in waves that the others can follow, and the patience counts from the last one.
     pub(crate) async fn clear(&mut self, patience: Duration) -> Result<(), AskError> {
         let snapshot = self.here.admission.snapshot();

@@ -21,7 +21,7 @@ use tracing::{Span, field};
 use super::Here;
 use super::lateness::{TURN, Turns, dialled_ago};
 use super::moves::Moves;
-use super::roster::{At, Roster};
+use super::roster::{EventTime, Roster};
 use super::roster_file::RosterFile;
 use domain::access::Snapshot;
 use domain::ids::{ServerId, SessionId};
@@ -30,7 +30,7 @@ use metrics::catalogue::VPN_CONNECT_SECONDS;
 use openvpn::management::link::{AskError, LinkHandle};
 use openvpn::management::{Cid, Command, DaemonState, Event, Farewell, Reply};
 use openvpn::process::Running;
-use questions::{Look, Question};
+use questions::{PolicyRead, Question};
 use services::access::sessions::{Beginning, SessionRecord};
 
 /// How often live sessions are held against the policy without a change of it.
@@ -42,7 +42,7 @@ const TICK: Duration = Duration::from_secs(2);
 /// The limit of an answer from the daemon.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// The end of a session, asked for by somebody.
+/// A request to end a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Order {
     /// Which session.
@@ -55,7 +55,7 @@ pub(super) struct Order {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pause {
     /// The policy changed, or a period is over: is the daemon still as it should be?
-    Look,
+    Check,
     /// The daemon began or ceased to serve.
     State,
     /// Postern stops.
@@ -84,8 +84,8 @@ pub(super) struct Conversation {
     /// Clients that connected since the link was made.
     asked: HashSet<Cid>,
     unanswered: Option<(Instant, Vec<Cid>)>,
-    doubtful: Vec<Question>,
-    looking: Option<(Boxed<bool>, Vec<Question>)>,
+    unknown_profiles: Vec<Question>,
+    refreshing: Option<(Boxed<bool>, Vec<Question>)>,
     kills: VecDeque<(Instant, Cid)>,
     moves: Moves,
     next_look: Instant,
@@ -123,8 +123,8 @@ impl Conversation {
             status: Some(Box::pin(async move { asked.ask(Command::Status, ANSWER_LIMIT).await })),
             asked: HashSet::new(),
             unanswered: None,
-            doubtful: Vec::new(),
-            looking: None,
+            unknown_profiles: Vec::new(),
+            refreshing: None,
             kills: VecDeque::new(),
             moves: Moves::new(now),
             next_look: now,
@@ -165,7 +165,7 @@ impl Conversation {
                 gone = running.gone() => {
                     if let Err(error) = gone {
                         tracing::warn!(event = "daemon.end_unseen", error = &error as &dyn std::error::Error,
-                            "the end of a daemon was not seen well");
+                            "the exit of a daemon could not be read");
                     }
                     return Pause::Died;
                 }
@@ -177,16 +177,16 @@ impl Conversation {
                     self.status = None;
                     self.reconcile(reply)
                 }
-                fresh = ready(self.looking.as_mut().map(|(look, _)| look)) => self.looked(fresh),
+                fresh = ready(self.refreshing.as_mut().map(|(look, _)| look)) => self.refreshed(fresh),
                 Some(order) = orders.recv() => self.obey(order),
                 changed = snapshots.changed() => match changed {
-                    Ok(()) => return Pause::Look,
+                    Ok(()) => return Pause::Check,
                     Err(_) => return Pause::Stop,
                 },
                 () = tokio::time::sleep_until(due) => {
                     if Instant::now() >= self.next_look {
                         self.next_look = Instant::now() + PERIOD;
-                        return Pause::Look;
+                        return Pause::Check;
                     }
                     self.on_time()
                 }
@@ -212,8 +212,8 @@ impl Conversation {
     }
 
     /// Now, for what is written down.
-    fn at(&self) -> At {
-        At { time: self.here.services.now(), moment: self.here.services.cluster().moment(Some(Duration::ZERO)) }
+    fn at(&self) -> EventTime {
+        EventTime { time: self.here.services.now(), moment: self.here.services.cluster().moment(Some(Duration::ZERO)) }
     }
 
     fn on_time(&mut self) -> Result<(), AskError> {
@@ -244,10 +244,10 @@ impl Conversation {
         match event {
             Event::Connect { cid, kid, client } => {
                 self.asked.insert(cid);
-                self.decide(self.question(cid, kid, client, false), Look::None)?;
+                self.decide(self.question(cid, kid, client, false), PolicyRead::None)?;
             }
             Event::Reauth { cid, kid, client } => {
-                self.decide(self.question(cid, kid, client, true), Look::None)?;
+                self.decide(self.question(cid, kid, client, true), PolicyRead::None)?;
             }
             Event::Established { cid, dialled } => self.established(cid, dialled),
             Event::NotAdmitted { cid } => {
@@ -260,8 +260,8 @@ impl Conversation {
                 self.link.send(Command::Kill { cid, farewell: Farewell::Restart })?;
             }
             Event::Disconnect { cid, bytes_received, bytes_sent, .. } => {
-                self.doubtful.retain(|question| question.cid != cid);
-                if let Some((_, waiting)) = &mut self.looking {
+                self.unknown_profiles.retain(|question| question.cid != cid);
+                if let Some((_, waiting)) = &mut self.refreshing {
                     waiting.retain(|question| question.cid != cid);
                 }
                 self.asked.remove(&cid);

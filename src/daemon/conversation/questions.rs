@@ -19,7 +19,7 @@ use openvpn::management::link::AskError;
 use openvpn::management::{Cid, Kid, Peer};
 
 /// How long a look at the policy may take for a client that is not known.
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
+const REFRESH_LIMIT: Duration = Duration::from_secs(1);
 
 /// A client that waits for its answer.
 pub(super) struct Question {
@@ -33,10 +33,10 @@ pub(super) struct Question {
     late: bool,
 }
 
-/// What is known about how fresh the policy is that a client is judged by.
+/// Whether the policy was read from the database for this question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// It is what is at hand.
+pub(super) enum PolicyRead {
+    /// It was not; the snapshot at hand decides.
     None,
     /// It was just read.
     Fresh,
@@ -51,9 +51,9 @@ impl Conversation {
         Question { cid, kid, peer, renewal, taken_up: now, late: self.turns.is_late(now) }
     }
 
-    /// Answers a client, or puts it aside for one look at the policy if its certificate is not known: a profile that
-    /// was issued a moment ago must connect.
-    pub(super) fn decide(&mut self, question: Question, look: Look) -> Result<(), AskError> {
+    /// Answers a client, or puts it aside until the policy was read once more if its certificate is not known: a profile
+    /// that was issued a moment ago must connect.
+    pub(super) fn decide(&mut self, question: Question, read: PolicyRead) -> Result<(), AskError> {
         let Question { cid, kid, peer, renewal, .. } = &question;
         let client = self.span_of(*cid).entered();
         let now = self.here.services.now();
@@ -69,14 +69,14 @@ impl Conversation {
             let takes = |other| known.as_ref().is_none_or(|takers| takers.contains(&other));
             admission.admit(host, self.server, fingerprint, now, takes)
         });
-        let verdict = match (verdict, look) {
-            (Err(Denial::UnknownProfile), Look::None) if peer.fingerprint.is_some() => {
-                self.doubtful.push(question);
-                self.look();
+        let verdict = match (verdict, read) {
+            (Err(Denial::UnknownProfile), PolicyRead::None) if peer.fingerprint.is_some() => {
+                self.unknown_profiles.push(question);
+                self.refresh();
                 return Ok(());
             }
             // Somewhere it may be known: that it is not here is our fault.
-            (Err(Denial::UnknownProfile), Look::Failed) => Err(Denial::NotKnown),
+            (Err(Denial::UnknownProfile), PolicyRead::Failed) => Err(Denial::NotKnown),
             (Ok(_), _) if !*renewal && !self.here.registry.is_protected(self.server) => Err(Denial::HostUnprotected),
             (verdict, _) => verdict,
         };
@@ -133,22 +133,23 @@ impl Conversation {
         }
     }
 
-    /// Starts a look at the policy, unless one is under way: who came after its start needs the next one.
-    fn look(&mut self) {
-        if self.looking.is_none() && !self.doubtful.is_empty() {
+    /// Starts to read the policy, unless that is under way: a question that came after its start needs the next read.
+    fn refresh(&mut self) {
+        if self.refreshing.is_none() && !self.unknown_profiles.is_empty() {
             let admission = self.here.admission.clone();
-            let look = async move { matches!(tokio::time::timeout(LOOK_LIMIT, admission.refresh()).await, Ok(Ok(()))) };
-            self.looking = Some((Box::pin(look), std::mem::take(&mut self.doubtful)));
+            let read =
+                async move { matches!(tokio::time::timeout(REFRESH_LIMIT, admission.refresh()).await, Ok(Ok(()))) };
+            self.refreshing = Some((Box::pin(read), std::mem::take(&mut self.unknown_profiles)));
         }
     }
 
-    pub(super) fn looked(&mut self, fresh: bool) -> Result<(), AskError> {
-        let Some((_, waiting)) = self.looking.take() else { return Ok(()) };
-        let look = if fresh { Look::Fresh } else { Look::Failed };
+    pub(super) fn refreshed(&mut self, fresh: bool) -> Result<(), AskError> {
+        let Some((_, waiting)) = self.refreshing.take() else { return Ok(()) };
+        let read = if fresh { PolicyRead::Fresh } else { PolicyRead::Failed };
         for question in waiting {
-            self.decide(question, look)?;
+            self.decide(question, read)?;
         }
-        self.look();
+        self.refresh();
         Ok(())
     }
 }

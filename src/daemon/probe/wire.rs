@@ -150,10 +150,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_is_told_from_a_refusal() {
-        let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = stranger.local_addr().unwrap().port();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
         let web = std::thread::spawn(move || {
-            let (mut caller, _) = stranger.accept().unwrap();
+            let (mut caller, _) = other.accept().unwrap();
             caller.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         });
         assert_eq!(run(&target(port, Protocol::Tcp), &probe()).await, Err(Unreached::OtherAnswer));

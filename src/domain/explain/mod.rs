@@ -1,4 +1,4 @@
-//! Whether and how somebody reaches a destination, and what would have to change.
+//! Whether and how a user reaches a destination, and what would have to change.
 //!
 //! The verdict is that of [`Snapshot::admit`], the very function that answers when a client connects: it is asked on each
 //! host that is online, over a picture of just what the question is about. The chain beside it (user, organization, group,
@@ -27,7 +27,7 @@ use super::server::{Attachment, Server};
 use super::text::Name;
 use super::user::User;
 
-/// Where somebody wants to get: an IPv4 address or a network.
+/// A destination: an IPv4 address or a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, example = "10.8.0.5")]

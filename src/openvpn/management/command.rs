@@ -84,7 +84,7 @@ pub enum Command {
     Terminate,
 }
 
-/// What a client that is not let in is told.
+/// The answer to a client that is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// No, and do not come back: clients show the text and end.
@@ -124,7 +124,7 @@ impl Refusal {
     }
 }
 
-/// What a client whose session ends is told.
+/// The message to a client whose session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Farewell {
     /// Access is over: clients show the text and end.
@@ -231,7 +231,7 @@ impl Command {
 }
 
 /// `client-deny` settles the negotiation, `client-kill` with the same words makes the daemon say it at once.
-/// A denied client hears `AUTH_FAILED` in any case, so a restart is a kill alone.
+/// A refused client gets `AUTH_FAILED` in any case, so a restart is a kill alone.
 fn refuse(cid: Cid, kid: Kid, refusal: &Refusal) -> String {
     let message = refusal.message();
     match message.strip_prefix("AUTH_FAILED,") {

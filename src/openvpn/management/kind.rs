@@ -1,4 +1,4 @@
-//! What kind of client somebody has, told from what it says about itself: in a few words of ours, never in its own, so
+//! The kind of a client, by what it says about itself: in a few words of ours, never in its own, so
 //! that it can be counted.
 
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ impl Platform {
     }
 }
 
-/// The program that somebody has, and the generation of its engine.
+/// The client program, and the generation of its engine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Program {

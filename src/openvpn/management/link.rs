@@ -1,6 +1,6 @@
 //! The one task that owns the socket to a daemon.
 //!
-//! It writes commands as they come, reads, and hands events to whoever holds the receiver. Events are never dropped: a
+//! It writes commands as they come, reads, and hands events to the receiver. Events are never dropped: a
 //! full queue stops the reading, while commands are still written. So the holder of the receiver must never wait for
 //! the daemon in the same breath as it takes events: [`LinkHandle::send`] does not wait, [`LinkHandle::ask`] does.
 //! When the socket closes, or the token is cancelled, the receiver yields what is left and then `None`, and every

@@ -1,4 +1,4 @@
-//! Commands on their way to a daemon: taken without waiting, so that whoever reads the daemon never stops for them.
+//! Commands on their way to a daemon: taken without waiting, so that the task that reads the daemon never stops for them.
 //!
 //! What is asked of a daemon is bounded by what it reports: one answer for each question that is open, an end or two for
 //! each client that it carries. [`MOST`] is above all of that; a daemon that makes us owe it more than this while it reads
@@ -77,7 +77,7 @@ impl Outbox {
         self.news.notified().await;
     }
 
-    /// Nothing is taken any more, and whoever waits for an answer is told so.
+    /// No more commands are taken, and all callers that wait for an answer get an error.
     pub(super) fn close(&self) {
         self.waiting().close();
         self.news.notify_one();

@@ -22,7 +22,7 @@ enum Awaited {
     Manager { number: u64, block: bool },
     /// Our own.
     Own,
-    /// No command was sent; the manager is told this in its turn.
+    /// No command was sent; the manager gets this answer in its turn.
     Canned { number: u64, text: Vec<u8> },
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// A manager has connected; there is one at a time, the newest. It hears what a fresh connection to the daemon would
+    /// A manager has connected; there is one at a time, the newest. It gets what a fresh connection to the daemon would
     /// tell it, and every question that is still open.
     pub(super) fn manager_came(&mut self) {
         self.manager_left();
@@ -198,7 +198,7 @@ impl Core {
         }
     }
 
-    /// A line of an answer: to whoever gave the oldest unanswered command.
+    /// A line of an answer: it belongs to the oldest unanswered command.
     fn reply(&mut self, line: &[u8]) {
         let settled = line.starts_with(b"SUCCESS:") || line.starts_with(b"ERROR:");
         let (theirs, ended) = match self.awaited.front() {

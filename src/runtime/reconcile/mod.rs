@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //! What is wanted stands in the database or in memory; a [`Work`] compares it with what is, and makes it true. It runs
-//! once at the start, then whenever its [`Task`]'s period is over, and earlier if somebody gives it a [`Nudge`]. A nudge
+//! once at the start, then whenever its [`Task`]'s period is over, and earlier if it gets a [`Nudge`]. A nudge
 //! carries no data and may be lost: the next period covers it. So a run asks for everything that it needs, may be
 //! dropped at any await, and may be repeated at will.
 //!
@@ -174,7 +174,7 @@ impl Done {
     }
 }
 
-/// Why a run did not do what it is for, in words for whoever runs this process.
+/// Why a run failed, in words for the administrator of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure(String);
 

@@ -26,7 +26,7 @@ const TASK: Task =
 /// How often the cluster's revision is looked at without a nudge.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// A snapshot that has not been confirmed for this long is told of.
+/// A snapshot that has not been confirmed for this long is logged.
 pub const STALE: Duration = Duration::from_secs(15);
 
 /// A read that takes longer counts as failed; the next period tries again.
@@ -37,13 +37,13 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 pub struct Admission {
     services: Services,
     snapshot: Arc<watch::Sender<Arc<Snapshot>>>,
-    known: Arc<RwLock<Known>>,
+    known: Arc<RwLock<Freshness>>,
     paused: Arc<watch::Sender<Option<Revision>>>,
 }
 
-/// What is known of the snapshot.
+/// How fresh the snapshot is.
 #[derive(Default)]
-struct Known {
+struct Freshness {
     /// When it was last found to be the newest.
     confirmed: Option<Instant>,
     /// Of which timeline it is; unknown for one from the disk.
@@ -61,7 +61,7 @@ impl Admission {
         Arc::clone(&self.snapshot.borrow())
     }
 
-    /// Wakes whoever acts on policy, at every new snapshot.
+    /// Wakes the tasks that act on policy, at every new snapshot.
     pub fn watch(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshot.subscribe()
     }
@@ -71,11 +71,11 @@ impl Admission {
         self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).confirmed.map(|at| at.elapsed())
     }
 
-    /// Puts a remembered snapshot in place of an empty one; `age` ago it was known to be the newest.
+    /// Puts the snapshot of the snapshot file in place of an empty one; `age` ago it was known to be the newest.
     pub fn restore(&self, snapshot: Snapshot, age: Duration) {
         self.snapshot.send_replace(Arc::new(snapshot));
         let confirmed = Instant::now().checked_sub(age);
-        self.learn(Known { confirmed, timeline: None });
+        self.learn(Freshness { confirmed, timeline: None });
     }
 
     /// Whether the profile with this certificate may connect to `server` through `host`; `takes` tells which other hosts
@@ -139,17 +139,17 @@ impl Admission {
             since = Revision(0);
             delta = store.deadline(READ_LIMIT, store.access().changes_since(since)).await?;
         }
-        tracing::debug!(event = "policy.read", since = since.0, revision = delta.revision.0, "looked at the policy");
+        tracing::debug!(event = "policy.read", since = since.0, revision = delta.revision.0, "policy was read");
         self.paused.send_if_modified(|paused| std::mem::replace(paused, delta.paused) != delta.paused);
         let base = if since == Revision(0) { Snapshot::default() } else { Snapshot::clone(&before) };
         if delta.revision != before.revision || since == Revision(0) {
             self.snapshot.send_replace(Arc::new(base.with(delta.revision, delta.changes)));
         }
-        self.learn(Known { confirmed: Some(asked), timeline: Some(delta.timeline) });
+        self.learn(Freshness { confirmed: Some(asked), timeline: Some(delta.timeline) });
         Ok(())
     }
 
-    fn learn(&self, known: Known) {
+    fn learn(&self, known: Freshness) {
         *self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
     }
 
@@ -158,7 +158,7 @@ impl Admission {
         *self.paused.borrow()
     }
 
-    /// Wakes whoever acts on a pause.
+    /// Wakes the tasks that act on a pause.
     pub fn watch_paused(&self) -> watch::Receiver<Option<Revision>> {
         self.paused.subscribe()
     }

@@ -16,15 +16,15 @@ use domain::text::Name;
 use domain::user::User;
 use store::policy::PolicyChange;
 
-/// What comes to be known by trying an act.
+/// The result of a dry run.
 #[derive(Debug, Clone, Default)]
-pub struct Trial {
+pub struct DryRun {
     effect: Arc<OnceLock<Effect>>,
     pub(crate) warnings: Warnings,
 }
 
-impl Trial {
-    /// What the act would do; nothing as long as it has not been tried.
+impl DryRun {
+    /// What the act would do; nothing before it was run.
     pub fn effect(&self) -> Effect {
         let mut effect = self.effect.get().cloned().unwrap_or_default();
         effect.warnings.extend(self.warnings.list().iter().cloned());
@@ -33,13 +33,13 @@ impl Trial {
 }
 
 impl Core {
-    /// Changes policy on behalf of `act`, or finds out what that would do where the act is only to be tried.
+    /// Changes policy on behalf of `act`, or computes what that would do where the act is a dry run.
     pub(crate) async fn change_by<T, F, Fut>(&self, act: &Act, change: F) -> Result<T, ServiceError>
     where
         F: Fn(PolicyChange) -> Fut,
         Fut: Future<Output = Result<T, ServiceError>>,
     {
-        let Some(Trial { effect, .. }) = &act.trial else { return self.change(change).await };
+        let Some(DryRun { effect, .. }) = &act.dry_run else { return self.change(change).await };
         let (value, changes) = self.store().try_change(change).await?;
         let found = self.effect_of(changes).await?;
         effect.get_or_init(|| found);

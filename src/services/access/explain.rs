@@ -17,9 +17,9 @@ use store::entity::PageRequest;
 /// So many servers, and so many profiles of one user, are looked at.
 const MOST: u32 = 1_000;
 
-/// Whose way is asked about.
+/// Whose access is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Traveller {
+pub enum Subject {
     /// A user, with any of the user's profiles.
     User(UserId),
     /// One profile.
@@ -27,23 +27,23 @@ pub enum Traveller {
 }
 
 impl Access<'_> {
-    /// Explains whether and how somebody reaches a target, as policy is now; `at` tells when, for what expires.
+    /// Explains whether and how the subject reaches a target, as policy is now; `at` tells when, for what expires.
     pub async fn explain(
         self,
         act: &Act,
-        traveller: Traveller,
+        subject: Subject,
         target: Target,
         at: Option<Timestamp>,
     ) -> Result<Explanation, ServiceError> {
         act.require(Permission::Read)?;
-        let (user, profiles, only) = match traveller {
-            Traveller::User(id) => {
+        let (user, profiles, only) = match subject {
+            Subject::User(id) => {
                 let filter = ProfileFilter { user_id: Some(id), ..ProfileFilter::default() };
                 let page = PageRequest::first(MOST);
                 let profiles = self.store().access().list_profiles(&filter, &page).await?.items;
                 (id, profiles.into_iter().map(|found| found.value).collect(), None)
             }
-            Traveller::Profile(id) => {
+            Subject::Profile(id) => {
                 let found = self
                     .store()
                     .access()

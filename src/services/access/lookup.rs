@@ -1,4 +1,4 @@
-//! What people mean by a text: somebody or something by name, mailbox or id.
+//! Lookup: users, hosts and other things that a text may name, by name, mailbox or id.
 
 use std::fmt::Display;
 
@@ -18,12 +18,12 @@ use store::entity::Entity;
 /// The sessions of more people than this are not looked for at once.
 const MOST_PEOPLE: u32 = 500;
 
-/// So many people are offered where a text can mean several.
+/// So many users are suggested for one text.
 const OFFERED: u32 = 8;
 
-/// Somebody or something that a text can mean.
+/// A user or a thing that a text may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meant {
+pub struct Suggestion {
     /// The id, as the audit log has it.
     pub id: String,
     /// The name.
@@ -32,7 +32,7 @@ pub struct Meant {
     pub about: String,
 }
 
-impl Meant {
+impl Suggestion {
     fn new(id: &impl Display, name: &impl Display, about: impl Into<String>) -> Self {
         Self { id: id.to_string(), name: name.to_string(), about: about.into() }
     }
@@ -43,28 +43,28 @@ impl Meant {
 }
 
 impl Access<'_> {
-    /// Whom a text can mean: a few users and hosts.
-    pub async fn meant_actors(self, act: &Act, text: &str) -> Result<Vec<Meant>, ServiceError> {
+    /// Users and hosts that a text may name, a few of each.
+    pub async fn suggest_actors(self, act: &Act, text: &str) -> Result<Vec<Suggestion>, ServiceError> {
         act.require(Permission::Read)?;
-        let mut meant = self.meant_users(act, text).await?;
-        meant.extend(self.things::<Host>(text, "host").await?);
-        Ok(meant)
+        let mut suggestions = self.suggest_users(act, text).await?;
+        suggestions.extend(self.things::<Host>(text, "host").await?);
+        Ok(suggestions)
     }
 
-    /// Whom or what a text can mean: a few users, hosts, servers, organizations, and a group.
-    pub async fn meant_objects(self, act: &Act, text: &str) -> Result<Vec<Meant>, ServiceError> {
-        let mut meant = self.meant_actors(act, text).await?;
-        meant.extend(self.things::<Server>(text, "server").await?);
-        meant.extend(self.things::<Organization>(text, "organization").await?);
+    /// Users, hosts, servers and organizations that a text may name, a few of each, and a group.
+    pub async fn suggest_objects(self, act: &Act, text: &str) -> Result<Vec<Suggestion>, ServiceError> {
+        let mut suggestions = self.suggest_actors(act, text).await?;
+        suggestions.extend(self.things::<Server>(text, "server").await?);
+        suggestions.extend(self.things::<Organization>(text, "organization").await?);
         if let Ok(name) = text.parse::<GroupName>()
             && self.store().people().count_in_group(&name).await? > 0
         {
-            meant.push(Meant::new(&GroupId::from(name.clone()), &name, "group"));
+            suggestions.push(Suggestion::new(&GroupId::from(name.clone()), &name, "group"));
         }
-        Ok(meant)
+        Ok(suggestions)
     }
 
-    /// What some ids are called; nothing for what is none, or of something that is gone or has no name.
+    /// The names of some ids; none for what is no id, or the id of something that is gone or has no name.
     pub async fn called<const N: usize>(self, act: &Act, ids: [&str; N]) -> Result<[Option<String>; N], ServiceError> {
         act.require(Permission::Read)?;
         let mut names = ids.map(|_| None);
@@ -89,22 +89,22 @@ impl Access<'_> {
         })
     }
 
-    async fn meant_users(self, act: &Act, text: &str) -> Result<Vec<Meant>, ServiceError> {
+    async fn suggest_users(self, act: &Act, text: &str) -> Result<Vec<Suggestion>, ServiceError> {
         let Ok(search) = text.parse::<UserSearch>() else { return Ok(Vec::new()) };
         if search.words.is_empty() {
             return Ok(Vec::new());
         }
         let filter = UserFilter { search, ..UserFilter::default() };
         let Page { items, .. } = self.people().users(act, &filter, &PageRequest::first(OFFERED)).await?;
-        Ok(items.iter().map(|found| Meant::user(&found.value)).collect())
+        Ok(items.iter().map(|found| Suggestion::user(&found.value)).collect())
     }
 
-    async fn things<E>(self, text: &str, kind: &str) -> Result<Vec<Meant>, ServiceError>
+    async fn things<E>(self, text: &str, kind: &str) -> Result<Vec<Suggestion>, ServiceError>
     where
         E: Entity<Key: std::str::FromStr>,
     {
         let found = self.store().called::<E>(text).await?;
-        Ok(found.into_iter().map(|(id, name)| Meant::new(&id, &name, kind)).collect())
+        Ok(found.into_iter().map(|(id, name)| Suggestion::new(&id, &name, kind)).collect())
     }
 
     /// The sessions that a search means, of those that `filter` lets through; nothing where there can be none.

@@ -10,7 +10,7 @@ use domain::role::Permission;
 use domain::session::{EndReason, Session};
 use domain::user::User;
 use store::StoreError;
-use store::access::sessions::{EndedSession, Ends, SessionFilter};
+use store::access::sessions::{EndedSession, SessionFilter, SessionsToEnd};
 use store::entity::{Page, PageRequest};
 use store::policy::PolicyChange;
 
@@ -74,7 +74,7 @@ impl Access<'_> {
         Ok(self.store().access().list_sessions(filter, &self.alive().await?, page).await?)
     }
 
-    /// A page of the sessions that are over, what ended last first. That somebody looked at them is recorded first: whom
+    /// A page of the sessions that are over, what ended last first. The reading is recorded in the audit log first: whom
     /// they are about could not know otherwise.
     pub async fn ended_sessions(
         self,
@@ -98,11 +98,11 @@ impl Access<'_> {
     /// Asks for the end of a session; the host that carries it obeys within a moment.
     pub async fn end_session(self, act: &Act, id: SessionId) -> Result<(), ServiceError> {
         act.require(Permission::EndSessions)?;
-        self.end_one(act, Ends::One(id), id).await
+        self.end_one(act, SessionsToEnd::One(id), id).await
     }
 
     /// Asks for the end of one session, if it is among `which`. Who may do that is for the caller to know.
-    pub(crate) async fn end_one(self, act: &Act, which: Ends, id: SessionId) -> Result<(), ServiceError> {
+    pub(crate) async fn end_one(self, act: &Act, which: SessionsToEnd, id: SessionId) -> Result<(), ServiceError> {
         let entry = &self.entry(act, Action::SessionEnd, &id, serde_json::json!({}));
         let asking = |tx: PolicyChange| async move {
             if tx.access().ask_for_ends(which).await?.is_empty() {
@@ -121,7 +121,7 @@ impl Access<'_> {
         act.require(Permission::EndSessions)?;
         self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound(Missing::User))?;
         let asking = |tx: PolicyChange| async move {
-            let asked = tx.access().ask_for_ends(Ends::All(user)).await?;
+            let asked = tx.access().ask_for_ends(SessionsToEnd::All(user)).await?;
             if !asked.is_empty() {
                 let changes = serde_json::json!({ "sessions": [asked, []] });
                 tx.record(&self.entry(act, Action::SessionEnd, &user, changes)).await?;
@@ -255,7 +255,7 @@ impl Access<'_> {
             tracing::info!(
                 event = "session.tidied",
                 sessions = closed,
-                "closed the records of sessions that ended while nobody looked"
+                "session records whose end no host reported were closed"
             );
         }
         Ok(())

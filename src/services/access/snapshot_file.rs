@@ -1,4 +1,5 @@
-//! What a host remembers on disk, so that it can admit people when it is restarted while the database is away.
+//! The snapshot file: a sealed copy of the policy on a host's disk, so that a host that is restarted while the database
+//! is away can admit clients.
 //!
 //! The access snapshot, the moment up to which it was known to be the newest, and who this host is: sealed under the
 //! host's own key, written anew when policy has changed and once in a while. It is a copy, never a source. A start with
@@ -68,9 +69,9 @@ impl Written {
     }
 }
 
-/// What was remembered.
+/// A snapshot that was read from the file.
 #[derive(Debug)]
-pub struct Remembered {
+pub struct SavedSnapshot {
     /// Who this host is.
     pub host_id: HostId,
     /// How long ago the snapshot was known to be the newest.
@@ -81,33 +82,33 @@ pub struct Remembered {
 
 /// The file.
 #[derive(Clone)]
-pub struct Memory {
+pub struct SnapshotFile {
     path: PathBuf,
     key: Arc<HostKey>,
 }
 
-impl Memory {
-    /// The memory of the host with this key, in its data directory.
+impl SnapshotFile {
+    /// The snapshot file of the host with this key, in its data directory.
     pub fn new(data_dir: &Path, key: Arc<HostKey>) -> Self {
         Self { path: data_dir.join("snapshot.sealed"), key }
     }
 
     /// What was written last. Nothing if there is no file, or none that this host can open: then the database must be
     /// waited for, as at a first start.
-    pub fn read(&self, now: Timestamp) -> Option<Remembered> {
+    pub fn read(&self, now: Timestamp) -> Option<SavedSnapshot> {
         let sealed = std::fs::read(&self.path).ok()?;
         let opened = self.key.local_key().open(&PLACE, &Sealed::from(sealed));
         let written: Written = match opened {
             Ok(bytes) => serde_json::from_slice(&bytes).ok()?,
             Err(error) => {
-                tracing::warn!(event = "memory.unreadable", %error,
-                    "the remembered policy cannot be opened, going on without it");
+                tracing::warn!(event = "snapshot_file.unreadable", %error,
+                    "the snapshot file cannot be opened and is ignored");
                 return None;
             }
         };
         // A clock that went back makes it as old as can be, not fresh.
         let age = Duration::try_from(now.duration_since(written.confirmed_at)).unwrap_or(Duration::MAX);
-        Some(Remembered { host_id: written.host_id, age, snapshot: written.into_snapshot() })
+        Some(SavedSnapshot { host_id: written.host_id, age, snapshot: written.into_snapshot() })
     }
 
     fn write(&self, written: &Written) -> std::io::Result<()> {
@@ -125,35 +126,35 @@ impl Memory {
         if let Err(error) = std::fs::remove_file(&self.path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            tracing::warn!(event = "memory.kept", %error, "the remembered policy could not be removed");
+            tracing::warn!(event = "snapshot_file.kept", %error, "the snapshot file could not be removed");
         }
     }
 
-    /// Starts the task that keeps the file up to date. A host that was removed remembers nothing.
+    /// Starts the task that keeps the file up to date. A host that was removed has none.
     pub fn start(self, tasks: &Reconciler, services: Services, admission: Admission, host_id: HostId) {
-        tasks.start(TASK, Remembering { memory: self, services, admission, host_id });
+        tasks.start(TASK, SnapshotWriter { file: self, services, admission, host_id });
     }
 }
 
-struct Remembering {
-    memory: Memory,
+struct SnapshotWriter {
+    file: SnapshotFile,
     services: Services,
     admission: Admission,
     host_id: HostId,
 }
 
-impl Work for Remembering {
+impl Work for SnapshotWriter {
     async fn run(&mut self) -> Outcome {
         let Some(age) = self.admission.age() else { return Ok(Done::default()) };
-        let (memory, host_id, snapshot) = (self.memory.clone(), self.host_id, self.admission.snapshot());
+        let (file, host_id, snapshot) = (self.file.clone(), self.host_id, self.admission.snapshot());
         // By the machine's clock: it is read where the database's is not known.
         let confirmed_at = self.services.cluster().machine_now() - age;
         let write = move || {
             if snapshot.host(host_id).is_none() {
-                memory.forget();
+                file.forget();
                 return Ok(());
             }
-            memory.write(&Written::new(host_id, confirmed_at, &snapshot))
+            file.write(&Written::new(host_id, confirmed_at, &snapshot))
         };
         tokio::task::spawn_blocking(write).await??;
         Ok(Done::default())
@@ -161,7 +162,7 @@ impl Work for Remembering {
 
     async fn close(&mut self) {
         if let Err(error) = self.run().await {
-            tracing::warn!(event = "memory.unwritten", %error, "the policy could not be remembered on disk");
+            tracing::warn!(event = "snapshot_file.unwritten", %error, "the snapshot file could not be written");
         }
     }
 }
@@ -201,23 +202,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_comes_back_with_its_age() {
+    fn what_was_written_comes_back_with_its_age() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::new(folder.path(), Arc::new(HostKey::from_bytes(&[1; 32])));
+        let file_on_disk = SnapshotFile::new(folder.path(), Arc::new(HostKey::from_bytes(&[1; 32])));
         let at = Timestamp::from_second(1_764_000_000).unwrap();
-        assert!(memory.read(at).is_none());
-        memory.write(&written(at)).unwrap();
-        let back = memory.read(at + jiff::SignedDuration::from_mins(5)).unwrap();
+        assert!(file_on_disk.read(at).is_none());
+        file_on_disk.write(&written(at)).unwrap();
+        let back = file_on_disk.read(at + jiff::SignedDuration::from_mins(5)).unwrap();
         assert_eq!((back.age, back.snapshot.revision), (Duration::from_mins(5), Revision(7)));
         assert_eq!(back.snapshot.to_changes().len(), 5);
         let file = |n: u128| back.snapshot.profile(Id::from_parts(at, n)).unwrap().file.clone();
         assert!(Arc::ptr_eq(&file(5).unwrap(), &file(6).unwrap()));
         assert_eq!(file(7), None);
-        assert_eq!(memory.read(at - jiff::SignedDuration::from_mins(5)).unwrap().age, Duration::MAX);
+        assert_eq!(file_on_disk.read(at - jiff::SignedDuration::from_mins(5)).unwrap().age, Duration::MAX);
     }
 
     #[test]
-    fn what_the_previous_release_remembered_is_read_without_files() {
+    fn what_the_previous_release_wrote_is_read_without_files() {
         let at = Timestamp::from_second(1_764_000_000).unwrap();
         let mut before = serde_json::to_value(written(at)).unwrap();
         assert_eq!(before.as_object_mut().unwrap().remove("files").unwrap().as_array().unwrap().len(), 1);
@@ -228,11 +229,11 @@ mod tests {
     }
 
     #[test]
-    fn another_host_remembers_nothing_of_it() {
+    fn another_host_cannot_read_it() {
         let folder = tempfile::tempdir().unwrap();
-        let mine = Memory::new(folder.path(), Arc::new(HostKey::from_bytes(&[1; 32])));
+        let mine = SnapshotFile::new(folder.path(), Arc::new(HostKey::from_bytes(&[1; 32])));
         mine.write(&written(Timestamp::UNIX_EPOCH)).unwrap();
-        let other = Memory::new(folder.path(), Arc::new(HostKey::from_bytes(&[2; 32])));
+        let other = SnapshotFile::new(folder.path(), Arc::new(HostKey::from_bytes(&[2; 32])));
         assert!(other.read(Timestamp::UNIX_EPOCH).is_none());
         let raw = std::fs::read(folder.path().join("snapshot.sealed")).unwrap();
         assert!(!raw.windows(3).any(|window| window == b"ops"));

@@ -22,7 +22,7 @@ pub struct Event {
 pub enum Happening {
     /// Something changed.
     Change(Nudge),
-    /// Changes may have been missed: whoever listens looks at everything anew.
+    /// Changes may have been missed: a subscriber reads everything anew.
     Resync,
 }
 

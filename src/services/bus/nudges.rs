@@ -6,7 +6,7 @@ use domain::job::Job;
 use domain::server::AttachmentKey;
 use store::bus::events;
 
-/// A hint to look somewhere. Whoever hears one reads what it names; a lost or forged one does no harm, since
+/// A hint to read something. A process that gets one reads what it names; a lost or forged one does no harm, since
 /// everything is also looked at in periods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nudge {

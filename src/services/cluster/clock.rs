@@ -18,7 +18,7 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 /// The clocks of this machine when the database was asked for its own.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct LocalClocks {
     machine: Timestamp,
     uptime: Duration,
 }
@@ -39,7 +39,7 @@ impl Cluster<'_> {
         &self.boot
     }
 
-    /// The moment of something that happened no longer than `age` ago; nobody knows how long without one.
+    /// The moment of something that happened no longer than `age` ago; at an unknown time without one.
     pub fn moment(self, age: Option<Duration>) -> Moment {
         let latest = self.uptime();
         let earliest = age.map(|age| latest.saturating_sub(age));
@@ -47,7 +47,7 @@ impl Cluster<'_> {
         Moment::new(self.boot(), earliest, latest, known.as_ref())
     }
 
-    /// Looks at the database's clock. To be done before anything is written that others compare.
+    /// Reads the database's clock. To be done before anything is written that others compare.
     pub async fn measure_clock(self) -> Result<(), ServiceError> {
         let asked = self.asking();
         let at = self.store().deadline(SOON, self.store().time()).await?;
@@ -63,12 +63,12 @@ impl Cluster<'_> {
     }
 
     /// To be called right before the database is asked for something that tells its time.
-    pub(crate) fn asking(self) -> Asked {
-        Asked { machine: self.machine_now(), uptime: self.uptime() }
+    pub(crate) fn asking(self) -> LocalClocks {
+        LocalClocks { machine: self.machine_now(), uptime: self.uptime() }
     }
 
     /// Takes notice of the database's time, and tells of a clock of this machine that is off.
-    pub(crate) fn note_clock(self, asked: Asked, at: Timestamp) {
+    pub(crate) fn note_clock(self, asked: LocalClocks, at: Timestamp) {
         let reading = ClockReading { at, asked: asked.uptime, answered: self.uptime() };
         if reading.answered.saturating_sub(reading.asked) > PROMPT && self.clock.learned().is_some() {
             return;

@@ -1,4 +1,4 @@
-//! Requests that are sent again are done once (UX-73): whoever sends a key with a request claims the key first, and the
+//! Requests that are sent again are done once (UX-73): a request that bears a key claims the key first, and the
 //! reply is kept for a day. The claims rest in the database, so they hold over all hosts.
 //!
 //! A reply with a secret in it is never kept; whoever repeats such a request is told that it was done, and of what. A
@@ -58,7 +58,7 @@ pub enum Claim {
     Running(Duration),
     /// Another request had this key.
     Other,
-    /// It was begun, and nobody knows what came of it.
+    /// It was begun, and its outcome is unknown.
     Unknown,
 }
 

@@ -22,20 +22,20 @@ use metrics::catalogue::{AUDIT_BROKEN, AUDIT_VERIFIED, JOB_LAST_SUCCESS, JOB_LEA
 use runtime::causes::chain;
 use store::bus::lease::Lease;
 
-/// A process that dies in the middle of a run holds the job up for so long.
+/// After a process crashed in the middle of a run, the job waits for so long.
 const LEASE: Duration = Duration::from_mins(1);
 
 /// How often a lease is renewed.
 const RENEWAL: Duration = Duration::from_secs(20);
 
-/// What a run has to say of itself.
-struct Told {
+/// What a run reports of itself.
+struct RunReport {
     result: RunResult,
     detail: String,
     counts: BTreeMap<String, u64>,
 }
 
-impl Told {
+impl RunReport {
     fn done(detail: impl Into<String>, counts: &[(&str, u64)]) -> Self {
         let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         Self { result: RunResult::Done, detail: detail.into(), counts }
@@ -86,7 +86,7 @@ impl Cluster<'_> {
         Ok(run)
     }
 
-    /// Whether there is nothing yet that a job could work on; whoever asks for a run gets one all the same.
+    /// Whether there is nothing yet that a job could work on; a requested run takes place all the same.
     async fn waits(self, state: &JobState) -> Result<bool, ServiceError> {
         // The audit log of a new cluster is verified once somebody has signed for it; the first checkpoint wakes the job.
         let is_asked_for = state.wanted_at.is_some();
@@ -139,15 +139,15 @@ impl Cluster<'_> {
     async fn run_and_record(self, job: Job, key: &str, holder: &str, lease: Lease) -> Result<Run, ServiceError> {
         let (started_at, began) = (self.now(), Instant::now());
         self.store().cluster().take_job_wish(job).await?;
-        let told = tokio::select! {
-            told = self.perform(job) => told,
+        let report = tokio::select! {
+            report = self.perform(job) => report,
             () = self.hold(key, holder, lease) => Err(ServiceError::Conflict(Refusal::LeaseLost)),
         };
-        let told = told.unwrap_or_else(|error| {
+        let report = report.unwrap_or_else(|error| {
             tracing::warn!(event = "job.failed", %job, error = chain(&error), "a job failed");
-            Told { result: RunResult::Failed, detail: error.to_string(), counts: BTreeMap::new() }
+            RunReport { result: RunResult::Failed, detail: error.to_string(), counts: BTreeMap::new() }
         });
-        let Told { result, detail, counts } = told;
+        let RunReport { result, detail, counts } = report;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let run = Run { started_at, duration_ms, result, detail, counts };
         self.metrics().observe(&JOB_SECONDS, [job.as_str()], began.elapsed().as_secs_f64());
@@ -168,21 +168,21 @@ impl Cluster<'_> {
             match self.store().take_lease(key, holder, LEASE).await {
                 Ok(Some(renewed)) => lease = renewed,
                 Err(error) if lease.is_valid() => {
-                    tracing::debug!(event = "job.lease_late", %error, "a lease was not renewed yet");
+                    tracing::debug!(event = "job.lease_late", %error, "a job's lease could not be renewed yet");
                 }
                 Ok(None) | Err(_) => return,
             }
         }
     }
 
-    async fn perform(self, job: Job) -> Result<Told, ServiceError> {
+    async fn perform(self, job: Job) -> Result<RunReport, ServiceError> {
         match job {
             Job::AuditCheckpoint => Ok(match self.evidence().checkpoint().await? {
-                None => Told::done("Nothing was recorded since the last checkpoint.", &[("chains", 0)]),
+                None => RunReport::done("Nothing was recorded since the last checkpoint.", &[("chains", 0)]),
                 Some(signed) => {
                     let statement = &signed.statement;
                     let chains = statement.heads.len() as u64;
-                    Told::done(format!("Checkpoint {} was signed.", statement.seq), &[("chains", chains)])
+                    RunReport::done(format!("Checkpoint {} was signed.", statement.seq), &[("chains", chains)])
                 }
             }),
             Job::AuditVerify => self.tell_of_verification().await,
@@ -194,20 +194,20 @@ impl Cluster<'_> {
                 );
                 let counts =
                     [("addresses", addresses), ("departed", departed), ("sessions", sessions), ("audit", entries)];
-                Ok(Told::done(detail, &counts))
+                Ok(RunReport::done(detail, &counts))
             }
             Job::AddressSweep => {
                 let addresses = self.access().sweep_addresses().await?;
-                Ok(Told::done(format!("{addresses} addresses were given back."), &[("addresses", addresses)]))
+                Ok(RunReport::done(format!("{addresses} addresses were given back."), &[("addresses", addresses)]))
             }
             Job::UserIndex => {
                 let users = self.people().index_users().await?;
-                Ok(Told::done(format!("{users} users were made findable."), &[("users", users)]))
+                Ok(RunReport::done(format!("{users} users were made findable."), &[("users", users)]))
             }
         }
     }
 
-    async fn tell_of_verification(self) -> Result<Told, ServiceError> {
+    async fn tell_of_verification(self) -> Result<RunReport, ServiceError> {
         let report = self.evidence().verify_audit().await?;
         let breaks = report.findings.len() as u64 + report.more_findings;
         let counts = [
@@ -225,7 +225,7 @@ impl Cluster<'_> {
                 }
                 entries => format!("{entries} entries are what was recorded."),
             };
-            return Ok(Told::done(detail, &counts));
+            return Ok(RunReport::done(detail, &counts));
         };
         for finding in &report.findings {
             tracing::error!(
@@ -233,7 +233,7 @@ impl Cluster<'_> {
                 event = "audit.broken",
                 place = finding.place,
                 detail = finding.detail,
-                "the audit log is not what was recorded"
+                "audit log verification failed"
             );
         }
         let breaks = match breaks {
@@ -241,6 +241,6 @@ impl Cluster<'_> {
             breaks => format!("{breaks} breaks, the first"),
         };
         let detail = format!("Audit log verification failed: {breaks} at {first}.");
-        Ok(Told { result: RunResult::Found, ..Told::done(detail, &counts) })
+        Ok(RunReport { result: RunResult::Found, ..RunReport::done(detail, &counts) })
     }
 }

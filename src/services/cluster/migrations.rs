@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{Act, Cluster, ServiceError};
 use domain::role::Permission;
 use store::migrate;
-use store::migrate::Known;
+use store::migrate::MigrationStatus;
 
 /// A migration, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -37,9 +37,9 @@ pub enum MigrationState {
     Newer,
 }
 
-impl From<Known> for MigrationView {
-    fn from(known: Known) -> Self {
-        let Known { number, name, applied_at, newer } = known;
+impl From<MigrationStatus> for MigrationView {
+    fn from(known: MigrationStatus) -> Self {
+        let MigrationStatus { number, name, applied_at, newer } = known;
         let state = match applied_at {
             None => MigrationState::Pending,
             Some(_) if newer => MigrationState::Newer,

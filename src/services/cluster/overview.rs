@@ -1,4 +1,4 @@
-//! The cluster at one look: who is connected, which host is ill, what expires, what waits for somebody.
+//! The overview of the cluster: who is connected, which host has problems, what expires, what needs attention.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,7 @@ pub struct Overview {
     pub names: HashMap<HostId, HostName>,
     /// How far the cluster has been set up.
     pub setup: Setup,
-    /// Whether this process hears at once what happens elsewhere.
+    /// Whether events of other processes reach this one at once.
     pub hears: bool,
 }
 

@@ -43,7 +43,7 @@ pub enum Step {
     Company,
     /// People can sign in with their accounts. Where it is left out, one-time profile links do.
     SignIn,
-    /// There is somebody to open a server to.
+    /// There are users to open a server to.
     Organization,
     /// There is something to connect to.
     Server,

@@ -61,7 +61,7 @@ impl Evidence<'_> {
         self.changes_of(object, SHOWN).await
     }
 
-    /// The last change of a thing, for whoever wanted to change it as well.
+    /// The last change of a thing, to show where two changes collide.
     pub async fn last_change(self, act: &Act, object: &str) -> Result<Option<Change>, ServiceError> {
         act.require(Permission::Read)?;
         Ok(self.changes_of(object, 1).await?.pop())

@@ -1,4 +1,4 @@
-//! What is wrong with hosts, as everybody is told: what each says of itself, and what others see of it.
+//! The problems of hosts, as every surface shows them: those that a host reports of itself, and those that others find.
 //!
 //! A host knows its own firewall, clock and daemons, and reports them with its heartbeat. That it is silent, that its
 //! report cannot be read, that clients do not reach it: that is found here, when somebody asks. One thing is told once.

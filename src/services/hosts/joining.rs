@@ -122,16 +122,16 @@ pub struct IssuedJoinToken {
     pub command: Secret<String>,
 }
 
-/// What a machine shows of itself.
+/// The token and the key by which a machine identifies itself.
 #[derive(Debug)]
-pub struct Shown {
+pub struct JoinCredentials {
     /// The token.
     pub token: Secret<String>,
     /// The public half of the machine's key.
     pub public_key: HostPublicKey,
 }
 
-impl Shown {
+impl JoinCredentials {
     fn hash(&self) -> Result<SecretHash, ServiceError> {
         self.token.expose().parse().map(|token: JoinToken| token.hash()).map_err(|_malformed| unknown())
     }
@@ -141,7 +141,7 @@ impl Shown {
 #[derive(Debug)]
 pub struct JoinRequest {
     /// Its token and key.
-    pub shown: Shown,
+    pub shown: JoinCredentials,
     /// Where clients reach it.
     pub public_addresses: Vec<PublicAddress>,
 }
@@ -168,12 +168,12 @@ pub struct PlannedServer {
     pub protocol: Protocol,
 }
 
-/// Whoever asks without having shown who they are.
+/// A peer that is not authenticated.
 #[derive(Debug, Clone, Copy)]
-pub struct Stranger {
-    /// From where.
+pub struct UnauthenticatedPeer {
+    /// Its address.
     pub address: IpAddr,
-    /// In the course of which request, for the audit log.
+    /// The id of its request, for the audit log.
     pub request_id: Option<RequestId>,
 }
 
@@ -325,19 +325,19 @@ impl Hosts<'_> {
     /// As [`Self::redeem_join_token`].
     pub async fn report_machine(
         self,
-        shown: &Shown,
+        shown: &JoinCredentials,
         checks: &[MachineCheck],
-        stranger: &Stranger,
+        peer: &UnauthenticatedPeer,
     ) -> Result<JoinPlan, ServiceError> {
-        self.cluster().limit_address(Limit::Join, stranger.address)?;
+        self.cluster().limit_address(Limit::Join, peer.address)?;
         if checks.len() > MOST_CHECKS {
             return Err(ServiceError::invalid("checks", InvalidReason::TooMany { most: MOST_CHECKS }));
         }
         let outcome = self.report(shown, checks).await;
-        self.tell_of_refusal(outcome, shown, stranger).await
+        self.tell_of_refusal(outcome, shown, peer).await
     }
 
-    async fn report(self, shown: &Shown, checks: &[MachineCheck]) -> Result<JoinPlan, ServiceError> {
+    async fn report(self, shown: &JoinCredentials, checks: &[MachineCheck]) -> Result<JoinPlan, ServiceError> {
         self.refuse_removed(shown.public_key.as_bytes()).await?;
         let hash = shown.hash()?;
         let found = self.store().identity().find_join_ticket_by_secret(hash.as_bytes()).await?.ok_or_else(unknown)?;
@@ -362,26 +362,30 @@ impl Hosts<'_> {
     /// # Errors
     /// [`ServiceError::NotFound`] for a token that is not known, [`ServiceError::Conflict`] for one that is used or
     /// over, for a name that a living host has, and where there is no database user for the host. Each is recorded.
-    pub async fn redeem_join_token(self, request: &JoinRequest, stranger: &Stranger) -> Result<Joined, ServiceError> {
-        self.cluster().limit_address(Limit::Join, stranger.address)?;
-        let outcome = self.redeem(request, stranger).await;
-        self.tell_of_refusal(outcome, &request.shown, stranger).await
+    pub async fn redeem_join_token(
+        self,
+        request: &JoinRequest,
+        peer: &UnauthenticatedPeer,
+    ) -> Result<Joined, ServiceError> {
+        self.cluster().limit_address(Limit::Join, peer.address)?;
+        let outcome = self.redeem(request, peer).await;
+        self.tell_of_refusal(outcome, &request.shown, peer).await
     }
 
     /// Records a refusal before it is answered.
     async fn tell_of_refusal<T>(
         self,
         outcome: Result<T, ServiceError>,
-        shown: &Shown,
-        stranger: &Stranger,
+        shown: &JoinCredentials,
+        peer: &UnauthenticatedPeer,
     ) -> Result<T, ServiceError> {
         if let Err(error @ (ServiceError::NotFound(_) | ServiceError::Conflict(_))) = &outcome {
-            self.store().evidence().insert_audit(&self.join_denial(shown, error, stranger).await).await?;
+            self.store().evidence().insert_audit(&self.join_denial(shown, error, peer).await).await?;
         }
         outcome
     }
 
-    async fn redeem(self, request: &JoinRequest, stranger: &Stranger) -> Result<Joined, ServiceError> {
+    async fn redeem(self, request: &JoinRequest, peer: &UnauthenticatedPeer) -> Result<Joined, ServiceError> {
         let (hash, fresh): (_, HostId) = (request.shown.hash()?, self.new_id());
         let alive = &self.living_hosts().await?;
         let access = &self.database_access(&request.shown.public_key).await?;
@@ -392,7 +396,7 @@ impl Hosts<'_> {
                 }
                 let found = tx.identity().join_ticket(hash.as_bytes()).await?.ok_or_else(unknown)?;
                 self.check_use(&found.body, &request.shown)?;
-                let act = |host| Act::by(Actor::Host(host), stranger.request_id);
+                let act = |host| Act::by(Actor::Host(host), peer.request_id);
                 if let Some(redeemed) = found.body.redeemed {
                     let host = tx.find::<Host>(&redeemed.host_id).await?;
                     if host.is_none_or(|host| host.value.public_key != redeemed.public_key) {
@@ -422,7 +426,7 @@ impl Hosts<'_> {
                 let changes = json!({
                     "token_id": [null, ticket.body.token_id], "name": [null, host.name],
                     "public_addresses": [null, host.public_addresses], "server_ids": [null, attached],
-                    "address": [null, stranger.address], "database_user": [null, user],
+                    "address": [null, peer.address], "database_user": [null, user],
                 });
                 tx.record(&self.entry(&act(host.id), Action::HostJoin, &host.id, changes)).await?;
                 Ok(ticket.body)
@@ -444,7 +448,7 @@ impl Hosts<'_> {
     }
 
     /// Whether this machine may use the token.
-    fn check_use(self, ticket: &JoinTicket, shown: &Shown) -> Result<(), ServiceError> {
+    fn check_use(self, ticket: &JoinTicket, shown: &JoinCredentials) -> Result<(), ServiceError> {
         match ticket.redeemed {
             Some(redeemed) if redeemed.public_key != *shown.public_key.as_bytes() => {
                 Err(ServiceError::Conflict(Refusal::JoinTokenStolen))
@@ -514,15 +518,20 @@ impl Hosts<'_> {
     }
 
     /// The entry of a refused attempt. Nobody became a host, so the rule is the actor and the token the object.
-    async fn join_denial(self, shown: &Shown, error: &ServiceError, stranger: &Stranger) -> AuditEntry {
-        let act = Act::by(Actor::System("join"), stranger.request_id);
+    async fn join_denial(
+        self,
+        shown: &JoinCredentials,
+        error: &ServiceError,
+        peer: &UnauthenticatedPeer,
+    ) -> AuditEntry {
+        let act = Act::by(Actor::System("join"), peer.request_id);
         let known = match shown.hash() {
             Ok(hash) => self.store().identity().find_join_ticket_by_secret(hash.as_bytes()).await.ok().flatten(),
             Err(_malformed) => None,
         };
         let object = known.as_ref().map_or_else(|| "join token".to_owned(), |ticket| ticket.token_id.to_string());
         let changes = json!({
-            "reason": [null, error.to_string()], "address": [null, stranger.address],
+            "reason": [null, error.to_string()], "address": [null, peer.address],
             "host_name": [null, known.map(|ticket| ticket.host_name)],
         });
         AuditEntry { outcome: "denied".to_owned(), ..self.entry(&act, Action::HostJoin, &object, changes) }

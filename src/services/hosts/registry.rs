@@ -20,7 +20,7 @@ use domain::text::{HostName, PublicAddress};
 use domain::{Revised, Revision};
 use store::StoreError;
 use store::entity::{Page, PageRequest};
-use store::hosts::heartbeat::{Heard, Heartbeat};
+use store::hosts::heartbeat::{BeatOutcome, Heartbeat};
 
 /// A change of a host; what is absent stays.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -219,15 +219,15 @@ impl Hosts<'_> {
             now: self.now(),
         };
         let heard = self.store().hosts().beat(&heartbeat).await?;
-        self.instance.displaced.store(heard == Heard::Refused, Ordering::Relaxed);
+        self.instance.displaced.store(heard == BeatOutcome::Refused, Ordering::Relaxed);
         match heard {
-            Heard::Taken { at, rival } => {
+            BeatOutcome::Taken { at, rival } => {
                 self.cluster().note_clock(asked, at);
                 let refused = rival.map(|_| CLONE_REFUSED.to_owned());
                 self.problems().set(ProblemCode::ClonedHost, None, refused, self.now());
                 Ok(())
             }
-            Heard::Refused => {
+            BeatOutcome::Refused => {
                 let why = Refusal::HostCloned;
                 self.problems().set(ProblemCode::ClonedHost, None, Some(why.to_string()), self.now());
                 Err(ServiceError::Conflict(why))

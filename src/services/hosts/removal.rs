@@ -1,7 +1,7 @@
 //! Removing hosts from the cluster.
 //!
 //! One change takes a host's place in the policy: its attachments with what was sealed to it, the host itself, the token
-//! that it came of. Its key is remembered, so that the machine cannot come back by itself. Its process hears of it as of
+//! that it came of. Its key is kept, so that the machine cannot come back by itself. Its process learns of it as of
 //! every change of policy, ends what it runs and then itself. What it needs until then, its reports and its database
 //! user, goes when it has said farewell, or after a while without one.
 
@@ -166,7 +166,7 @@ impl Hosts<'_> {
         if host.state == HostState::Offline {
             // Nobody is there to say farewell. What fails here is done by the next round.
             if let Err(error) = self.clear_removed_host(&removed).await {
-                tracing::warn!(event = "removed_hosts.left", host.id = %id, %error, "something of a removed host is still there");
+                tracing::warn!(event = "removed_hosts.left", host.id = %id, %error, "remains of a removed host could not be deleted");
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Hosts with what they run, for whoever looks at many of them at once.
+//! Hosts with what they run, for lists.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -45,7 +45,7 @@ pub struct SignedIn {
 pub enum CameBack {
     /// Somebody who is signed in from now on.
     SignedIn(SignedIn),
-    /// What would have come of it, since it was only tried.
+    /// What would have come of it, since it was a dry run.
     Tested(Box<SignInTest>),
 }
 

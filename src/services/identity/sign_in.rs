@@ -28,12 +28,12 @@ use oidc::{AuthorizeRequest, OidcError, OidcSettings};
 /// Where the provider sends browsers back to, under the public URL.
 const CALLBACK: &str = "/oauth/callback";
 
-/// What the provider's failure means for the person; the cause is told to the log, here and only here.
+/// What the provider's failure means for the person; the cause is logged here and nowhere else.
 fn provider_failed(error: OidcError) -> SignInRefusal {
     tracing::warn!(
         event = "oidc.failed",
         error = &error as &dyn std::error::Error,
-        "the identity provider let nobody in"
+        "sign-in at the identity provider failed"
     );
     match error {
         OidcError::Away { since, .. } => SignInRefusal::ProviderAway { since },
@@ -45,7 +45,7 @@ fn provider_failed(error: OidcError) -> SignInRefusal {
 
 /// Who was refused, for the audit log.
 #[derive(Default)]
-struct Asked {
+struct Claimant {
     identity: Option<Identity>,
     email: Option<Email>,
 }
@@ -138,7 +138,7 @@ impl Identities<'_> {
         browser: &Browser,
     ) -> Result<CameBack, SignInRefusal> {
         self.cluster().limit_address(Limit::Callback, browser.address)?;
-        let mut asked = Asked::default();
+        let mut asked = Claimant::default();
         let outcome = self.come_back(surface, answer, cookie, browser, &mut asked).await;
         // A test signs nobody in.
         if !matches!(outcome, Ok(CameBack::Tested(_))) {
@@ -168,7 +168,7 @@ impl Identities<'_> {
         answer: &CallbackAnswer,
         cookie: Option<&str>,
         browser: &Browser,
-        asked: &mut Asked,
+        asked: &mut Claimant,
     ) -> Result<CameBack, SignInRefusal> {
         let ticket = self.take_sign_in(surface, answer, cookie).await?.ok_or(SignInRefusal::Expired)?;
         match answer.error.as_deref() {
@@ -222,7 +222,7 @@ impl Identities<'_> {
     }
 
     /// The entry of a refused sign-in. Nobody is signed in, so the rule is the actor and the account the object.
-    fn denial(self, surface: Surface, refusal: &SignInRefusal, asked: &Asked, browser: &Browser) -> AuditEntry {
+    fn denial(self, surface: Surface, refusal: &SignInRefusal, asked: &Claimant, browser: &Browser) -> AuditEntry {
         let act = Act::by(Actor::System("sign_in"), browser.request_id);
         let object = asked.email.as_ref().map_or_else(|| "sign_in".to_owned(), ToString::to_string);
         let changes = json!({

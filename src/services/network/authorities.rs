@@ -1,4 +1,4 @@
-//! The cluster's certificate authorities: made once, kept open in memory by whoever holds the master key.
+//! The cluster's certificate authorities: made once, kept open in memory by processes with the master key.
 
 use std::sync::Arc;
 

@@ -13,10 +13,10 @@ use domain::server::{AttachmentKey, DaemonState, Port, Protocol};
 use domain::text::{HostName, PublicAddress};
 use store::StoreError;
 
-/// Whether a daemon was reached from another host, the last time that one tried.
+/// Whether the last probe of a daemon by another host was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reached {
-    /// The host that tried.
+    /// The host that probed.
     pub by: HostId,
     /// Its name.
     #[serde(skip)]
@@ -28,7 +28,7 @@ pub struct Reached {
     /// What came back instead, in words.
     #[schema(example = "no answer within 3 s")]
     pub detail: Option<String>,
-    /// Where it tried.
+    /// The address that was probed.
     pub address: PublicAddress,
     /// At which port.
     pub port: Port,

@@ -18,7 +18,7 @@ use domain::role::{Permission, Role};
 use domain::text::{Email, Name};
 use domain::user::User;
 use domain::user_list;
-use domain::user_list::{Asked, CellFault, Line, Written};
+use domain::user_list::{CellFault, Line, RequestedUser, Written};
 use store::policy::PolicyChange;
 
 /// A list of users to be made.
@@ -107,8 +107,8 @@ pub enum Outcome {
     Refused,
 }
 
-/// What a list is held against.
-struct Known {
+/// The users and organizations that exist already.
+struct ExistingUsers {
     organizations: HashMap<Name, OrganizationId>,
     by_email: HashMap<Email, UserId>,
     machines: HashMap<(OrganizationId, Name), UserId>,
@@ -126,7 +126,7 @@ impl People<'_> {
             .map_err(|error| ServiceError::invalid("csv", InvalidReason::UserList { error }))?;
         let lines = &lines;
         self.change(|tx| async move {
-            let known = Known::read(&tx, lines, new.organization_id).await?;
+            let known = ExistingUsers::read(&tx, lines, new.organization_id).await?;
             let mut users = Vec::new();
             let lines = lines.iter().map(|line| self.imported(act, &known, line, &mut users)).collect();
             if !new.dry_run {
@@ -141,17 +141,17 @@ impl People<'_> {
     }
 
     /// What becomes of a line; a user that it makes is added to `users`.
-    fn imported(self, act: &Act, known: &Known, line: &Line, users: &mut Vec<User>) -> ImportedLine {
-        let read = line.asked.clone().map_err(|errors| errors.into_iter().map(CellError::from).collect::<Vec<_>>());
-        let found = read.and_then(|asked| {
+    fn imported(self, act: &Act, known: &ExistingUsers, line: &Line, users: &mut Vec<User>) -> ImportedLine {
+        let read = line.requested.clone().map_err(|errors| errors.into_iter().map(CellError::from).collect::<Vec<_>>());
+        let found = read.and_then(|requested| {
             let wrong = |column, reason| vec![CellError::new(column, &reason)];
-            let organization = known.organization_of(&asked).map_err(|reason| wrong("organization", reason))?;
-            if let Some(there) = known.there(&asked, organization) {
+            let organization = known.organization_of(&requested).map_err(|reason| wrong("organization", reason))?;
+            if let Some(there) = known.there(&requested, organization) {
                 return Ok((Outcome::Existing, there));
             }
-            let role_allowed = check_role(act, Role::User, asked.role);
+            let role_allowed = check_role(act, Role::User, requested.role);
             role_allowed.map_err(|_forbidden| wrong("role", InvalidReason::RoleNotYours))?;
-            let Asked { name, email, groups, role, organization: _ } = asked;
+            let RequestedUser { name, email, groups, role, organization: _ } = requested;
             let id = self.new_id();
             users.push(User {
                 id,
@@ -185,20 +185,20 @@ impl Imported {
     }
 }
 
-impl Known {
+impl ExistingUsers {
     async fn read(
         tx: &PolicyChange,
         lines: &[Line],
         organization: Option<OrganizationId>,
     ) -> Result<Self, ServiceError> {
-        let asked = || lines.iter().filter_map(|line| line.asked.as_ref().ok());
+        let requested = || lines.iter().filter_map(|line| line.requested.as_ref().ok());
         if let Some(id) = organization {
             crate::people::users::check_organization(tx, id).await?;
         }
-        let named: BTreeSet<&Name> = asked().filter_map(|asked| asked.organization.as_ref()).collect();
-        let emails: BTreeSet<&Email> = asked().filter_map(|asked| asked.email.as_ref()).collect();
+        let named: BTreeSet<&Name> = requested().filter_map(|requested| requested.organization.as_ref()).collect();
+        let emails: BTreeSet<&Email> = requested().filter_map(|requested| requested.email.as_ref()).collect();
         let machines: BTreeSet<&Name> =
-            asked().filter(|asked| asked.email.is_none()).map(|asked| &asked.name).collect();
+            requested().filter(|requested| requested.email.is_none()).map(|requested| &requested.name).collect();
         let organizations: Vec<Organization> = tx.people().organizations_called(&named).await?;
         let people = tx.people().users_with_emails(&emails).await?;
         let machines = tx.people().machines_called(&machines).await?;
@@ -210,8 +210,8 @@ impl Known {
         })
     }
 
-    fn organization_of(&self, asked: &Asked) -> Result<OrganizationId, InvalidReason> {
-        match &asked.organization {
+    fn organization_of(&self, requested: &RequestedUser) -> Result<OrganizationId, InvalidReason> {
+        match &requested.organization {
             Some(name) => {
                 let known = self.organizations.get(name).copied();
                 known.ok_or(InvalidReason::NoOrganizationCalled)
@@ -221,10 +221,10 @@ impl Known {
     }
 
     /// Who is there already: whoever has the address; of machines, which have none, the one of this name.
-    fn there(&self, asked: &Asked, organization: OrganizationId) -> Option<UserId> {
-        match &asked.email {
+    fn there(&self, requested: &RequestedUser, organization: OrganizationId) -> Option<UserId> {
+        match &requested.email {
             Some(email) => self.by_email.get(email).copied(),
-            None => self.machines.get(&(organization, asked.name.clone())).copied(),
+            None => self.machines.get(&(organization, requested.name.clone())).copied(),
         }
     }
 }

@@ -21,7 +21,7 @@ use domain::session::Session;
 use domain::text::{HostName, Name};
 use domain::user::User;
 use store::StoreError;
-use store::access::sessions::{Ends, SessionFilter};
+use store::access::sessions::{SessionFilter, SessionsToEnd};
 use store::entity::PageRequest;
 
 /// So many profiles and sessions are shown; a person who has more has scripts.
@@ -79,7 +79,7 @@ pub struct MySession {
     pub host_name: HostName,
 }
 
-/// What surrounds somebody's profiles, read once for all of them.
+/// What the views of one user's profiles need, read once for all of them.
 struct Surroundings {
     servers: HashMap<ServerId, Server>,
     attached: HashMap<ServerId, Vec<Host>>,
@@ -230,7 +230,7 @@ impl People<'_> {
 
     /// Ends one of them; the host that carries it obeys within a moment.
     pub async fn end_own_session(self, person: &Person, id: SessionId) -> Result<(), ServiceError> {
-        self.access().end_one(&person.act(), Ends::Own(person.user.id, id), id).await
+        self.access().end_one(&person.act(), SessionsToEnd::Own(person.user.id, id), id).await
     }
 }
 

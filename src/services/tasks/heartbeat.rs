@@ -7,7 +7,7 @@ use domain::ids::{HostId, ServerId};
 use domain::problem::ProblemCode;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
 
-/// Three beats that are missed make a host offline. What goes wrong together is told together.
+/// Three beats that are missed make a host offline. Problems that arise together are reported together.
 const TASK: Task = Task::new(
     "heartbeat",
     "Says that this host is alive, how many sessions it carries and what is wrong with it.",
@@ -45,14 +45,14 @@ impl<F: Fn() -> usize + Send + 'static> Work for Heartbeat<F> {
     async fn run(&mut self) -> Outcome {
         let (hosts, kinds) = (self.services.hosts(), kinds(&self.services));
         if let Err(error) = hosts.notice_unreached(self.host).await {
-            tracing::debug!(%error, "it is not known whether others reach this host");
+            tracing::debug!(%error, "whether other hosts reach this one could not be read");
         }
         let sessions = (self.sessions)();
         match hosts.beat(self.host, sessions).await {
             Ok(()) => {}
             Err(ServiceError::Conflict(why @ Refusal::HostCloned)) => {
                 if !self.is_displaced {
-                    tracing::error!(event = "host.displaced", "{why}; no newcomer is let in here meanwhile");
+                    tracing::error!(event = "host.displaced", "{why}; new clients are refused here meanwhile");
                 }
                 self.is_displaced = true;
                 return Err(ServiceError::from(why).into());

@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Longer than any job takes. Its lease is renewed for as long as it runs, so one that hangs would keep others from it.
 const LONGEST_JOB: Duration = Duration::from_hours(6);
 
-/// Starts a task for each job: by its period, and when somebody asks for it.
+/// Starts a task for each job: it runs by its period, and when a run is requested.
 pub fn start_jobs(tasks: &Reconciler, services: &Services, bus: &Bus) {
     let mut started = BTreeMap::<Job, TaskHandle>::new();
     for job in Job::ALL {
@@ -130,7 +130,7 @@ impl Work for RemovedHosts {
             tracing::info!(
                 event = "removed_hosts.cleared",
                 cleared,
-                "removed hosts are gone, with their database users"
+                "remains of removed hosts were deleted, with their database users"
             );
             Done::saying(format!("Removed hosts that are gone now: {cleared}."))
         })
@@ -167,10 +167,7 @@ impl<F: Fn() -> bool + Send + 'static> Work for Pauses<F> {
         }
         self.services.cluster().confirm_pause(self.host, pause).await?;
         self.confirmed = Some(pause);
-        tracing::info!(
-            event = "cluster.pause_confirmed",
-            "the cluster is paused: what happens to sessions is kept on this host"
-        );
+        tracing::info!(event = "cluster.pause_confirmed", "the cluster is paused: session records wait on this host");
         Ok(Done::saying("The pause is confirmed."))
     }
 }

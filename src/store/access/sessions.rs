@@ -48,9 +48,9 @@ pub struct SessionFilter {
     pub host_id: Option<HostId>,
 }
 
-/// Which live sessions are to end.
+/// The live sessions that are to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ends {
+pub enum SessionsToEnd {
     /// This one.
     One(SessionId),
     /// This one, if it is of this user.
@@ -61,11 +61,11 @@ pub enum Ends {
 
 impl AccessChange<'_> {
     /// Asks the hosts that carry them to end live sessions, and answers which they are.
-    pub async fn ask_for_ends(self, which: Ends) -> Result<Vec<SessionId>, StoreError> {
+    pub async fn ask_for_ends(self, which: SessionsToEnd) -> Result<Vec<SessionId>, StoreError> {
         let mut live = match which {
-            Ends::One(session) => doc! { "_id": session.to_string() },
-            Ends::Own(user, session) => doc! { "_id": session.to_string(), "user_id": user.to_string() },
-            Ends::All(user) => doc! { "user_id": user.to_string() },
+            SessionsToEnd::One(session) => doc! { "_id": session.to_string() },
+            SessionsToEnd::Own(user, session) => doc! { "_id": session.to_string(), "user_id": user.to_string() },
+            SessionsToEnd::All(user) => doc! { "user_id": user.to_string() },
         };
         live.insert("ended_at", Bson::Null);
         let rows = self.find_rows(SESSIONS, live.clone()).await?;
@@ -236,7 +236,7 @@ impl Access<'_> {
         rows.into_iter().map(session).collect()
     }
 
-    /// The live sessions of a host that somebody asked to end, and whose they are.
+    /// The live sessions of a host whose end was requested, with their users.
     pub async fn ends_asked_of(self, host: HostId) -> Result<Vec<(SessionId, ProfileId, EndReason)>, StoreError> {
         let filter = doc! { "host_id": host.to_string(), "ended_at": null, "end_requested": { "$type": "string" } };
         let rows: Vec<Document> = self.sessions().find(filter).await?.try_collect().await?;

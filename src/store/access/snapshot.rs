@@ -21,7 +21,7 @@ use domain::host::Host;
 use domain::server::{Attachment, Server};
 use domain::settings::Settings;
 
-/// Tombstones are kept for 30 days; whoever has not read for longer than this reads everything.
+/// Tombstones are kept for 30 days; a reader that has not read for longer than this reads everything.
 pub const DELTA_REACH: Duration = Duration::from_hours(7 * 24);
 
 /// What changed.

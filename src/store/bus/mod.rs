@@ -1,4 +1,4 @@
-//! The bus: every process hears every nudge, through one cursor, and is told when it may have missed some.
+//! The bus: every process gets every nudge, through one cursor, and a resync when it may have missed some.
 //!
 //! # Theory of operation
 //! One task keeps one tailable-await cursor on the capped collection `events` ([`mod@events`] writes it)
@@ -85,7 +85,7 @@ impl Default for BusSettings {
     }
 }
 
-/// What a subscriber hears.
+/// What a subscriber receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusMessage {
     /// Something changed.
@@ -95,11 +95,11 @@ pub enum BusMessage {
 }
 
 /// A message, and which event it was.
-type Heard = (Option<EventId>, BusMessage);
+type Delivery = (Option<EventId>, BusMessage);
 
-/// Hears what comes after it was made. Load what you need after subscribing, not before.
+/// Receives what comes after it was made. Load what you need after subscribing, not before.
 #[derive(Debug)]
-pub struct Subscription(broadcast::Receiver<Heard>);
+pub struct Subscription(broadcast::Receiver<Delivery>);
 
 impl Subscription {
     /// The next message; `None` when the bus has stopped. Dropping the future loses nothing.
@@ -130,7 +130,7 @@ impl Subscription {
 #[derive(Debug, Clone)]
 pub struct Bus {
     emitter: Emitter,
-    messages: broadcast::WeakSender<Heard>,
+    messages: broadcast::WeakSender<Delivery>,
     counters: Arc<BusCounters>,
 }
 
@@ -178,7 +178,7 @@ impl Bus {
             settings: settings.clone(),
             messages,
             counters: Arc::clone(&bus.counters),
-            seen: Seen::default(),
+            seen: SeenEvents::default(),
             first: true,
             suspect: false,
             progressed: false,
@@ -266,18 +266,18 @@ impl Work for Beating {
 }
 
 /// The ids of the events that were seen, oldest first.
-struct Seen {
+struct SeenEvents {
     ids: HashSet<ObjectId>,
     order: VecDeque<ObjectId>,
 }
 
-impl Default for Seen {
+impl Default for SeenEvents {
     fn default() -> Self {
         Self { ids: HashSet::from([SEED]), order: VecDeque::from([SEED]) }
     }
 }
 
-impl Seen {
+impl SeenEvents {
     /// Whether it is new.
     fn insert(&mut self, id: ObjectId) -> bool {
         let new = self.ids.insert(id);
@@ -321,9 +321,9 @@ fn events(batch: &RawBatch) -> Result<Vec<Event>, StoreError> {
 struct Listener {
     store: Store,
     settings: BusSettings,
-    messages: broadcast::Sender<Heard>,
+    messages: broadcast::Sender<Delivery>,
     counters: Arc<BusCounters>,
-    seen: Seen,
+    seen: SeenEvents,
     /// Until the first opening: what happened before is loaded, not listened to.
     first: bool,
     /// The last cursor may have heard nothing without our knowing.
@@ -380,7 +380,7 @@ impl Listener {
             }
             if last_beat.elapsed() > self.settings.deaf_after {
                 self.counters.deaf.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(event = "bus.deaf", "no beat was heard; opening the cursor on events anew");
+                tracing::warn!(event = "bus.deaf", "no beat arrived; reopening the cursor on events");
                 self.suspect = true;
                 return Ok(());
             }
@@ -438,7 +438,7 @@ impl Listener {
             if !self.seen.insert(id) || self.first {
                 continue;
             }
-            tracing::debug!(event = "bus.message", id = %id, kind = nudge.kind, "heard a message");
+            tracing::debug!(event = "bus.message", id = %id, kind = nudge.kind, "bus message received");
             if nudge.kind == BEAT {
                 beat = true;
                 self.note_lag(id);

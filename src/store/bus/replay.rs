@@ -1,4 +1,4 @@
-//! What was said on the bus since a moment, for whoever listens from outside and was away for a while.
+//! The messages of the bus since a moment, for clients of the API that were disconnected for a while.
 //!
 //! The order of the collection is only nearly the same on all members of the set, so a replay begins some places before
 //! the last event that was heard: an event may come twice, and none is passed over.

@@ -1,4 +1,4 @@
-//! What is written down about periodic jobs: the last run, and whether somebody wants another one. One document each.
+//! Records of periodic jobs: the last run, and whether another one was requested. One document each.
 
 use crate::areas::{Cluster, ClusterChange};
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ struct JobDoc {
 pub struct JobRecord {
     /// Its last run.
     pub last_run: Option<Run>,
-    /// When somebody asked for a run that has not begun.
+    /// When a run was requested that has not begun.
     pub wanted_at: Option<Timestamp>,
 }
 
@@ -58,7 +58,7 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// Writes a run down, made under a lease of this term. `false` if somebody with a later lease has written meanwhile.
+    /// Writes a run down, made under a lease of this term. `false` if the holder of a later lease has written meanwhile.
     pub async fn record_run(self, job: Job, term: i64, run: &Run) -> Result<bool, StoreError> {
         let run = bson::serialize_to_bson(run).map_err(mongodb::error::Error::from)?;
         let filter = doc! { "_id": job.as_str(), "term": { "$not": { "$gt": term } } };

@@ -12,7 +12,7 @@ use domain::reply::Reply;
 
 const COLLECTION: &str = "replies";
 
-/// A request that was claimed, and what is known of its reply.
+/// A request that was claimed, with its reply if it has one.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The hash of the request.
@@ -77,7 +77,7 @@ impl ReplyDoc {
 }
 
 impl Cluster<'_> {
-    /// Claims the request of a key. `false` if somebody has.
+    /// Claims the request of a key. `false` if it is claimed already.
     pub async fn claim_request(self, id: &str, claim: &Claimed) -> Result<bool, StoreError> {
         let row = ReplyDoc {
             id: id.to_owned(),

@@ -31,7 +31,7 @@ pub(crate) const SILENCE_MS: i64 = 30_000;
 pub struct Heartbeat<'a> {
     /// Which host.
     pub host: HostId,
-    /// Which machine says so; whoever names none is taken at their word.
+    /// The instance that sends it; a heartbeat without one is taken.
     pub instance: Option<&'a str>,
     /// The release of Postern.
     pub version: &'a str,
@@ -45,7 +45,7 @@ pub struct Heartbeat<'a> {
 
 /// What became of a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum BeatOutcome {
     /// It was taken, at this time of the database.
     Taken {
         /// When.
@@ -58,8 +58,8 @@ pub enum Heard {
 }
 
 impl Hosts<'_> {
-    /// Says that a host is alive.
-    pub async fn beat(self, beat: &Heartbeat<'_>) -> Result<Heard, StoreError> {
+    /// Writes a heartbeat of a host.
+    pub async fn beat(self, beat: &Heartbeat<'_>) -> Result<BeatOutcome, StoreError> {
         let id = beat.host.to_string();
         let status = self.rows::<Document>(HOST_STATUS);
         let written = status.find_one_and_update(doc! { "_id": &id }, vec![doc! { "$set": beat.fields() }]);
@@ -144,17 +144,17 @@ impl Heartbeat<'_> {
         either
     }
 
-    fn outcome(&self, after: &Document) -> Option<Heard> {
+    fn outcome(&self, after: &Document) -> Option<BeatOutcome> {
         let at = |document: &Document, field| timestamp(*document.get_datetime(field).ok()?);
         let seen = at(after, "last_seen_at")?;
         let knock = after.get_document("knock").ok();
         let knocked = knock.and_then(|knock| at(knock, "at"));
         let holder = after.get_document("instance").ok().and_then(|instance| instance.get_str("id").ok());
         if self.instance.is_some() && holder != self.instance {
-            return Some(Heard::Refused);
+            return Some(BeatOutcome::Refused);
         }
         let recent = |knocked: &Timestamp| seen.duration_since(*knocked).as_millis() < i128::from(SILENCE_MS);
-        Some(Heard::Taken { at: seen, rival: knocked.filter(recent) })
+        Some(BeatOutcome::Taken { at: seen, rival: knocked.filter(recent) })
     }
 
     /// What stands for this set of problems.

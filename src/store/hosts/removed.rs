@@ -1,6 +1,6 @@
 //! Hosts that were removed: by whose keys nobody becomes a host again.
 //!
-//! What a removed host reported about itself, and its database user, outlive it for a moment: it is to hear that it was
+//! What a removed host reported about itself, and its database user, outlive it for a moment: it is to learn that it was
 //! removed, and may write down how its sessions ended.
 
 use crate::areas::{Hosts, HostsChange};

@@ -143,16 +143,16 @@ fn free_port(remembered: u16) -> io::Result<u16> {
 /// Makes the set and its user where they do not exist, and waits for the primary.
 async fn set_up(access: &Access) -> Result<(), StoreError> {
     let host = format!("127.0.0.1:{}", access.port);
-    let stranger = admin(&host, "").await?;
+    let unauthenticated = admin(&host, "").await?;
     let owner = admin(&host, &access.credentials()).await?;
     if !access.initialized {
         let config = doc! { "_id": SET, "members": [{ "_id": 0, "host": &host }] };
-        let initiate = stranger.run_command(doc! { "replSetInitiate": config }).await;
+        let initiate = unauthenticated.run_command(doc! { "replSetInitiate": config }).await;
         // Not allowed means that an earlier start got further than its notes say.
         initiate.map(|_| ()).or_else(|error| unless_done(error, &[ALREADY_INITIALIZED, UNAUTHORIZED]))?;
     }
     loop {
-        let hello = stranger.run_command(doc! { "hello": 1 }).await?;
+        let hello = unauthenticated.run_command(doc! { "hello": 1 }).await?;
         if hello.get_bool("isWritablePrimary").unwrap_or(false) {
             break;
         }
@@ -169,7 +169,7 @@ async fn set_up(access: &Access) -> Result<(), StoreError> {
     if !access.initialized {
         let user = doc! { "createUser": USER, "pwd": &access.password, "roles": ["root"] };
         // The first user may be made by anybody on this machine; once there is one, nobody may.
-        let created = stranger.run_command(user).await;
+        let created = unauthenticated.run_command(user).await;
         created.map(|_| ()).or_else(|error| unless_done(error, &[UNAUTHORIZED]))?;
     }
     Ok(())

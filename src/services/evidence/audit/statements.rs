@@ -64,7 +64,7 @@ impl Evidence<'_> {
         Signed { statement, signature }
     }
 
-    /// Looks whether the whole audit log is what was recorded.
+    /// Verifies the whole audit log.
     ///
     /// A break is only told if a second reading shows it as well.
     ///
