@@ -55,7 +55,7 @@ impl Door {
     async fn let_in(self, act: Act, mut request: Request, next: Next) -> Result<Response, Problem> {
         act.require(self.permission)?;
         if self.can_be_tried && take_dry_run(&mut request)? {
-            let (act, trial) = act.tried();
+            let (act, trial) = act.as_dry_run();
             request.extensions_mut().insert(act);
             let response = next.run(request).await;
             return Ok(if response.status().is_success() { json(&trial.effect()) } else { response });

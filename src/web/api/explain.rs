@@ -9,7 +9,7 @@ use crate::api::extract::{Call, Parameters};
 use crate::http::problem::Problem;
 use domain::ids::{ProfileId, UserId};
 use services::ServiceError;
-use services::access::explain::{Explanation, Target, Traveller};
+use services::access::explain::{Explanation, Subject, Target};
 
 /// Who wants to get where.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -29,20 +29,20 @@ pub(crate) async fn show(
     Call { services, act }: Call,
     Parameters(query): Parameters<ExplainQuery>,
 ) -> Answer<Plain<Explanation>> {
-    let traveller = match (query.user_id, query.profile_id) {
-        (Some(user), None) => Traveller::User(user),
-        (None, Some(profile)) => Traveller::Profile(profile),
+    let subject = match (query.user_id, query.profile_id) {
+        (Some(user), None) => Subject::User(user),
+        (None, Some(profile)) => Subject::Profile(profile),
         _ => return Err(Problem::parameter("user_id", "give either user_id or profile_id")),
     };
-    let explained = services.access().explain(&act, traveller, query.destination, query.at).await;
-    Ok(Plain(explained.map_err(|error| unknown(&traveller, error))?))
+    let explained = services.access().explain(&act, subject, query.destination, query.at).await;
+    Ok(Plain(explained.map_err(|error| unknown(&subject, error))?))
 }
 
 /// Whoever is asked about stands in the query, so that it is the query that is wrong.
-fn unknown(traveller: &Traveller, error: ServiceError) -> Problem {
-    let name = match traveller {
-        Traveller::User(_) => "user_id",
-        Traveller::Profile(_) => "profile_id",
+fn unknown(subject: &Subject, error: ServiceError) -> Problem {
+    let name = match subject {
+        Subject::User(_) => "user_id",
+        Subject::Profile(_) => "profile_id",
     };
     match error {
         ServiceError::NotFound(missing) => Problem::parameter(name, missing.to_string()),

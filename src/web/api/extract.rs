@@ -20,7 +20,7 @@ use crate::http::client::ClientAddress;
 use crate::http::problem::{Code, Problem};
 use domain::Revision;
 use domain::ids::{Id, RequestId};
-use services::hosts::joining::Stranger;
+use services::hosts::joining::UnauthenticatedPeer;
 use services::{Act, Order, OrderBy, Page, PageRequest, Services};
 
 /// A body that has not arrived by then is given up.
@@ -63,14 +63,14 @@ pub(crate) async fn authenticate(
 }
 
 /// Where a request comes from whose sender has not shown who it is.
-pub(crate) struct From(pub(crate) Stranger);
+pub(crate) struct From(pub(crate) UnauthenticatedPeer);
 
 impl<S: Sync> FromRequestParts<S> for From {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let ClientAddress(address) = parts.extensions.get().copied().unwrap_or_default();
-        Ok(Self(Stranger { address, request_id: parts.extensions.get().copied() }))
+        Ok(Self(UnauthenticatedPeer { address, request_id: parts.extensions.get().copied() }))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::http::problem::Problem;
 use domain::join::MachineCheck;
 use domain::secret::Secret;
 use domain::text::PublicAddress;
-use services::hosts::joining::{JoinPlan, JoinRequest, Joined, Shown};
+use services::hosts::joining::{JoinCredentials, JoinPlan, JoinRequest, Joined};
 use services::{HostPublicKey, Services};
 
 /// How many addresses a host may have.
@@ -52,23 +52,23 @@ pub(crate) struct Report {
 
 pub(crate) async fn redeem(
     State(services): State<Services>,
-    From(stranger): From,
+    From(peer): From,
     Json(Redemption { token, public_key, public_addresses }): Json<Redemption>,
 ) -> Answer<Plain<Joined>> {
     if !(1..=MOST_ADDRESSES).contains(&public_addresses.len()) {
         let detail = format!("must be 1 to {MOST_ADDRESSES} addresses");
         return Err(Problem::field("/public_addresses".to_owned(), detail));
     }
-    let request = JoinRequest { shown: Shown { token: Secret::new(token), public_key }, public_addresses };
-    let joined = services.hosts().redeem_join_token(&request, &stranger).await?;
+    let request = JoinRequest { shown: JoinCredentials { token: Secret::new(token), public_key }, public_addresses };
+    let joined = services.hosts().redeem_join_token(&request, &peer).await?;
     Ok(Plain(joined))
 }
 
 pub(crate) async fn report(
     State(services): State<Services>,
-    From(stranger): From,
+    From(peer): From,
     Json(Report { token, public_key, checks }): Json<Report>,
 ) -> Answer<Plain<JoinPlan>> {
-    let shown = Shown { token: Secret::new(token), public_key };
-    Ok(Plain(services.hosts().report_machine(&shown, &checks, &stranger).await?))
+    let shown = JoinCredentials { token: Secret::new(token), public_key };
+    Ok(Plain(services.hosts().report_machine(&shown, &checks, &peer).await?))
 }

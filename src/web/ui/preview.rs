@@ -168,7 +168,7 @@ pub(crate) async fn ask_or_do<R, F: Future<Output = Result<R, ServiceError>>>(
     question: impl FnOnce(&R, &Effect) -> Option<Question>,
 ) -> Result<Asked<R>, ServiceError> {
     if !form.is_confirmed() {
-        let (act, trial) = desk.act.tried();
+        let (act, trial) = desk.act.as_dry_run();
         let tried = doing(act).await?;
         let effect = trial.effect();
         if let Some(question) = question(&tried, &effect) {

@@ -16,7 +16,7 @@ use crate::ui::text::sentence;
 use domain::ids::{ProfileId, UserId};
 use domain::search::quoted;
 use domain::text::Email;
-use services::access::explain::{ChainLink, Explanation, Target, Traveller, Way};
+use services::access::explain::{ChainLink, Explanation, Subject, Target, Way};
 use services::{PageRequest, ServiceError, Services, UserFilter};
 
 /// The question, as it was typed.
@@ -111,12 +111,12 @@ fn held(holds: bool) -> Chip {
 }
 
 /// Who is meant: an id, an address, or a name that only one user has.
-async fn meant(services: &Services, desk: &Desk, text: &str) -> Result<Result<Traveller, String>, Problem> {
+async fn meant(services: &Services, desk: &Desk, text: &str) -> Result<Result<Subject, String>, Problem> {
     if let Ok(id) = text.parse::<UserId>() {
-        return Ok(Ok(Traveller::User(id)));
+        return Ok(Ok(Subject::User(id)));
     }
     if let Ok(id) = text.parse::<ProfileId>() {
-        return Ok(Ok(Traveller::Profile(id)));
+        return Ok(Ok(Subject::Profile(id)));
     }
     let filter = match text.parse::<Email>() {
         Ok(email) => UserFilter { email: Some(email), ..UserFilter::default() },
@@ -128,7 +128,7 @@ async fn meant(services: &Services, desk: &Desk, text: &str) -> Result<Result<Tr
     let found = services.people().users(&desk.act, &filter, &PageRequest::first(2)).await?.items;
     Ok(match found.as_slice() {
         [] => Err("No user is called so".to_owned()),
-        [one] => Ok(Traveller::User(one.value.id)),
+        [one] => Ok(Subject::User(one.value.id)),
         _ => Err("Several users are called so; type the e-mail address".to_owned()),
     })
 }
@@ -146,18 +146,18 @@ pub(crate) async fn show(Opened { services, desk }: Opened, Parameters(asked): P
             None
         }
     };
-    let traveller = if user.is_empty() {
+    let subject = if user.is_empty() {
         Err("Say who wants to get there".to_owned())
     } else {
         meant(&services, &desk, &user).await?
     };
-    let traveller = traveller.map_err(|text| page.wrong("user", &text)).ok();
-    if let (Some(traveller), Some(target)) = (traveller, target) {
-        match services.access().explain(&desk.act, traveller, target, None).await {
+    let subject = subject.map_err(|text| page.wrong("user", &text)).ok();
+    if let (Some(subject), Some(target)) = (subject, target) {
+        match services.access().explain(&desk.act, subject, target, None).await {
             Ok(answer) => {
-                let id = match traveller {
-                    Traveller::User(id) => id,
-                    Traveller::Profile(id) => services.access().profile(&desk.act, id).await?.value.user_id,
+                let id = match subject {
+                    Subject::User(id) => id,
+                    Subject::Profile(id) => services.access().profile(&desk.act, id).await?.value.user_id,
                 };
                 let name = services.people().user(&desk.act, id).await?.value.name.to_string();
                 return Ok(desk.show(&page.with((id, name), answer)));

@@ -21,7 +21,7 @@ use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::topic::Topic;
 use domain::ids::AuditId;
 use domain::job::{Job, JobState, RunResult};
-use services::access::lookup::Meant;
+use services::access::lookup::Suggestion;
 use services::evidence::history::NamedEntry;
 use services::{AuditFilter, Order, OrderBy, Page, Services};
 
@@ -274,19 +274,19 @@ async fn named(services: &Services, desk: &Desk, wanted: &Wanted) -> Result<Name
             continue;
         }
         let meant = if is_actor {
-            services.access().meant_actors(&desk.act, text).await?
+            services.access().suggest_actors(&desk.act, text).await?
         } else {
-            services.access().meant_objects(&desk.act, text).await?
+            services.access().suggest_objects(&desk.act, text).await?
         };
         let with = |id: String| {
             let wanted = clear.clone();
             if is_actor { Wanted { actor: id, ..wanted } } else { Wanted { object: id, ..wanted } }
         };
-        match <[Meant; 1]>::try_from(meant) {
+        match <[Suggestion; 1]>::try_from(meant) {
             Ok([one]) => clear = with(one.id),
             Err(none) if none.is_empty() => {}
             Err(several) => {
-                let choice = |meant: Meant| (with(meant.id).address("/audit"), meant.name, meant.about);
+                let choice = |meant: Suggestion| (with(meant.id).address("/audit"), meant.name, meant.about);
                 let meant = several.into_iter().map(choice).collect();
                 return Ok(Named::Several(Choices { text: text.to_owned(), meant }));
             }
