@@ -1,4 +1,4 @@
-//! `postern jobs list` and `postern jobs run`: periodic work, for whoever schedules it elsewhere.
+//! `postern jobs list` and `postern jobs run`: periodic work, for outside schedulers.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

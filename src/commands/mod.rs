@@ -1,9 +1,9 @@
 //! The command line: one file per subcommand.
 //!
 //! Some work on the database of the configuration; the nouns of `client` ask the API. Results go to standard output,
-//! everything else to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or precondition,
-//! 5 not signed in or forbidden, 6 unreachable or timed out, 7 partly done, 8 differences found, 9 this machine was removed
-//! from its cluster.
+//! everything else to standard error. Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict or precondition, 5
+//! not signed in or forbidden, 6 unreachable or timed out, 7 partly done, 8 differences found, 9 this machine was
+//! removed from its cluster.
 
 mod backup;
 mod client;

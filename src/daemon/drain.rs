@@ -1,7 +1,7 @@
 //! Tells the cluster how far this host has come with leaving service, and its daemons who can take their clients over.
 //!
 //! The daemons carry the order out by themselves, from the policy; without a database they go on with what was known
-//! last. What is told here is read by people.
+//! last. Its texts are read by people.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Work for Draining {
     }
 }
 
-/// One drain, as far as it was told.
+/// One drain, as last reported.
 struct Teller {
     order: Timestamp,
     taken_up_at: Timestamp,
@@ -82,7 +82,7 @@ impl Teller {
         }
     }
 
-    /// Does what it can: that the other hosts are not known keeps nobody from telling how far this one is.
+    /// Does what it can: without the other hosts' state, this host's progress is reported all the same.
     async fn look(&mut self, here: &Here, drain: &Drain) -> Result<(), Unanswered> {
         let others = if self.asked.is_none_or(|asked| asked.elapsed() >= OTHERS) {
             self.asked = Some(Instant::now());
@@ -143,8 +143,8 @@ impl Teller {
     }
 }
 
-/// Whether a session waits because no host takes it over, as far as that is known. Whoever is only kept until the end of the
-/// budget does not.
+/// Whether a session waits because no host takes it over, as far as that is known. Whoever is only kept until the end
+/// of the budget does not.
 fn is_held(
     snapshot: &Snapshot,
     host: HostId,

@@ -1,9 +1,9 @@
 //! The kernel's firewall and forwarding on this host: compared with what the policy wants, and repaired.
 //!
-//! Nothing is taken to be in place because it was put there: `nft flush ruleset` (any reload of a firewall does it),
-//! a change of the table from outside, or `net.ipv4.ip_forward=0` change the kernel without a word to Postern. What cannot
-//! be repaired is a problem of this host, and until it is mended no daemon starts and nobody is let in anew. Rules of
-//! others that drop what ours let pass are a problem too; only an administrator can mend that.
+//! Nothing is taken to be in place because it was put there: `nft flush ruleset` (any reload of a firewall does it), a
+//! change of the table from outside, or `net.ipv4.ip_forward=0` change the kernel without a word to Postern. What
+//! cannot be repaired is a problem of this host, and until it is mended no daemon starts and no new client is admitted.
+//! Rules of others that drop what ours let pass are a problem too; only an administrator can mend that.
 //!
 //! A server's network that holds what this machine needs, its own addresses and networks or the way to the database,
 //! would cut the machine off as soon as the daemon sets up its device. So that daemon does not start here.
@@ -82,7 +82,7 @@ impl Enforcer {
         (Self { here, firewall_state, upkeep, loss, blocked: BTreeMap::new(), database: Default::default() }, standing)
     }
 
-    /// Makes the kernel what these servers want, as far as it can be made, and tells of what cannot.
+    /// Sets the kernel's tables and forwarding as these servers need them, as far as possible, and reports the rest.
     pub(super) async fn enforce(&mut self, servers: &[&Server]) {
         let collisions = self.find_collisions(servers).await;
         if servers.is_empty() && self.upkeep.is_bare() {
@@ -147,7 +147,7 @@ impl Enforcer {
         found
     }
 
-    /// Looks up where the database's machines are. What was known stays known while no name is answered.
+    /// Looks up where the database's machines are. The last answer stays while no name is answered.
     async fn look_up_database(&mut self) {
         if self.database.1.is_some_and(|next| Instant::now() < next) {
             return;

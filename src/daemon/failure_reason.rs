@@ -6,10 +6,10 @@ use openvpn::RuntimeDir;
 
 /// How much of the log's end is looked at, in bytes.
 const TAIL: usize = 4096;
-/// How many of its lines are told.
+/// How many of its lines are shown.
 const LINES: usize = 3;
 
-/// Words of OpenVPN's log, and what they mean to whoever runs the machine.
+/// Words of OpenVPN's log, and what they mean to the machine's administrator.
 const KNOWN: [(&str, &str); 6] = [
     ("Address already in use", "another program listens on this port"),
     ("Cannot ioctl TUNSETIFF", "openvpn may not make a network device: it needs root or CAP_NET_ADMIN"),

@@ -1,8 +1,8 @@
 //! Who is let in: a client's CONNECT or REAUTH and the verdict of the policy, turned into the command that answers it.
 //!
 //! Whoever is refused for good reads the reason. When the fault is ours (this host is leaving, the policy is too old to
-//! decide by) the client is told to try elsewhere or later, in the words its engine understands, and does not give up.
-//! Nothing here waits or asks anybody.
+//! decide by) the client gets the answer to try elsewhere or later, in the words its engine understands, and does not
+//! give up. Nothing here waits or asks anybody.
 
 use domain::access::{Denial, ProfileAccess};
 use domain::server::Server;

@@ -294,7 +294,8 @@ impl Keeper {
         }
     }
 
-    /// The process runs, and the link has ended. Its relay may be at fault; if another one fares no better, the daemon is.
+    /// The process runs, and the link has ended. Its relay may be at fault; if another one fares no better, the daemon
+    /// is.
     async fn link_lost(&mut self, conversation: Conversation, running: &Running) -> Result<Next, FailureReason> {
         let mute = conversation.is_mute();
         self.silence = self.silence.saturating_add(if mute { MUTE } else { 1 });
@@ -371,7 +372,7 @@ impl Keeper {
     }
 
     /// No daemon starts before the rules of the server are in place. One that runs is listened to all the same, so that
-    /// sessions end when they must; it lets nobody in anew.
+    /// sessions end when they must; it admits no new client.
     async fn wait_for_firewall(&mut self) -> Result<(), FailureReason> {
         let snapshot = self.here.admission.snapshot();
         let network = snapshot.server(self.key.server_id).map(|server| server.network);

@@ -1,6 +1,6 @@
 //! What comes late: questions that waited while this process stood still, and how long ago a client dialled.
 //!
-//! A client that gets no answer goes to another host. An answer that it gets after all would let in somebody who is not
+//! A client that gets no answer goes to another host. An answer that it gets after all would admit a client that is not
 //! there any more, and make the connection that it has elsewhere look like the older one.
 
 use std::time::Duration;

@@ -38,7 +38,7 @@ impl Work for Measuring {
     }
 }
 
-/// What was seen so far in a span of time.
+/// The readings so far in a span of time.
 #[derive(Debug, Default)]
 struct Meter {
     known: HashMap<SessionId, (u64, u64)>,

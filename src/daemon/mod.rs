@@ -1,16 +1,17 @@
 //! This host's `openvpn` daemons: started, watched, answered and ended as the policy wants it.
 //!
 //! # Theory of operation
-//! What is wanted stands in the access snapshot: a server that is enabled and attached to this host is to run here.
-//! The `supervisor` starts one `keeper` for each, and keeps the firewall in step with them. A keeper makes true what
-//! is wanted of its daemon, from the key and the certificate to the running process, and starts over whenever the
-//! process ends or its command line must change. While the process runs, the keeper leads the `conversation` with it:
-//! one loop that owns the `roster` of clients, asks the `gatekeeper` about each that connects, and ends sessions
-//! that the `reaper` names. Nothing in that loop waits for the database, for a disk, or for the daemon: what the daemon
-//! says is read whatever happens, since it takes no commands while nobody reads it. `turning` watches that the loops go on. When this host is to leave service, each daemon
-//! sends its clients to other hosts at the pace of its own `moves`; `drain` tells the cluster how far they have come.
+//! The wanted state stands in the access snapshot: a server that is enabled and attached to this host is to run here.
+//! The `supervisor` starts one `keeper` for each, and keeps the firewall in step with them. A keeper makes true what is
+//! wanted of its daemon, from the key and the certificate to the running process, and starts over whenever the process
+//! ends or its command line must change. While the process runs, the keeper leads the `conversation` with it: one loop
+//! that owns the `roster` of clients, asks the `gatekeeper` about each that connects, and ends sessions that the
+//! `reaper` names. Nothing in that loop waits for the database, for a disk, or for the daemon: what the daemon says is
+//! read whatever happens, since it takes no commands while it is not read. `turning` watches that the loops go on. When
+//! this host is to leave service, each daemon sends its clients to other hosts at the pace of its own `moves`; `drain`
+//! tells the cluster how far they have come.
 //!
-//! Where a server's routes cover its own hosts, clients are told a way to each that stays outside of the tunnel; `names`
+//! Where a server's routes cover its own hosts, clients get a route to each that stays outside of the tunnel; `names`
 //! knows the addresses of those that go by a DNS name.
 //!
 //! The `probe` looks at the same servers on other hosts, from outside.

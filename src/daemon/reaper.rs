@@ -1,4 +1,5 @@
-//! Sessions that must end: because the policy changed, because an administrator or the user asked, because the profile is connected elsewhere now.
+//! Sessions that must end: because the policy changed, because an administrator or the user asked, because the profile
+//! is connected elsewhere now.
 //!
 //! The policy is held against the live sessions by each daemon's own task, with [`doomed`], at every new snapshot and
 //! in a period. What others ask for is read here: on a nudge, after a possible loss of nudges, and in a period. All of

@@ -1,6 +1,6 @@
 //! What this host's daemons are doing, in one place for all who only look: metrics, heartbeat, counters, reports.
 //!
-//! Each daemon's own task writes here what became of it; nobody decides anything from here. The lock is held for a
+//! Each daemon's own task writes here what became of it; no decision is taken from here. The lock is held for a
 //! look or a change, never across an await.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -24,7 +24,7 @@ pub(super) struct Client {
     pub session: Session,
     /// The name in its certificate, by which the daemon finds it.
     pub common_name: String,
-    /// The mark of what it was told ([`ClientSpec::mark`](domain::spec::ClientSpec::mark)).
+    /// The mark of its configuration ([`ClientSpec::mark`](domain::spec::ClientSpec::mark)).
     pub pushed: String,
     /// What kind of client it is.
     #[serde(default)]
@@ -95,9 +95,9 @@ pub(super) struct Saved {
 pub(super) struct Reconciled {
     /// Sessions to write down.
     pub records: Vec<SessionRecord>,
-    /// Clients that wait for an answer nobody will give, unless their question is still on its way to us.
+    /// Clients whose question has no answer on its way, unless the question is still on its way to us.
     pub unanswered: Vec<Cid>,
-    /// Clients that policy cannot vouch for: nothing is known of them, or they cannot be read.
+    /// Clients that policy cannot judge: no session of theirs is recorded, or they cannot be read.
     pub unvouched: Vec<Cid>,
 }
 
@@ -115,7 +115,7 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// What was remembered of the same process, to be confirmed by [`reconcile`](Self::reconcile).
+    /// The roster file of the same process, to be confirmed by [`reconcile`](Self::reconcile).
     pub(super) fn remembered(clients: impl IntoIterator<Item = (u64, Client)>) -> Self {
         let mut roster = Self { reconciling: true, ..Self::default() };
         for (cid, client) in clients {
@@ -185,7 +185,7 @@ impl Roster {
         Some(SessionRecord::began(client.session.clone(), client.since.clone()))
     }
 
-    /// A client was given an address: whether it is the one that was meant. Nothing is known of clients never let in.
+    /// A client was given an address: whether it is the one of its profile. Clients that were never admitted have none.
     pub(super) fn addressed(&self, cid: Cid, address: Ipv4Addr) -> bool {
         self.clients.get(&cid).is_none_or(|client| client.session.address == address)
     }
@@ -265,8 +265,8 @@ impl Roster {
         result
     }
 
-    /// Whoever came up while nobody looked, or under a Postern that did not note when, began before now, and that is all
-    /// that is known.
+    /// A session that began while Postern was away, or under a release that did not note when, began before now, and
+    /// that is all that is known.
     fn confirm(&mut self, row: &ClientRow, at: &EventTime) -> Option<SessionRecord> {
         self.counted(row.cid, row.bytes_received, row.bytes_sent);
         let client = self.clients.get_mut(&row.cid)?;
@@ -299,7 +299,7 @@ impl Roster {
         self.clients.get(&cid).is_some_and(|client| self.of(client.session.profile_id).len() == 1)
     }
 
-    /// Whether nobody is there.
+    /// Whether it holds no session.
     pub(super) fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }

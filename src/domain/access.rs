@@ -83,7 +83,7 @@ pub enum Change {
     Settings(Box<Settings>),
 }
 
-/// Why somebody is not let in.
+/// Why a client is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Denial {
     /// No profile of this server has this certificate.
@@ -110,7 +110,7 @@ pub enum Denial {
     /// The policy known here is too old to decide by, or there is none yet.
     #[error("this host cannot check access right now")]
     NotKnown,
-    /// The question waited, and whoever asked may be elsewhere by now.
+    /// The question waited, and the client may be elsewhere by now.
     #[error("this host was held up")]
     HeldUp,
     /// The firewall of this host is not in place, or it does not forward: others may do better.

@@ -56,7 +56,7 @@ impl Actor {
         }
     }
 
-    /// Whether the actor may move somebody from one role to another.
+    /// Whether the actor may change a user's role from one to another.
     pub fn may_change_role(&self, from: Role, to: Role) -> bool {
         match self {
             Self::Token { role, .. } | Self::Admin { role, .. } => role.may_change_role(from, to),
@@ -194,7 +194,7 @@ actions! {
     AuditKeyCreate = "audit_key.create";
     /// The audit log was exported.
     AuditExport = "audit.export";
-    /// A request was refused, because nobody knows who asked or because they may not.
+    /// A request was refused: the caller is not authenticated or lacks the right.
     AccessDeny = "access.deny";
     /// Entries of the audit log were deleted at their age.
     AuditExpire = "audit.expire";

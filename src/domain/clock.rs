@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::presence::ClockReading;
 
-/// Clocks that are further apart than this are told of.
+/// Clocks that are further apart than this are reported.
 pub const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// What helps against clocks that are apart.

@@ -52,7 +52,7 @@ pub struct Effect {
 }
 
 impl Effect {
-    /// Whether nobody notices anything. A warning by itself changes nothing.
+    /// Whether it has no effect that people notice. A warning by itself changes nothing.
     pub fn is_nothing(&self) -> bool {
         Self { warnings: Vec::new(), ..self.clone() } == Self::default()
     }
@@ -82,8 +82,8 @@ pub struct Carried {
     pub host_id: HostId,
 }
 
-/// A file that profiles have in common but for their keys, of profiles that their owners are meant to use: neither revoked
-/// nor expired nor replaced.
+/// A file that profiles have in common but for their keys, of profiles that their owners are meant to use: neither
+/// revoked nor expired nor replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileFile {
     /// Which server it leads to.
@@ -124,7 +124,7 @@ impl Touched {
         touched
     }
 
-    /// Whether it is about nobody.
+    /// Whether it concerns no user.
     pub fn is_nobody(&self) -> bool {
         self.users.is_empty() && self.servers.is_empty()
     }
@@ -288,7 +288,7 @@ struct ServerChange {
     relocates: bool,
     /// Its daemons start anew.
     restarts: bool,
-    /// Its clients have to hear something else.
+    /// Its clients have to get another configuration.
     pushes_anew: bool,
 }
 

@@ -1,11 +1,11 @@
 //! A noun declared once: what it is, how it is made, how it is changed, and how it is kept.
 //!
-//! [`entity!`](crate::entity) takes one row for each field and makes four types of them: the noun, which is also the object
-//! of the API; the new one that a request describes; the patch (RFC 7396) that changes one; and the stored form. The rows
-//! stand in groups, in the order in which the fields are written:
+//! [`entity!`](crate::entity) takes one row for each field and makes four types of them: the noun, which is also the
+//! object of the API; the new one that a request describes; the patch (RFC 7396) that changes one; and the stored form.
+//! The rows stand in groups, in the order in which the fields are written:
 //!
-//! - `required`: whoever makes one must say it.
-//! - `defaulted`: whoever makes one may leave it out; the text after `=` is the path of the function that answers then.
+//! - `required`: a new one must have it.
+//! - `defaulted`: a new one may lack it; the text after `=` is the path of the function that answers then.
 //! - `optional`: it may be absent, and a patch removes it with `null`. Fields younger than the first release belong here, or
 //!   say what an older document means.
 //!

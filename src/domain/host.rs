@@ -36,7 +36,7 @@ impl ProcessRole {
     }
 }
 
-/// A host, as far as policy knows it. Whether it is alive is told by its heartbeats.
+/// A host, as far as policy knows it. Its heartbeats tell whether it is alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Its id.
@@ -94,6 +94,6 @@ pub enum HostState {
     Online,
     /// Heard of lately; its clients are being moved.
     Draining,
-    /// Not heard of for longer than three heartbeats.
+    /// Its last three heartbeats are missing.
     Offline,
 }

@@ -62,8 +62,8 @@ jobs! {
 /// After a failure the next attempt comes this soon, if the period is longer.
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
-/// What was found is looked at again this soon, if the period is longer: whoever mends it should not have to wait for
-/// the alarm to end.
+/// A job that found something runs again this soon, if its period is longer: an administrator who mends it should not
+/// have to wait for the alarm to end.
 const RECHECK: SignedDuration = SignedDuration::from_mins(30);
 
 impl Job {
@@ -131,7 +131,7 @@ pub struct JobState {
     pub last_run: Option<Run>,
     /// When the next one is due, by a process with the role jobs.
     pub next_run_at: Timestamp,
-    /// When somebody asked for a run that has not begun yet.
+    /// When a run was requested that has not begun yet.
     pub wanted_at: Option<Timestamp>,
 }
 

@@ -15,7 +15,7 @@ pub enum Surface {
     /// The public pages, for employees.
     #[default]
     Portal,
-    /// The admin pages, for whoever holds a role.
+    /// The admin pages, for users with a role.
     Console,
 }
 
@@ -28,7 +28,7 @@ impl Surface {
         }
     }
 
-    /// A login that nobody used for this long is over.
+    /// A login that was not used for this long is over.
     pub fn idle(self) -> SignedDuration {
         match self {
             Self::Portal => SignedDuration::from_mins(60),

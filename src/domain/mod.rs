@@ -1,9 +1,10 @@
 //! The nouns of Postern and the rules about them: pure, no I/O, no async, no clock and no randomness of its own
 //! (both are passed in).
 //!
-//! A noun's `serde` form *is* its form in the API, so that the two cannot part ways. How it is stored is declared with it
-//! ([`entity`]) where that is the same field by field, and is the business of `store` otherwise. Values parse into types that cannot hold a bad one (a name without control
-//! characters, a network without host bits), so a rule about a value stands in one place: its type.
+//! A noun's `serde` form *is* its form in the API, so that the two cannot part ways. How it is stored is declared with
+//! it ([`entity`]) where that is the same field by field, and is the business of `store` otherwise. Values parse into
+//! types that cannot hold a bad one (a name without control characters, a network without host bits), so a rule about a
+//! value stands in one place: its type.
 
 pub mod access;
 pub mod audit;

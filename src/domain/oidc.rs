@@ -36,7 +36,7 @@ pub struct Oidc {
 }
 
 impl Oidc {
-    /// Whether somebody can sign in.
+    /// Whether people can sign in.
     pub fn is_complete(&self) -> bool {
         self.client_id.is_some() && self.client_secret.is_some() && !self.allowed_domains.is_empty()
     }

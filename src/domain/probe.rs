@@ -1,6 +1,6 @@
 //! Probes: hosts try each other's daemons from outside, to learn whether clients could reach them at all.
 //!
-//! A machine cannot see by itself that a firewall in front of it lets nobody through. So each host of a server tries,
+//! A machine cannot see by itself that a firewall in front of it drops all clients. So each host of a server tries,
 //! as a client would, the next two in the ring of those that run it. Whatever the number of hosts, each probes two and is
 //! probed by two.
 

@@ -20,7 +20,7 @@ pub enum ProblemCode {
     Firewall,
     /// The kernel does not forward packets, and that could not be switched on.
     Forwarding,
-    /// A firewall table of somebody else drops what Postern forwards.
+    /// A firewall table other than Postern's drops what Postern forwards.
     ForeignFirewall,
     /// The network of a server holds an address or a route that this machine needs.
     NetworkCollision,
@@ -42,7 +42,7 @@ pub enum ProblemCode {
     Mongo,
     /// What the host reports of itself cannot be read, or not all of it.
     Report,
-    /// The host has not been heard of, so nothing else is known of it.
+    /// The host sends no heartbeats, so its other problems are unknown.
     Offline,
 }
 

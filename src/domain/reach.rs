@@ -1,10 +1,9 @@
 //! Where a client can go on: the hosts that its profile's file leads to.
 //!
-//! A client dials the `remote` lines of its file and nothing else. So a host that leaves service sends it elsewhere only if
-//! the file leads to another one; where it leads to none, the client is kept, and let in again, until the budget of the
-//! drain is over, and beyond it where no other host can take anybody over, unless the order is by force. Of imported
-//! profiles it is not known what their files
-//! name: they count as naming every host.
+//! A client dials the `remote` lines of its file and nothing else. So a host that leaves service sends it elsewhere
+//! only if the file leads to another one; where it leads to none, the client is kept, and let in again, until the
+//! budget of the drain is over, and beyond it where no other host can take anybody over, unless the order is by force.
+//! Of imported profiles it is not known what their files name: they count as naming every host.
 
 use jiff::Timestamp;
 
@@ -68,7 +67,7 @@ impl Snapshot {
         }
     }
 
-    /// What a client is told that `host` does not let in because it leaves.
+    /// The answer to a client that `host` refuses because it leaves service.
     pub(super) fn leaving(&self, profile: &ProfileAccess, host: HostId) -> Denial {
         match self.way_out(profile.server_id, profile.file.as_deref(), host, |_| true) {
             WayOut::None => Denial::NoOtherHost,
@@ -76,8 +75,8 @@ impl Snapshot {
         }
     }
 
-    /// Whether a draining host lets a newcomer in: only somebody who could not connect anywhere else, and until the end of
-    /// the budget. Where it keeps its sessions because nobody takes them over, it keeps newcomers too.
+    /// Whether a draining host lets a newcomer in: only somebody who could not connect anywhere else, and until the end
+    /// of the budget. Where it keeps its sessions because nobody takes them over, it keeps newcomers too.
     pub(super) fn wait_out(
         &self,
         profile: &ProfileAccess,
@@ -150,7 +149,7 @@ mod tests {
         snapshot.way_out(id(2), file, id(6), |_| takes)
     }
 
-    /// What a newcomer with a profile hears from the draining host so many seconds after the order.
+    /// The answer of the draining host to a newcomer with a profile, so many seconds after the order.
     fn asked(snapshot: &Snapshot, profile: u8, after: i64, takes: bool) -> Result<(), Denial> {
         let at = NOW + jiff::SignedDuration::from_secs(after);
         snapshot.admit(id(6), id(2), Fingerprint([profile; 32]), at, |_| takes).map(drop)

@@ -1,7 +1,8 @@
 //! What the settings of a server mean: to the daemons that run it, to the clients that are connected to it, and to the
-//! files of profiles ([`WrittenFor`](super::profile::WrittenFor) is made of an [`Endpoint`]). There is one comparable value
-//! for each, and whoever has to know whether a change matters to one of them compares two of its values: a preview, the
-//! mark of a session, the age of a profile; a daemon's configuration is rendered from its value and nothing else.
+//! files of profiles ([`WrittenFor`](super::profile::WrittenFor) is made of an [`Endpoint`]). There is one comparable
+//! value for each, and whoever has to know whether a change matters to one of them compares two of its values: a
+//! preview, the mark of a session, the age of a profile; a daemon's configuration is rendered from its value and
+//! nothing else.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,7 +26,7 @@ pub struct DaemonSpec {
     pub keepalive: Keepalive,
 }
 
-/// What a client is told when it is let in, beside its address. A session that was told something else is asked to
+/// The configuration that a client gets when it is admitted, beside its address. A session with another one is asked to
 /// connect anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSpec {
@@ -94,7 +95,7 @@ impl ClientSpec {
         }
     }
 
-    /// What clients of a server are told; `resolve` answers what the name of a host stands for.
+    /// The configuration of a server's clients; `resolve` answers what the name of a host stands for.
     pub fn told(snapshot: &Snapshot, server: &Server, resolve: impl Fn(&DnsName) -> Vec<IpAddr>) -> Self {
         let spec = Self::of(server);
         let addresses = snapshot.hosts_of(server.id).flat_map(|host| &host.public_addresses);
@@ -117,7 +118,7 @@ impl ClientSpec {
         self.routes.iter().map(|route| route.net())
     }
 
-    /// A mark that two specifications share only if they are the same. A session keeps the mark of what it was told, also
+    /// A mark that two specifications share only if they are the same. A session keeps the mark of what it got, also
     /// on disk while Postern restarts; so a field that is added later has a part in the mark only where it is set, and an
     /// upgrade interrupts nobody.
     pub fn mark(&self) -> String {
@@ -169,7 +170,7 @@ mod tests {
         changed("name", json!("main"))
     }
 
-    /// What clients are told where the server runs on one host at this address.
+    /// The configuration of clients where the server runs on one host at this address.
     fn told(server: &Server, address: &str) -> ClientSpec {
         let host = Host {
             id: HostId::from_parts(jiff::Timestamp::UNIX_EPOCH, 6),

@@ -1,4 +1,4 @@
-//! One-time records: known by the hash of a secret that somebody holds, good for ten minutes, spent by use.
+//! One-time records: known by the hash of a secret that their holder has, good for ten minutes, spent by use.
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ pub struct SignInTicket {
     pub redirect_url: String,
     /// Where to go then.
     pub return_to: String,
-    /// To which pages somebody signs in; the answer counts nowhere else (SEC-OIDC-02).
+    /// The pages that the sign-in leads to; the answer counts nowhere else (SEC-OIDC-02).
     #[serde(default)]
     pub surface: Surface,
-    /// Whether it only finds out what would come of it, and signs nobody in.
+    /// Whether it is a dry run, which signs nobody in.
     #[serde(default)]
     pub is_test: bool,
 }
@@ -42,7 +42,7 @@ pub struct OwnerLinkTicket {
     pub made_by: String,
 }
 
-/// A profile that somebody may fetch once.
+/// A profile that the holder of a link may fetch once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileTicket {
     /// Whose profile it becomes.

@@ -1,4 +1,4 @@
-//! API tokens: what is known of one without its secret.
+//! API tokens, without their secrets.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

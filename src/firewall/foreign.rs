@@ -119,7 +119,7 @@ struct Packet<'a> {
 }
 
 impl Ruleset {
-    /// The first place where packets of a server's clients are dropped by somebody else's rules, if there is one.
+    /// The first place where packets of a server's clients are dropped by rules of other tables, if there is one.
     pub fn blockage(&self, server: &ServerRules) -> Option<Blockage> {
         let mut hooked: Vec<(&Place, &Chain)> =
             self.others.iter().filter(|((family, ..), chain)| is_on_the_way(family, chain)).collect();

@@ -12,7 +12,7 @@
 //! The table is replaced as a whole by one transaction of `nft -f -`; there is no moment without it. Each replacement is
 //! another [`Generation`]. A connection that was let through bears the generation in the upper half of its mark and goes
 //! on without a look at the routes; one with an older mark is judged again, whichever side its next packet comes from.
-//! So whoever loses a route loses the connections that use it, and nobody else notices.
+//! So a client that loses a route loses the connections that use it, and no other client notices.
 //!
 //! What was put in place says nothing about what is there: [`Upkeep`] reads the kernel's tables and compares. Tables of
 //! others are looked through for rules that drop what this one lets pass ([`Blockage`]).
@@ -73,7 +73,7 @@ pub enum FirewallError {
     #[error("nft's list of the kernel's tables cannot be read")]
     Unreadable(#[source] serde_json::Error),
     /// The table is not what was just put there.
-    #[error("the table inet postern is changed by somebody else as soon as it is in place")]
+    #[error("the table inet postern is changed from outside as soon as it is in place")]
     Contested,
     /// Forwarding is off and may not be switched on: set `net.ipv4.ip_forward=1` from outside.
     #[error("forwarding is off and cannot be switched on from here: {FORWARDING_FIX}")]

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::{FirewallError, Generation, TABLE};
 
-/// What every device of a server is named like; whoever lets all of them through names them by this and a wildcard.
+/// What every device of a server is named like; rules that let all of them through name them by this and a wildcard.
 pub const DEVICE_PREFIX: &str = "pst-";
 
 /// Ranges that are no network of a company: this network, loopback, link-local with the cloud's metadata service,
@@ -98,7 +98,7 @@ pub(super) fn ruleset(servers: &[ServerRules], generation: Generation) -> String
         &each(|device| format!("iifname \"{device}\" jump guard-{device}")),
     );
     // Towards all clients first: what one server's clients may reach does not include another server's clients.
-    // Ahead of everybody else's rules, so that what is accepted here and never leaves was dropped by somebody else.
+    // Ahead of the rules of other tables, so that what is accepted here and never leaves was dropped by those.
     let forward = [
         each(|device| format!("oifname \"{device}\" jump to-{device}")),
         each(|device| format!("iifname \"{device}\" jump from-{device}")),

@@ -22,7 +22,7 @@ pub struct Ruleset {
 /// Where something is: family, table, name.
 pub(super) type Place = (String, String, String);
 
-/// A chain of somebody else.
+/// A chain of another table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chain {
     pub(super) hook: Option<String>,

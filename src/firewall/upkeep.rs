@@ -71,7 +71,7 @@ impl Upkeep {
         firewall.replace(servers, generation).await?;
         self.last = Some(generation);
         let now = firewall.read().await?;
-        // What is read back is what the kernel made of the rules, unless somebody was quick.
+        // What is read back is what the kernel made of the rules, unless another program changed them at once.
         let sound = match &now.own {
             None => servers.is_empty(),
             Some(table) => table.generation() == Some(generation) && table.rules() == rules(servers, generation),

@@ -1,6 +1,6 @@
 //! The key that signs the audit log: Ed25519 (RFC 8032).
 //!
-//! The private half is 32 bytes, sealed under the master key where it rests. The public half is told to everybody: as
+//! The private half is 32 bytes, sealed under the master key where it rests. The public half is published: as
 //! a PEM file (`SubjectPublicKeyInfo`, RFC 8410) that other programs read too.
 
 use std::fmt;

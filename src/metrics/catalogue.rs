@@ -1,8 +1,8 @@
 //! Every metric there is. What is not here cannot be recorded, and dashboards and alerts may name nothing else.
 //!
-//! Names have base units (`_seconds`, `_bytes`), counters end in `_total`. Labels are of [`LABELS`], and their values come
-//! from closed sets: words of this program, templates of routes, names of servers. Never a user, a profile, an address or
-//! the id of a request: a label's values are kept for months, and each makes a series.
+//! Names have base units (`_seconds`, `_bytes`), counters end in `_total`. Labels are of [`LABELS`], and their values
+//! come from closed sets: words of this program, templates of routes, names of servers. Never a user, a profile, an
+//! address or the id of a request: a label's values are kept for months, and each makes a series.
 
 use std::marker::PhantomData;
 

@@ -1,7 +1,7 @@
 //! Asks a provider: pooled connections, no redirects, bounded in time and size.
 //!
-//! Each issuer has a client of its own, with a pool of its own: a connection that was opened under the rules of one issuer
-//! must not serve another, for which the same host may be out of reach.
+//! Each issuer has a client of its own, with a pool of its own: a connection that was opened under the rules of one
+//! issuer must not serve another, for which the same host may be out of reach.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use super::proxies::Proxies;
 
 /// The largest answer; real ones have a few kilobytes.
 const LARGEST: usize = 1024 * 1024;
-/// How long an unused connection is kept: less than the five seconds of Apache and Node, the shortest of the usual servers.
-/// A code that is sent just as the server closes is lost with its sign-in.
+/// How long an unused connection is kept: less than the five seconds of Apache and Node, the shortest of the usual
+/// servers. A code that is sent just as the server closes is lost with its sign-in.
 const IDLE: Duration = Duration::from_secs(4);
 /// How many unused connections to one host are kept.
 const MOST_IDLE: usize = 8;

@@ -1,4 +1,4 @@
-//! What is known about one issuer: its metadata and keys, fetched together, and whether it answers.
+//! One issuer: its metadata and keys, fetched together, and whether it answers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -140,7 +140,7 @@ impl Issuer {
         last.ok_or_else(|| self.missed(fault))
     }
 
-    /// What is known now, for a token whose key is not in `used`.
+    /// The present metadata and keys, for a token whose key is not in `used`.
     pub(super) async fn renewed(&self, used: &Arc<Discovered>) -> Result<Arc<Discovered>, OidcError> {
         let _turn = self.asking.lock().await;
         let now = self.clock.now();

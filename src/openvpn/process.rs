@@ -159,7 +159,7 @@ pub struct Running {
     pidfd: AsyncFd<OwnedFd>,
 }
 
-/// What is remembered of a daemon.
+/// The record of a daemon's process in its directory.
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     pid: i32,

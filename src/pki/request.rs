@@ -46,7 +46,7 @@ impl LeafKey {
     }
 
     /// A request (PKCS #10, RFC 2986) that proves possession of the key and asks for nothing: the subject is empty,
-    /// because whoever signs decides on it.
+    /// because the signer decides on it.
     ///
     /// # Errors
     /// [`PkiError::Signing`].
@@ -68,7 +68,7 @@ impl std::fmt::Debug for LeafKey {
 pub struct PublicKey(pub(super) SubjectPublicKeyInfo);
 
 impl PublicKey {
-    /// The key of a request (PKCS #10 in PEM form), once its signature proved that whoever made the request holds the
+    /// The key of a request (PKCS #10 in PEM form), once its signature proved that the requester holds the
     /// private half. Subject and extensions are not looked at.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! It sits on the ground floor because both `keys` and `pki` need it and must not know each other.
 
-/// `N` bytes that nobody can guess.
+/// `N` unpredictable bytes.
 ///
 /// # Panics
 /// When the operating system has no randomness to give. On Linux `getrandom(2)` can only fail where the system call

@@ -36,7 +36,7 @@ const TASK: Task =
 /// The release of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that this program was built from, as far as whoever built it has said so in `POSTERN_COMMIT`.
+/// The commit that this program was built from, as far as the build has it in `POSTERN_COMMIT`.
 pub const COMMIT: &str = match option_env!("POSTERN_COMMIT") {
     Some(commit) => commit,
     None => "unknown",
@@ -176,7 +176,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
 
     fn on_event(&self, event: &Event<'_>, spans: Context<'_, S>) {
         let line = Line::of(event, SystemClock.now()).within(context::around(event, &spans));
-        // What says that something is wrong may say so in a loop; what happens to people is told each time.
+        // What says that something is wrong may say so in a loop; what happens to people is logged each time.
         let lines = if *event.metadata().level() <= Level::WARN {
             self.0.repeats().pass(event.metadata().callsite(), line, Instant::now())
         } else {

@@ -1,5 +1,5 @@
 //! The net under the rule that secrets have types which do not print (`domain::secret`): what looks like one does not get
-//! into a line, whoever put it there.
+//! into a line, whichever part put it there.
 
 use std::borrow::Cow;
 

@@ -91,7 +91,7 @@ async fn a_refusal_is_told_in_the_words_of_the_cluster() {
 
     let plain = withdrawn.url.replace("https", "http");
     let ended = join(machine.path(), &withdrawn, Some(&plain));
-    assert!(ended.error.contains("would show the token to whoever listens"), "{}", ended.error);
+    assert!(ended.error.contains("would send the token unencrypted"), "{}", ended.error);
 
     withdrawn.url = "https://127.0.0.1:1".to_owned();
     let ended = join(machine.path(), &withdrawn, None);

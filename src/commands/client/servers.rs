@@ -120,7 +120,8 @@ pub(in super::super) enum Verb {
         /// Its id or name.
         server: String,
     },
-    /// Give a server another key, after a removed host that had it got lost. Its profiles are revoked: people make new ones.
+    /// Give a server another key, after a removed host that had it got lost. Its profiles are revoked: people make new
+    /// ones.
     Rotate {
         /// Its id or name.
         server: String,

@@ -103,7 +103,7 @@ fn server(facts: &ServerFacts, private: bool) -> Vec<Finding> {
         Finding::ok("capped_tailable", format!("tried: {took}"))
     } else {
         let fix = "use MongoDB itself rather than a product that speaks its protocol";
-        Finding::warn("capped_tailable", format!("{took}: hosts hear of changes late"), fix)
+        Finding::warn("capped_tailable", format!("{took}: changes reach hosts late"), fix)
     };
     vec![
         database,
@@ -190,7 +190,7 @@ async fn database_users(services: &Services) -> Finding {
         Ok(HostAccess::As(DatabaseUser::SharedByHosts)) => {
             Finding::ok(CHECK, "hosts that join share the user that database.uri_for_hosts names")
         }
-        Ok(HostAccess::As(DatabaseUser::NotAsked)) => Finding::ok(CHECK, "the database asks nobody who they are"),
+        Ok(HostAccess::As(DatabaseUser::NotAsked)) => Finding::ok(CHECK, "the database has no access control"),
         Ok(HostAccess::As(DatabaseUser::SharedWithWeb)) => Finding::warn(
             CHECK,
             "this process may make no database users: no host can join, unless its join token lets it share the user of \

@@ -1,4 +1,4 @@
-//! What a check found, and how it is told.
+//! What a check found, and how it is shown.
 
 use std::error::Error;
 use std::fmt;

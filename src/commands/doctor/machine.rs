@@ -29,7 +29,7 @@ use crate::web::TlsFiles;
 
 /// Less room than this for roster, spool and snapshot is trouble to come, in bytes.
 const ROOM: u64 = 256 * 1024 * 1024;
-/// A certificate that ends within this time is told of.
+/// A certificate that ends within this time is reported.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// Clocks further apart than this make logs and expiries lie to everybody who reads them.
 const CLOCK_FAIL: SignedDuration = SignedDuration::from_mins(5);
@@ -254,7 +254,7 @@ async fn nftables() -> Finding {
     }
 }
 
-/// This machine's clock against somebody else's.
+/// This machine's clock against another one.
 pub(in crate::commands) fn clock_of(whose: &str, theirs: Option<Timestamp>, ours: Timestamp) -> Finding {
     let Some(theirs) = theirs else {
         return Finding::warn("clock", format!("the {whose} did not tell its time"), "compare the clocks: date --utc");
@@ -262,7 +262,7 @@ pub(in crate::commands) fn clock_of(whose: &str, theirs: Option<Timestamp>, ours
     clock(whose, theirs.duration_since(ours))
 }
 
-/// By how much somebody's clock is ahead of this machine's.
+/// By how much another clock is ahead of this machine's.
 pub(super) fn clock(whose: &str, offset: SignedDuration) -> Finding {
     const CHECK: &str = "clock";
     let cause = clock::apart(whose, offset);

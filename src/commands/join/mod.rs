@@ -264,7 +264,7 @@ fn address(given: Option<&Url>, token: &JoinToken) -> anyhow::Result<Url> {
     match given.scheme() {
         "https" => {}
         "http" if named.scheme() == "http" => {}
-        _ => bail!("{given} would show the token to whoever listens; the cluster is at {named}"),
+        _ => bail!("{given} would send the token unencrypted; the cluster is at {named}"),
     }
     Ok(given.clone())
 }

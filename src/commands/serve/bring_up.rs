@@ -47,7 +47,7 @@ pub(super) struct BringUp {
     pub tasks: Reconciler,
     /// Who this host is.
     pub host_key: Arc<HostKey>,
-    /// What it tells of itself.
+    /// The facts about this host that it registers with.
     pub facts: HostFacts,
     /// The snapshot file of its last run.
     pub snapshot_file: SnapshotFile,
@@ -57,7 +57,7 @@ pub(super) struct BringUp {
     pub services: Services,
     /// The snapshot.
     pub admission: Admission,
-    /// Where the state of the process is told.
+    /// Where the state of the process is published.
     pub status: Arc<Status>,
     /// When the process began.
     pub began: Instant,

@@ -1,5 +1,5 @@
-//! What the service manager is told that started this process: that it is ready, alive, ending (`sd_notify(3)`). Where none
-//! asked for it, nothing is told.
+//! What the service manager is told that started this process: that it is ready, alive, ending (`sd_notify(3)`). Where
+//! none asked for it, nothing is told.
 
 use std::future::ready;
 use std::sync::Arc;

@@ -99,8 +99,9 @@ impl Conversation {
         }
     }
 
-    /// Sends all clients to other hosts, and goes on reading until they are gone or `patience` is over. A host that does not
-    /// run the server any more sends them in waves that the others can follow, and the patience counts from the last one.
+    /// Sends all clients to other hosts, and goes on reading until they are gone or `patience` is over. A host that
+    /// does not run the server any more sends them in waves that the others can follow, and the patience counts from
+    /// the last one.
     pub(crate) async fn clear(&mut self, patience: Duration) -> Result<(), AskError> {
         let snapshot = self.here.admission.snapshot();
         let in_waves = !snapshot.runners(self.server).contains(&self.here.host);

@@ -64,7 +64,7 @@ pub(super) enum Pause {
     Died,
     /// The process runs, but does not talk to us any more.
     LinkLost,
-    /// The process runs, but nobody can tell whom it serves.
+    /// The process runs, but which clients it has cannot be read.
     Unreadable,
 }
 

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// How often a datagram is sent, in equal parts of that time.
 const SENDINGS: u32 = 3;
 
-/// What was seen instead of an answer.
+/// Why a probe was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreached {
     /// Nothing came back.
@@ -102,7 +102,7 @@ async fn by_udp(address: SocketAddr, probe: &Probe) -> Result<(), Unreached> {
     Err(failure)
 }
 
-/// Waits for the answer. Other datagrams prove nothing, but that somebody is there.
+/// Waits for the answer. Other datagrams prove only that a machine is there.
 async fn receive(socket: &UdpSocket, probe: &Probe) -> Result<(), Unreached> {
     let mut packet = [0; LONGEST];
     let length = socket.recv(&mut packet).await?;

@@ -15,7 +15,7 @@
 //! A statement names the `heads` of all chains that have grown since the one before it (a *checkpoint*), and the `cuts`
 //! that retention made: up to which place a chain was deleted, how many entries that were, and the hash of the last.
 //!
-//! So whoever holds the public key can tell from an export ([`lines::Line`]) whether anything that a statement knew of
+//! So a holder of the public key can tell from an export ([`lines::Line`]) whether anything that a statement knew of
 //! was changed, removed, added or moved. What came after the last statement is chained, and not yet signed for; who
 //! keeps statements elsewhere (the log has them) also sees when the last ones were removed.
 

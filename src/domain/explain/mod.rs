@@ -1,9 +1,9 @@
 //! Whether and how a user reaches a destination, and what would have to change.
 //!
-//! The verdict is that of [`Snapshot::admit`], the very function that answers when a client connects: it is asked on each
-//! host that is online, over a picture of just what the question is about. The chain beside it (user, organization, group,
-//! profile, server, route, host) says in words what led there. The two are computed apart, and a property holds them
-//! together: a way is open exactly when no link of its chain is broken.
+//! The verdict is that of [`Snapshot::admit`], the very function that answers when a client connects: it is asked on
+//! each host that is online, over a picture of just what the question is about. The chain beside it (user,
+//! organization, group, profile, server, route, host) says in words what led there. The two are computed apart, and a
+//! property holds them together: a way is open exactly when no link of its chain is broken.
 
 use std::collections::BTreeSet;
 use std::fmt;

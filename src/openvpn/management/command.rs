@@ -24,7 +24,7 @@ impl fmt::Display for Kid {
     }
 }
 
-/// What is asked of a daemon.
+/// A command to a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Lets a daemon that waits at its start begin.

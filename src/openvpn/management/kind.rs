@@ -99,7 +99,7 @@ impl Program {
     }
 }
 
-/// The kind of a client. By default nothing is known of it.
+/// The kind of a client. By default it is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientKind {
     /// Its operating system.

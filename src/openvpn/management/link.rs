@@ -6,8 +6,9 @@
 //! When the socket closes, or the token is cancelled, the receiver yields what is left and then `None`, and every
 //! waiting `ask` ends.
 //!
-//! Every two seconds the task asks the daemon something cheap. One that leaves this unanswered, or answers something else,
-//! is [mute](LinkHandle::is_mute), and the link ends: a stopped process keeps its socket open, and takes connections.
+//! Every two seconds the task asks the daemon something cheap. One that leaves this unanswered, or answers something
+//! else, is [mute](LinkHandle::is_mute), and the link ends: a stopped process keeps its socket open, and takes
+//! connections.
 
 use std::collections::VecDeque;
 use std::io;

@@ -40,7 +40,7 @@ pub enum Event {
     Established {
         /// The client.
         cid: Cid,
-        /// When the daemon heard of it first, in seconds by the machine's clock (`time_unix`).
+        /// When its first packet reached the daemon, in seconds by the machine's clock (`time_unix`).
         dialled: Option<i64>,
     },
     /// The daemon does not take the answer that lets this client in: it is gone, or was answered before.

@@ -1,9 +1,9 @@
 //! Commands on their way to a daemon: taken without waiting, so that the task that reads the daemon never stops for them.
 //!
-//! What is asked of a daemon is bounded by what it reports: one answer for each question that is open, an end or two for
-//! each client that it carries. [`MOST`] is above all of that; a daemon that makes us owe it more than this while it reads
-//! nothing is not one that can be talked to, and the link ends. Answers to clients that wait go before ends of sessions,
-//! of which there may be thousands at once.
+//! What is asked of a daemon is bounded by what it reports: one answer for each question that is open, an end or two
+//! for each client that it carries. [`MOST`] is above all of that; a daemon that makes us owe it more than this while
+//! it reads nothing is not one that can be talked to, and the link ends. Answers to clients that wait go before ends of
+//! sessions, of which there may be thousands at once.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -143,7 +143,7 @@ mod tests {
         Peer { iv_ver: iv_ver.to_owned(), iv_proto, iv_plat: iv_plat.to_owned(), ..Peer::default() }
     }
 
-    /// What clients of a server with these routes are told about them.
+    /// The lines that clients of a server with these routes get for them.
     fn tunnel(routes: &[&str], resolver: Option<&str>, outside: &[&str], peer: &Peer) -> Vec<String> {
         let routes: Vec<_> = routes.iter().map(|network| json!({ "network": network })).collect();
         let server: Server = serde_json::from_value(json!({

@@ -35,7 +35,7 @@ pub struct Status {
     pub unreadable: Vec<UnreadableRow>,
 }
 
-/// A client whose row is not what is known of OpenVPN.
+/// A client whose row has not the form of OpenVPN's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableRow {
     /// Its number.
@@ -44,7 +44,7 @@ pub struct UnreadableRow {
     pub column: &'static str,
 }
 
-/// Who is connected cannot be told, not even by number: whoever relies on it has to end the daemon.
+/// The connected clients cannot be read, not even their ids: the daemon has to be ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatusError {
     /// No header names the columns, or not the one with the numbers of clients.
@@ -64,8 +64,8 @@ pub enum StatusError {
 const CID: &str = "Client ID";
 
 impl Status {
-    /// Reads the answer to [`Command::Status`](super::Command::Status); `None` if the daemon has no status yet, because it is on hold and has
-    /// no clients.
+    /// Reads the answer to [`Command::Status`](super::Command::Status); `None` if the daemon has no status yet, because
+    /// it is on hold and has no clients.
     pub fn of(reply: Reply) -> Result<Option<Self>, StatusError> {
         match reply {
             Reply::Lines(lines) => Self::parse(&lines).map(Some),

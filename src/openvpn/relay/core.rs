@@ -234,7 +234,7 @@ impl Core {
         self.tell(&with_end(line));
     }
 
-    /// A manager that does not read is given up; it is told again what is open when it returns.
+    /// A manager that does not read is given up; it gets all open questions again when it returns.
     fn tell(&mut self, bytes: &[u8]) {
         if !self.connected || self.dismissed {
             return;

@@ -1,12 +1,12 @@
 //! The recurring work of the process: tasks, and the one driver that runs them.
 //!
 //! # Theory of operation
-//! What is wanted stands in the database or in memory; a [`Work`] compares it with what is, and makes it true. It runs
+//! The wanted state stands in the database or in memory; a [`Work`] compares it with what is, and makes it true. It runs
 //! once at the start, then whenever its [`Task`]'s period is over, and earlier if it gets a [`Nudge`]. A nudge
 //! carries no data and may be lost: the next period covers it. So a run asks for everything that it needs, may be
 //! dropped at any await, and may be repeated at will.
 //!
-//! Each task has its own loop on the lifecycle's tracker, so none waits for another unless it was told to
+//! Each task has its own loop on the lifecycle's tracker, so none waits for another unless it is started after that one
 //! ([`Reconciler::start_after`]). A run that fails, panics or exceeds the task's deadline is a result like any other: it
 //! is logged, counted and shown, and the task goes on. When a task runs next is decided by `schedule`, without a clock.
 //!
@@ -294,7 +294,7 @@ impl Nudge {
         self.0.notified().await;
     }
 
-    /// Takes a nudge that was given and not heard yet.
+    /// Takes a nudge that was given and not taken yet.
     fn take(&self) {
         let _ = self.given().now_or_never();
     }

@@ -60,7 +60,7 @@ impl Services {
 }
 
 impl Following {
-    /// What is said next; nothing once this process stops. Dropping the future loses nothing.
+    /// The next event; none once this process stops. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
         if let Some(event) = self.replayed.pop_front() {
             return Some(event);

@@ -48,7 +48,7 @@ pub struct BackupHead {
     pub paused: bool,
 }
 
-/// What was found in a backup.
+/// The contents of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BackupReport {
     /// What it says of itself.

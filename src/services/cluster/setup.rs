@@ -1,5 +1,5 @@
-//! How far the cluster has come from nothing to its first connection. Each step is judged by what is there, never by a mark
-//! that somebody passed it, so it can be taken anywhere: in the console, by the API, by the command line.
+//! How far the cluster has come from nothing to its first connection. Each step is judged by what is there, never by a
+//! mark that somebody passed it, so it can be taken anywhere: in the console, by the API, by the command line.
 
 use crate::{Act, Cluster, SOON, ServiceError};
 use domain::Revised;

@@ -39,8 +39,8 @@ pub struct DrainOrder {
 
 impl Hosts<'_> {
     /// Takes a host out of service: it turns newcomers away and sends its sessions to the other hosts of their servers,
-    /// within the budget. Whoever has a profile that names no other host is let in and kept until the budget is over. Of a
-    /// host that is being drained already, the budget is what changes.
+    /// within the budget. Whoever has a profile that names no other host is let in and kept until the budget is over.
+    /// Of a host that is being drained already, the budget is what changes.
     ///
     /// # Errors
     /// [`ServiceError::Conflict`] where one of its servers would be left with no host that is online, unless by force.

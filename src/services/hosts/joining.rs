@@ -6,8 +6,8 @@
 //! half-way asks again with the same key and gets the same answer, and of two machines with one token the second is
 //! refused. The master key stays where it is: a joined host serves VPN and nothing else.
 //!
-//! The way to the database is never stored ([`crate::hosts::database_users`]). What it needs is made within that transaction, so
-//! where it cannot be had, nothing has happened, and the token is as good as before.
+//! The way to the database is never stored ([`crate::hosts::database_users`]). What it needs is made within that
+//! transaction, so where it cannot be had, nothing has happened, and the token is as good as before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -23,7 +23,7 @@ use store::policy::PolicyChange;
 /// How exactly the last use of a login is known; more would be a write per page.
 const TOUCH: SignedDuration = SignedDuration::from_mins(1);
 
-/// What is known of a browser.
+/// A browser: its address and its name for itself.
 #[derive(Debug, Clone)]
 pub struct Browser {
     /// Family and major version only, for instance `Firefox 140`.

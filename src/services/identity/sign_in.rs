@@ -4,8 +4,8 @@
 //! same browser got: who has one without the other has nothing. Taking it is deleting it, so a callback counts once.
 //!
 //! Who an account *is*, is decided by issuer and subject alone. Whose user it becomes at the first sign-in is decided
-//! in [`crate::identity::membership`] and in one change of policy, which queues with all others: of any number of callbacks at
-//! once, one claims or makes the user, and the rest find it.
+//! in [`crate::identity::membership`] and in one change of policy, which queues with all others: of any number of
+//! callbacks at once, one claims or makes the user, and the rest find it.
 
 use serde_json::json;
 

@@ -35,7 +35,7 @@ pub struct NewToken {
 /// A token that was just made.
 #[derive(Debug)]
 pub struct IssuedToken {
-    /// What is known of it from now on.
+    /// The token as it is listed, without its secret.
     pub token: ApiToken,
     /// What to show; it is nowhere else.
     pub text: Secret<String>,

@@ -1,8 +1,9 @@
 //! Attachments: which hosts run which server, and what a host needs for it.
 //!
 //! Attaching is one document. The host sees it, makes a key of its own and asks for a certificate; any process that
-//! holds the master key answers by [`certify`](crate::Network::certify): it signs, seals the shared secrets to the host's key, and
-//! writes both into the attachment, where the host finds them by the same road as every other change of policy.
+//! holds the master key answers by [`certify`](crate::Network::certify): it signs, seals the shared secrets to the
+//! host's key, and writes both into the attachment, where the host finds them by the same road as every other change of
+//! policy.
 
 use jiff::SignedDuration;
 use serde::Serialize;

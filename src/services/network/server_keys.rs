@@ -33,7 +33,7 @@ use store::policy::PolicyChange;
 pub struct ServerKeyView {
     /// Which server.
     pub server_id: ServerId,
-    /// What is known about its key.
+    /// The state of its key.
     #[serde(flatten)]
     pub facts: ServerKeyFacts,
     /// How many profiles a rotation would revoke.
@@ -87,8 +87,8 @@ impl Network<'_> {
         Ok(ServerKeyView { server_id: id, facts, active_profiles: profiles.get(&id).copied().unwrap_or(0) })
     }
 
-    /// Gives a server another key. Its profiles are revoked by the same change, since they are wrapped for the one before;
-    /// its daemons start anew.
+    /// Gives a server another key. Its profiles are revoked by the same change, since they are wrapped for the one
+    /// before; its daemons start anew.
     ///
     /// # Errors
     /// [`ServiceError::Conflict`] if there are such profiles, unless by force.

@@ -1,8 +1,8 @@
 //! Many users at once, from a list. What a list would do is told by the very code that does it.
 //!
-//! All users of a list are made by one change, with one revision, each with its entry in the audit log. A line that asks for
-//! somebody who is there already makes nobody, so the same list may be sent again. A line with a mistake makes nobody
-//! and keeps the others out of nothing.
+//! All users of a list are made by one change, with one revision, each with its entry in the audit log. A line that
+//! asks for somebody who is there already makes nobody, so the same list may be sent again. A line with a mistake makes
+//! nobody and keeps the others out of nothing.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,8 +25,8 @@ use store::policy::PolicyChange;
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUsers {
-    /// The list as CSV, of 1,000 lines at most below the headings: `name` is needed, `email`, `groups` (several are parted
-    /// by `;`), `role` and `organization` (its name) are known.
+    /// The list as CSV, of 1,000 lines at most below the headings: `name` is needed, `email`, `groups` (several are
+    /// parted by `;`), `role` and `organization` (its name) are known.
     #[schema(example = "name,email,groups\nAna,ana@example.com,dev;ops\n")]
     pub csv: String,
     /// The organization of lines that name none.

@@ -1,8 +1,8 @@
 //! Nudges: what is written into the capped collection `events`, and the task that writes them.
 //!
-//! A nudge is a hint, never the truth: a process that gets it re-reads the collections. So it is sent only after the change
-//! was acknowledged by a majority, it carries nothing that is not in a collection too, and failing to send one fails
-//! nobody: every process also reads the revision periodically.
+//! A nudge is a hint, never the truth: a process that gets it re-reads the collections. So it is sent only after the
+//! change was acknowledged by a majority, it carries nothing that is not in a collection too, and failing to send one
+//! fails nobody: every process also reads the revision periodically.
 //!
 //! # Theory of operation
 //! [`Emitter::emit`] gives the nudge its `_id` and puts it into a bounded queue. One task takes what is waiting and

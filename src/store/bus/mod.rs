@@ -186,7 +186,7 @@ impl Bus {
         tasks.tracker().spawn(tasks.stop().clone().run_until_cancelled_owned(listener.run()));
         let task = Task::new(
             "bus-beat",
-            "Emits the beats by which processes know that they hear the bus.",
+            "Emits the beats that show each process that the bus reaches it.",
             settings.beat_every,
         );
         let beating = Beating {

@@ -36,7 +36,7 @@ impl FromStr for EventId {
     }
 }
 
-/// What was said since an event.
+/// The messages since an event.
 #[derive(Debug)]
 pub enum Replay {
     /// These, the oldest first.
@@ -46,7 +46,7 @@ pub enum Replay {
 }
 
 impl Store {
-    /// What was said since `last`.
+    /// The messages since `last`.
     pub async fn replay(&self, last: EventId) -> Result<Replay, StoreError> {
         let events: Collection<RawDocumentBuf> = self.bus_client().collection(EVENTS);
         if events.find_one(doc! { "_id": last.0 }).await?.is_none() {

@@ -26,7 +26,7 @@ struct JobDoc {
     wanted_at: Option<DateTime>,
 }
 
-/// What is known of a job.
+/// The record of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JobRecord {
     /// Its last run.
@@ -36,7 +36,7 @@ pub struct JobRecord {
 }
 
 impl Cluster<'_> {
-    /// What is known of all jobs; those that never ran are absent.
+    /// The records of all jobs; those that never ran are absent.
     pub async fn job_records(self) -> Result<HashMap<Job, JobRecord>, StoreError> {
         let jobs: Collection<JobDoc> = self.jobs().clone_with_type();
         let rows: Vec<JobDoc> = jobs.find(doc! {}).await?.try_collect().await?;
@@ -44,7 +44,7 @@ impl Cluster<'_> {
         Ok(rows.into_iter().filter_map(|row| Some((row.name.parse().ok()?, row.into()))).collect())
     }
 
-    /// What is known of one job.
+    /// The record of one job.
     pub async fn job_record(self, job: Job) -> Result<JobRecord, StoreError> {
         let jobs: Collection<JobDoc> = self.jobs().clone_with_type();
         let found = jobs.find_one(doc! { "_id": job.as_str() }).await?;

@@ -13,7 +13,7 @@ use crate::network::probes::{read_report, results};
 use domain::ids::HostId;
 use domain::probe::ProbeReport;
 
-/// What is known of how some hosts are.
+/// The conditions of some hosts: heartbeats, probes and daemons with problems.
 #[derive(Debug, Default)]
 pub struct Conditions {
     /// What each says of itself.

@@ -127,7 +127,7 @@ impl Heartbeat<'_> {
         let Some(instance) = self.instance else { return fields };
         let instance = doc! { "$literal": instance };
         let free = doc! { "$or": [
-            // What was heard last named no instance, or nothing was heard yet.
+            // The last heartbeat named no instance, or there was none yet.
             { "$ne": [{ "$ifNull": ["$instance.at", Bson::Null] }, "$last_seen_at"] },
             { "$eq": ["$instance.id", &instance] },
             { "$not": [recently_heard()] },

@@ -402,7 +402,7 @@ impl Hosts<'_> {
         self.daemons(doc! { "server_id": { "$in": servers } }).await
     }
 
-    /// What is said of single daemons.
+    /// The reports of single daemons.
     pub async fn daemons_named(self, keys: &[AttachmentKey]) -> Result<Vec<DaemonStatus>, StoreError> {
         let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
         self.daemons(doc! { "_id": { "$in": keys } }).await
@@ -440,7 +440,8 @@ pub(crate) fn read_status(row: Document) -> Option<(HostId, HostStatus)> {
     StatusReader { row, readable: true }.read()
 }
 
-/// The daemons on hosts that are not as they should be: those that failed, and those that have been on their way for long.
+/// The daemons on hosts that are not as they should be: those that failed, and those that have been on their way for
+/// long.
 pub(crate) fn troubled(hosts: &[String]) -> Document {
     let long_ago = doc! { "$lt": ["$at", { "$subtract": ["$$NOW", STALLED_MS] }] };
     doc! { "host_id": { "$in": hosts }, "$or": [

@@ -19,7 +19,7 @@ const COLLECTION: &str = "tokens";
 /// A token as it rests.
 #[derive(Debug, Clone)]
 pub struct StoredToken {
-    /// What is known of it.
+    /// The token without its secret.
     pub token: ApiToken,
     /// The hash of its secret.
     pub secret_hash: Vec<u8>,

@@ -63,8 +63,8 @@ impl ResultDoc {
 }
 
 impl Network<'_> {
-    /// Writes the results of a host's probes, in place of those before; no more than [`MOST_RESULTS`]. `false` if the host
-    /// has written no heartbeat yet.
+    /// Writes the results of a host's probes, in place of those before; no more than [`MOST_RESULTS`]. `false` if the
+    /// host has written no heartbeat yet.
     pub async fn report_probes(self, host: HostId, results: &[ProbeResult]) -> Result<bool, StoreError> {
         let docs: Vec<ResultDoc> = results.iter().take(MOST_RESULTS).map(ResultDoc::new).collect();
         let docs = bson::serialize_to_bson(&docs).map_err(mongodb::error::Error::from)?;

@@ -6,7 +6,7 @@
 //!
 //! # Theory of operation
 //! Several processes may want it at once: `serve`, and beside it a command such as `postern token create`. Whoever
-//! holds the advisory lock on the file `lock` is the *keeper*: it runs `mongod` and restarts it if it dies. The others
+//! holds the advisory lock on the file `lock` is the *keeper*: it runs `mongod` and restarts it if it ends. The others
 //! connect to what the file `access.json` says, and stand by: when the keeper goes, the lock becomes free, and one of
 //! them takes over. So it does not matter who came first or leaves last.
 //!

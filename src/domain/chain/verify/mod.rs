@@ -110,7 +110,7 @@ impl Report {
     }
 }
 
-/// What is known of one chain.
+/// The state of one chain while it is verified.
 struct Course {
     /// Up to here retention deleted.
     cut: u64,
