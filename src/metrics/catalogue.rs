@@ -98,9 +98,9 @@ catalogue! {
         "Whether this host's last probe of another host's daemons, at its public address, was answered";
     PROBE_SECONDS: Histogram(PROBE) = "postern_probe_duration_seconds" [] "Time to answer a probe, in seconds";
     CANARY_SUCCESS: Gauge = "postern_canary_success" ["target", "proto"]
-        "The former name of postern_probe_success, which goes with the next release";
+        "The success of probes under its former name, until the next release";
     CANARY_SECONDS: Histogram(PROBE) = "postern_canary_duration_seconds" []
-        "The former name of postern_probe_duration_seconds, which goes with the next release";
+        "The times of probes under their former name, until the next release";
 
     DRAIN_SESSIONS: Gauge = "postern_drain_sessions" ["state"]
         "What became of the sessions of this host since it was last told to leave service: moved, waiting or cut off";
