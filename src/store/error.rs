@@ -21,8 +21,8 @@ pub enum StoreError {
     /// Another document holds a value that must be unique.
     #[error("another document has the same value, which must be unique{}{}", if .fields.is_empty() { "" } else { ": " }, .fields.join(", "))]
     Conflict {
-        /// The fields of the unique index that refused; none after an insert of many, of which the driver tells no more
-        /// than words.
+        /// The fields of the unique index that refused; none after an insert, of which the driver passes on no more than
+        /// words.
         fields: Vec<String>,
     },
     /// The database cannot be reached, has no primary or did not answer in time. A write may or may not have happened.
