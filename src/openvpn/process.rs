@@ -183,7 +183,7 @@ impl Running {
         let same = running.started == state.started && is_daemon_of(pid, dir) && running.is_alive();
         if !same {
             // A child of ours that has ended is reaped now.
-            running.bury()?;
+            running.reap()?;
         }
         Ok(same.then_some(running))
     }
@@ -237,11 +237,11 @@ impl Running {
     /// Waits for its end, and buries it if it was our child. May be dropped and called again.
     pub async fn gone(&self) -> Result<(), ProcessError> {
         self.pidfd.readable().await.map_err(ProcessError::System)?.retain_ready();
-        self.bury()
+        self.reap()
     }
 
     /// Takes the exit status of a child that has ended, without waiting for it.
-    fn bury(&self) -> Result<(), ProcessError> {
+    fn reap(&self) -> Result<(), ProcessError> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(self.pidfd.get_ref())), options) {
             // An adopted daemon is the child of another process; a second call finds it reaped.
