@@ -206,7 +206,8 @@ fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(|error| {
         let mut pointer = pointer(error.path());
         let detail = without_place(&error.inner().to_string());
-        // The path of a missing field ends at the object that lacks it.
+        // The path of a missing field ends at the object that lacks it, and `serde_json` keeps of the field that serde hands
+        // to `Error::missing_field` nothing but this sentence.
         if let Some(missing) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
             pointer = format!("{pointer}/{missing}");
         }
