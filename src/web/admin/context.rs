@@ -166,18 +166,18 @@ pub(crate) fn account(admin: &Admin) -> Account {
 
 fn cluster(health: ClusterHealth) -> Chip {
     match health.hosts {
-        None => Chip::new(Tone::Bad, Icon::Cross, "The database is away"),
-        Some(hosts) if hosts.total() == 0 => Chip::new(Tone::Calm, Icon::Ring, "No host yet"),
+        None => Chip::bad("The database is away"),
+        Some(hosts) if hosts.total() == 0 => Chip::calm("No host yet"),
         Some(hosts) if hosts.well == hosts.total() => {
             let noun = if hosts.total() == 1 { "host" } else { "hosts" };
-            Chip::new(Tone::Good, Icon::Check, format!("{} {noun} online", hosts.total()))
+            Chip::good(format!("{} {noun} online", hosts.total()))
         }
         Some(hosts) => {
             let text = format!("{} of {} hosts ready", hosts.well, hosts.total());
             match hosts {
                 HostCount { well: 0, .. } => Chip::new(Tone::Bad, Icon::Alert, text),
                 HostCount { ill: 0, offline: 0, .. } => Chip::new(Tone::Info, Icon::Next, text),
-                _ => Chip::new(Tone::Warn, Icon::Alert, text),
+                _ => Chip::warn(text),
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::api::extract::{Filter, Query};
 use crate::http::problem::Problem;
 use crate::ui::columns::Columns;
 use crate::ui::export::{FileKind, Sheet};
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked};
 use crate::ui::table::{Column, Table};
 use crate::ui::topic::Topic;
 use domain::role::Permission;
@@ -22,8 +22,13 @@ const AT_ONCE: u32 = 1_000;
 /// A column of a file: its name, and what it holds of a row.
 pub(crate) type ExportField<T> = (&'static str, fn(&T) -> Value);
 
+/// A page of a list, or why it cannot be read.
+pub(crate) type PageOf<L> = Result<Page<L>, Problem>;
+
 /// A row of a list.
 pub(crate) trait List: Sized + Send + 'static {
+    /// What a row is known by: the address of the list follows from it.
+    type Id: Linked;
     /// What the page is called.
     const TITLE: &'static str;
     /// What stands beneath the title.
@@ -38,7 +43,9 @@ pub(crate) trait List: Sized + Send + 'static {
     const FIELDS: &'static [ExportField<Self>] = &[];
 
     /// Where the list is.
-    fn link() -> Link;
+    fn link() -> Link {
+        Link::list::<Self::Id>()
+    }
 
     /// What the table shows.
     fn columns(desk: &Desk) -> Vec<Column<'_, Self>>;
@@ -57,7 +64,7 @@ pub(crate) trait Paged: List {
         desk: &Desk,
         filter: &Self::Filter,
         request: &PageRequest,
-    ) -> impl Future<Output = Result<Page<Self>, Problem>> + Send;
+    ) -> impl Future<Output = PageOf<Self>> + Send;
 }
 
 /// Where a page of a list is among the others.

@@ -6,7 +6,6 @@ use axum::response::Response;
 
 use crate::http::problem::Problem;
 use crate::ui::page::{Chrome, Visit};
-use crate::ui::parts::Icon;
 use services::identity::outcome::SignInRefusal;
 
 /// A refusal.

@@ -14,7 +14,7 @@ use crate::http::problem::Problem;
 use crate::ui::cookies::Cookie;
 use crate::ui::forms::{Empty, Form};
 use crate::ui::page::{Chrome, Employee, Flash, Visit, set_cookie};
-use crate::ui::parts::{Icon, When};
+use crate::ui::parts::When;
 use domain::command_line::CommandLine;
 use domain::login::{ReturnPath, Surface};
 use services::Services;

@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use crate::http::problem::{Code, Problem};
 use crate::ui::page::{Chrome, show};
-use crate::ui::parts::{Icon, span};
+use crate::ui::parts::span;
 use crate::ui::site::Site;
 use domain::ids::RequestId;
 use domain::login::Surface;

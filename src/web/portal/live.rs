@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::api::download::accepts;
 use crate::http::problem::{Code, Problem};
 use crate::ui::page::{Answer, Chrome, Employee};
-use crate::ui::parts::{Icon, When};
+use crate::ui::parts::When;
 use services::people::self_service::{MyProfile, MyProfileStatus};
 
 /// The line.

@@ -6,7 +6,6 @@ use axum::response::IntoResponse as _;
 
 use crate::http::problem::{Code, Problem};
 use crate::ui::page::{Answer, Chrome, Employee};
-use crate::ui::parts::Icon;
 use services::people::my_data::{MyData, MyDataKind};
 
 /// So many records of a kind are shown; the JSON has all.

@@ -89,7 +89,7 @@ fn has_news(mine: &MyProfile, now: Timestamp) -> bool {
 pub(crate) fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
     let left = seconds_left(&mine.profile.value, now);
     match &mine.status {
-        MyProfileStatus::Revoked { .. } => Chip::new(Tone::Bad, Icon::Cross, "Revoked"),
+        MyProfileStatus::Revoked { .. } => Chip::bad("Revoked"),
         MyProfileStatus::Expired => Chip::new(Tone::Bad, Icon::Clock, "Expired"),
         MyProfileStatus::Connected { host, .. } => Chip::new(Tone::Good, Icon::Link, format!("Connected to {host}")),
         MyProfileStatus::Replaced { until } => {
@@ -97,8 +97,8 @@ pub(crate) fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
         }
         _ if left < SOON => Chip::new(Tone::Warn, Icon::Clock, format!("Expires in {}", span(left.max(0)))),
         _ if mine.note.is_some() => Chip::new(Tone::Info, Icon::Up, "Update available"),
-        MyProfileStatus::NeverUsed => Chip::new(Tone::Calm, Icon::Ring, "Never used"),
-        MyProfileStatus::Ready => Chip::new(Tone::Good, Icon::Check, "Ready"),
+        MyProfileStatus::NeverUsed => Chip::calm("Never used"),
+        MyProfileStatus::Ready => Chip::good("Ready"),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ui::fields::Fields;
 use crate::ui::form::{Again, Choice, Field, FormView, form};
 use crate::ui::guides::{Guide, guides};
 use crate::ui::page::{Answer, Chrome, Employee, Visit};
-use crate::ui::parts::{Icon, Qr, When};
+use crate::ui::parts::{Qr, When};
 use crate::ui::system::System;
 use domain::login::Surface;
 use domain::secret::Secret;

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::ui::page::{Chrome, Visit};
-use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::parts::{Chip, When};
 use services::Services;
 use services::cluster::health::{ClusterHealth, HostCount};
 
@@ -26,15 +26,15 @@ impl Status {
     pub(crate) fn new(chrome: Chrome, health: ClusterHealth, away: bool, at: When) -> Self {
         let count = health.hosts.unwrap_or_default();
         let overall = if !health.database {
-            Chip::new(Tone::Warn, Icon::Alert, "Degraded: connections go on, changes have to wait")
+            Chip::warn("Degraded: connections go on, changes have to wait")
         } else if count.well + count.ill + count.draining == 0 {
-            Chip::new(Tone::Bad, Icon::Cross, "No VPN host is online")
+            Chip::bad("No VPN host is online")
         } else if count.well + count.ill == 0 {
-            Chip::new(Tone::Bad, Icon::Cross, "No VPN host is in service")
+            Chip::bad("No VPN host is in service")
         } else if count.ill + count.offline > 0 || away {
-            Chip::new(Tone::Warn, Icon::Alert, "Working, with something amiss")
+            Chip::warn("Working, with something amiss")
         } else {
-            Chip::new(Tone::Good, Icon::Check, "Everything works")
+            Chip::good("Everything works")
         };
         let hosts = health
             .hosts

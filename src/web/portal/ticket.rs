@@ -14,7 +14,7 @@ use crate::api::download::{accepts, accepts_profile, download};
 use crate::portal::ready::import_link;
 use crate::ui::forms::{Empty, Form};
 use crate::ui::page::{Answer, Chrome, Visit};
-use crate::ui::parts::{Icon, When};
+use crate::ui::parts::When;
 use domain::secret::Secret;
 use services::identity::tickets::TicketView;
 use services::{ServiceError, Services};

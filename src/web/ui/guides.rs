@@ -10,7 +10,6 @@ use serde::Deserialize;
 
 use crate::http::problem::{Code, Problem};
 use crate::ui::page::{Answer, Chrome, Visit};
-use crate::ui::parts::Icon;
 use crate::ui::system::System;
 
 /// How to connect with a system.

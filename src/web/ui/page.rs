@@ -15,7 +15,6 @@ use jiff::Timestamp;
 
 use crate::http::client::ClientAddress;
 use crate::http::problem::{Code, Problem};
-use crate::ui::assets;
 use crate::ui::browsing::Browsing;
 use crate::ui::cookies::Cookie;
 use crate::ui::site::{Site, origin_of};
@@ -84,26 +83,6 @@ impl Chrome {
     /// Whether the page is one of the console.
     pub(crate) fn is_console(&self) -> bool {
         self.surface == Surface::Console
-    }
-
-    /// Where the stylesheet is.
-    pub(crate) fn stylesheet() -> &'static str {
-        assets::stylesheet()
-    }
-
-    /// Where what the console adds to it is.
-    pub(crate) fn console_stylesheet() -> &'static str {
-        assets::console_stylesheet()
-    }
-
-    /// Where the script is.
-    pub(crate) fn script() -> &'static str {
-        assets::script()
-    }
-
-    /// Where the mark is.
-    pub(crate) fn mark() -> &'static str {
-        assets::mark()
     }
 
     /// The form token; empty where nobody is signed in.

@@ -99,6 +99,26 @@ impl Chip {
     pub(crate) fn new(tone: Tone, icon: Icon, text: impl Into<String>) -> Self {
         Self { tone, icon, text: text.into() }
     }
+
+    /// All is well.
+    pub(crate) fn good(text: impl Into<String>) -> Self {
+        Self::new(Tone::Good, Icon::Check, text)
+    }
+
+    /// It does not work, or is over.
+    pub(crate) fn bad(text: impl Into<String>) -> Self {
+        Self::new(Tone::Bad, Icon::Cross, text)
+    }
+
+    /// Somebody should look.
+    pub(crate) fn warn(text: impl Into<String>) -> Self {
+        Self::new(Tone::Warn, Icon::Alert, text)
+    }
+
+    /// Nothing is there, and nothing is to be done.
+    pub(crate) fn calm(text: impl Into<String>) -> Self {
+        Self::new(Tone::Calm, Icon::Ring, text)
+    }
 }
 
 impl Display for Chip {

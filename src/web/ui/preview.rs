@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use crate::admin::context::Desk;
 use crate::ui::conflict::Difference;
-use crate::ui::fields::{CONFIRMED, Fields};
+use crate::ui::fields::Fields;
 use crate::ui::links::Link;
 use crate::ui::parts::{Chip, Icon, Tone};
 use domain::effect::CutOff;
@@ -76,10 +76,6 @@ impl<'a> Preview<'a> {
         let cut_off = CutOffList::new(effect.sessions_cut_off, &effect.cut_off);
         let (warnings, effect) = (effect.warnings.clone(), in_words(effect));
         Self { desk, question, pairs: form.pairs(), warnings, effect, cut_off }
-    }
-
-    fn confirmed() -> &'static str {
-        CONFIRMED
     }
 }
 

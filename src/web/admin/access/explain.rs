@@ -10,7 +10,7 @@ use crate::http::problem::Problem;
 use crate::ui::fields::Fields;
 use crate::ui::form::{Field, FormView};
 use crate::ui::links::Link;
-use crate::ui::parts::{Chip, Icon, Tone};
+use crate::ui::parts::Chip;
 use crate::ui::table::{Cell, Column, Table};
 use crate::ui::text::sentence;
 use domain::ids::{ProfileId, UserId};
@@ -103,11 +103,11 @@ impl<'a> ExplainPage<'a> {
 }
 
 fn verdict(allowed: bool) -> Chip {
-    if allowed { Chip::new(Tone::Good, Icon::Check, "Allowed") } else { Chip::new(Tone::Bad, Icon::Cross, "Denied") }
+    if allowed { Chip::good("Allowed") } else { Chip::bad("Denied") }
 }
 
 fn held(holds: bool) -> Chip {
-    if holds { Chip::new(Tone::Good, Icon::Check, "Yes") } else { Chip::new(Tone::Bad, Icon::Cross, "No") }
+    if holds { Chip::good("Yes") } else { Chip::bad("No") }
 }
 
 /// Who is meant: an id, an address, or a name that only one user has.

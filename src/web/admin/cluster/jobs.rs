@@ -16,7 +16,6 @@ use crate::ui::parts::{Chip, Icon, Tone, When, span};
 use crate::ui::table::{Cell, Column, Table};
 use crate::ui::topic::Topic;
 use domain::job::{Job, JobState, RunResult};
-use domain::role::Permission;
 use domain::task::{TaskResult, TaskState};
 use domain::text::HostName;
 use services::Services;
@@ -47,11 +46,11 @@ pub(crate) struct Row {
 /// How the last run of a task ended.
 fn task_chip(task: &TaskState) -> Chip {
     match task.last_run.as_ref().map(|run| run.result) {
-        None => Chip::new(Tone::Calm, Icon::Ring, "Never ran"),
-        Some(TaskResult::Done) => Chip::new(Tone::Good, Icon::Check, "Done"),
-        Some(TaskResult::Failed) => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
-        Some(TaskResult::TimedOut) => Chip::new(Tone::Bad, Icon::Cross, "Timed out"),
-        Some(TaskResult::Panicked) => Chip::new(Tone::Bad, Icon::Cross, "Ended by a mistake in Postern"),
+        None => Chip::calm("Never ran"),
+        Some(TaskResult::Done) => Chip::good("Done"),
+        Some(TaskResult::Failed) => Chip::bad("Failed"),
+        Some(TaskResult::TimedOut) => Chip::bad("Timed out"),
+        Some(TaskResult::Panicked) => Chip::bad("Ended by a mistake in Postern"),
     }
 }
 
@@ -91,10 +90,10 @@ const LATE: i64 = 3 * 60;
 impl Row {
     fn new(job: JobState, now: Timestamp) -> Self {
         let chip = match job.last_run.as_ref().map(|run| run.result) {
-            None => Chip::new(Tone::Calm, Icon::Ring, "Never ran"),
-            Some(RunResult::Done) => Chip::new(Tone::Good, Icon::Check, "Done"),
+            None => Chip::calm("Never ran"),
+            Some(RunResult::Done) => Chip::good("Done"),
             Some(RunResult::Found) => Chip::new(Tone::Bad, Icon::Alert, "Found a problem"),
-            Some(RunResult::Failed) => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
+            Some(RunResult::Failed) => Chip::bad("Failed"),
         };
         let due = job.next_run_at <= now;
         Self {
@@ -132,14 +131,6 @@ impl<'a> Jobs<'a> {
         let rows = jobs.into_iter().map(|job| Row::new(job, desk.now)).collect();
         let tasks = tasks.first().map(|task| (task.host.clone(), task_table(tasks, desk.now)));
         Self { desk, rows, tasks, waits: waits || never }
-    }
-
-    fn command(&self) -> String {
-        self.desk.site.command_line().of("jobs run --due")
-    }
-
-    fn may_run(&self) -> bool {
-        self.desk.may(Permission::ManageSettings)
     }
 }
 

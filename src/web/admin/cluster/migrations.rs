@@ -26,7 +26,7 @@ impl<'a> Migrations<'a> {
         let pending = views.iter().filter(|view| view.state == MigrationState::Pending).count();
         let newer = views.iter().any(|view| view.state == MigrationState::Newer);
         let state = |view: &MigrationView| match view.state {
-            MigrationState::Applied => Chip::new(Tone::Good, Icon::Check, "Applied"),
+            MigrationState::Applied => Chip::good("Applied"),
             MigrationState::Pending => Chip::new(Tone::Warn, Icon::Clock, "Pending"),
             MigrationState::Newer => Chip::new(Tone::Info, Icon::Up, "Of a newer release"),
         };
@@ -38,10 +38,6 @@ impl<'a> Migrations<'a> {
         ];
         views.reverse();
         Self { desk, rows: Table::new(&columns, &views), pending, newer }
-    }
-
-    fn command(&self) -> String {
-        self.desk.site.command_line().of("migrate apply")
     }
 }
 

@@ -13,7 +13,6 @@ use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::topic::Topic;
 use domain::authority::AuthorityKind;
 use domain::ids::{HostId, ServerId};
-use domain::role::Permission;
 use domain::text::{HostName, Name};
 use services::cluster::overview::{Expiring, Expiry, IllHost, Overview};
 use services::cluster::setup::Step;
@@ -107,15 +106,11 @@ impl<'a> OverviewPage<'a> {
         }
     }
 
-    fn may_set_up(&self) -> bool {
-        self.desk.may(Permission::ManageSettings)
-    }
-
     /// How the hosts are, in one word.
     fn health(&self) -> Chip {
         match (self.hosts, self.ill.len()) {
-            (0, _) => Chip::new(Tone::Calm, Icon::Ring, "No host yet"),
-            (_, 0) if self.draining.is_empty() => Chip::new(Tone::Good, Icon::Check, "All are well"),
+            (0, _) => Chip::calm("No host yet"),
+            (_, 0) if self.draining.is_empty() => Chip::good("All are well"),
             (_, 0) => Chip::new(Tone::Info, Icon::Next, "The others are out of service on purpose"),
             (_, 1) => Chip::new(Tone::Bad, Icon::Alert, "1 needs attention"),
             (_, ill) => Chip::new(Tone::Bad, Icon::Alert, format!("{ill} need attention")),
@@ -124,7 +119,7 @@ impl<'a> OverviewPage<'a> {
 
     fn hearing(&self) -> Chip {
         if self.hears {
-            Chip::new(Tone::Good, Icon::Check, "Healthy")
+            Chip::good("Healthy")
         } else {
             Chip::new(Tone::Warn, Icon::Clock, "Changes arrive within seconds")
         }

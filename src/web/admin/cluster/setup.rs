@@ -131,10 +131,10 @@ impl<'a> SetupPage<'a> {
             (true, Step::Host) if !self.setup.is_running => {
                 Chip::new(Tone::Info, Icon::Clock, "Attached, not running yet")
             }
-            (true, _) => Chip::new(Tone::Good, Icon::Check, "Done"),
-            (false, Step::SignIn) => Chip::new(Tone::Calm, Icon::Ring, "Can wait"),
+            (true, _) => Chip::good("Done"),
+            (false, Step::SignIn) => Chip::calm("Can wait"),
             (false, _) if self.is_next(step) => Chip::new(Tone::Info, Icon::Next, "Next"),
-            (false, _) => Chip::new(Tone::Calm, Icon::Ring, "Later"),
+            (false, _) => Chip::calm("Later"),
         }
     }
 

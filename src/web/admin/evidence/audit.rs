@@ -157,14 +157,14 @@ impl Proof {
                 "A process with the role jobs signs for the audit log every five minutes, and verifies the whole \
                           log after the first checkpoint and then once a day."
                     .to_owned();
-            return Self { chip: Chip::new(Tone::Calm, Icon::Ring, "Not yet signed"), detail, at: None };
+            return Self { chip: Chip::calm("Not yet signed"), detail, at: None };
         };
         let is_signed = run.counts.get("checkpoints").is_none_or(|count| *count > 0);
         let chip = match run.result {
-            RunResult::Done if !is_signed => Chip::new(Tone::Calm, Icon::Ring, "Not yet signed"),
-            RunResult::Done => Chip::new(Tone::Good, Icon::Check, "The chain is sound"),
+            RunResult::Done if !is_signed => Chip::calm("Not yet signed"),
+            RunResult::Done => Chip::good("The chain is sound"),
             RunResult::Found => Chip::new(Tone::Bad, Icon::Alert, "The chain is broken"),
-            RunResult::Failed => Chip::new(Tone::Warn, Icon::Alert, "Could not be verified"),
+            RunResult::Failed => Chip::warn("Could not be verified"),
         };
         Self { chip, detail: run.detail.clone(), at: Some(When::new(run.started_at, now)) }
     }

@@ -2,7 +2,7 @@
 
 use crate::admin::context::Desk;
 use crate::http::problem::Problem;
-use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::parts::{Chip, When};
 use crate::ui::table::{Cell, Column, Table};
 use domain::role::Permission;
 use services::Services;
@@ -53,7 +53,7 @@ fn row(change: &Change, desk: &Desk) -> HistoryRow {
 
 /// The table of the changes.
 pub(crate) fn table(history: &[HistoryRow]) -> Table {
-    let refused = |row: &HistoryRow| row.denied.then(|| Cell::part(Chip::new(Tone::Bad, Icon::Cross, "Refused")));
+    let refused = |row: &HistoryRow| row.denied.then(|| Cell::part(Chip::bad("Refused")));
     let columns = [
         Column::name("What", |row: &HistoryRow| Cell::text(&row.what).and(refused(row))),
         Column::new("Who", |row: &HistoryRow| Cell::text(&row.by)),

@@ -2,7 +2,7 @@
 //! name who is cut off.
 
 use crate::admin::context::{Answer, Sent};
-use crate::admin::hosts::list::{DrainForm, HostPage, shown};
+use crate::admin::hosts::list::{DrainForm, shown};
 use crate::api::extract::At;
 use crate::ui::form::{Field, form};
 use crate::ui::links::Link;
@@ -71,7 +71,7 @@ pub(crate) async fn delete(At(id): At<HostId>, Sent { services, desk, mut form }
         })
     });
     match form.submit(doing).await? {
-        Ok(asked) => Ok(asked.or(|()| desk.go(&HostPage::list(), Flash::HostRemoved))),
+        Ok(asked) => Ok(asked.or(|()| desk.go(&Link::list::<HostId>(), Flash::HostRemoved))),
         Err(again) => shown(&services, desk, id, again).await,
     }
 }

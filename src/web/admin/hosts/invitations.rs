@@ -10,13 +10,12 @@ use crate::admin::context::{Answer, Desk, Opened, Sent};
 use crate::api::extract::At;
 use crate::http::problem::Problem;
 use crate::ui::form::{Choice, Field, FormView, form};
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::page::Flash;
-use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::parts::{Chip, When};
 use crate::ui::topic::Topic;
 use domain::ids::{HostId, JoinTokenId, ServerId};
 use domain::join::{DatabaseUser, JoinLifetime, MachineCheck};
-use domain::role::Permission;
 use domain::server::DaemonState;
 use services::hosts::joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken};
 use services::hosts::rows::{HostDaemon, HostRow, ServerChoice};
@@ -64,10 +63,6 @@ impl<'a> JoinForm<'a> {
             form = form.choices("share_database_user", vec![Choice::new("on", share)]).hint("share_database_user", why);
         }
         Self { desk, form }
-    }
-
-    fn list() -> Link {
-        Link::list::<HostId>()
     }
 }
 
@@ -120,11 +115,7 @@ pub(crate) struct Step {
 
 impl Step {
     fn new(what: &str, is_done: bool, waiting: &str) -> Self {
-        let chip = if is_done {
-            Chip::new(Tone::Good, Icon::Check, "Done")
-        } else {
-            Chip::new(Tone::Calm, Icon::Ring, waiting)
-        };
+        let chip = if is_done { Chip::good("Done") } else { Chip::calm(waiting) };
         Self { what: what.to_owned(), chip, cause: None, remedy: None }
     }
 
@@ -135,9 +126,9 @@ impl Step {
         let step = Self::new(&what, false, waiting);
         match &daemon.reached {
             None => step,
-            Some(seen) if seen.ok => Self { chip: Chip::new(Tone::Good, Icon::Check, "Reachable"), ..step },
+            Some(seen) if seen.ok => Self { chip: Chip::good("Reachable"), ..step },
             Some(seen) => Self {
-                chip: Chip::new(Tone::Bad, Icon::Cross, "Not reachable"),
+                chip: Chip::bad("Not reachable"),
                 cause: Some(format!(
                     "{} dialled {} and saw {}. Open {protocol} {port} to everybody in the firewall or security group in \
                      front of the machine. If its packets do arrive there, the machine's own firewall drops them:",
@@ -152,11 +143,7 @@ impl Step {
     }
 
     fn of(check: &MachineCheck) -> Self {
-        let chip = if check.passed {
-            Chip::new(Tone::Good, Icon::Check, "In order")
-        } else {
-            Chip::new(Tone::Bad, Icon::Cross, "Not in order")
-        };
+        let chip = if check.passed { Chip::good("In order") } else { Chip::bad("Not in order") };
         let text = |comment: &domain::text::Comment| comment.to_string();
         Self {
             what: check.name.to_string(),
@@ -207,14 +194,6 @@ impl<'a> Invitation<'a> {
             host: token.host_id.as_ref().filter(|_| host.is_some()).map(Link::to),
             is_done: is_online && daemons.iter().all(runs) && !daemons.iter().any(is_shut),
         }
-    }
-
-    fn may_withdraw(&self) -> bool {
-        self.is_open && self.desk.may(Permission::ManageHosts)
-    }
-
-    fn list() -> Link {
-        Link::list::<HostId>()
     }
 }
 

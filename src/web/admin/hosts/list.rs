@@ -8,14 +8,14 @@ use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::{Answer, Desk, Opened, Sent};
 use crate::admin::evidence::history::{HistoryRow, history};
 use crate::admin::hosts::problems::{ProblemLine, problem_chip};
-use crate::admin::lists::{ExportField, List, Paged, Place, Rows};
+use crate::admin::lists::{ExportField, List, PageOf, Paged, Place, Rows};
 use crate::admin::network::attach_forms;
 use crate::api::extract::{At, ByName, Query, USUAL};
 use crate::http::problem::Problem;
 use crate::ui::columns::Columns;
 use crate::ui::form::{Again, Choice, Field, FormView, form};
 use crate::ui::input::one;
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::page::Flash;
 use crate::ui::parts::{Chip, Icon, Tone, When, span};
 use crate::ui::preview::CutOffList;
@@ -49,24 +49,24 @@ const BUDGETS: [u32; 4] = [30, 60, 300, 1800];
 /// How a host is, for people.
 fn state_chip(state: HostState) -> Chip {
     match state {
-        HostState::Online => Chip::new(Tone::Good, Icon::Check, "Online"),
+        HostState::Online => Chip::good("Online"),
         HostState::Draining => Chip::new(Tone::Info, Icon::Next, "Draining"),
-        HostState::Offline => Chip::new(Tone::Bad, Icon::Cross, "Offline"),
+        HostState::Offline => Chip::bad("Offline"),
     }
 }
 
 /// How a daemon is, for people.
 fn daemon_chip(daemon: &HostDaemon) -> Chip {
     if !daemon.enabled {
-        return Chip::new(Tone::Calm, Icon::Ring, "Disabled");
+        return Chip::calm("Disabled");
     }
     match daemon.state {
         DaemonState::Pending => Chip::new(Tone::Info, Icon::Clock, "Pending"),
         DaemonState::Starting => Chip::new(Tone::Info, Icon::Clock, "Starting"),
-        DaemonState::Running => Chip::new(Tone::Good, Icon::Check, "Running"),
+        DaemonState::Running => Chip::good("Running"),
         DaemonState::Draining => Chip::new(Tone::Info, Icon::Next, "Draining"),
-        DaemonState::Stopped => Chip::new(Tone::Calm, Icon::Ring, "Stopped"),
-        DaemonState::Failed => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
+        DaemonState::Stopped => Chip::calm("Stopped"),
+        DaemonState::Failed => Chip::bad("Failed"),
     }
 }
 
@@ -118,10 +118,6 @@ impl<'a> Hosts<'a> {
             releases: newest.map(|_| releases.iter().map(counted).collect()).unwrap_or_default(),
         }
     }
-
-    fn may_invite(&self) -> bool {
-        self.desk.may(Permission::ManageHosts)
-    }
 }
 
 /// What is shown of a host, some of which may be on a release that is not the newest.
@@ -157,6 +153,7 @@ fn host_columns<'a>(desk: &'a Desk, newest: Option<&'a str>) -> Vec<Column<'a, H
 }
 
 impl List for HostRow {
+    type Id = HostId;
     const TITLE: &'static str = "Hosts";
     const EMPTY: [&'static str; 3] = [
         "There is no host yet",
@@ -175,10 +172,6 @@ impl List for HostRow {
         ("problems", |row| json!(row.host.value.problems.iter().map(|problem| problem.code).collect::<Vec<_>>())),
     ];
 
-    fn link() -> Link {
-        HostPage::list()
-    }
-
     fn columns(desk: &Desk) -> Vec<Column<'_, Self>> {
         host_columns(desk, None)
     }
@@ -188,12 +181,7 @@ impl Paged for HostRow {
     type Filter = ByName<HostId>;
     const TOPICS: &'static [Topic] = TOPICS;
 
-    async fn page(
-        services: &Services,
-        desk: &Desk,
-        _: &Self::Filter,
-        request: &PageRequest,
-    ) -> Result<Page<Self>, Problem> {
+    async fn page(services: &Services, desk: &Desk, _: &Self::Filter, request: &PageRequest) -> PageOf<Self> {
         Ok(services.hosts().host_rows(&desk.act, request).await?)
     }
 }
@@ -287,9 +275,9 @@ fn daemons_of(desk: &Desk, link: &Link, daemons: &[HostDaemon]) -> Table {
 fn outside(reached: &Reached, desk: &Desk) -> Cell {
     let Reached { name, at, ok, detail, protocol, port, .. } = reached;
     let chip = if *ok {
-        Chip::new(Tone::Good, Icon::Check, format!("Reached from {name}"))
+        Chip::good(format!("Reached from {name}"))
     } else {
-        Chip::new(Tone::Bad, Icon::Cross, format!("No answer to {name} ({} {})", protocol.as_str(), port.get()))
+        Chip::bad(format!("No answer to {name} ({} {})", protocol.as_str(), port.get()))
     };
     let detail = detail.as_ref().map(|detail| Cell::text(format!("{detail}, "))).unwrap_or_default();
     Cell::part(chip).hint(Some(detail.then(Cell::part(When::new(*at, desk.now)))))
@@ -326,13 +314,13 @@ impl DrainLine {
                 format!("Sessions go to other hosts, {until}."),
             ),
             DrainState::Held => (
-                Chip::new(Tone::Warn, Icon::Alert, "Held"),
+                Chip::warn("Held"),
                 "No other host that is online can take its sessions over, so they stay. Bring another host up, or end them \
                  by draining it again with the box ticked."
                     .to_owned(),
             ),
             DrainState::Drained => (
-                Chip::new(Tone::Good, Icon::Check, "Drained"),
+                Chip::good("Drained"),
                 "It carries no session and takes none. It can be restarted, upgraded or removed.".to_owned(),
             ),
         };
@@ -403,27 +391,14 @@ impl<'a> HostPage<'a> {
         }
     }
 
-    fn may_manage(&self) -> bool {
-        self.desk.may(Permission::ManageHosts)
-    }
-
     fn recipes(&self) -> Vec<Recipe> {
-        let can_drain = self.may_manage() && self.row.runs_servers();
+        let can_drain = self.desk.may(Permission::ManageHosts) && self.row.runs_servers();
         Recipes::of_host(self.desk, self.row.host.value.id, can_drain.then_some(self.drain.is_some()))
     }
 
     /// Where all sessions that it carries are listed.
     fn all_sessions(&self) -> String {
         Chosen::of_host(self.row.host.value.id).address()
-    }
-
-    fn may_attach(&self) -> bool {
-        self.desk.may(Permission::ManageServers)
-    }
-
-    /// Where all hosts are listed.
-    pub(crate) fn list() -> Link {
-        Link::list::<HostId>()
     }
 }
 

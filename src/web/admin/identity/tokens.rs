@@ -7,12 +7,11 @@ use axum::response::Response;
 use jiff::SignedDuration;
 
 use crate::admin::context::{Answer, Desk, Sent};
-use crate::admin::lists::{List, Paged};
+use crate::admin::lists::{List, PageOf, Paged};
 use crate::api::extract::{All, At};
-use crate::http::problem::Problem;
 use crate::ui::form::{Choice, Field, FormView, form};
 use crate::ui::input::Line;
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::page::Flash;
 use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::table::{Cell, Column, RowButton};
@@ -35,6 +34,7 @@ pub(crate) struct TokenRow {
 const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl List for TokenRow {
+    type Id = TokenId;
     const TITLE: &'static str = "API tokens";
     const LEAD: &'static str =
         "A program shows its token to use the API or the command line. Only a hash of it is stored.";
@@ -44,10 +44,6 @@ impl List for TokenRow {
         "There are no more API tokens",
         "Make one for each program that is to use the API, with the weakest role that does for it.",
     ];
-
-    fn link() -> Link {
-        Link::list::<TokenId>()
-    }
 
     fn columns(desk: &Desk) -> Vec<Column<'_, Self>> {
         let used = |row: &Self| Cell::part_or(row.token.last_used_at.map(|at| When::new(at, desk.now)), "Never");
@@ -81,12 +77,7 @@ impl Paged for TokenRow {
     type Filter = All<TokenId>;
     const TOPICS: &'static [Topic] = &[Topic::Tokens];
 
-    async fn page(
-        services: &Services,
-        desk: &Desk,
-        _: &Self::Filter,
-        request: &PageRequest,
-    ) -> Result<Page<Self>, Problem> {
+    async fn page(services: &Services, desk: &Desk, _: &Self::Filter, request: &PageRequest) -> PageOf<Self> {
         let Page { items, next, count } = services.identity().tokens(&desk.act, request).await?;
         let makers = services.identity().makers(&items).await?;
         let items = items.into_iter().zip(makers).map(|(token, maker)| Self { token, maker }).collect();
@@ -138,11 +129,6 @@ impl<'a> TokenForm<'a> {
         let form = FormView::fresh(&desk.chrome, NewTokenForm::FIELDS);
         Self { desk, form: form.choices("role", roles.collect()).choices("days", Choice::all(LIVES)) }
     }
-
-    /// Where the list is.
-    fn list() -> Link {
-        Link::list::<TokenId>()
-    }
 }
 
 fn about(role: Role) -> &'static str {
@@ -177,10 +163,6 @@ impl<'a> TokenMade<'a> {
         let ApiToken { name, role, expires_at, .. } = &issued.token;
         let text = issued.text.expose().clone();
         Self { desk, name: name.to_string(), role: *role, expires: When::new(*expires_at, desk.now), text }
-    }
-
-    fn list() -> Link {
-        Link::list::<TokenId>()
     }
 }
 

@@ -26,13 +26,13 @@ impl<'a> Authorities<'a> {
     /// The page of some authorities.
     pub(crate) fn new(desk: &'a Desk, views: &[AuthorityView]) -> Self {
         let state = |view: &AuthorityView| match view.state {
-            AuthorityState::Issuing => Chip::new(Tone::Good, Icon::Check, "Issues certificates"),
+            AuthorityState::Issuing => Chip::good("Issues certificates"),
             AuthorityState::Trusted => Chip::new(Tone::Info, Icon::Clock, "Trusted, issues no certificates"),
             AuthorityState::Retired => Chip::new(Tone::Calm, Icon::Cross, "Not trusted any more"),
         };
         let ends = |view: &AuthorityView| {
             let soon = view.state != AuthorityState::Retired && view.not_after < desk.now + SOON;
-            let soon = soon.then(|| Cell::part(Chip::new(Tone::Warn, Icon::Alert, "Expires soon")));
+            let soon = soon.then(|| Cell::part(Chip::warn("Expires soon")));
             Cell::part(When::new(view.not_after, desk.now)).and(soon)
         };
         let subject = |view: &AuthorityView| {

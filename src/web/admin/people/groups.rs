@@ -18,7 +18,7 @@ use crate::ui::columns::Columns;
 use crate::ui::export::FileKind;
 use crate::ui::form::{Again, Field, FormView, form};
 use crate::ui::input::one;
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::page::Flash;
 use crate::ui::table::{Cell, Column, RowButton, Table};
 use crate::ui::topic::Topic;
@@ -36,6 +36,7 @@ use services::{InvalidReason, Page, PageRequest, ServiceError, Services, UserFil
 const SHOWN: u32 = 50;
 
 impl List for Group {
+    type Id = GroupId;
     const TITLE: &'static str = "Groups";
     const MAKE: Option<(Permission, &'static str)> = Some((Permission::ManageUsers, "New group"));
     const EMPTY: [&'static str; 3] = [
@@ -50,10 +51,6 @@ impl List for Group {
         ("users", |group| json!(group.users)),
         ("servers", |group| json!(group.servers.len())),
     ];
-
-    fn link() -> Link {
-        Link::list::<GroupId>()
-    }
 
     fn columns(_: &Desk) -> Vec<Column<'_, Self>> {
         vec![
@@ -190,17 +187,9 @@ impl<'a> GroupPage<'a> {
         Self { form, found: Some(facts), ..Self::empty(desk) }
     }
 
-    fn may_change(&self) -> bool {
-        self.desk.may(Permission::ManageUsers)
-    }
-
     /// The title of the page.
     fn title(&self) -> &str {
         self.found.as_ref().map_or("New group", |found| found.name.as_str())
-    }
-
-    fn list() -> Link {
-        Link::list::<GroupId>()
     }
 }
 

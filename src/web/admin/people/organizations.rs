@@ -6,12 +6,12 @@ use axum::response::Response;
 use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::{Answer, Desk, Opened, Sent};
 use crate::admin::evidence::history::{HistoryRow, history};
-use crate::admin::lists::{List, Paged};
+use crate::admin::lists::{List, PageOf, Paged};
 use crate::api::extract::{At, ByName};
 use crate::http::problem::Problem;
 use crate::ui::form::{Again, Field, FormView, form};
 use crate::ui::input::one;
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::page::Flash;
 use crate::ui::table::{Cell, Column};
 use crate::ui::topic::Topic;
@@ -20,9 +20,10 @@ use domain::organization::Organization;
 use domain::role::Permission;
 use domain::{Revised, Revision};
 use services::people::organizations::{NewOrganization, OrganizationPatch, OrganizationRow};
-use services::{Page, PageRequest, Services};
+use services::{PageRequest, Services};
 
 impl List for OrganizationRow {
+    type Id = OrganizationId;
     const TITLE: &'static str = "Organizations";
     const MAKE: Option<(Permission, &'static str)> = Some((Permission::ManageOrganizations, "New organization"));
     const EMPTY: [&'static str; 3] = [
@@ -30,10 +31,6 @@ impl List for OrganizationRow {
         "There are no more organizations",
         "An organization is a set of people. Servers are opened to organizations, so it comes before the first server.",
     ];
-
-    fn link() -> Link {
-        Link::list::<OrganizationId>()
-    }
 
     fn columns(_: &Desk) -> Vec<Column<'_, Self>> {
         let organization = |row: &Self| {
@@ -52,12 +49,7 @@ impl Paged for OrganizationRow {
     type Filter = ByName<OrganizationId>;
     const TOPICS: &'static [Topic] = &[Topic::Policy];
 
-    async fn page(
-        services: &Services,
-        desk: &Desk,
-        _: &Self::Filter,
-        request: &PageRequest,
-    ) -> Result<Page<Self>, Problem> {
+    async fn page(services: &Services, desk: &Desk, _: &Self::Filter, request: &PageRequest) -> PageOf<Self> {
         Ok(services.people().organization_rows(&desk.act, request).await?)
     }
 }
@@ -113,15 +105,6 @@ impl<'a> OrganizationPage<'a> {
             found: Some(Facts { id, link, name: value.name.to_string(), revision, users, servers, history }),
             form,
         }
-    }
-
-    fn may_change(&self) -> bool {
-        self.desk.may(Permission::ManageOrganizations)
-    }
-
-    /// Where the list is.
-    fn list() -> Link {
-        Link::list::<OrganizationId>()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::admin::lists::{Paged as _, Place, Rows};
 use crate::api::extract::{At, Query};
 use crate::http::problem::Problem;
 use crate::ui::columns::Columns;
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::page::{Flash, go};
 use crate::ui::table::{Column, RowButton, Table};
 use crate::ui::text::sentence;
@@ -84,19 +84,21 @@ impl<'a> Sessions<'a> {
         if desk.may(Permission::EndSessions) {
             columns.push(Column::act(|row: &SessionRow| {
                 let fields = chosen.fields().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
-                let to = format!("{}/{}/end", Self::list(), row.session.id);
+                let to = format!("{}/{}/end", Link::list::<SessionId>(), row.session.id);
                 let label = Some(format!("End the session of {}", who_with(row)));
                 RowButton { fields, label, ..RowButton::slim(to, desk.chrome.form_token(), "End") }.cell()
             }));
         }
         let table = Table::in_order(&columns, Some(&self.columns), rows);
         let rows = if is_first && chosen.is_narrowed() {
-            Rows::new(table, place).or("Nobody is connected that way", "").or_go(Self::list(), "Show all sessions")
+            Rows::new(table, place)
+                .or("Nobody is connected that way", "")
+                .or_go(Link::list::<SessionId>(), "Show all sessions")
         } else {
             Rows::listed::<SessionRow>(table, place)
         };
         let lead = if chosen.is_narrowed() { ENDS_THAT_MATCH } else { ENDS_ALL };
-        let rows = rows.with_files(lead, |file| chosen.under(Self::list().and(file).as_str()));
+        let rows = rows.with_files(lead, |file| chosen.under(Link::list::<SessionId>().and(file).as_str()));
         drop(columns);
         Self { rows: Some(rows), ..self }
     }
@@ -119,10 +121,6 @@ impl<'a> Sessions<'a> {
     /// The same with what is wrong with the search.
     pub(crate) fn refused(self, reason: &str) -> Self {
         Self { error: Some(sentence(&format!("The search {reason}"))), ..self }
-    }
-
-    fn list() -> Link {
-        Link::list::<SessionId>()
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::admin::access::sessions::chosen::Chosen;
 use crate::admin::access::sessions::{Wanted, wanted};
 use crate::admin::context::Desk;
-use crate::admin::lists::{ExportField, List, Paged};
+use crate::admin::lists::{ExportField, List, PageOf, Paged};
 use crate::http::problem::Problem;
 use crate::ui::links::{Link, Linked};
 use crate::ui::parts::{When, bytes};
@@ -90,6 +90,7 @@ fn why(reason: EndReason) -> &'static str {
 }
 
 impl List for SessionRow {
+    type Id = SessionId;
     const TITLE: &'static str = "Sessions";
     const EMPTY: [&'static str; 3] = [
         "Nobody is connected",
@@ -109,10 +110,6 @@ impl List for SessionRow {
         ("bytes_sent", |row| json!(row.session.bytes_sent)),
     ];
 
-    fn link() -> Link {
-        Link::list::<SessionId>()
-    }
-
     fn columns(desk: &Desk) -> Vec<Column<'_, Self>> {
         live_columns(desk)
     }
@@ -123,12 +120,7 @@ impl Paged for SessionRow {
     type Filter = Chosen;
     const TOPICS: &'static [Topic] = &[Topic::Sessions, Topic::Hosts];
 
-    async fn page(
-        services: &Services,
-        desk: &Desk,
-        chosen: &Self::Filter,
-        request: &PageRequest,
-    ) -> Result<Page<Self>, Problem> {
+    async fn page(services: &Services, desk: &Desk, chosen: &Self::Filter, request: &PageRequest) -> PageOf<Self> {
         if chosen.is_ended() {
             let detail = "must be `live`: what is over is read on its page, which records it";
             return Err(Problem::parameter("state", detail));

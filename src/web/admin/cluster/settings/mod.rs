@@ -51,10 +51,6 @@ impl<'a> SettingsPage<'a> {
         let form = form::with_choices(form, &organizations, has_secret);
         Self { desk, form, has_secret, is_complete: value.oidc.is_complete(), redirects, history }
     }
-
-    fn link() -> Link {
-        Link::settings()
-    }
 }
 
 async fn around(services: &Services, desk: &Desk) -> Result<Around, Problem> {

@@ -10,7 +10,7 @@ use crate::auth::refused;
 use crate::ui::cookies::Cookie;
 use crate::ui::forms::{Empty, Form};
 use crate::ui::page::{Chrome, Visit, set_cookie};
-use crate::ui::parts::{Chip, Icon, Tone};
+use crate::ui::parts::Chip;
 use services::identity::outcome::{SignInRefusal, SignInTest, Welcome};
 
 pub(crate) async fn start(Opened { services, desk }: Opened, visit: Visit, Form(Empty {}): Form<Empty>) -> Answer {
@@ -50,7 +50,7 @@ impl TestPage {
 fn outcome(result: Result<Welcome, SignInRefusal>) -> Outcome {
     match result {
         Ok(welcome) => Outcome {
-            chip: Chip::new(Tone::Good, Icon::Check, "Let in"),
+            chip: Chip::good("Let in"),
             words: match welcome {
                 Welcome::Known { name, role } => format!("as {name}, with the role {}", role.as_str()),
                 Welcome::Prepared { name, role } => {
@@ -59,10 +59,9 @@ fn outcome(result: Result<Welcome, SignInRefusal>) -> Outcome {
                 Welcome::New { organization } => format!("as a new user of {organization}"),
             },
         },
-        Err(refusal) => Outcome {
-            chip: Chip::new(Tone::Warn, Icon::Alert, "Turned away"),
-            words: crate::ui::text::sentence(&refusal.to_string()),
-        },
+        Err(refusal) => {
+            Outcome { chip: Chip::warn("Turned away"), words: crate::ui::text::sentence(&refusal.to_string()) }
+        }
     }
 }
 

@@ -9,14 +9,14 @@ use serde_json::json;
 use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::{Answer, Desk, Opened};
 use crate::admin::evidence::history::{HistoryRow, history};
-use crate::admin::lists::{ExportField, List, Paged};
+use crate::admin::lists::{ExportField, List, PageOf, Paged};
 use crate::admin::network::attach_forms::HostChoice;
 pub(crate) use crate::admin::network::servers::edit::{create, delete, edit, new, update};
 pub(crate) use crate::admin::network::servers::form::first as first_server;
 use crate::api::extract::{At, ByName};
 use crate::http::problem::Problem;
 use crate::ui::form::{Again, Choice, FormView};
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::parts::{Chip, Icon, Tone};
 use crate::ui::table::{Cell, Column, RowButton, Table};
 use crate::ui::topic::Topic;
@@ -26,12 +26,13 @@ use domain::network::Route;
 use domain::role::Permission;
 use domain::server::{DaemonState, Server};
 use services::network::server_view::{ServerHost, ServerRow, ServerView};
-use services::{Page, PageRequest, Services};
+use services::{PageRequest, Services};
 
 /// What the pages of servers depend on.
 const TOPICS: &[Topic] = &[Topic::Policy, Topic::Hosts, Topic::Sessions];
 
 impl List for ServerRow {
+    type Id = ServerId;
     const TITLE: &'static str = "Servers";
     const MAKE: Option<(Permission, &'static str)> = Some((Permission::ManageServers, "New server"));
     const EMPTY: [&'static str; 3] = [
@@ -52,10 +53,6 @@ impl List for ServerRow {
         ("sessions", |row| json!(row.sessions)),
     ];
 
-    fn link() -> Link {
-        Link::list::<ServerId>()
-    }
-
     fn columns(_: &Desk) -> Vec<Column<'_, Self>> {
         let server = |row: &Self| Cell::link(Link::to(&row.server.value.id), &row.server.value.name);
         vec![
@@ -72,12 +69,7 @@ impl Paged for ServerRow {
     type Filter = ByName<ServerId>;
     const TOPICS: &'static [Topic] = TOPICS;
 
-    async fn page(
-        services: &Services,
-        desk: &Desk,
-        _: &Self::Filter,
-        request: &PageRequest,
-    ) -> Result<Page<Self>, Problem> {
+    async fn page(services: &Services, desk: &Desk, _: &Self::Filter, request: &PageRequest) -> PageOf<Self> {
         Ok(services.network().server_rows(&desk.act, request).await?)
     }
 }
@@ -90,15 +82,11 @@ fn listens(server: &Server) -> String {
 fn state_of(row: &ServerRow) -> Chip {
     let ServerRow { server, attached, running, .. } = row;
     match (server.value.enabled, attached, running) {
-        (false, ..) => Chip::new(Tone::Calm, Icon::Ring, "Switched off"),
-        (true, 0, _) => Chip::new(Tone::Warn, Icon::Alert, "No host attached"),
-        (true, all, 0) => Chip::new(Tone::Bad, Icon::Cross, format!("Runs on none of {}", hosts_in_words(*all))),
-        (true, all, running) if running == all => {
-            Chip::new(Tone::Good, Icon::Check, format!("Runs on {}", hosts_in_words(*all)))
-        }
-        (true, all, running) => {
-            Chip::new(Tone::Warn, Icon::Alert, format!("Runs on {running} of {}", hosts_in_words(*all)))
-        }
+        (false, ..) => Chip::calm("Switched off"),
+        (true, 0, _) => Chip::warn("No host attached"),
+        (true, all, 0) => Chip::bad(format!("Runs on none of {}", hosts_in_words(*all))),
+        (true, all, running) if running == all => Chip::good(format!("Runs on {}", hosts_in_words(*all))),
+        (true, all, running) => Chip::warn(format!("Runs on {running} of {}", hosts_in_words(*all))),
     }
 }
 
@@ -178,16 +166,8 @@ impl<'a> ServerPage<'a> {
         }
     }
 
-    fn may_change(&self) -> bool {
-        self.desk.may(Permission::ManageServers)
-    }
-
     fn recipes(&self) -> Vec<Recipe> {
-        Recipes::of_server(self.desk, self.id, self.may_change().then_some(self.is_enabled))
-    }
-
-    fn list() -> Link {
-        Link::list::<ServerId>()
+        Recipes::of_server(self.desk, self.id, self.desk.may(Permission::ManageServers).then_some(self.is_enabled))
     }
 }
 
@@ -228,15 +208,15 @@ fn listed<T: ToString>(things: impl IntoIterator<Item = T>) -> String {
 
 fn host_state(host: &ServerHost) -> Chip {
     if !host.is_online {
-        return Chip::new(Tone::Bad, Icon::Cross, "Host is silent");
+        return Chip::bad("Host is silent");
     }
     match host.state {
         DaemonState::Pending => Chip::new(Tone::Info, Icon::Clock, "Waiting for its host"),
         DaemonState::Starting => Chip::new(Tone::Info, Icon::Clock, "Starting"),
-        DaemonState::Running => Chip::new(Tone::Good, Icon::Check, "Running"),
-        DaemonState::Draining => Chip::new(Tone::Warn, Icon::Alert, "Draining"),
-        DaemonState::Stopped => Chip::new(Tone::Calm, Icon::Ring, "Stopped"),
-        DaemonState::Failed => Chip::new(Tone::Bad, Icon::Cross, "Failed"),
+        DaemonState::Running => Chip::good("Running"),
+        DaemonState::Draining => Chip::warn("Draining"),
+        DaemonState::Stopped => Chip::calm("Stopped"),
+        DaemonState::Failed => Chip::bad("Failed"),
     }
 }
 

@@ -5,8 +5,8 @@ use askama::Template;
 use crate::admin::context::{Answer, Desk, Opened};
 use crate::ui::fields::Fields;
 use crate::ui::form::{Choice, Field, FormView, form};
-use crate::ui::links::Link;
-use domain::ids::{OrganizationId, UserId};
+use crate::ui::links::{Link, Linked as _};
+use domain::ids::OrganizationId;
 use domain::text::Name;
 use domain::user_list::MOST;
 use services::people::import::{Imported, ImportedLine, NewUsers, Outcome};
@@ -78,10 +78,6 @@ impl<'a> ImportPage<'a> {
 
     fn is_preview(&self) -> bool {
         self.report.as_ref().is_some_and(|report| report.is_preview)
-    }
-
-    fn list() -> Link {
-        Link::list::<UserId>()
     }
 }
 

@@ -7,21 +7,20 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::admin::context::{Answer, Desk, Opened};
-use crate::admin::lists::{ExportField, List, Paged, Place, Rows};
+use crate::admin::lists::{ExportField, List, PageOf, Paged, Place, Rows};
 use crate::api::extract::{Filter, Query, Sort};
 use crate::http::problem::Problem;
 use crate::ui::columns::Columns;
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::parts::{Chip, Icon, Tone};
 use crate::ui::table::{Cell, Column, Table};
 use crate::ui::text::sentence;
 use crate::ui::topic::Topic;
 use domain::ids::UserId;
-use domain::role::Permission;
 use domain::search::UserSearch;
 use domain::text::GroupName;
 use services::people::views::UserRow;
-use services::{Order, OrderBy, Page, PageRequest, Services, UserFilter};
+use services::{Order, OrderBy, PageRequest, Services, UserFilter};
 
 /// What was searched for, as it was typed: a mistake in it is shown on the page.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -71,7 +70,7 @@ impl<'a> UserList<'a> {
         } else {
             let table = Table::in_order(&UserRow::columns(self.desk), Some(&self.columns), rows);
             let nobody = format!("Nobody fits all parts of “{q}”.");
-            Rows::new(table, place).or("No user matches", nobody).or_go(Self::list(), "Show all users")
+            Rows::new(table, place).or("No user matches", nobody).or_go(Link::list::<UserId>(), "Show all users")
         };
         let lead = if q.is_empty() { "Download all users" } else { "Download all that match" };
         let rows = rows.with_files(lead, |file| self.export(file));
@@ -83,23 +82,16 @@ impl<'a> UserList<'a> {
         Self { error: Some(sentence(&format!("The search {reason}"))), ..self }
     }
 
-    fn may_make(&self) -> bool {
-        self.desk.may(Permission::ManageUsers)
-    }
-
-    fn list() -> Link {
-        Link::list::<UserId>()
-    }
-
     /// Where the files of the same users are.
     fn export(&self, file: &'static str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("q", &self.q).extend_pairs(self.columns.word().map(|word| ("sort", word)));
-        format!("{}?{}", Self::list().and(file), query.finish())
+        format!("{}?{}", Link::list::<UserId>().and(file), query.finish())
     }
 }
 
 impl List for UserRow {
+    type Id = UserId;
     const TITLE: &'static str = "Users";
     const EMPTY: [&'static str; 3] = [
         "There is no user yet",
@@ -116,10 +108,6 @@ impl List for UserRow {
         ("organization", |row| json!(row.organization)),
         ("state", |row| json!(if row.user.value.disabled { "disabled" } else { "enabled" })),
     ];
-
-    fn link() -> Link {
-        Link::list::<UserId>()
-    }
 
     fn columns(_: &Desk) -> Vec<Column<'_, Self>> {
         let groups = |row: &Self| row.user.value.groups.iter().map(GroupName::as_str).collect::<Vec<_>>().join(", ");
@@ -138,12 +126,7 @@ impl Paged for UserRow {
     type Filter = Searched;
     const TOPICS: &'static [Topic] = &[Topic::Policy, Topic::Sessions];
 
-    async fn page(
-        services: &Services,
-        desk: &Desk,
-        filter: &Self::Filter,
-        request: &PageRequest,
-    ) -> Result<Page<Self>, Problem> {
+    async fn page(services: &Services, desk: &Desk, filter: &Self::Filter, request: &PageRequest) -> PageOf<Self> {
         let search = filter.text().parse::<UserSearch>().map_err(|error| Problem::parameter("q", error.to_string()))?;
         let filter = UserFilter { search, ..UserFilter::default() };
         Ok(services.people().user_rows(&desk.act, &filter, request).await?)
@@ -165,9 +148,9 @@ pub(crate) fn person_columns<'a>() -> Vec<Column<'a, UserRow>> {
 /// How a user stands.
 pub(crate) fn state(is_disabled: bool, is_connected: bool) -> Chip {
     match (is_disabled, is_connected) {
-        (true, _) => Chip::new(Tone::Bad, Icon::Cross, "Disabled"),
+        (true, _) => Chip::bad("Disabled"),
         (false, true) => Chip::new(Tone::Good, Icon::Link, "Connected"),
-        (false, false) => Chip::new(Tone::Calm, Icon::Ring, "Not connected"),
+        (false, false) => Chip::calm("Not connected"),
     }
 }
 

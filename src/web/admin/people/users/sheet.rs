@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 use crate::portal::profiles::chip;
 use crate::ui::fields::Fields;
 use crate::ui::form::{Again, Choice, FormView};
-use crate::ui::links::Link;
+use crate::ui::links::{Link, Linked as _};
 use crate::ui::page::Flash;
 use crate::ui::parts::{Chip, When, bytes};
 use crate::ui::table::{Cell, Column, RowButton, Table};
@@ -44,10 +44,6 @@ impl<'a> NewUserPage<'a> {
     pub(crate) fn new(desk: &'a Desk, organizations: &[(OrganizationId, Name)]) -> Self {
         let form = FormView::fresh(&desk.chrome, UserForm::FIELDS);
         Self { desk, form: form::with_choices(form, desk, organizations, Role::User) }
-    }
-
-    fn list() -> Link {
-        Link::list::<UserId>()
     }
 }
 
@@ -142,18 +138,6 @@ impl<'a> UserPage<'a> {
     /// Where the user's sessions that are over are listed.
     fn ended(&self) -> String {
         Chosen::ended_of(self.facts.id).address()
-    }
-
-    fn may_end(&self) -> bool {
-        self.desk.may(Permission::EndSessions)
-    }
-
-    fn may_read_trail(&self) -> bool {
-        self.desk.may(Permission::ReadAudit)
-    }
-
-    fn list() -> Link {
-        Link::list::<UserId>()
     }
 }
 
