@@ -2,13 +2,15 @@
 
 use crate::admin::context::Desk;
 use crate::admin::lists::{List as _, ListPage, Place};
-use crate::admin::people::groups::GroupPage;
+use crate::admin::nouns::NewPage;
+use crate::admin::people::groups::{GroupForm, GroupPage};
 use crate::samples::{SampleSet, id, text, with, wrong};
 use crate::ui::columns::Columns;
+use crate::ui::form::FormView;
 use crate::ui::links::Link;
 use crate::ui::page::Flash;
 use crate::ui::topic::Topic;
-use domain::group::Group;
+use domain::group::{Group, GroupId};
 use domain::ids::ServerId;
 use domain::role::Role;
 use domain::text::GroupName;
@@ -40,10 +42,11 @@ pub(super) fn add(set: &mut SampleSet) {
     set.add("groups-auditor", &groups(&auditor, &all, ("name", false)));
 
     let desk = set.desk("/groups/new");
-    set.add("group-new", &GroupPage::empty(&desk));
+    let new = || FormView::fresh(&desk.chrome, GroupForm::FIELDS);
+    set.add("group-new", &NewPage::of::<GroupId>(&desk, new()));
     let errors = [("name", "The name must not be empty."), ("emails", "No user has the address x@example.com.")];
     let typed = wrong(&errors).with("emails", "x@example.com");
-    set.add("group-new-refused", &with(GroupPage::empty(&desk), |page| page.form = page.form.clone().typed(typed)));
+    set.add("group-new-refused", &NewPage::of::<GroupId>(&desk, new().typed(typed)));
     let changes = set.changes();
     let row = |number, email: Option<&str>| UserRow {
         user: Revised { rev: Revision(1), value: User { email: email.map(text), ..samples::user(number, name) } },

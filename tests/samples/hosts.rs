@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::admin::evidence::history;
-use crate::admin::hosts::invitations::{Invitation, JoinForm, Joined};
+use crate::admin::hosts::invitations;
+use crate::admin::hosts::invitations::{Invitation, Joined};
 use crate::admin::hosts::list::{Found, HostPage, Hosts};
 use crate::admin::lists::List as _;
+use crate::admin::nouns::NewPage;
 use crate::samples::sessions::row as carried;
 use crate::samples::{SampleSet, ago, by_name, id, now, place, text, wrong};
 use crate::ui::fields::Fields;
@@ -319,15 +321,15 @@ fn invitations(set: &mut SampleSet) {
     let servers = || vec![choice(1, set.name), choice(2, "Laboratory")];
     let first = id::<ServerId>(1).to_string();
     let form = |servers, must_share, errors: &[(&str, &str)]| {
-        let page = JoinForm::new(&desk, servers, must_share);
-        JoinForm { form: page.form.typed(wrong(errors).with("server_ids", &first)), ..page }
+        let form = invitations::form(&desk, servers, must_share).typed(wrong(errors).with("server_ids", &first));
+        NewPage::of::<JoinTokenId>(&desk, form)
     };
     let unshared = ("share_database_user", "This process may make no database users.");
     let running = ("host_name", "A host named vpn-1 is running already.");
     let same_port = ("server_ids", "Two of them listen on the same port.");
     let pages = [
         ("host-join", form(servers(), false, &[])),
-        ("host-join-no-server", JoinForm::new(&desk, Vec::new(), false)),
+        ("host-join-no-server", NewPage::of::<JoinTokenId>(&desk, invitations::form(&desk, Vec::new(), false))),
         ("host-join-shared-user", form(servers(), true, &[unshared])),
         ("host-join-refused", form(servers(), false, &[running, same_port])),
     ];

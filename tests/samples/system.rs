@@ -1,8 +1,10 @@
 //! The pages about the cluster itself, in every state, from sample data.
 
 use crate::admin::cluster::migrations::Migrations;
-use crate::admin::identity::tokens::{TokenForm, TokenMade, TokenRow};
+use crate::admin::identity::tokens;
+use crate::admin::identity::tokens::{TokenMade, TokenRow};
 use crate::admin::network::authorities::Authorities;
+use crate::admin::nouns::NewPage;
 use crate::samples::{SampleSet, ago, id, listed, wrong};
 use crate::ui::page::Flash;
 use crate::ui::topic::Topic;
@@ -50,14 +52,13 @@ impl SampleSet {
 
     fn token_forms(&mut self) {
         let desk = self.desk_of(Role::Admin, "/tokens/new");
-        self.add("token-new", &TokenForm::empty(&desk));
+        self.add("token-new", &NewPage::of::<TokenId>(&desk, tokens::form(&desk)));
         let errors = wrong(&[
             ("name", "The name must not be empty."),
             ("role", "The role must be one of those below."),
             ("days", "The life must be between 1 and 366 days."),
         ]);
-        let form = TokenForm::empty(&desk).form.typed(errors);
-        self.add("token-new-refused", &TokenForm { form, ..TokenForm::empty(&desk) });
+        self.add("token-new-refused", &NewPage::of::<TokenId>(&desk, tokens::form(&desk).typed(errors)));
         let secret = format!("pst_{}_{}", id::<TokenId>(1), "9f2c".repeat(16));
         let issued =
             IssuedToken { token: token(self.name, 1, Role::Operator, 24 * 30, None), text: Secret::new(secret) };

@@ -3,10 +3,12 @@
 use crate::admin::context::Desk;
 use crate::admin::evidence::history;
 use crate::admin::lists::List as _;
+use crate::admin::nouns::NewPage;
+use crate::admin::people::users::form;
 use crate::admin::people::users::import::ImportPage;
 use crate::admin::people::users::link::LinkPage;
 use crate::admin::people::users::list::UserList;
-use crate::admin::people::users::sheet::{NewUserPage, UserPage};
+use crate::admin::people::users::sheet::UserPage;
 use crate::samples::{SampleSet, ago, by_name, id, now, place, text, wrong};
 use crate::ui::links::Link;
 use crate::ui::page::Flash;
@@ -88,8 +90,8 @@ fn lists(set: &mut SampleSet) {
 
 fn forms(set: &mut SampleSet) {
     let desk = set.desk("/users/new");
-    let new = || NewUserPage::new(&desk, &organizations(set.name));
-    set.add("user-new", &new());
+    let new = || form::fresh(&desk, &organizations(set.name));
+    set.add("user-new", &NewPage::of::<UserId>(&desk, new()));
     let errors = wrong(&[
         ("name", "The name must not be empty."),
         ("email", "Another user has this email."),
@@ -97,7 +99,7 @@ fn forms(set: &mut SampleSet) {
         ("groups", "“\u{202e}x” must not contain control characters, line breaks or direction marks."),
         ("role", "The role must be one of owner, admin, operator, helpdesk, auditor, user."),
     ]);
-    set.add("user-new-refused", &NewUserPage { form: new().form.typed(errors.with("role", "")), ..new() });
+    set.add("user-new-refused", &NewPage::of::<UserId>(&desk, new().typed(errors.with("role", ""))));
     let link = LinkPage {
         desk: &desk,
         back: Link::to(&id::<UserId>(1)),

@@ -51,6 +51,7 @@ pub(crate) mod identity;
 pub(crate) mod lists;
 pub(crate) mod live;
 pub(crate) mod network;
+pub(crate) mod nouns;
 pub(crate) mod people;
 pub(crate) mod trouble;
 
@@ -59,6 +60,8 @@ use crate::auth::{guard, owner_link, sign_in};
 use crate::http::route::{Access, Route};
 use crate::ui::assets;
 use crate::ui::export::{Csv, Json};
+use domain::group::GroupId;
+use domain::ids::{HostId, JoinTokenId, OrganizationId, ServerId, TokenId, UserId};
 use domain::role::Permission;
 use services::Services;
 use services::hosts::rows::HostRow;
@@ -83,7 +86,7 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::get("/organizations", to(P::Read), lists::list::<OrganizationRow>),
         Route::post("/organizations", to(P::ManageOrganizations), people::organizations::create),
         Route::get("/organizations/new", to(P::ManageOrganizations), people::organizations::new),
-        Route::get("/organizations/{id}", to(P::Read), people::organizations::show),
+        Route::get("/organizations/{id}", to(P::Read), nouns::show::<OrganizationId>),
         Route::post("/organizations/{id}", to(P::ManageOrganizations), people::organizations::update),
         Route::get("/audit", to(P::ReadAudit), evidence::audit::list),
         Route::get("/audit/export", to(P::ReadAudit), evidence::audit::export),
@@ -92,18 +95,18 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::post("/organizations/{id}/delete", to(P::ManageOrganizations), people::organizations::delete),
         Route::get("/tokens", to(P::Read), lists::list::<TokenRow>),
         Route::post("/tokens", to(P::ManageTokens), identity::tokens::create),
-        Route::get("/tokens/new", to(P::ManageTokens), identity::tokens::new),
+        Route::get("/tokens/new", to(P::ManageTokens), nouns::new::<TokenId>),
         Route::post("/tokens/{id}/revoke", to(P::ManageTokens), identity::tokens::revoke),
         Route::get("/authorities", to(P::Read), network::authorities::list),
         Route::get("/migrations", to(P::Read), cluster::migrations::list),
         Route::get("/hosts", to(P::Read), hosts::list::list),
         Route::get("/hosts/export", to(P::Read), lists::export::<HostRow, Csv>),
         Route::get("/hosts/export.json", to(P::Read), lists::export::<HostRow, Json>),
-        Route::get("/hosts/join", to(P::ManageHosts), hosts::invitations::new),
+        Route::get("/hosts/join", to(P::ManageHosts), nouns::new::<JoinTokenId>),
         Route::post("/hosts/join", to(P::ManageHosts), hosts::invitations::create),
         Route::get("/hosts/join/{id}", to(P::Read), hosts::invitations::show),
         Route::post("/hosts/join/{id}/withdraw", to(P::ManageHosts), hosts::invitations::withdraw),
-        Route::get("/hosts/{id}", to(P::Read), hosts::list::show),
+        Route::get("/hosts/{id}", to(P::Read), nouns::show::<HostId>),
         Route::post("/hosts/{id}", to(P::ManageHosts), hosts::list::update),
         Route::post("/hosts/{id}/drain", to(P::ManageHosts), hosts::acts::drain),
         Route::post("/hosts/{id}/resume", to(P::ManageHosts), hosts::acts::resume),
@@ -115,7 +118,7 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::get("/servers/export.json", to(P::Read), lists::export::<ServerRow, Json>),
         Route::post("/servers", to(P::ManageServers), network::servers::create),
         Route::get("/servers/new", to(P::ManageServers), network::servers::new),
-        Route::get("/servers/{id}", to(P::Read), network::servers::show),
+        Route::get("/servers/{id}", to(P::Read), nouns::show::<ServerId>),
         Route::post("/servers/{id}", to(P::ManageServers), network::servers::update),
         Route::get("/servers/{id}/edit", to(P::ManageServers), network::servers::edit),
         Route::post("/servers/{id}/delete", to(P::ManageServers), network::servers::delete),
@@ -134,8 +137,8 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::get("/groups/export", to(P::Read), people::groups::export::<Csv>),
         Route::get("/groups/export.json", to(P::Read), people::groups::export::<Json>),
         Route::post("/groups", to(P::ManageUsers), people::groups::create),
-        Route::get("/groups/new", to(P::ManageUsers), people::groups::new),
-        Route::get("/groups/{id}", to(P::Read), people::groups::show),
+        Route::get("/groups/new", to(P::ManageUsers), nouns::new::<GroupId>),
+        Route::get("/groups/{id}", to(P::Read), nouns::show::<GroupId>),
         Route::post("/groups/{id}", to(P::ManageUsers), people::groups::rename),
         Route::post("/groups/{id}/delete", to(P::ManageUsers), people::groups::delete),
         Route::post("/groups/{id}/users", to(P::ManageUsers), people::groups::add),
@@ -147,12 +150,12 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::get("/explain", to(P::Read), access::explain::show),
         Route::get("/users", to(P::Read), people::users::list),
         Route::post("/users", to(P::ManageUsers), people::users::create),
-        Route::get("/users/new", to(P::ManageUsers), people::users::new),
+        Route::get("/users/new", to(P::ManageUsers), nouns::new::<UserId>),
         Route::get("/users/export", to(P::Read), lists::export::<UserRow, Csv>),
         Route::get("/users/export.json", to(P::Read), lists::export::<UserRow, Json>),
         Route::get("/users/import", to(P::ManageUsers), people::users::import_form),
         Route::post("/users/import", to(P::ManageUsers), people::users::import),
-        Route::get("/users/{id}", to(P::Read), people::users::show),
+        Route::get("/users/{id}", to(P::Read), nouns::show::<UserId>),
         Route::post("/users/{id}", to(P::ManageUsers), people::users::update),
         Route::post("/users/{id}/disable", to(P::ManageUsers), people::users::disable),
         Route::post("/users/{id}/enable", to(P::ManageUsers), people::users::enable),

@@ -159,6 +159,8 @@ pub(crate) struct Column<'a, T> {
     pub(crate) label: &'static str,
     kind: Kind,
     order: Option<(&'static str, bool)>,
+    /// Whether who looks is shown it.
+    is_shown: bool,
     cell: Box<dyn Fn(&T) -> Cell + 'a>,
 }
 
@@ -176,7 +178,7 @@ enum Kind {
 
 impl<'a, T> Column<'a, T> {
     fn of(kind: Kind, label: &'static str, cell: impl Fn(&T) -> Cell + 'a) -> Self {
-        Self { label, kind, order: None, cell: Box::new(cell) }
+        Self { label, kind, order: None, is_shown: true, cell: Box::new(cell) }
     }
 
     /// A column of words.
@@ -212,6 +214,11 @@ impl<'a, T> Column<'a, T> {
     /// The same for moments and numbers: the first click brings the greatest first.
     pub(crate) fn latest(self, word: &'static str) -> Self {
         Self { order: Some((word, true)), ..self }
+    }
+
+    /// The same for those only who may use it.
+    pub(crate) fn for_whom(self, is_shown: bool) -> Self {
+        Self { is_shown, ..self }
     }
 
     fn head(&self, order: Option<&Columns>) -> Head {
@@ -255,9 +262,10 @@ impl Table {
 
     /// The same with links to other orders.
     pub(crate) fn in_order<T>(columns: &[Column<'_, T>], order: Option<&Columns>, rows: &[T]) -> Self {
+        let shown = || columns.iter().filter(|column| column.is_shown);
         Self {
-            heads: columns.iter().map(|column| column.head(order)).collect(),
-            rows: rows.iter().map(|row| columns.iter().map(|column| column.write(row)).collect()).collect(),
+            heads: shown().map(|column| column.head(order)).collect(),
+            rows: rows.iter().map(|row| shown().map(|column| column.write(row)).collect()).collect(),
         }
     }
 

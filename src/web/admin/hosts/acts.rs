@@ -1,8 +1,9 @@
 //! What is done to a host from its page. Whatever people notice is shown before it is done: how many sessions move, and by
 //! name who is cut off.
 
-use crate::admin::context::{Answer, Sent};
-use crate::admin::hosts::list::{DrainForm, shown};
+use crate::admin::context::{Answer, Desk, Sent};
+use crate::admin::hosts::list::DrainForm;
+use crate::admin::nouns::Noun as _;
 use crate::api::extract::At;
 use crate::ui::form::{Field, form};
 use crate::ui::links::Link;
@@ -29,17 +30,13 @@ pub(crate) async fn drain(At(id): At<HostId>, Sent { services, desk, mut form }:
             })
         })
     });
-    match form.submit(doing).await? {
-        Ok(asked) => Ok(asked.or(|_| desk.go(&Link::to(&id), Flash::HostDraining))),
-        Err(again) => shown(&services, desk, id, again).await,
-    }
+    let asked = form.submit(doing).await?;
+    id.after(asked, &services, desk, |desk, asked| asked.or(|_| desk.go(&Link::to(&id), Flash::HostDraining))).await
 }
 
 pub(crate) async fn resume(At(id): At<HostId>, Sent { services, desk, form }: Sent) -> Answer {
-    match form.submit(Some(services.hosts().resume_host(&desk.act, id))).await? {
-        Ok(_) => Ok(desk.go(&Link::to(&id), Flash::HostResumed)),
-        Err(again) => shown(&services, desk, id, again).await,
-    }
+    let resumed = form.submit(Some(services.hosts().resume_host(&desk.act, id))).await?;
+    id.after(resumed, &services, desk, |desk, _| desk.go(&Link::to(&id), Flash::HostResumed)).await
 }
 
 form! {
@@ -70,8 +67,7 @@ pub(crate) async fn delete(At(id): At<HostId>, Sent { services, desk, mut form }
             })
         })
     });
-    match form.submit(doing).await? {
-        Ok(asked) => Ok(asked.or(|()| desk.go(&Link::list::<HostId>(), Flash::HostRemoved))),
-        Err(again) => shown(&services, desk, id, again).await,
-    }
+    let asked = form.submit(doing).await?;
+    let gone = |desk: &Desk| desk.go(&Link::list::<HostId>(), Flash::HostRemoved);
+    id.after(asked, &services, desk, |desk, asked| asked.or(|()| gone(desk))).await
 }

@@ -7,17 +7,18 @@ use askama::Template;
 use axum::http::StatusCode;
 
 use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::nouns::{New, made};
 use crate::api::extract::At;
 use crate::http::problem::Problem;
 use crate::ui::form::{Choice, Field, FormView, form};
 use crate::ui::links::{Link, Linked as _};
 use crate::ui::page::Flash;
-use crate::ui::parts::{Chip, When};
+use crate::ui::parts::Chip;
 use crate::ui::topic::Topic;
 use domain::ids::{HostId, JoinTokenId, ServerId};
 use domain::join::{DatabaseUser, JoinLifetime, MachineCheck};
 use domain::server::DaemonState;
-use services::hosts::joining::{IssuedJoinToken, JoinTokenState, JoinTokenView, NewJoinToken};
+use services::hosts::joining::{IssuedJoinToken, JoinTokenView, NewJoinToken};
 use services::hosts::rows::{HostDaemon, HostRow, ServerChoice};
 use services::{ServiceError, Services};
 
@@ -36,66 +37,58 @@ form! {
     }
 }
 
-/// The page of the form.
-#[derive(Template)]
-#[template(path = "admin/host_join.html")]
-pub(crate) struct JoinForm<'a> {
-    pub(crate) desk: &'a Desk,
-    pub(crate) form: FormView,
-}
-
-impl<'a> JoinForm<'a> {
-    /// The form, with the servers that there are. Whether the machine may share the database user of the web process is
-    /// asked only where it would have to.
-    pub(crate) fn new(desk: &'a Desk, servers: Vec<ServerChoice>, must_share: bool) -> Self {
-        let mut form = FormView::fresh(&desk.chrome, InvitationForm::FIELDS);
-        if servers.is_empty() {
-            form = form.hint("server_ids", "There is no server yet. You can attach one to the host later.");
-        }
-        // Most clusters have one server, and a host without any is of no use.
-        form =
-            form.choices_or_only("server_ids", Choice::all(servers.into_iter().map(|server| (server.id, server.name))));
-        if must_share {
-            let share = "Share the database user of the web process. Whoever takes this machine over can then read and \
-                         change everything in the database, and removing the host does not end that.";
-            let why = "Postern’s own database user may make no others, and no user for hosts is configured \
-                       (<code>database.uri_for_hosts</code>). The machine can only share the user of the web process.";
-            form = form.choices("share_database_user", vec![Choice::new("on", share)]).hint("share_database_user", why);
-        }
-        Self { desk, form }
+/// The form, with the servers that there are. Whether the machine may share the database user of the web process is
+/// asked only where it would have to.
+pub(crate) fn form(desk: &Desk, servers: Vec<ServerChoice>, must_share: bool) -> FormView {
+    let mut form = FormView::fresh(&desk.chrome, InvitationForm::FIELDS);
+    if servers.is_empty() {
+        form = form.hint("server_ids", "There is no server yet. You can attach one to the host later.");
     }
+    // Most clusters have one server, and a host without any is of no use.
+    form = form.choices_or_only("server_ids", Choice::all(servers.into_iter().map(|server| (server.id, server.name))));
+    if must_share {
+        let share = "Share the database user of the web process. Whoever takes this machine over can then read and \
+                     change everything in the database, and removing the host does not end that.";
+        let why = "Postern’s own database user may make no others, and no user for hosts is configured \
+                   (<code>database.uri_for_hosts</code>). The machine can only share the user of the web process.";
+        form = form.choices("share_database_user", vec![Choice::new("on", share)]).hint("share_database_user", why);
+    }
+    form
 }
 
-/// The form as things are.
-async fn join_form<'a>(services: &Services, desk: &'a Desk) -> Result<JoinForm<'a>, Problem> {
-    let servers = services.hosts().server_choices(&desk.act, None).await?;
-    let must_share = match services.hosts().expected_database_user().await {
-        Ok(user) => user == DatabaseUser::SharedWithWeb,
-        // A cluster that takes no hosts says why when the form is sent.
-        Err(ServiceError::Conflict(_)) => false,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(JoinForm::new(desk, servers, must_share))
+impl New for JoinTokenId {
+    const TITLE: &'static str = "Join a host";
+    const LEAD: &'static str = "A Debian machine with openvpn 2.6.2 or later and the postern package becomes a VPN host by \
+                                one command, which you get in the next step.";
+    const BUTTON: &'static str = "Create join token";
+    const BACK: (&'static str, &'static str) = (HostId::LIST, "Hosts");
+
+    async fn form(services: &Services, desk: &Desk) -> Result<FormView, Problem> {
+        let servers = services.hosts().server_choices(&desk.act, None).await?;
+        let must_share = match services.hosts().expected_database_user().await {
+            Ok(user) => user == DatabaseUser::SharedWithWeb,
+            // A cluster that takes no hosts says why when the form is sent.
+            Err(ServiceError::Conflict(_)) => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(form(desk, servers, must_share))
+    }
 }
 
 /// Who was invited, and how far the machine has come.
 #[derive(Template)]
 #[template(path = "admin/invitation.html")]
 pub(crate) struct Invitation<'a> {
-    pub(crate) desk: &'a Desk,
-    pub(crate) link: Link,
-    pub(crate) host_name: String,
-    pub(crate) until: When,
-    pub(crate) is_open: bool,
-    pub(crate) is_expired: bool,
+    desk: &'a Desk,
+    token: &'a JoinTokenView,
     /// As whom the host comes to the database, where that is worth a sentence.
-    pub(crate) access: Option<&'static str>,
+    access: Option<&'static str>,
     /// What to run on the machine; in the answer to the form only.
-    pub(crate) command: Option<String>,
-    pub(crate) steps: Vec<Step>,
-    /// The host that came of it.
-    pub(crate) host: Option<Link>,
-    pub(crate) is_done: bool,
+    command: Option<String>,
+    steps: Vec<Step>,
+    /// The host that came of it, if it is still there.
+    host: Option<HostId>,
+    is_done: bool,
 }
 
 /// The host that came of an invitation.
@@ -156,7 +149,12 @@ impl Step {
 
 impl<'a> Invitation<'a> {
     /// The page of an invitation, with the host that came of it.
-    pub(crate) fn new(desk: &'a Desk, token: &JoinTokenView, joined: Option<&Joined>, command: Option<String>) -> Self {
+    pub(crate) fn new(
+        desk: &'a Desk,
+        token: &'a JoinTokenView,
+        joined: Option<&Joined>,
+        command: Option<String>,
+    ) -> Self {
         let host = joined.map(|joined| &joined.row);
         let heard = !token.checks.is_empty() || token.host_id.is_some();
         let is_online = host.is_some_and(HostRow::is_heard);
@@ -183,15 +181,11 @@ impl<'a> Invitation<'a> {
         let is_shut = |daemon: &HostDaemon| daemon.reached.as_ref().is_some_and(|reached| !reached.ok);
         Self {
             desk,
-            link: Link::to(&token.id),
-            host_name: token.host_name.to_string(),
-            until: When::new(token.expires_at, desk.now),
-            is_open: token.state == JoinTokenState::Open,
-            is_expired: token.state == JoinTokenState::Expired,
+            token,
             access: access(token),
             command,
             steps,
-            host: token.host_id.as_ref().filter(|_| host.is_some()).map(Link::to),
+            host: token.host_id.filter(|_| host.is_some()),
             is_done: is_online && daemons.iter().all(runs) && !daemons.iter().any(is_shut),
         }
     }
@@ -211,25 +205,16 @@ fn access(token: &JoinTokenView) -> Option<&'static str> {
     }
 }
 
-pub(crate) async fn new(Opened { services, desk }: Opened) -> Answer {
-    Ok(desk.show(&join_form(&services, &desk).await?))
-}
-
-pub(crate) async fn create(Sent { services, mut desk, mut form }: Sent) -> Answer {
-    let act = desk.act.clone();
-    let doing = InvitationForm::read(&mut form).map(|wanted| services.hosts().create_join_token(&act, wanted));
-    match form.submit(doing).await? {
-        Ok(IssuedJoinToken { view, command, .. }) => {
-            desk.live = TOPICS;
-            desk.again = Link::to(&view.id).to_string();
-            let page = Invitation::new(&desk, &view, None, Some(command.expose().clone()));
-            Ok(desk.show_as(StatusCode::CREATED, &page))
-        }
-        Err(again) => {
-            let page = join_form(&services, &desk).await?;
-            Ok(desk.show_as(again.status, &JoinForm { form: page.form.typed(again.fields), ..page }))
-        }
-    }
+pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
+    let doing = InvitationForm::read(&mut form).map(|wanted| services.hosts().create_join_token(&desk.act, wanted));
+    let submitted = form.submit(doing).await?;
+    let shown = |mut desk: Desk, IssuedJoinToken { view, command, .. }| {
+        desk.live = TOPICS;
+        desk.again = Link::to(&view.id).to_string();
+        let page = Invitation::new(&desk, &view, None, Some(command.expose().clone()));
+        desk.show_as(StatusCode::CREATED, &page)
+    };
+    made::<JoinTokenId, _>(submitted, &services, desk, shown).await
 }
 
 pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<JoinTokenId>) -> Answer {

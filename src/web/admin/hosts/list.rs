@@ -10,6 +10,7 @@ use crate::admin::evidence::history::{HistoryRow, history};
 use crate::admin::hosts::problems::{ProblemLine, problem_chip};
 use crate::admin::lists::{ExportField, List, PageOf, Paged, Place, Rows};
 use crate::admin::network::attach_forms;
+use crate::admin::nouns::Noun;
 use crate::api::extract::{At, ByName, Query, USUAL};
 use crate::http::problem::Problem;
 use crate::ui::columns::Columns;
@@ -254,20 +255,18 @@ fn daemons_of(desk: &Desk, link: &Link, daemons: &[HostDaemon]) -> Table {
         None if daemon.serves() => Cell::soft("not probed lately"),
         None => Cell::soft("accepts no new sessions"),
     };
-    let mut columns = vec![
+    let detach = |daemon: &HostDaemon| {
+        let text = Cell::text("Detach").then(Cell::text(format!(" server {}", daemon.name)).within("span", "unseen"));
+        let fields = vec![("server_id", daemon.server_id.to_string())];
+        let to = link.and("detach").to_string();
+        RowButton { text, fields, class: "link", ..RowButton::slim(to, desk.chrome.form_token(), "") }.cell()
+    };
+    let columns = [
         Column::name("Server", |daemon: &HostDaemon| Cell::link(Link::to(&daemon.server_id), &daemon.name)),
         Column::new("State", state),
         Column::new("Reachability", outside),
+        Column::act(detach).for_whom(desk.may(Permission::ManageServers)),
     ];
-    if desk.may(Permission::ManageServers) {
-        columns.push(Column::act(|daemon: &HostDaemon| {
-            let text =
-                Cell::text("Detach").then(Cell::text(format!(" server {}", daemon.name)).within("span", "unseen"));
-            let fields = vec![("server_id", daemon.server_id.to_string())];
-            let to = link.and("detach").to_string();
-            RowButton { text, fields, class: "link", ..RowButton::slim(to, desk.chrome.form_token(), "") }.cell()
-        }));
-    }
     Table::new(&columns, daemons)
 }
 
@@ -402,41 +401,35 @@ impl<'a> HostPage<'a> {
     }
 }
 
-/// The page of a host that is there, as it is now.
-async fn found<'a>(services: &Services, desk: &'a Desk, id: HostId) -> Result<HostPage<'a>, Problem> {
-    let row = services.hosts().host_row(&desk.act, id).await?;
-    let some = PageRequest::first(SHOWN);
-    let (carried, removal, releases, free) = tokio::try_join!(
-        services.people().sessions_through(&desk.act, &row, &some),
-        services.hosts().removal_of(&desk.act, &row.host.value),
-        services.hosts().releases(&desk.act),
-        services.hosts().server_choices(&desk.act, Some(&row)),
-    )?;
-    let history = history(services, desk, &id).await?;
-    Ok(HostPage::new(desk, Found { row, carried, removal, releases, free, history }))
-}
+impl Noun for HostId {
+    type Page<'a> = HostPage<'a>;
+    const TOPICS: &'static [Topic] = TOPICS;
 
-pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<HostId>) -> Answer {
-    desk.live = TOPICS;
-    Ok(desk.show(&found(&services, &desk, id).await?))
-}
-
-/// The page with why something was not done.
-pub(crate) async fn shown(services: &Services, mut desk: Desk, id: HostId, again: Again) -> Answer {
-    desk.again = Link::to(&id).to_string();
-    let (status, mut page) = (again.status, found(services, &desk, id).await?);
-    if again.is_of(DrainForm::FIELDS) {
-        page.draining = page.draining.typed(again.fields.clone());
+    async fn page<'a>(&self, services: &Services, desk: &'a Desk) -> Result<HostPage<'a>, Problem> {
+        let row = services.hosts().host_row(&desk.act, *self).await?;
+        let some = PageRequest::first(SHOWN);
+        let (carried, removal, releases, free) = tokio::try_join!(
+            services.people().sessions_through(&desk.act, &row, &some),
+            services.hosts().removal_of(&desk.act, &row.host.value),
+            services.hosts().releases(&desk.act),
+            services.hosts().server_choices(&desk.act, Some(&row)),
+        )?;
+        let history = history(services, desk, self).await?;
+        Ok(HostPage::new(desk, Found { row, carried, removal, releases, free, history }))
     }
-    page.form = page.form.again(again, services, &desk, &id).await?;
-    Ok(desk.show_as(status, &page))
+
+    /// What is wrong with any of its forms is said at the head of the page, as that of the first.
+    fn form<'p>(page: &'p mut HostPage<'_>, again: &Again) -> &'p mut FormView {
+        if again.is_of(DrainForm::FIELDS) {
+            page.draining = page.draining.clone().typed(again.fields.clone());
+        }
+        &mut page.form
+    }
 }
 
 pub(crate) async fn update(At(id): At<HostId>, Sent { services, desk, mut form }: Sent) -> Answer {
     let revision = Some(form.revision()?);
     let doing = NameForm::read(&mut form).map(|patch| services.hosts().update_host(&desk.act, id, patch, revision));
-    match form.submit(doing).await? {
-        Ok(_) => Ok(desk.go(&Link::to(&id), Flash::HostRenamed)),
-        Err(again) => shown(&services, desk, id, again).await,
-    }
+    let renamed = form.submit(doing).await?;
+    id.after(renamed, &services, desk, |desk, _| desk.go(&Link::to(&id), Flash::HostRenamed)).await
 }

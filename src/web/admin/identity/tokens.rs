@@ -3,12 +3,13 @@
 
 use askama::Template;
 use axum::http::StatusCode;
-use axum::response::Response;
 use jiff::SignedDuration;
 
 use crate::admin::context::{Answer, Desk, Sent};
 use crate::admin::lists::{List, PageOf, Paged};
+use crate::admin::nouns::{New, made};
 use crate::api::extract::{All, At};
+use crate::http::problem::Problem;
 use crate::ui::form::{Choice, Field, FormView, form};
 use crate::ui::input::Line;
 use crate::ui::links::{Link, Linked as _};
@@ -111,24 +112,24 @@ impl Line for Life {
     }
 }
 
-/// The page of the form.
-#[derive(Template)]
-#[template(path = "admin/token_new.html")]
-pub(crate) struct TokenForm<'a> {
-    pub(crate) desk: &'a Desk,
-    pub(crate) form: FormView,
+impl New for TokenId {
+    const TITLE: &'static str = "New API token";
+    const BUTTON: &'static str = "Create token";
+    const BACK: (&'static str, &'static str) = (Self::LIST, TokenRow::TITLE);
+
+    async fn form(_: &Services, desk: &Desk) -> Result<FormView, Problem> {
+        Ok(form(desk))
+    }
 }
 
-impl<'a> TokenForm<'a> {
-    /// A form that nobody has touched. The roles are those that the one who looks may hand out, the weakest first; a token
-    /// without any right is of no use.
-    pub(crate) fn empty(desk: &'a Desk) -> Self {
-        let useful = Role::ALL.into_iter().rev().filter(|role| *role != Role::User);
-        let roles = useful.filter(|role| desk.act.actor.may_grant(*role));
-        let roles = roles.map(|role| Choice::new(role.as_str(), role.as_str()).about(about(role)));
-        let form = FormView::fresh(&desk.chrome, NewTokenForm::FIELDS);
-        Self { desk, form: form.choices("role", roles.collect()).choices("days", Choice::all(LIVES)) }
-    }
+/// A form that nobody has touched. The roles are those that the one who looks may hand out, the weakest first; a token
+/// without any right is of no use.
+pub(crate) fn form(desk: &Desk) -> FormView {
+    let useful = Role::ALL.into_iter().rev().filter(|role| *role != Role::User);
+    let roles = useful.filter(|role| desk.act.actor.may_grant(*role));
+    let roles = roles.map(|role| Choice::new(role.as_str(), role.as_str()).about(about(role)));
+    let form = FormView::fresh(&desk.chrome, NewTokenForm::FIELDS);
+    form.choices("role", roles.collect()).choices("days", Choice::all(LIVES))
 }
 
 fn about(role: Role) -> &'static str {
@@ -140,10 +141,6 @@ fn about(role: Role) -> &'static str {
         Role::Auditor => "Reads everything, changes nothing",
         Role::User => "Nothing",
     }
-}
-
-pub(crate) async fn new(desk: Desk) -> Response {
-    desk.show(&TokenForm::empty(&desk))
 }
 
 /// A token that was just made.
@@ -168,13 +165,9 @@ impl<'a> TokenMade<'a> {
 
 pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
     let doing = NewTokenForm::read(&mut form).map(|new| services.identity().create_token(&desk.act, new));
-    match form.submit(doing).await? {
-        Ok(issued) => Ok(desk.show_as(StatusCode::CREATED, &TokenMade::new(&desk, &issued))),
-        Err(again) => {
-            let page = TokenForm::empty(&desk);
-            Ok(desk.show_as(again.status, &TokenForm { form: page.form.typed(again.fields), ..page }))
-        }
-    }
+    let submitted = form.submit(doing).await?;
+    let shown = |desk: Desk, issued| desk.show_as(StatusCode::CREATED, &TokenMade::new(&desk, &issued));
+    made::<TokenId, _>(submitted, &services, desk, shown).await
 }
 
 pub(crate) async fn revoke(At(id): At<TokenId>, Sent { services, desk, .. }: Sent) -> Answer {

@@ -2,14 +2,13 @@
 //! on.
 
 use crate::admin::context::{Answer, Desk, Sent};
-use crate::admin::hosts::list as host;
 use crate::admin::network::attach_forms::{HostChoice, ServerChoice};
-use crate::admin::network::servers as server;
+use crate::admin::nouns::Noun as _;
 use crate::api::extract::At;
 use crate::ui::fields::Fields;
 use crate::ui::links::Link;
 use crate::ui::page::Flash;
-use crate::ui::preview::{Question, ask_or_do, touches_people};
+use crate::ui::preview::{Asked, Question, ask_or_do, touches_people};
 use domain::ids::{HostId, ServerId};
 use services::Services;
 
@@ -101,9 +100,10 @@ async fn answer(
         Wish::Attach => Flash::HostAttached,
         Wish::Detach => Flash::HostDetached,
     };
-    match (form.submit(doing).await?, page) {
-        (Ok(asked), _) => Ok(asked.or(|()| desk.go(&back, flash))),
-        (Err(again), Page::Server(id)) => server::shown(services, &desk, id, again).await,
-        (Err(again), Page::Host(id)) => host::shown(services, desk, id, again).await,
+    let submitted = form.submit(doing).await?;
+    let done = |desk: &Desk, asked: Asked<()>| asked.or(|()| desk.go(&back, flash));
+    match page {
+        Page::Server(id) => id.after(submitted, services, desk, done).await,
+        Page::Host(id) => id.after(submitted, services, desk, done).await,
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use askama::Template;
-use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -11,6 +10,7 @@ use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::{Answer, Desk, Opened, Sent};
 use crate::admin::evidence::history::{HistoryRow, history};
 use crate::admin::lists::{ExportField, List, ListPage, Place, file};
+use crate::admin::nouns::{New, Noun, made};
 use crate::admin::people::users::list::person_columns;
 use crate::api::extract::{At, Parameters};
 use crate::http::problem::Problem;
@@ -119,44 +119,26 @@ form! {
     } fields => BTreeSet<Email> { Some(emails) }
 }
 
-/// The page of a group, or of a new one.
+/// The page of a group.
 #[derive(Template)]
 #[template(path = "admin/group.html")]
 pub(crate) struct GroupPage<'a> {
     desk: &'a Desk,
-    /// The one that is there.
-    found: Option<Facts>,
-    /// The form of a new one, or of another name.
-    pub(crate) form: FormView,
-    /// The form of more people.
-    pub(crate) people: FormView,
-}
-
-/// What is known of a group that is there.
-struct Facts {
     link: Link,
     name: GroupName,
     users: u64,
     servers: Vec<(Link, String)>,
-    people: Table,
+    rows: Table,
     /// Where all people are listed, if they are more than are shown.
     all: Option<String>,
+    /// The form of another name.
+    pub(crate) form: FormView,
+    /// The form of more people.
+    pub(crate) people: FormView,
     history: Vec<HistoryRow>,
 }
 
-impl Facts {
-    fn recipes(&self, desk: &Desk) -> Vec<Recipe> {
-        Recipes::of_group(desk, &self.name)
-    }
-}
-
 impl<'a> GroupPage<'a> {
-    /// The page of a new one.
-    pub(crate) fn empty(desk: &'a Desk) -> Self {
-        let [form, people] = [GroupForm::FIELDS, PeopleForm::FIELDS].map(|table| FormView::fresh(&desk.chrome, table));
-        Self { desk, found: None, form, people }
-    }
-
     /// The page of one that is there, with the names of its servers.
     pub(crate) fn of(
         desk: &'a Desk,
@@ -169,27 +151,30 @@ impl<'a> GroupPage<'a> {
         let search = format!("group:{}", quoted(name.as_str()));
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("q", &search).finish();
         let link = Link::to(&id);
+        let remove = |row: &UserRow| {
+            let User { id, name, .. } = &row.user.value;
+            let text = Cell::text("Remove from group").then(Cell::text(format!(": {name}")).within("span", "unseen"));
+            let to = format!("{link}/users/{id}/remove");
+            RowButton { text, ..RowButton::slim(to, desk.chrome.form_token(), "") }.cell()
+        };
         let mut columns = person_columns();
-        if desk.may(Permission::ManageUsers) {
-            columns.push(Column::act(|row: &UserRow| {
-                let User { id, name, .. } = &row.user.value;
-                let text =
-                    Cell::text("Remove from group").then(Cell::text(format!(": {name}")).within("span", "unseen"));
-                let to = format!("{link}/users/{id}/remove");
-                RowButton { text, ..RowButton::slim(to, desk.chrome.form_token(), "") }.cell()
-            }));
+        columns.push(Column::act(remove).for_whom(desk.may(Permission::ManageUsers)));
+        Self {
+            desk,
+            rows: Table::new(&columns, &people.items),
+            all: people.next.is_some().then(|| format!("{}?{query}", Link::list::<UserId>())),
+            form: FormView::fresh(&desk.chrome, RenameForm::FIELDS).typed(RenameForm::fill(&name)),
+            people: FormView::fresh(&desk.chrome, PeopleForm::FIELDS),
+            link: Link::to(&id),
+            name,
+            users,
+            servers,
+            history,
         }
-        let table = Table::new(&columns, &people.items);
-        drop(columns);
-        let all = people.next.is_some().then(|| format!("{}?{query}", Link::list::<UserId>()));
-        let facts = Facts { link, name, users, servers, people: table, all, history };
-        let form = FormView::fresh(&desk.chrome, RenameForm::FIELDS).typed(RenameForm::fill(&facts.name));
-        Self { form, found: Some(facts), ..Self::empty(desk) }
     }
 
-    /// The title of the page.
-    fn title(&self) -> &str {
-        self.found.as_ref().map_or("New group", |found| found.name.as_str())
+    fn recipes(&self) -> Vec<Recipe> {
+        Recipes::of_group(self.desk, &self.name)
     }
 }
 
@@ -209,8 +194,14 @@ pub(crate) async fn export<K: FileKind>(
     file::<Group, K>(&ordered(services.people().groups(&desk.act).await?, order.column()?))
 }
 
-pub(crate) async fn new(desk: Desk) -> Response {
-    desk.show(&GroupPage::empty(&desk))
+impl New for GroupId {
+    const TITLE: &'static str = "New group";
+    const BUTTON: &'static str = "Create group";
+    const BACK: (&'static str, &'static str) = (Self::LIST, "Groups");
+
+    async fn form(_: &Services, desk: &Desk) -> Result<FormView, Problem> {
+        Ok(FormView::fresh(&desk.chrome, GroupForm::FIELDS))
+    }
 }
 
 /// Puts the users with these addresses into a group.
@@ -232,47 +223,32 @@ async fn put(
 
 pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
     let doing = GroupForm::read(&mut form).map(|new| put(&services, &desk, new));
-    match form.submit(doing).await? {
-        Ok(id) => Ok(desk.go(&Link::to(&id), Flash::GroupSaved)),
-        Err(again) => {
-            let page = GroupPage::empty(&desk);
-            Ok(desk.show_as(again.status, &GroupPage { form: page.form.typed(again.fields), ..page }))
-        }
+    let saved = form.submit(doing).await?;
+    made::<GroupId, _>(saved, &services, desk, |desk, id| desk.go(&Link::to(&id), Flash::GroupSaved)).await
+}
+
+impl Noun for GroupId {
+    type Page<'a> = GroupPage<'a>;
+    const TOPICS: &'static [Topic] = &[Topic::Policy];
+
+    async fn page<'a>(&self, services: &Services, desk: &'a Desk) -> Result<GroupPage<'a>, Problem> {
+        let group = services.people().group(&desk.act, self.name()).await?;
+        let filter = UserFilter { search: UserSearch::of_group(group.name.clone()), ..UserFilter::default() };
+        let people = services.people().user_rows(&desk.act, &filter, &PageRequest::first(SHOWN)).await?;
+        let names = services.people().server_names(&desk.act, &group.servers).await?;
+        let servers = group.servers.iter().filter_map(|id| Some((Link::to(id), names.get(id)?.to_string()))).collect();
+        Ok(GroupPage::of(desk, group, servers, &people, history(services, desk, self).await?))
     }
-}
 
-async fn found<'a>(services: &Services, desk: &'a Desk, id: &GroupId) -> Result<GroupPage<'a>, Problem> {
-    let group = services.people().group(&desk.act, id.name()).await?;
-    let filter = UserFilter { search: UserSearch::of_group(group.name.clone()), ..UserFilter::default() };
-    let page = PageRequest::first(SHOWN);
-    let people = services.people().user_rows(&desk.act, &filter, &page).await?;
-    let names = services.people().server_names(&desk.act, &group.servers).await?;
-    let servers = group.servers.iter().filter_map(|id| Some((Link::to(id), names.get(id)?.to_string()))).collect();
-    Ok(GroupPage::of(desk, group, servers, &people, history(services, desk, id).await?))
-}
-
-pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<GroupId>) -> Answer {
-    desk.live = &[Topic::Policy];
-    Ok(desk.show(&found(&services, &desk, &id).await?))
-}
-
-/// The page with what was typed into one of its forms.
-async fn again(services: &Services, desk: &Desk, id: &GroupId, again: Again) -> Answer {
-    let (status, mut page) = (again.status, found(services, desk, id).await?);
-    if again.is_of(PeopleForm::FIELDS) {
-        page.people = page.people.typed(again.fields);
-    } else {
-        page.form = page.form.typed(again.fields);
+    fn form<'p>(page: &'p mut GroupPage<'_>, again: &Again) -> &'p mut FormView {
+        if again.is_of(PeopleForm::FIELDS) { &mut page.people } else { &mut page.form }
     }
-    Ok(desk.show_as(status, &page))
 }
 
 pub(crate) async fn add(At(id): At<GroupId>, Sent { services, desk, mut form }: Sent) -> Answer {
     let doing = PeopleForm::read(&mut form).map(|emails| put(&services, &desk, (id.name().clone(), emails)));
-    match form.submit(doing).await? {
-        Ok(id) => Ok(desk.go(&Link::to(&id), Flash::GroupSaved)),
-        Err(again) => self::again(&services, &desk, &id, again).await,
-    }
+    let saved = form.submit(doing).await?;
+    id.after(saved, &services, desk, |desk, id| desk.go(&Link::to(&id), Flash::GroupSaved)).await
 }
 
 pub(crate) async fn remove(At((id, user)): At<(GroupId, UserId)>, Sent { services, desk, .. }: Sent) -> Answer {
@@ -293,15 +269,11 @@ pub(crate) async fn rename(At(id): At<GroupId>, Sent { services, desk, mut form 
         services.people().rename_group(&desk.act, id.name(), &name).await?;
         Ok(GroupId::from(name))
     });
-    match form.submit(doing).await? {
-        Ok(renamed) => Ok(desk.go(&Link::to(&renamed), Flash::GroupSaved)),
-        Err(again) => self::again(&services, &desk, &id, again).await,
-    }
+    let saved = form.submit(doing).await?;
+    id.after(saved, &services, desk, |desk, renamed| desk.go(&Link::to(&renamed), Flash::GroupSaved)).await
 }
 
 pub(crate) async fn delete(At(id): At<GroupId>, Sent { services, desk, form }: Sent) -> Answer {
-    match form.submit(Some(services.people().delete_group(&desk.act, id.name()))).await? {
-        Ok(()) => Ok(desk.go(&Link::list::<GroupId>(), Flash::GroupDeleted)),
-        Err(again) => self::again(&services, &desk, &id, again).await,
-    }
+    let deleted = form.submit(Some(services.people().delete_group(&desk.act, id.name()))).await?;
+    id.after(deleted, &services, desk, |desk, ()| desk.go(&Group::link(), Flash::GroupDeleted)).await
 }

@@ -4,9 +4,10 @@ use askama::Template;
 use axum::response::Response;
 
 use crate::admin::commands::{Recipe, Recipes};
-use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::context::{Answer, Desk, Sent};
 use crate::admin::evidence::history::{HistoryRow, history};
 use crate::admin::lists::{List, PageOf, Paged};
+use crate::admin::nouns::Noun;
 use crate::api::extract::{At, ByName};
 use crate::http::problem::Problem;
 use crate::ui::form::{Again, Field, FormView, form};
@@ -100,11 +101,8 @@ impl<'a> OrganizationPage<'a> {
         let (id, link) = (value.id, Link::to(&value.id));
         let fields = OrganizationForm::fill(&value);
         let form = FormView::filled(&desk.chrome, OrganizationForm::FIELDS, fields, (revision, link.clone()));
-        Self {
-            desk,
-            found: Some(Facts { id, link, name: value.name.to_string(), revision, users, servers, history }),
-            form,
-        }
+        let facts = Facts { id, link, name: value.name.to_string(), revision, users, servers, history };
+        Self { desk, found: Some(facts), form }
     }
 }
 
@@ -123,21 +121,18 @@ pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
     }
 }
 
-/// The page of an organization that is there, as it is now.
-async fn found<'a>(services: &Services, desk: &'a Desk, id: OrganizationId) -> Result<OrganizationPage<'a>, Problem> {
-    let row = services.people().organization_row(&desk.act, id).await?;
-    Ok(OrganizationPage::of(desk, row, history(services, desk, &id).await?))
-}
+impl Noun for OrganizationId {
+    type Page<'a> = OrganizationPage<'a>;
+    const TOPICS: &'static [Topic] = &[];
 
-pub(crate) async fn show(Opened { services, desk }: Opened, At(id): At<OrganizationId>) -> Answer {
-    Ok(desk.show(&found(&services, &desk, id).await?))
-}
+    async fn page<'a>(&self, services: &Services, desk: &'a Desk) -> Result<OrganizationPage<'a>, Problem> {
+        let row = services.people().organization_row(&desk.act, *self).await?;
+        Ok(OrganizationPage::of(desk, row, history(services, desk, self).await?))
+    }
 
-/// The page with what was typed.
-async fn shown(services: &Services, desk: &Desk, id: OrganizationId, again: Again) -> Answer {
-    let (status, mut page) = (again.status, found(services, desk, id).await?);
-    page.form = page.form.again(again, services, desk, &id).await?;
-    Ok(desk.show_as(status, &page))
+    fn form<'p>(page: &'p mut OrganizationPage<'_>, _: &Again) -> &'p mut FormView {
+        &mut page.form
+    }
 }
 
 pub(crate) async fn update(At(id): At<OrganizationId>, Sent { services, desk, mut form }: Sent) -> Answer {
@@ -146,16 +141,12 @@ pub(crate) async fn update(At(id): At<OrganizationId>, Sent { services, desk, mu
         let patch = OrganizationPatch { name: Some(new.name) };
         services.people().update_organization(&desk.act, id, patch, revision)
     });
-    match form.submit(doing).await? {
-        Ok(_) => Ok(desk.go(&Link::to(&id), Flash::OrganizationSaved)),
-        Err(again) => shown(&services, &desk, id, again).await,
-    }
+    let saved = form.submit(doing).await?;
+    id.after(saved, &services, desk, |desk, _| desk.go(&Link::to(&id), Flash::OrganizationSaved)).await
 }
 
 pub(crate) async fn delete(At(id): At<OrganizationId>, Sent { services, desk, form }: Sent) -> Answer {
     let revision = Some(form.revision()?);
-    match form.submit(Some(services.people().delete_organization(&desk.act, id, revision))).await? {
-        Ok(()) => Ok(desk.go(&Link::list::<OrganizationId>(), Flash::OrganizationDeleted)),
-        Err(again) => shown(&services, &desk, id, again).await,
-    }
+    let deleted = form.submit(Some(services.people().delete_organization(&desk.act, id, revision))).await?;
+    id.after(deleted, &services, desk, |desk, ()| desk.go(&OrganizationRow::link(), Flash::OrganizationDeleted)).await
 }

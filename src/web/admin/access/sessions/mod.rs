@@ -80,15 +80,14 @@ impl<'a> Sessions<'a> {
     /// The same with live sessions.
     pub(crate) fn live(self, rows: &[SessionRow], place: Place) -> Self {
         let (desk, chosen, is_first) = (self.desk, &self.chosen, place.is_first);
+        let end = |row: &SessionRow| {
+            let fields = chosen.fields().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+            let to = format!("{}/{}/end", Link::list::<SessionId>(), row.session.id);
+            let label = Some(format!("End the session of {}", who_with(row)));
+            RowButton { fields, label, ..RowButton::slim(to, desk.chrome.form_token(), "End") }.cell()
+        };
         let mut columns = live_columns(desk);
-        if desk.may(Permission::EndSessions) {
-            columns.push(Column::act(|row: &SessionRow| {
-                let fields = chosen.fields().into_iter().map(|(name, value)| (name, value.to_owned())).collect();
-                let to = format!("{}/{}/end", Link::list::<SessionId>(), row.session.id);
-                let label = Some(format!("End the session of {}", who_with(row)));
-                RowButton { fields, label, ..RowButton::slim(to, desk.chrome.form_token(), "End") }.cell()
-            }));
-        }
+        columns.push(Column::act(end).for_whom(desk.may(Permission::EndSessions)));
         let table = Table::in_order(&columns, Some(&self.columns), rows);
         let rows = if is_first && chosen.is_narrowed() {
             Rows::new(table, place)

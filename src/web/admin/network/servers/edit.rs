@@ -3,8 +3,9 @@
 use askama::Template;
 
 use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::network::servers::form;
 use crate::admin::network::servers::form::ServerForm;
-use crate::admin::network::servers::{form, shown};
+use crate::admin::nouns::Noun as _;
 use crate::api::extract::At;
 use crate::ui::fields::Fields;
 use crate::ui::form::FormView;
@@ -171,8 +172,7 @@ pub(crate) async fn delete(At(id): At<ServerId>, Sent { services, desk, form }: 
     };
     let (sent, network) = (form.clone(), services.network());
     let doing = |act| async move { network.delete_server(&act, id, revision).await };
-    match form.submit(Some(ask_or_do(&desk, &sent, doing, question))).await? {
-        Ok(asked) => Ok(asked.or(|()| desk.go(&Link::list::<ServerId>(), Flash::ServerDeleted))),
-        Err(again) => shown(&services, &desk, id, again).await,
-    }
+    let asked = form.submit(Some(ask_or_do(&desk, &sent, doing, question))).await?;
+    let gone = |desk: &Desk| desk.go(&Link::list::<ServerId>(), Flash::ServerDeleted);
+    id.after(asked, &services, desk, |desk, asked| asked.or(|()| gone(desk))).await
 }

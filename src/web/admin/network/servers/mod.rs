@@ -7,13 +7,14 @@ use askama::Template;
 use serde_json::json;
 
 use crate::admin::commands::{Recipe, Recipes};
-use crate::admin::context::{Answer, Desk, Opened};
+use crate::admin::context::Desk;
 use crate::admin::evidence::history::{HistoryRow, history};
 use crate::admin::lists::{ExportField, List, PageOf, Paged};
 use crate::admin::network::attach_forms::HostChoice;
 pub(crate) use crate::admin::network::servers::edit::{create, delete, edit, new, update};
 pub(crate) use crate::admin::network::servers::form::first as first_server;
-use crate::api::extract::{At, ByName};
+use crate::admin::nouns::Noun;
+use crate::api::extract::ByName;
 use crate::http::problem::Problem;
 use crate::ui::form::{Again, Choice, FormView};
 use crate::ui::links::{Link, Linked as _};
@@ -122,24 +123,21 @@ impl<'a> ServerPage<'a> {
         let facts = facts(&view);
         let ServerView { row: ServerRow { server, .. }, hosts, others, .. } = view;
         let link = Link::to(&server.value.id);
-        let mut columns = vec![
-            Column::name("Host", |host: &ServerHost| {
-                if desk.leads_to("/hosts") {
-                    Cell::link(Link::to(&host.id), &host.name)
-                } else {
-                    Cell::text(&host.name)
-                }
-            }),
+        let name = |host: &ServerHost| {
+            let link = desk.leads_to("/hosts").then(|| Cell::link(Link::to(&host.id), &host.name));
+            link.unwrap_or_else(|| Cell::text(&host.name))
+        };
+        let detach = |host: &ServerHost| {
+            let to = link.within("hosts", &host.id).and("detach").to_string();
+            let label = Some(format!("Detach host {}", host.name));
+            RowButton { label, ..RowButton::slim(to, desk.chrome.form_token(), "Detach host") }.cell()
+        };
+        let columns = [
+            Column::name("Host", name),
             Column::new("State", |host| Cell::part(host_state(host))),
             Column::new("Detail", |host| Cell::or_dash(&detail_of(host))),
+            Column::act(detach).for_whom(desk.may(Permission::ManageServers)),
         ];
-        if desk.may(Permission::ManageServers) {
-            columns.push(Column::act(|host: &ServerHost| {
-                let to = link.within("hosts", &host.id).and("detach").to_string();
-                let label = Some(format!("Detach host {}", host.name));
-                RowButton { label, ..RowButton::slim(to, desk.chrome.form_token(), "Detach host") }.cell()
-            }));
-        }
         let source = |route: &Route| if route.nat { "NAT (host’s address)" } else { "Client’s address" };
         let comment = |route: &Route| route.comment.as_ref().map(ToString::to_string).unwrap_or_default();
         let routes = [
@@ -224,20 +222,16 @@ fn detail_of(host: &ServerHost) -> String {
     host.detail.as_deref().map(crate::ui::text::sentence).unwrap_or_default()
 }
 
-/// The page of a server that is there, as it is now.
-async fn found<'a>(services: &Services, desk: &'a Desk, id: ServerId) -> Result<ServerPage<'a>, Problem> {
-    let view = services.network().server_view(&desk.act, id).await?;
-    Ok(ServerPage::new(desk, view, history(services, desk, &id).await?))
-}
+impl Noun for ServerId {
+    type Page<'a> = ServerPage<'a>;
+    const TOPICS: &'static [Topic] = TOPICS;
 
-/// The page with what is wrong.
-pub(crate) async fn shown(services: &Services, desk: &Desk, id: ServerId, again: Again) -> Answer {
-    let (status, mut page) = (again.status, found(services, desk, id).await?);
-    page.form = page.form.again(again, services, desk, &id).await?;
-    Ok(desk.show_as(status, &page))
-}
+    async fn page<'a>(&self, services: &Services, desk: &'a Desk) -> Result<ServerPage<'a>, Problem> {
+        let view = services.network().server_view(&desk.act, *self).await?;
+        Ok(ServerPage::new(desk, view, history(services, desk, self).await?))
+    }
 
-pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<ServerId>) -> Answer {
-    desk.live = TOPICS;
-    Ok(desk.show(&found(&services, &desk, id).await?))
+    fn form<'p>(page: &'p mut ServerPage<'_>, _: &Again) -> &'p mut FormView {
+        &mut page.form
+    }
 }

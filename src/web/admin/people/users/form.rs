@@ -31,6 +31,11 @@ form! {
     } fields => NewUser { Some(NewUser { organization_id, name, email, groups, role, disabled: false }) }
 }
 
+/// The form of a new user.
+pub(crate) fn fresh(desk: &Desk, organizations: &[(OrganizationId, Name)]) -> FormView {
+    with_choices(FormView::fresh(&desk.chrome, UserForm::FIELDS), desk, organizations, Role::User)
+}
+
 /// What can be chosen in a form. `from` is the role that the user has so far: who looks may not give every role.
 pub(crate) fn with_choices(
     form: FormView,

@@ -3,8 +3,8 @@
 use askama::Template;
 
 use crate::admin::context::{Answer, Desk, Sent};
+use crate::admin::nouns::Noun as _;
 use crate::admin::people::users::link_form::LinkForm;
-use crate::admin::people::users::sheet;
 use crate::api::extract::At;
 use crate::ui::links::Link;
 use crate::ui::parts::{Qr, When};
@@ -34,7 +34,7 @@ pub(crate) async fn link(At(id): At<UserId>, Sent { services, desk, mut form }: 
     let doing = LinkForm::read(&mut form).map(|new| make(&services, &desk, id, new));
     match form.submit(doing).await? {
         Ok(ticket) => shown(&services, &desk, id, &name, &ticket).await,
-        Err(again) => sheet::again(&services, &desk, id, again).await,
+        Err(again) => id.again(again, &services, desk).await,
     }
 }
 

@@ -11,5 +11,5 @@ pub(crate) use crate::admin::people::users::import::{form as import_form, run as
 pub(crate) use crate::admin::people::users::link::link;
 pub(crate) use crate::admin::people::users::list::list;
 pub(crate) use crate::admin::people::users::sheet::{
-    create, delete, disable, enable, end_logins, end_session, end_sessions, new, revoke, show, update,
+    create, delete, disable, enable, end_logins, end_session, end_sessions, revoke, update,
 };

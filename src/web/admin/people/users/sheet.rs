@@ -4,8 +4,9 @@ use askama::Template;
 
 use crate::admin::access::sessions::Chosen;
 use crate::admin::commands::{Recipe, Recipes};
-use crate::admin::context::{Answer, Desk, Opened, Sent};
+use crate::admin::context::{Answer, Desk, Sent};
 use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::nouns::{New, Noun, made};
 use crate::admin::people::users::form;
 use crate::admin::people::users::form::{UserForm, described};
 use crate::admin::people::users::link_form::LinkForm;
@@ -20,30 +21,26 @@ use crate::ui::page::Flash;
 use crate::ui::parts::{Chip, When, bytes};
 use crate::ui::table::{Cell, Column, RowButton, Table};
 use crate::ui::topic::Topic;
-use domain::Revision;
 use domain::group::GroupId;
 use domain::ids::{OrganizationId, ProfileId, SessionId, UserId};
 use domain::login::{Login, Surface};
 use domain::role::{Permission, Role};
 use domain::text::Name;
+use domain::user::User;
+use domain::{Revised, Revision};
 use services::people::self_service::{MyProfile, MyProfileStatus, MySession};
 use services::people::users::UserPatch;
 use services::people::views::UserSheet;
 use services::{ServiceError, Services};
 
-/// The page of a new user.
-#[derive(Template)]
-#[template(path = "admin/user_new.html")]
-pub(crate) struct NewUserPage<'a> {
-    pub(crate) desk: &'a Desk,
-    pub(crate) form: FormView,
-}
+impl New for UserId {
+    const TITLE: &'static str = "New user";
+    const BUTTON: &'static str = "Create user";
+    const BACK: (&'static str, &'static str) = (Self::LIST, "Users");
 
-impl<'a> NewUserPage<'a> {
-    /// A form that nobody has touched.
-    pub(crate) fn new(desk: &'a Desk, organizations: &[(OrganizationId, Name)]) -> Self {
-        let form = FormView::fresh(&desk.chrome, UserForm::FIELDS);
-        Self { desk, form: form::with_choices(form, desk, organizations, Role::User) }
+    async fn form(services: &Services, desk: &Desk) -> Result<FormView, Problem> {
+        let organizations = services.network().organization_choices(&desk.act).await?;
+        Ok(form::fresh(desk, &organizations))
     }
 }
 
@@ -143,44 +140,42 @@ impl<'a> UserPage<'a> {
 
 fn profiles_of(desk: &Desk, user: &Facts, profiles: &[MyProfile]) -> Table {
     let last = |mine: &MyProfile| mine.profile.value.last_connected_at.map(|at| When::new(at, desk.now));
-    let mut columns = vec![
+    let revoke = |mine: &MyProfile| {
+        if matches!(mine.status, MyProfileStatus::Revoked { .. } | MyProfileStatus::Expired) {
+            return Cell::default();
+        }
+        let profile = &mine.profile.value;
+        let to = format!("{}/profiles/{}/revoke", user.link, profile.id);
+        let label = Some(format!("Revoke {} for good", profile.name));
+        let button = RowButton::slim(to, desk.chrome.form_token(), "Revoke for good");
+        RowButton { label, class: "button slim danger", ..button }.behind(&Cell::text("Revoke…"), None)
+    };
+    let columns = [
         Column::name("Device", |mine: &MyProfile| Cell::text(&mine.profile.value.name)),
         Column::new("State", |mine| Cell::part(chip(mine, desk.now))),
         Column::broken("Server", |mine: &MyProfile| Cell::text(&mine.server_name)),
         Column::new("Last connected", |mine| Cell::part_or(last(mine), "Never")),
         Column::new("Works until", |mine: &MyProfile| Cell::part(When::new(mine.profile.value.expires_at, desk.now))),
+        Column::act(revoke).for_whom(user.is_within_reach && desk.may(Permission::ManageUsers)),
     ];
-    if user.is_within_reach && desk.may(Permission::ManageUsers) {
-        columns.push(Column::act(|mine: &MyProfile| {
-            if matches!(mine.status, MyProfileStatus::Revoked { .. } | MyProfileStatus::Expired) {
-                return Cell::default();
-            }
-            let profile = &mine.profile.value;
-            let to = format!("{}/profiles/{}/revoke", user.link, profile.id);
-            let label = Some(format!("Revoke {} for good", profile.name));
-            let button = RowButton::slim(to, desk.chrome.form_token(), "Revoke for good");
-            RowButton { label, class: "button slim danger", ..button }.behind(&Cell::text("Revoke…"), None)
-        }));
-    }
     Table::new(&columns, profiles)
 }
 
 fn sessions_of(desk: &Desk, user: &Facts, sessions: &[MySession]) -> Table {
-    let mut columns = vec![
+    let end = |mine: &MySession| {
+        let to = format!("{}/sessions/{}/end", user.link, mine.session.id);
+        let label = Some(format!("End the session of {}", mine.profile_name));
+        RowButton { label, ..RowButton::slim(to, desk.chrome.form_token(), "End") }.cell()
+    };
+    let columns = [
         Column::name("Profile", |mine: &MySession| Cell::text(&mine.profile_name)),
         Column::new("Host", |mine: &MySession| Cell::text(&mine.host_name)),
         Column::new("Since", |mine: &MySession| Cell::part(When::new(mine.session.connected_at, desk.now))),
         Column::new("From", |mine: &MySession| Cell::mono(mine.session.remote_address.ip())),
         Column::number("Received", |mine: &MySession| bytes(mine.session.bytes_received)),
         Column::number("Sent", |mine: &MySession| bytes(mine.session.bytes_sent)),
+        Column::act(end).for_whom(desk.may(Permission::EndSessions)),
     ];
-    if desk.may(Permission::EndSessions) {
-        columns.push(Column::act(|mine: &MySession| {
-            let to = format!("{}/sessions/{}/end", user.link, mine.session.id);
-            let label = Some(format!("End the session of {}", mine.profile_name));
-            RowButton { label, ..RowButton::slim(to, desk.chrome.form_token(), "End") }.cell()
-        }));
-    }
     Table::new(&columns, sessions)
 }
 
@@ -198,78 +193,56 @@ fn logins_of(desk: &Desk, logins: &[Login]) -> Table {
     Table::new(&columns, logins)
 }
 
-/// The sheet of a user, as it is now.
-async fn page_of<'a>(services: &Services, desk: &'a Desk, id: UserId) -> Result<UserPage<'a>, Problem> {
-    // It asks for much at once, and whoever waits for it need not hold all of that.
-    let sheet = Box::pin(services.people().user_sheet(&desk.act, id)).await?;
-    let organizations = services.network().organization_choices(&desk.act).await?;
-    Ok(UserPage::of(desk, sheet, &organizations, history(services, desk, &id).await?))
-}
+impl Noun for UserId {
+    type Page<'a> = UserPage<'a>;
+    const TOPICS: &'static [Topic] = &[Topic::Policy, Topic::Sessions];
 
-/// The sheet with what was typed into one of its forms.
-pub(crate) async fn again(services: &Services, desk: &Desk, id: UserId, again: Again) -> Answer {
-    let (status, mut page) = (again.status, page_of(services, desk, id).await?);
-    if again.is_of(LinkForm::FIELDS) {
-        page.link = page.link.typed(again.fields);
-    } else {
-        page.form = page.form.again(again, services, desk, &id).await?;
+    async fn page<'a>(&self, services: &Services, desk: &'a Desk) -> Result<UserPage<'a>, Problem> {
+        // It asks for much at once, and whoever waits for it need not hold all of that.
+        let sheet = Box::pin(services.people().user_sheet(&desk.act, *self)).await?;
+        let organizations = services.network().organization_choices(&desk.act).await?;
+        Ok(UserPage::of(desk, sheet, &organizations, history(services, desk, self).await?))
     }
-    Ok(desk.show_as(status, &page))
-}
 
-pub(crate) async fn new(Opened { services, desk }: Opened) -> Answer {
-    Ok(desk.show(&NewUserPage::new(&desk, &services.network().organization_choices(&desk.act).await?)))
+    fn form<'p>(page: &'p mut UserPage<'_>, again: &Again) -> &'p mut FormView {
+        if again.is_of(LinkForm::FIELDS) { &mut page.link } else { &mut page.form }
+    }
 }
 
 pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
     let doing = UserForm::read(&mut form).map(|new| services.people().create_user(&desk.act, new));
-    match form.submit(doing).await? {
-        Ok(made) => Ok(desk.go(&Link::to(&made.value.id), Flash::UserCreated)),
-        Err(again) => {
-            let mut page = NewUserPage::new(&desk, &services.network().organization_choices(&desk.act).await?);
-            page.form = page.form.typed(again.fields);
-            Ok(desk.show_as(again.status, &page))
-        }
-    }
-}
-
-pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<UserId>) -> Answer {
-    desk.live = &[Topic::Policy, Topic::Sessions];
-    Ok(desk.show(&page_of(&services, &desk, id).await?))
+    let submitted = form.submit(doing).await?;
+    let to = |desk: Desk, made: Revised<User>| desk.go(&Link::to(&made.value.id), Flash::UserCreated);
+    made::<UserId, _>(submitted, &services, desk, to).await
 }
 
 pub(crate) async fn update(At(id): At<UserId>, Sent { services, desk, mut form }: Sent) -> Answer {
     let revision = Some(form.revision()?);
     let patch = UserForm::read(&mut form).map(|new| UserPatch { disabled: None, ..UserPatch::from(new) });
     let doing = patch.map(|patch| services.people().update_user(&desk.act, id, patch, revision));
-    match form.submit(doing).await? {
-        Ok(_) => Ok(desk.go(&Link::to(&id), Flash::UserSaved)),
-        Err(again) => self::again(&services, &desk, id, again).await,
-    }
+    let saved = form.submit(doing).await?;
+    id.after(saved, &services, desk, |desk, _| desk.go(&Link::to(&id), Flash::UserSaved)).await
 }
 
 pub(crate) async fn disable(At(id): At<UserId>, Sent { services, desk, form }: Sent) -> Answer {
-    switched(&services, &desk, id, form, true).await
+    switched(&services, desk, id, form, true).await
 }
 
 pub(crate) async fn enable(At(id): At<UserId>, Sent { services, desk, form }: Sent) -> Answer {
-    switched(&services, &desk, id, form, false).await
+    switched(&services, desk, id, form, false).await
 }
 
-async fn switched(services: &Services, desk: &Desk, id: UserId, form: Fields, disabled: bool) -> Answer {
+async fn switched(services: &Services, desk: Desk, id: UserId, form: Fields, disabled: bool) -> Answer {
     let patch = UserPatch { disabled: Some(disabled), ..UserPatch::default() };
-    match form.submit(Some(services.people().update_user(&desk.act, id, patch, None))).await? {
-        Ok(_) => Ok(desk.go(&Link::to(&id), if disabled { Flash::UserDisabled } else { Flash::UserEnabled })),
-        Err(again) => self::again(services, desk, id, again).await,
-    }
+    let switched = form.submit(Some(services.people().update_user(&desk.act, id, patch, None))).await?;
+    let flash = if disabled { Flash::UserDisabled } else { Flash::UserEnabled };
+    id.after(switched, services, desk, |desk, _| desk.go(&Link::to(&id), flash)).await
 }
 
 pub(crate) async fn delete(At(id): At<UserId>, Sent { services, desk, form }: Sent) -> Answer {
     let revision = Some(form.revision()?);
-    match form.submit(Some(services.people().delete_user(&desk.act, id, revision))).await? {
-        Ok(()) => Ok(desk.go(&Link::list::<UserId>(), Flash::UserDeleted)),
-        Err(again) => self::again(&services, &desk, id, again).await,
-    }
+    let deleted = form.submit(Some(services.people().delete_user(&desk.act, id, revision))).await?;
+    id.after(deleted, &services, desk, |desk, ()| desk.go(&Link::list::<UserId>(), Flash::UserDeleted)).await
 }
 
 pub(crate) async fn revoke(At((user, profile)): At<(UserId, ProfileId)>, Sent { services, desk, .. }: Sent) -> Answer {
