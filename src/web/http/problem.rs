@@ -149,8 +149,8 @@ pub(crate) struct Problem {
     current: Option<Revision>,
     after: Option<Duration>,
     limit: Option<Limit>,
-    cause: Option<Arc<ServiceError>>,
-    refused: Option<Arc<ServiceError>>,
+    /// What a service said: the reason of a refusal, or the cause of a failure, which is for the log only.
+    error: Option<Arc<ServiceError>>,
 }
 
 /// The document of RFC 9457, section 3, with our extensions.
@@ -196,16 +196,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 impl Problem {
     /// A problem in words for the one who asked.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            errors: Vec::new(),
-            current: None,
-            after: None,
-            limit: None,
-            cause: None,
-            refused: None,
-        }
+        Self { code, detail: detail.into(), errors: Vec::new(), current: None, after: None, limit: None, error: None }
     }
 
     /// The same, worth another try after some time.
@@ -259,7 +250,7 @@ impl Problem {
 
     /// The cause, for the log only.
     pub(crate) fn cause(&self) -> Option<&ServiceError> {
-        self.cause.as_deref()
+        self.error.as_deref().filter(|error| matches!(error, ServiceError::Unavailable(_) | ServiceError::Internal(_)))
     }
 
     /// Whether it says that nobody knows who asks, or that they may not.
@@ -274,7 +265,7 @@ impl Problem {
 
     /// What the pages of a surface say about it.
     pub(crate) fn words(&self, surface: Surface) -> String {
-        match self.refused.as_deref() {
+        match self.error.as_deref() {
             Some(ServiceError::Conflict(refusal)) => sentence(&refusal.on(surface).to_string()),
             _ => sentence(&self.detail),
         }
@@ -292,7 +283,7 @@ impl Problem {
 
     fn told<'a>(&'a self, id: RequestId, instance: &'a str) -> Document<'a> {
         let status = self.code.status();
-        let (reason, parameters) = self.refused.as_ref().and_then(|error| error.reason()).unzip();
+        let (reason, parameters) = self.error.as_ref().and_then(|error| error.reason()).unzip();
         Document {
             // The code is the type; there is no page to link to that says more than the detail.
             r#type: "about:blank",
@@ -352,29 +343,22 @@ impl IntoResponse for Problem {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let detail = error.to_string();
-        match error {
+        let problem = match &error {
             ServiceError::NotFound(_) => Self::new(Code::NotFound, detail),
-            ServiceError::Invalid { ref field, ref reason } => {
-                let problem = Self::field(format!("/{field}"), reason.to_string());
-                Self { refused: Some(Arc::new(error)), ..problem }
-            }
-            ServiceError::Conflict(ref refusal) => {
-                let problem = Self::refusal(refusal);
-                Self { refused: Some(Arc::new(error)), ..problem }
-            }
-            ServiceError::Stale { current } => Self { current: Some(current), ..Self::new(Code::Stale, detail) },
+            ServiceError::Invalid { field, reason } => Self::field(format!("/{field}"), reason.to_string()),
+            ServiceError::Conflict(refusal) => Self::refusal(refusal),
+            ServiceError::Stale { current } => Self { current: Some(*current), ..Self::new(Code::Stale, detail) },
             ServiceError::Forbidden(_) => Self::new(Code::Forbidden, detail),
             ServiceError::Unauthenticated => Self::new(Code::BadToken, detail),
             ServiceError::TooMany { limit, after } => {
-                Self { after: Some(after), limit: Some(limit), ..Self::new(Code::TooMany, detail) }
+                Self { limit: Some(*limit), ..Self::new(Code::TooMany, detail).after(*after) }
             }
-            ServiceError::Paused => Self { after: Some(PAUSE), ..Self::new(Code::Paused, detail) },
+            ServiceError::Paused => Self::new(Code::Paused, detail).after(PAUSE),
             ServiceError::NoMasterKey => Self::new(Code::NoMasterKey, detail),
-            ServiceError::Unavailable(_) => {
-                Self { cause: Some(Arc::new(error)), ..Self::new(Code::DatabaseAway, detail) }
-            }
-            ServiceError::Internal(_) => Self { cause: Some(Arc::new(error)), ..Self::new(Code::Internal, detail) },
-        }
+            ServiceError::Unavailable(_) => Self::new(Code::DatabaseAway, detail),
+            ServiceError::Internal(_) => Self::new(Code::Internal, detail),
+        };
+        Self { error: Some(Arc::new(error)), ..problem }
     }
 }
 
