@@ -38,18 +38,15 @@ impl From<AuditQuery> for AuditFilter {
     }
 }
 
-pub(crate) async fn list(Call { services, act }: Call, query: Query<AuditQuery>) -> Answer<List<AuditEntry>> {
+pub(crate) async fn list(Call(services, act): Call, query: Query<AuditQuery>) -> Answer<List<AuditEntry>> {
     let page = services.evidence().audit_trail(&act, &query.filter.clone().into(), &query.page).await?;
     Ok(query.answer(page, |entry| entry))
 }
 
-pub(crate) async fn export(
-    Call { services, act }: Call,
-    Parameters(query): Parameters<AuditQuery>,
-) -> Answer<JsonLines> {
+pub(crate) async fn export(Call(services, act): Call, Parameters(query): Parameters<AuditQuery>) -> Answer<JsonLines> {
     Ok(JsonLines(services.evidence().export_audit(&act, query.into()).await?))
 }
 
-pub(crate) async fn key(Call { services, act }: Call, _: NoQuery) -> Answer<Plain<AuditKey>> {
+pub(crate) async fn key(Call(services, act): Call, _: NoQuery) -> Answer<Plain<AuditKey>> {
     Ok(Plain(services.evidence().audit_key(&act).await?))
 }

@@ -81,7 +81,7 @@ struct Listener {
 }
 
 pub(crate) async fn follow(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     After(after): After,
     headers: HeaderMap,
     _: NoQuery,

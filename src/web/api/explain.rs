@@ -26,7 +26,7 @@ pub(crate) struct ExplainQuery {
 }
 
 pub(crate) async fn show(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     Parameters(query): Parameters<ExplainQuery>,
 ) -> Answer<Plain<Explanation>> {
     let subject = match (query.user_id, query.profile_id) {

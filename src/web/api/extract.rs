@@ -27,10 +27,7 @@ use services::{Act, Order, OrderBy, Page, PageRequest, Services};
 const BODY_TIME: Duration = Duration::from_secs(8);
 
 /// Who asks, as the guard of the route found out, and what is asked.
-pub(crate) struct Call {
-    pub(crate) services: Services,
-    pub(crate) act: Act,
-}
+pub(crate) struct Call(pub(crate) Services, pub(crate) Act);
 
 impl FromRequestParts<Services> for Call {
     type Rejection = Problem;
@@ -38,7 +35,7 @@ impl FromRequestParts<Services> for Call {
     async fn from_request_parts(parts: &mut Parts, services: &Services) -> Result<Self, Problem> {
         // Without a guard there is no act: a route that is open to anyone cannot have a caller.
         let act = parts.extensions.get().cloned().ok_or_else(no_token)?;
-        Ok(Self { services: services.clone(), act })
+        Ok(Self(services.clone(), act))
     }
 }
 
@@ -383,65 +380,30 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Parameters<T> {
 /// A filter without parameters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct All<T> {
+pub(crate) struct All<T, const NAMED: bool = false, const BY_NAME: bool = false> {
     #[serde(skip)]
     kind: std::marker::PhantomData<T>,
 }
 
-impl<T> PartialSchema for All<T> {
+impl<T, const NAMED: bool, const BY_NAME: bool> PartialSchema for All<T, NAMED, BY_NAME> {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new().into()
     }
 }
 
-impl<T> ToSchema for All<T> {}
+impl<T, const NAMED: bool, const BY_NAME: bool> ToSchema for All<T, NAMED, BY_NAME> {}
 
-impl<T: Id> Filter for All<T> {
+impl<T: Id, const NAMED: bool, const BY_NAME: bool> Filter for All<T, NAMED, BY_NAME> {
     type Id = T;
+    const SORTS: &'static [Sort] = if NAMED { &[("name", OrderBy::Name), ("created", OrderBy::Created)] } else { &[] };
+    const USUAL: Option<Order> = if BY_NAME { Some(Order::NAME) } else { None };
 }
 
 /// A list of things that have names, with nothing else to choose them by.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Named<T> {
-    #[serde(skip)]
-    kind: std::marker::PhantomData<T>,
-}
-
-impl<T> PartialSchema for Named<T> {
-    fn schema() -> RefOr<Schema> {
-        All::<T>::schema()
-    }
-}
-
-impl<T> ToSchema for Named<T> {}
-
-impl<T: Id> Filter for Named<T> {
-    type Id = T;
-    const SORTS: &'static [Sort] = &[("name", OrderBy::Name), ("created", OrderBy::Created)];
-}
+pub(crate) type Named<T> = All<T, true>;
 
 /// The same as people look at it: by name.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ByName<T> {
-    #[serde(skip)]
-    kind: std::marker::PhantomData<T>,
-}
-
-impl<T> PartialSchema for ByName<T> {
-    fn schema() -> RefOr<Schema> {
-        All::<T>::schema()
-    }
-}
-
-impl<T> ToSchema for ByName<T> {}
-
-impl<T: Id> Filter for ByName<T> {
-    type Id = T;
-    const SORTS: &'static [Sort] = Named::<T>::SORTS;
-    const USUAL: Option<Order> = Some(Order::NAME);
-}
+pub(crate) type ByName<T> = All<T, true, true>;
 
 #[cfg(test)]
 mod tests {

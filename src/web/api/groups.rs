@@ -6,17 +6,17 @@ use domain::group::{Group, GroupId};
 use services::people::groups::{GroupPatch, Membership};
 
 /// All groups in one page: they are as many as a company has departments.
-pub(crate) async fn list(Call { services, act }: Call, NoQuery: NoQuery) -> Answer<List<Group>> {
+pub(crate) async fn list(Call(services, act): Call, NoQuery: NoQuery) -> Answer<List<Group>> {
     Ok(List { items: services.people().groups(&act).await?, next_cursor: None, link: None, count: None })
 }
 
-pub(crate) async fn show(Call { services, act }: Call, At(id): At<GroupId>) -> Answer<Plain<Group>> {
+pub(crate) async fn show(Call(services, act): Call, At(id): At<GroupId>) -> Answer<Plain<Group>> {
     Ok(Plain(services.people().group(&act, id.name()).await?))
 }
 
 /// Renames a group; the answer shows it under its new id.
 pub(crate) async fn update(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(id): At<GroupId>,
     Json(patch): Json<GroupPatch>,
 ) -> Answer<Plain<Group>> {
@@ -25,7 +25,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn members(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(id): At<GroupId>,
     Json(change): Json<Membership>,
 ) -> Answer<NoContent> {
@@ -33,7 +33,7 @@ pub(crate) async fn members(
     Ok(NoContent)
 }
 
-pub(crate) async fn delete(Call { services, act }: Call, At(id): At<GroupId>) -> Answer<NoContent> {
+pub(crate) async fn delete(Call(services, act): Call, At(id): At<GroupId>) -> Answer<NoContent> {
     services.people().delete_group(&act, id.name()).await?;
     Ok(NoContent)
 }

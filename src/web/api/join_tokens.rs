@@ -20,23 +20,23 @@ pub(crate) struct Issued {
     command: String,
 }
 
-pub(crate) async fn create(Call { services, act }: Call, Json(new): Json<NewJoinToken>) -> Answer<Placed<Issued>> {
+pub(crate) async fn create(Call(services, act): Call, Json(new): Json<NewJoinToken>) -> Answer<Placed<Issued>> {
     let issued = services.hosts().create_join_token(&act, new).await?;
     let location = format!("/api/v1/join-tokens/{}", issued.view.id);
     let (token, command) = (issued.token.expose().clone(), issued.command.expose().clone());
     Ok(Placed { location, body: Issued { view: issued.view, token, command } })
 }
 
-pub(crate) async fn list(Call { services, act }: Call, query: Query<All<JoinTokenId>>) -> Answer<List<JoinTokenView>> {
+pub(crate) async fn list(Call(services, act): Call, query: Query<All<JoinTokenId>>) -> Answer<List<JoinTokenView>> {
     let page = services.hosts().join_tokens(&act, &query.page).await?;
     Ok(query.answer(page, |view| view))
 }
 
-pub(crate) async fn show(Call { services, act }: Call, At(id): At<JoinTokenId>) -> Answer<Plain<JoinTokenView>> {
+pub(crate) async fn show(Call(services, act): Call, At(id): At<JoinTokenId>) -> Answer<Plain<JoinTokenView>> {
     Ok(Plain(services.hosts().join_token(&act, id).await?))
 }
 
-pub(crate) async fn withdraw(Call { services, act }: Call, At(id): At<JoinTokenId>) -> Answer<NoContent> {
+pub(crate) async fn withdraw(Call(services, act): Call, At(id): At<JoinTokenId>) -> Answer<NoContent> {
     services.hosts().withdraw_join_token(&act, id).await?;
     Ok(NoContent)
 }

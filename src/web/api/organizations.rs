@@ -6,28 +6,25 @@ use domain::ids::OrganizationId;
 use domain::organization::Organization;
 use services::people::organizations::{NewOrganization, OrganizationPatch};
 
-pub(crate) async fn list(
-    Call { services, act }: Call,
-    query: Query<Named<OrganizationId>>,
-) -> Answer<List<Organization>> {
+pub(crate) async fn list(Call(services, act): Call, query: Query<Named<OrganizationId>>) -> Answer<List<Organization>> {
     let page = services.people().organizations(&act, &query.page).await?;
     Ok(query.answer(page, |found| found.value))
 }
 
 pub(crate) async fn create(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     Json(new): Json<NewOrganization>,
 ) -> Answer<Created<Organization>> {
     let made = services.people().create_organization(&act, new).await?;
     Ok(Created { location: format!("/api/v1/organizations/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
-pub(crate) async fn show(Call { services, act }: Call, At(id): At<OrganizationId>) -> Answer<Single<Organization>> {
+pub(crate) async fn show(Call(services, act): Call, At(id): At<OrganizationId>) -> Answer<Single<Organization>> {
     Ok(Single(services.people().organization(&act, id).await?))
 }
 
 pub(crate) async fn update(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(id): At<OrganizationId>,
     IfMatch(expected): IfMatch,
     Json(patch): Json<OrganizationPatch>,
@@ -36,7 +33,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn delete(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(id): At<OrganizationId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {

@@ -23,7 +23,7 @@ pub(crate) struct ProfileLink {
 
 /// Makes a link. It is no object with an address of its own, so there is no `Location`.
 pub(crate) async fn create(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(user): At<UserId>,
     Json(new): Json<NewProfile>,
 ) -> Answer<Made<ProfileLink>> {

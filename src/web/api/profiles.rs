@@ -53,7 +53,7 @@ impl Gives for IssuedAnswer {
 
 /// Issues a profile. This answer is the only place where its private key ever is.
 pub(crate) async fn issue(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(user): At<UserId>,
     headers: HeaderMap,
     Json(new): Json<NewProfile>,
@@ -77,21 +77,21 @@ impl Filter for ProfileQuery {
     type Id = ProfileId;
 }
 
-pub(crate) async fn list(Call { services, act }: Call, query: Query<ProfileQuery>) -> Answer<List<ProfileView>> {
+pub(crate) async fn list(Call(services, act): Call, query: Query<ProfileQuery>) -> Answer<List<ProfileView>> {
     let filter = ProfileFilter { user_id: query.filter.user_id, server_id: query.filter.server_id };
     let Page { items, next, count } = services.access().profiles(&act, &filter, &query.page).await?;
     let page = Page { items: services.access().profile_api_views(items).await?, next, count };
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(crate) async fn show(Call { services, act }: Call, At(id): At<ProfileId>) -> Answer<Moving<ProfileView>> {
+pub(crate) async fn show(Call(services, act): Call, At(id): At<ProfileId>) -> Answer<Moving<ProfileView>> {
     let found = services.access().profile_api_view(services.access().profile(&act, id).await?).await?;
     let moved = found.value.last_connected_at.is_some() || found.value.outdated.is_some();
     Ok(Moving { found, moved })
 }
 
 pub(crate) async fn revoke(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(id): At<ProfileId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<Single<ProfileView>> {

@@ -38,7 +38,7 @@ impl Filter for SessionQuery {
 }
 
 /// The live sessions; with `state=ended` those that are over, and that they were looked at is recorded.
-pub(crate) async fn list(Call { services, act }: Call, query: Query<SessionQuery>) -> Answer<List<SessionView>> {
+pub(crate) async fn list(Call(services, act): Call, query: Query<SessionQuery>) -> Answer<List<SessionView>> {
     let SessionQuery { user_id, server_id, host_id, q, state } = &query.filter;
     let filter = SessionFilter { user_id: *user_id, server_id: *server_id, host_id: *host_id, users: None };
     let search = q.clone().unwrap_or_default();
@@ -59,7 +59,7 @@ pub(crate) async fn list(Call { services, act }: Call, query: Query<SessionQuery
     Ok(query.answer(page, |view| view))
 }
 
-pub(crate) async fn end(Call { services, act }: Call, At(id): At<SessionId>) -> Answer<Accepted> {
+pub(crate) async fn end(Call(services, act): Call, At(id): At<SessionId>) -> Answer<Accepted> {
     services.access().end_session(&act, id).await?;
     Ok(Accepted)
 }

@@ -20,22 +20,22 @@ pub(crate) struct Issued {
     token: String,
 }
 
-pub(crate) async fn create(Call { services, act }: Call, Json(new): Json<NewToken>) -> Answer<Placed<Issued>> {
+pub(crate) async fn create(Call(services, act): Call, Json(new): Json<NewToken>) -> Answer<Placed<Issued>> {
     let issued = services.identity().create_token(&act, new).await?;
     let location = format!("/api/v1/tokens/{}", issued.token.id);
     Ok(Placed { location, body: Issued { token: issued.text.expose().clone(), view: issued.token } })
 }
 
-pub(crate) async fn list(Call { services, act }: Call, query: Query<All<TokenId>>) -> Answer<List<ApiToken>> {
+pub(crate) async fn list(Call(services, act): Call, query: Query<All<TokenId>>) -> Answer<List<ApiToken>> {
     let page = services.identity().tokens(&act, &query.page).await?;
     Ok(query.answer(page, |token| token))
 }
 
-pub(crate) async fn show(Call { services, act }: Call, At(id): At<TokenId>) -> Answer<Plain<ApiToken>> {
+pub(crate) async fn show(Call(services, act): Call, At(id): At<TokenId>) -> Answer<Plain<ApiToken>> {
     Ok(Plain(services.identity().token(&act, id).await?))
 }
 
-pub(crate) async fn revoke(Call { services, act }: Call, At(id): At<TokenId>) -> Answer<NoContent> {
+pub(crate) async fn revoke(Call(services, act): Call, At(id): At<TokenId>) -> Answer<NoContent> {
     services.identity().revoke_token(&act, id).await?;
     Ok(NoContent)
 }

@@ -15,9 +15,6 @@ pub(crate) struct UsageQuery {
     hours: Option<Hours>,
 }
 
-pub(crate) async fn show(
-    Call { services, act }: Call,
-    Parameters(query): Parameters<UsageQuery>,
-) -> Answer<Plain<Usage>> {
+pub(crate) async fn show(Call(services, act): Call, Parameters(query): Parameters<UsageQuery>) -> Answer<Plain<Usage>> {
     Ok(Plain(services.access().usage(&act, query.hours.unwrap_or_default()).await?))
 }

@@ -27,7 +27,7 @@ impl Filter for UserQuery {
     const SORTS: &'static [Sort] = &[("created", OrderBy::Created), ("name", OrderBy::Name), ("email", OrderBy::Email)];
 }
 
-pub(crate) async fn list(Call { services, act }: Call, query: Query<UserQuery>) -> Answer<List<User>> {
+pub(crate) async fn list(Call(services, act): Call, query: Query<UserQuery>) -> Answer<List<User>> {
     let UserQuery { organization_id, q, email } = &query.filter;
     let search = q.clone().unwrap_or_default();
     let filter = UserFilter { organization_id: *organization_id, email: email.clone(), search };
@@ -35,22 +35,22 @@ pub(crate) async fn list(Call { services, act }: Call, query: Query<UserQuery>) 
     Ok(query.answer(page, |found| found.value))
 }
 
-pub(crate) async fn create(Call { services, act }: Call, Json(new): Json<NewUser>) -> Answer<Created<User>> {
+pub(crate) async fn create(Call(services, act): Call, Json(new): Json<NewUser>) -> Answer<Created<User>> {
     let made = services.people().create_user(&act, new).await?;
     Ok(Created { location: format!("/api/v1/users/{}", made.value.id), rev: made.rev, body: made.value })
 }
 
 /// Makes the users of a list, or tells what would be made.
-pub(crate) async fn import(Call { services, act }: Call, Json(new): Json<NewUsers>) -> Answer<Plain<Imported>> {
+pub(crate) async fn import(Call(services, act): Call, Json(new): Json<NewUsers>) -> Answer<Plain<Imported>> {
     Ok(Plain(services.people().import_users(&act, &new).await?))
 }
 
-pub(crate) async fn show(Call { services, act }: Call, At(id): At<UserId>) -> Answer<Single<User>> {
+pub(crate) async fn show(Call(services, act): Call, At(id): At<UserId>) -> Answer<Single<User>> {
     Ok(Single(services.people().user(&act, id).await?))
 }
 
 pub(crate) async fn update(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(id): At<UserId>,
     IfMatch(expected): IfMatch,
     Json(patch): Json<UserPatch>,
@@ -59,7 +59,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn delete(
-    Call { services, act }: Call,
+    Call(services, act): Call,
     At(id): At<UserId>,
     IfMatch(expected): IfMatch,
 ) -> Answer<NoContent> {
@@ -68,13 +68,13 @@ pub(crate) async fn delete(
 }
 
 /// Ends all live sessions of a user.
-pub(crate) async fn end_sessions(Call { services, act }: Call, At(id): At<UserId>) -> Answer<Accepted> {
+pub(crate) async fn end_sessions(Call(services, act): Call, At(id): At<UserId>) -> Answer<Accepted> {
     services.access().end_sessions_of(&act, id).await?;
     Ok(Accepted)
 }
 
 /// Signs a user out of the portal and the console, in every browser.
-pub(crate) async fn end_logins(Call { services, act }: Call, At(id): At<UserId>) -> Answer<NoContent> {
+pub(crate) async fn end_logins(Call(services, act): Call, At(id): At<UserId>) -> Answer<NoContent> {
     services.identity().end_logins_of(&act, id).await?;
     Ok(NoContent)
 }

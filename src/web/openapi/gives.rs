@@ -38,40 +38,25 @@ impl Draft {
     }
 }
 
-impl<T: ToSchema> Gives for Single<T> {
-    fn give(draft: &mut Draft) {
-        draft.gives::<T>(StatusCode::OK, "As it is now.", &[ETAG]);
-    }
+/// Forms of an answer around one object: its status, what that means, and the headers besides.
+macro_rules! objects {
+    ($($answer:ident, $status:ident, $about:literal, $headers:expr;)*) => {$(
+        impl<T: ToSchema> Gives for $answer<T> {
+            fn give(draft: &mut Draft) {
+                draft.gives::<T>(StatusCode::$status, $about, $headers);
+            }
+        }
+    )*};
 }
 
-impl<T: ToSchema> Gives for Moving<T> {
-    fn give(draft: &mut Draft) {
-        draft.gives::<T>(StatusCode::OK, "As it is now.", &[ETAG]);
-    }
-}
-
-impl<T: ToSchema> Gives for Created<T> {
-    fn give(draft: &mut Draft) {
-        draft.gives::<T>(StatusCode::CREATED, "It was made.", &[ETAG, LOCATION]);
-    }
-}
-
-impl<T: ToSchema> Gives for Plain<T> {
-    fn give(draft: &mut Draft) {
-        draft.gives::<T>(StatusCode::OK, "As it is now.", &[DIGEST]);
-    }
-}
-
-impl<T: ToSchema> Gives for Placed<T> {
-    fn give(draft: &mut Draft) {
-        draft.gives::<T>(StatusCode::CREATED, "It was made.", &[LOCATION]);
-    }
-}
-
-impl<T: ToSchema> Gives for Made<T> {
-    fn give(draft: &mut Draft) {
-        draft.gives::<T>(StatusCode::CREATED, "It was made; it is in this answer only.", &[]);
-    }
+objects! {
+    Single, OK, "As it is now.", &[ETAG];
+    Moving, OK, "As it is now.", &[ETAG];
+    Created, CREATED, "It was made.", &[ETAG, LOCATION];
+    Plain, OK, "As it is now.", &[DIGEST];
+    Placed, CREATED, "It was made.", &[LOCATION];
+    Made, CREATED, "It was made; it is in this answer only.", &[];
+    Ordered, ACCEPTED, "It was written down; the object tells how far it has come.", &[ETAG];
 }
 
 impl<T: ToSchema> Gives for List<T> {
@@ -107,12 +92,6 @@ impl<T: ToSchema> Gives for List<T> {
 impl Gives for NoContent {
     fn give(draft: &mut Draft) {
         draft.answer(StatusCode::NO_CONTENT, "It is done.");
-    }
-}
-
-impl<T: ToSchema> Gives for Ordered<T> {
-    fn give(draft: &mut Draft) {
-        draft.gives::<T>(StatusCode::ACCEPTED, "It was written down; the object tells how far it has come.", &[ETAG]);
     }
 }
 
