@@ -8,11 +8,8 @@ use serde_json::Value;
 use crate::admin::context::{Answer, Desk, Opened};
 use crate::api::extract::{Filter, Query};
 use crate::http::problem::Problem;
-use crate::ui::columns::Columns;
 use crate::ui::export::{FileKind, Sheet};
-use crate::ui::links::{Link, Linked};
-use crate::ui::table::{Column, Table};
-use crate::ui::topic::Topic;
+use crate::ui::{Column, Columns, Link, Linked, Table, Topic};
 use domain::role::Permission;
 use services::{Page, PageRequest, Services};
 

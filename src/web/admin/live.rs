@@ -15,8 +15,7 @@ use crate::admin::context::{Answer, Opened};
 use crate::http::problem::{Code, Problem};
 use crate::http::sse;
 use crate::http::sse::{Heard, Source};
-use crate::ui::cookies::Cookie;
-use crate::ui::topic::Topic;
+use crate::ui::{Cookie, Topic};
 use services::identity::logins::Use;
 use services::{BusMessage, Nudge, Services, Subscription};
 

@@ -10,9 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::admin::context::{Answer, Desk, Opened};
 use crate::api::extract::At;
 use crate::http::problem::Problem;
-use crate::ui::form::{Again, FormView};
-use crate::ui::links::{Link, Linked};
-use crate::ui::topic::Topic;
+use crate::ui::{Again, FormView, Link, Linked, Topic};
 use services::Services;
 
 /// An id whose noun has a page.

@@ -6,10 +6,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::http::problem::Problem;
-use crate::ui::cookies::Cookie;
-use crate::ui::forms::{Empty, Form};
-use crate::ui::page::{Chrome, Visit, set_cookie};
-use crate::ui::parts::When;
+use crate::ui::page::set_cookie;
+use crate::ui::{Chrome, Cookie, Empty, Form, Visit, When};
 use domain::command_line::CommandLine;
 use domain::secret::Secret;
 use services::identity::logins::Use;

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::api::download::accepts;
 use crate::http::problem::{Code, Problem};
-use crate::ui::page::{Answer, Chrome, Employee};
-use crate::ui::parts::When;
+use crate::ui::page::Answer;
+use crate::ui::{Chrome, Employee, When};
 use services::people::self_service::{MyProfile, MyProfileStatus};
 
 /// The line.

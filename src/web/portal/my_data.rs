@@ -5,7 +5,8 @@ use axum::http::header;
 use axum::response::IntoResponse as _;
 
 use crate::http::problem::{Code, Problem};
-use crate::ui::page::{Answer, Chrome, Employee};
+use crate::ui::page::Answer;
+use crate::ui::{Chrome, Employee};
 use services::people::my_data::{MyData, MyDataKind};
 
 /// So many records of a kind are shown; the JSON has all.

@@ -5,12 +5,11 @@ use axum::http::StatusCode;
 
 use crate::api::download::download;
 use crate::portal::live::Live;
-use crate::ui::fields::Fields;
-use crate::ui::form::{Again, Choice, Field, FormView, form};
+use crate::ui::form::form;
 use crate::ui::guides::{Guide, guides};
-use crate::ui::page::{Answer, Chrome, Employee, Visit};
-use crate::ui::parts::{Qr, When};
+use crate::ui::page::Answer;
 use crate::ui::system::System;
+use crate::ui::{Again, Choice, Chrome, Employee, Field, Fields, FormView, Qr, Visit, When};
 use domain::login::Surface;
 use domain::secret::Secret;
 use services::access::profiles::NewProfile;

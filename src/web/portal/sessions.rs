@@ -4,9 +4,8 @@ use askama::Template;
 use jiff::Timestamp;
 
 use crate::api::extract::At;
-use crate::ui::forms::{Empty, Form};
-use crate::ui::page::{Answer, Chrome, Employee, Flash};
-use crate::ui::parts::{Chip, Icon, Tone, When, bytes};
+use crate::ui::page::Answer;
+use crate::ui::{Chip, Chrome, Employee, Empty, Flash, Form, Icon, Tone, When, bytes};
 use domain::ids::{LoginId, SessionId};
 use services::identity::logins::LoginView;
 use services::people::self_service::MySession;

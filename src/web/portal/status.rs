@@ -4,8 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use crate::ui::page::{Chrome, Visit};
-use crate::ui::parts::{Chip, When};
+use crate::ui::{Chip, Chrome, Visit, When};
 use services::Services;
 use services::cluster::health::{ClusterHealth, HostCount};
 

@@ -12,9 +12,8 @@ use axum::response::Response;
 
 use crate::api::download::{accepts, accepts_profile, download};
 use crate::portal::ready::import_link;
-use crate::ui::forms::{Empty, Form};
-use crate::ui::page::{Answer, Chrome, Visit};
-use crate::ui::parts::When;
+use crate::ui::page::Answer;
+use crate::ui::{Chrome, Empty, Form, Visit, When};
 use domain::secret::Secret;
 use services::identity::tickets::TicketView;
 use services::{ServiceError, Services};

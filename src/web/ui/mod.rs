@@ -23,3 +23,17 @@ pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod topic;
+
+// The words that pages are written in. What these parts are made of themselves is imported from its own file.
+pub(crate) use crate::ui::columns::Columns;
+pub(crate) use crate::ui::cookies::Cookie;
+pub(crate) use crate::ui::fields::Fields;
+pub(crate) use crate::ui::form::{Again, Choice, Field, FormView};
+pub(crate) use crate::ui::forms::{Empty, Form};
+pub(crate) use crate::ui::links::{Link, Linked};
+pub(crate) use crate::ui::page::{Chrome, Employee, Flash, Visit};
+pub(crate) use crate::ui::parts::{Chip, Icon, Qr, Tone, When, bytes, span};
+pub(crate) use crate::ui::preview::{Asked, Question, ask_or_do, touches_people};
+pub(crate) use crate::ui::table::{Cell, Column, RowButton, Table};
+pub(crate) use crate::ui::text::sentence;
+pub(crate) use crate::ui::topic::Topic;

@@ -4,8 +4,7 @@ use askama::Template;
 
 use crate::admin::context::{Answer, Desk, Opened};
 use crate::api::extract::NoQuery;
-use crate::ui::parts::{Chip, Icon, Tone, When};
-use crate::ui::table::{Cell, Column, Table};
+use crate::ui::{Cell, Chip, Column, Icon, Table, Tone, When};
 use services::cluster::migrations::{MigrationState, MigrationView};
 
 /// The page.

@@ -2,8 +2,7 @@
 
 use crate::admin::context::Desk;
 use crate::http::problem::Problem;
-use crate::ui::parts::{Chip, When};
-use crate::ui::table::{Cell, Column, Table};
+use crate::ui::{Cell, Chip, Column, Table, When};
 use domain::role::Permission;
 use services::Services;
 use services::evidence::history::Change;

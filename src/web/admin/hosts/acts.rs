@@ -5,10 +5,8 @@ use crate::admin::context::{Answer, Desk, Sent};
 use crate::admin::hosts::list::DrainForm;
 use crate::admin::nouns::Noun as _;
 use crate::api::extract::At;
-use crate::ui::form::{Field, form};
-use crate::ui::links::Link;
-use crate::ui::page::Flash;
-use crate::ui::preview::{Question, ask_or_do, touches_people};
+use crate::ui::form::form;
+use crate::ui::{Field, Flash, Link, Question, ask_or_do, touches_people};
 use domain::ids::HostId;
 use services::hosts::removal::Removal;
 

@@ -13,15 +13,13 @@ use crate::admin::network::attach_forms;
 use crate::admin::nouns::Noun;
 use crate::api::extract::{At, ByName, Query, USUAL};
 use crate::http::problem::Problem;
-use crate::ui::columns::Columns;
-use crate::ui::form::{Again, Choice, Field, FormView, form};
+use crate::ui::form::form;
 use crate::ui::input::one;
-use crate::ui::links::{Link, Linked as _};
-use crate::ui::page::Flash;
-use crate::ui::parts::{Chip, Icon, Tone, When, span};
 use crate::ui::preview::CutOffList;
-use crate::ui::table::{Cell, Column, RowButton, Table};
-use crate::ui::topic::Topic;
+use crate::ui::{
+    Again, Cell, Chip, Choice, Column, Columns, Field, Flash, FormView, Icon, Link, Linked as _, RowButton, Table,
+    Tone, Topic, When, span,
+};
 use domain::host::HostState;
 use domain::ids::HostId;
 use domain::problem::{Problem as HostProblem, ProblemCode};

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::ui::parts::{Chip, Icon, Tone, When};
+use crate::ui::{Chip, Icon, Tone, When};
 use domain::ids::ServerId;
 use domain::problem::{Problem, ProblemCode};
 use domain::text::Name;

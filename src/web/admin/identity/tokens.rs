@@ -10,13 +10,11 @@ use crate::admin::lists::{List, PageOf, Paged};
 use crate::admin::nouns::{New, made};
 use crate::api::extract::{All, At};
 use crate::http::problem::Problem;
-use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::form::form;
 use crate::ui::input::Line;
-use crate::ui::links::{Link, Linked as _};
-use crate::ui::page::Flash;
-use crate::ui::parts::{Chip, Icon, Tone, When};
-use crate::ui::table::{Cell, Column, RowButton};
-use crate::ui::topic::Topic;
+use crate::ui::{
+    Cell, Chip, Choice, Column, Field, Flash, FormView, Icon, Link, Linked as _, RowButton, Tone, Topic, When,
+};
 use domain::ids::TokenId;
 use domain::role::{Permission, Role};
 use domain::token::{ApiToken, TokenLifetime};

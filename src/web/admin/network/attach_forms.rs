@@ -1,6 +1,7 @@
 //! What is chosen to attach a host to a server, on the page of either.
 
-use crate::ui::form::{Field, form};
+use crate::ui::Field;
+use crate::ui::form::form;
 use domain::ids::{HostId, ServerId};
 
 form! {

@@ -5,10 +5,7 @@ use crate::admin::context::{Answer, Desk, Sent};
 use crate::admin::network::attach_forms::{HostChoice, ServerChoice};
 use crate::admin::nouns::Noun as _;
 use crate::api::extract::At;
-use crate::ui::fields::Fields;
-use crate::ui::links::Link;
-use crate::ui::page::Flash;
-use crate::ui::preview::{Asked, Question, ask_or_do, touches_people};
+use crate::ui::{Asked, Fields, Flash, Link, Question, ask_or_do, touches_people};
 use domain::ids::{HostId, ServerId};
 use services::Services;
 

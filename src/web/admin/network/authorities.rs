@@ -5,9 +5,7 @@ use jiff::SignedDuration;
 
 use crate::admin::context::{Answer, Desk, Opened};
 use crate::api::extract::NoQuery;
-use crate::ui::parts::{Chip, Icon, Tone, When};
-use crate::ui::table::{Cell, Column, Table};
-use crate::ui::topic::Topic;
+use crate::ui::{Cell, Chip, Column, Icon, Table, Tone, Topic, When};
 use domain::authority::{AuthorityKind, AuthorityState};
 use services::network::authorities::AuthorityView;
 

@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::extract::{Filter, Sort};
 use crate::http::problem::Problem;
-use crate::ui::fields::Fields;
-use crate::ui::links::Link;
+use crate::ui::{Fields, Link};
 use domain::ids::{HostId, ServerId, SessionId, UserId};
 use domain::session::SessionState;
 use services::{OrderBy, SessionFilter};

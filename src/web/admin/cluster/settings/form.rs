@@ -1,7 +1,8 @@
 //! The form of the settings. The client secret can be set in it, and is never shown.
 
-use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::form::form;
 use crate::ui::input::{joined, one, optional, ticked};
+use crate::ui::{Choice, Field, FormView};
 use domain::ids::OrganizationId;
 use domain::settings::Settings;
 use domain::text::Name;

@@ -10,10 +10,8 @@ pub(crate) use crate::admin::cluster::settings::test::{answer as answer_test, st
 use crate::admin::context::{Answer, Desk, Opened, Sent};
 use crate::admin::evidence::history::{HistoryRow, history};
 use crate::http::problem::Problem;
-use crate::ui::form::FormView;
-use crate::ui::links::Link;
-use crate::ui::page::Flash;
 use crate::ui::site::origin_of;
+use crate::ui::{Flash, FormView, Link};
 use domain::Revised;
 use domain::ids::OrganizationId;
 use domain::login::Surface;

@@ -7,10 +7,8 @@ use axum::response::Response;
 
 use crate::admin::context::{Answer, Opened};
 use crate::auth::refused;
-use crate::ui::cookies::Cookie;
-use crate::ui::forms::{Empty, Form};
-use crate::ui::page::{Chrome, Visit, set_cookie};
-use crate::ui::parts::Chip;
+use crate::ui::page::set_cookie;
+use crate::ui::{Chip, Chrome, Cookie, Empty, Form, Visit};
 use services::identity::outcome::{SignInRefusal, SignInTest, Welcome};
 
 pub(crate) async fn start(Opened { services, desk }: Opened, visit: Visit, Form(Empty {}): Form<Empty>) -> Answer {

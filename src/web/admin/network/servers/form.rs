@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::admin::context::Desk;
-use crate::ui::fields::Fields;
-use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::form::form;
 use crate::ui::input::{boxes, joined, one, route, ticked};
+use crate::ui::{Choice, Field, Fields, FormView};
 use domain::ids::OrganizationId;
 use domain::role::Permission;
 use domain::server::{Protocol, Server};

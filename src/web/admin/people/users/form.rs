@@ -1,8 +1,9 @@
 //! The form of a user.
 
 use crate::admin::context::Desk;
-use crate::ui::form::{Choice, Field, FormView, form};
+use crate::ui::form::form;
 use crate::ui::input::{joined, one, optional};
+use crate::ui::{Choice, Field, FormView};
 use domain::ids::OrganizationId;
 use domain::role::Role;
 use domain::text::Name;

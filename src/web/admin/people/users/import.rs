@@ -3,9 +3,8 @@
 use askama::Template;
 
 use crate::admin::context::{Answer, Desk, Opened};
-use crate::ui::fields::Fields;
-use crate::ui::form::{Choice, Field, FormView, form};
-use crate::ui::links::{Link, Linked as _};
+use crate::ui::form::form;
+use crate::ui::{Choice, Field, Fields, FormView, Link, Linked as _};
 use domain::ids::OrganizationId;
 use domain::text::Name;
 use domain::user_list::MOST;

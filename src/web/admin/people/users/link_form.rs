@@ -1,6 +1,7 @@
 //! The form of a one-time link, on the sheet of the user whom it is for.
 
-use crate::ui::form::{Field, form};
+use crate::ui::Field;
+use crate::ui::form::form;
 use services::access::profiles::NewProfile;
 
 form! {

@@ -14,13 +14,9 @@ use crate::admin::people::users::list::state;
 use crate::api::extract::At;
 use crate::http::problem::Problem;
 use crate::portal::profiles::chip;
-use crate::ui::fields::Fields;
-use crate::ui::form::{Again, Choice, FormView};
-use crate::ui::links::{Link, Linked as _};
-use crate::ui::page::Flash;
-use crate::ui::parts::{Chip, When, bytes};
-use crate::ui::table::{Cell, Column, RowButton, Table};
-use crate::ui::topic::Topic;
+use crate::ui::{
+    Again, Cell, Chip, Choice, Column, Fields, Flash, FormView, Link, Linked as _, RowButton, Table, Topic, When, bytes,
+};
 use domain::group::GroupId;
 use domain::ids::{OrganizationId, ProfileId, SessionId, UserId};
 use domain::login::{Login, Surface};
