@@ -165,20 +165,20 @@ impl SampleSet {
 
     fn devices(&mut self) {
         let all = self.profiles();
-        let guide = System::Macos.guide();
-        let system = (guide.name, guide.client);
-        self.add("home-empty", &Home::of(self.inside("/"), &[], now(), system));
+        let system = Some(System::Macos);
+        self.add("home-empty", &Home::new(self.inside("/"), Vec::new(), now(), system));
         let every: Vec<_> = all.iter().map(|(_, mine)| mine.clone()).collect();
-        self.add("home", &Home::of(self.inside("/"), &every, now(), system));
+        self.add("home", &Home::new(self.inside("/"), every, now(), system));
         for (name, mine) in &all {
-            self.add(&format!("profile-{name}"), &ProfilePage::new(self.inside("/"), mine, now()));
+            self.add(&format!("profile-{name}"), &ProfilePage::new(self.inside("/"), mine.clone(), now()));
         }
         if let Some((_, mine)) = all.first() {
-            let page = ProfilePage::new(self.inside("/"), mine, now());
+            let page = ProfilePage::new(self.inside("/"), mine.clone(), now());
             let typed = wrong(&[("name", "The name must not be empty.")]).with("name", HOSTILE);
             let page = ProfilePage { form: page.form.typed(typed), ..page };
             self.add("profile-name-refused", &page);
-            let page = ProfilePage::new(Chrome { flash: Some(Flash::Renamed), ..self.inside("/") }, mine, now());
+            let page =
+                ProfilePage::new(Chrome { flash: Some(Flash::Renamed), ..self.inside("/") }, mine.clone(), now());
             self.add("profile-renamed", &page);
         }
     }
@@ -258,9 +258,11 @@ impl SampleSet {
         let there = login(2, self.device, IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 5]), false);
         let tunnels = [session(1, "vpn-2", self.device), session(2, "vpn-1", "Ana's iPhone")];
         let chrome = self.inside("/sessions");
-        self.add("sessions", &Sessions::new(chrome, &tunnels, &[here.clone(), there], now()));
+        let logins = vec![here.clone(), there];
+        self.add("sessions", &Sessions { chrome, tunnels: tunnels.into(), logins, now: now() });
         let ended = Chrome { flash: Some(Flash::SessionEnded), ..self.inside("/sessions") };
-        self.add("sessions-quiet", &Sessions::new(ended, &[], &[here], now()));
+        let quiet = Sessions { chrome: ended, tunnels: Vec::new(), logins: vec![here], now: now() };
+        self.add("sessions-quiet", &quiet);
 
         let value = |kind| match kind {
             DataKind::Account => {

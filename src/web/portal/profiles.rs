@@ -9,9 +9,11 @@ use crate::api::extract::At;
 use crate::auth::sign_in::SignInPage;
 use crate::portal::live::Live;
 use crate::ui::form::form;
+use crate::ui::guides::Guide;
 use crate::ui::input::one;
 use crate::ui::page::Answer;
 use crate::ui::parts::{DAY, date};
+use crate::ui::system::System;
 use crate::ui::{Chip, Chrome, Employee, Empty, Field, Fields, Flash, Form, FormView, Icon, Tone, Visit, When, span};
 use domain::ids::ProfileId;
 use domain::login::{ReturnPath, Surface};
@@ -28,44 +30,10 @@ const SOON: i64 = 14 * DAY;
 #[template(path = "portal/home.html")]
 pub(crate) struct Home {
     pub(crate) chrome: Chrome,
-    pub(crate) devices: Vec<Device>,
-    pub(crate) system: &'static str,
-    pub(crate) client: &'static str,
-}
-
-/// A profile in the list.
-#[derive(Debug, Clone)]
-pub(crate) struct Device {
-    pub(crate) href: String,
-    pub(crate) name: String,
-    pub(crate) chip: Chip,
-    pub(crate) why: Option<String>,
-    pub(crate) server: String,
-    pub(crate) used: Option<When>,
-    pub(crate) expires: Option<When>,
-    pub(crate) action: Option<(String, &'static str)>,
-    pub(crate) past: bool,
-}
-
-impl Device {
-    /// How a profile looks in the list.
-    pub(crate) fn new(mine: &MyProfile, now: Timestamp) -> Self {
-        let profile = &mine.profile.value;
-        let past = is_past(mine);
-        let href = format!("/profiles/{}", profile.id);
-        let action = (!past && has_news(mine, now)).then(|| (format!("{href}#update"), "Update"));
-        Self {
-            name: profile.name.to_string(),
-            chip: chip(mine, now),
-            why: mine.note.as_ref().filter(|_| !past && !is_replaced(mine)).map(why),
-            server: mine.server_name.to_string(),
-            used: profile.last_connected_at.map(|at| When::new(at, now)),
-            expires: (!past && !is_replaced(mine)).then(|| When::new(profile.expires_at, now)),
-            action,
-            past,
-            href,
-        }
-    }
+    /// The profiles, with those that are over at the end.
+    pub(crate) devices: Vec<MyProfile>,
+    pub(crate) now: Timestamp,
+    pub(crate) guide: &'static Guide,
 }
 
 fn is_past(mine: &MyProfile) -> bool {
@@ -90,7 +58,7 @@ pub(crate) fn chip(mine: &MyProfile, now: Timestamp) -> Chip {
     match &mine.status {
         MyProfileStatus::Revoked { .. } => Chip::bad("Revoked"),
         MyProfileStatus::Expired => Chip::new(Tone::Bad, Icon::Clock, "Expired"),
-        MyProfileStatus::Connected { host, .. } => Chip::new(Tone::Good, Icon::Link, format!("Connected to {host}")),
+        MyProfileStatus::Connected { host, .. } => Chip::connected(host),
         MyProfileStatus::Replaced { until } => {
             Chip::new(Tone::Warn, Icon::Clock, format!("Stops working on {}", date(*until, now)))
         }
@@ -130,26 +98,18 @@ pub(crate) async fn home(State(services): State<Services>, visit: Visit) -> Answ
         return Ok(visit.show_as(page.status(), &page));
     };
     let mine = services.people().my_profiles(person).await?;
-    Ok(visit.show(&Home::new(&visit, &mine)))
+    Ok(visit.show(&Home::new(visit.chrome.clone(), mine, visit.now, visit.browsing.system)))
 }
 
 impl Home {
-    /// The list as things are: what works first.
-    pub(crate) fn new(visit: &Visit, mine: &[MyProfile]) -> Self {
-        let guide = visit.browsing.system.unwrap_or(crate::ui::system::System::Windows).guide();
-        Self::of(visit.chrome.clone(), mine, visit.now, (guide.name, guide.client))
+    fn when(&self, at: &Timestamp) -> When {
+        When::new(*at, self.now)
     }
 
-    /// The list of `mine` at a moment.
-    pub(crate) fn of(
-        chrome: Chrome,
-        mine: &[MyProfile],
-        now: Timestamp,
-        (system, client): (&'static str, &'static str),
-    ) -> Self {
-        let mut devices: Vec<_> = mine.iter().map(|mine| Device::new(mine, now)).collect();
-        devices.sort_by_key(|device| device.past);
-        Self { chrome, devices, system, client }
+    /// The list of some profiles, for a system.
+    pub(crate) fn new(chrome: Chrome, mut devices: Vec<MyProfile>, now: Timestamp, system: Option<System>) -> Self {
+        devices.sort_by_key(is_past);
+        Self { chrome, devices, now, guide: system.unwrap_or(System::Windows).guide() }
     }
 }
 
@@ -165,21 +125,12 @@ form! {
 #[template(path = "portal/profile.html")]
 pub(crate) struct ProfilePage {
     pub(crate) chrome: Chrome,
-    pub(crate) id: String,
-    pub(crate) name: String,
+    pub(crate) mine: MyProfile,
     pub(crate) form: FormView,
-    pub(crate) chip: Chip,
+    /// What tells of the first connection, while there was none.
     pub(crate) live: Option<Live>,
     pub(crate) banner: Option<Banner>,
-    pub(crate) replaceable: bool,
-    pub(crate) overlap: &'static str,
-    pub(crate) server: String,
-    pub(crate) address: String,
-    pub(crate) used: Option<When>,
-    pub(crate) made: When,
-    pub(crate) until: When,
-    pub(crate) past: bool,
-    pub(crate) connected: bool,
+    pub(crate) now: Timestamp,
 }
 
 /// What its owner should know about a profile before all else.
@@ -187,88 +138,86 @@ pub(crate) struct ProfilePage {
 pub(crate) struct Banner {
     pub(crate) tone: Tone,
     pub(crate) icon: Icon,
-    pub(crate) title: String,
+    pub(crate) title: &'static str,
     pub(crate) text: String,
-    pub(crate) again: bool,
 }
 
 impl ProfilePage {
-    /// The page of a profile at a moment.
-    pub(crate) fn new(chrome: Chrome, mine: &MyProfile, now: Timestamp) -> Self {
+    /// What happens to the file that is there when there is a newer one.
+    const OVERLAP: &'static str =
+        "The one that you have goes on working for 7 days, so you can change over when it suits you.";
+
+    /// The page of a profile as it is now.
+    pub(crate) fn new(chrome: Chrome, mine: MyProfile, now: Timestamp) -> Self {
         let profile = &mine.profile.value;
-        let past = is_past(mine);
-        let until = match mine.status {
-            MyProfileStatus::Revoked { at } => at,
-            MyProfileStatus::Replaced { until } => until,
-            _ => profile.expires_at,
-        };
-        let waits = mine.status == MyProfileStatus::NeverUsed;
         Self {
             form: FormView::fresh(&chrome, RenameForm::FIELDS).typed(RenameForm::fill(&profile.name)),
+            live: (mine.status == MyProfileStatus::NeverUsed).then(|| Live::waiting(profile.issued_at)),
+            banner: banner(&mine, now),
             chrome,
-            id: profile.id.to_string(),
-            name: profile.name.to_string(),
-            chip: chip(mine, now),
-            live: waits.then(|| Live::waiting(profile.issued_at)),
-            banner: banner(mine, now),
-            replaceable: !past && !is_replaced(mine),
-            overlap: "The one that you have goes on working for 7 days, so you can change over when it suits you.",
-            server: mine.server_name.to_string(),
-            address: profile.address.to_string(),
-            used: profile.last_connected_at.map(|at| When::new(at, now)),
-            made: When::new(profile.issued_at, now),
-            until: When::date(until, now),
-            past,
-            connected: matches!(mine.status, MyProfileStatus::Connected { .. }),
+            mine,
+            now,
         }
+    }
+
+    fn when(&self, at: &Timestamp) -> When {
+        When::new(*at, self.now)
+    }
+
+    /// Until when it works, or worked.
+    fn until(&self) -> When {
+        let until = match self.mine.status {
+            MyProfileStatus::Revoked { at } => at,
+            MyProfileStatus::Replaced { until } => until,
+            _ => self.mine.profile.value.expires_at,
+        };
+        When::date(until, self.now)
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.mine.status, MyProfileStatus::Connected { .. })
     }
 }
 
 fn banner(mine: &MyProfile, now: Timestamp) -> Option<Banner> {
     let profile = &mine.profile.value;
-    let of = |tone, icon, title: &str, text: String, again| {
-        Some(Banner { tone, icon, title: title.to_owned(), text, again })
-    };
+    let of = |tone, icon, title, text| Some(Banner { tone, icon, title, text });
     match mine.status {
         MyProfileStatus::Revoked { at } => of(
             Tone::Bad,
             Icon::Cross,
             "This device is revoked",
             format!("It was revoked on {} and cannot connect any more.", date(at, now)),
-            true,
         ),
         MyProfileStatus::Expired => of(
             Tone::Bad,
             Icon::Clock,
             "This profile has expired",
             format!("It stopped working on {}. Getting a new one takes a minute.", date(profile.expires_at, now)),
-            true,
         ),
         MyProfileStatus::Replaced { until } => of(
             Tone::Warn,
             Icon::Clock,
             "A newer file has taken the place of this one",
             format!("This one stops working on {}. Import the newer file before then.", date(until, now)),
-            false,
         ),
         _ if seconds_left(profile, now) < SOON => of(
             Tone::Warn,
             Icon::Clock,
             "This profile ends soon",
             format!("It stops working on {}. A new file takes its place.", date(profile.expires_at, now)),
-            false,
         ),
         _ => {
             let note = mine.note.as_ref()?;
             let text = format!("{} Your file still works, but it does not know about that.", why(note));
-            of(Tone::Info, Icon::Up, "An update is available", text, false)
+            of(Tone::Info, Icon::Up, "An update is available", text)
         }
     }
 }
 
 pub(crate) async fn profile(Employee { services, person, visit }: Employee, At(id): At<ProfileId>) -> Answer {
     let mine = services.people().my_profile(&person, id).await?;
-    Ok(visit.show(&ProfilePage::new(visit.chrome.clone(), &mine, visit.now)))
+    Ok(visit.show(&ProfilePage::new(visit.chrome.clone(), mine, visit.now)))
 }
 
 pub(crate) async fn rename(
@@ -281,7 +230,7 @@ pub(crate) async fn rename(
         Ok(_) => Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Renamed))),
         Err(again) => {
             let mine = services.people().my_profile(&person, id).await?;
-            let page = ProfilePage::new(visit.chrome.clone(), &mine, visit.now);
+            let page = ProfilePage::new(visit.chrome.clone(), mine, visit.now);
             let page = ProfilePage { form: page.form.typed(again.fields), live: None, ..page };
             Ok(visit.show_as(again.status, &page))
         }

@@ -105,6 +105,11 @@ impl Chip {
         Self::new(Tone::Good, Icon::Check, text)
     }
 
+    /// A living connection through a host.
+    pub(crate) fn connected(host: impl Display) -> Self {
+        Self::new(Tone::Good, Icon::Link, format!("Connected to {host}"))
+    }
+
     /// It does not work, or is over.
     pub(crate) fn bad(text: impl Into<String>) -> Self {
         Self::new(Tone::Bad, Icon::Cross, text)

@@ -13,7 +13,6 @@ use domain::authority::AuthorityKind;
 use domain::ids::{HostId, ServerId};
 use domain::text::{HostName, Name};
 use services::cluster::overview::{Expiring, Expiry, IllHost, Overview};
-use services::cluster::setup::Step;
 
 /// Something that ends within so many seconds is worth a look.
 const SOON: i64 = 30 * 86_400;
@@ -26,21 +25,13 @@ const SHOWN: usize = 3;
 #[template(path = "admin/overview.html")]
 pub(crate) struct OverviewPage<'a> {
     desk: &'a Desk,
-    sessions: u64,
-    hosts: usize,
-    ready: usize,
+    overview: Overview,
     ill: Vec<IllRow>,
     /// Those that were taken out of service on purpose.
     draining: Vec<HostLink>,
-    profiles: u64,
-    outdated: u64,
     expiring: Vec<ExpiryRow>,
-    waiting: Vec<String>,
-    hears: bool,
     busy: Option<SessionChart>,
     traffic: Option<TrafficChart>,
-    /// How many steps of the set-up are done, while one is missing.
-    setup: Option<(usize, usize)>,
 }
 
 /// A host, with the way to its page for whoever has such a page.
@@ -69,44 +60,21 @@ struct ExpiryRow {
 impl<'a> OverviewPage<'a> {
     /// The page as things are.
     pub(crate) fn new(desk: &'a Desk, overview: Overview) -> Self {
-        let Overview {
-            sessions,
-            hosts,
-            ready,
-            ill,
-            draining,
-            servers,
-            profiles,
-            outdated,
-            expiring,
-            joins_in_trouble,
-            setup,
-            hears,
-            usage,
-            names,
-        } = overview;
-        let waits = |host| format!("{host} wants to join, and says that something is wrong with it.");
+        let names = &overview.names;
         Self {
             desk,
-            sessions,
-            hosts,
-            ready,
-            ill: ill.iter().map(|ill| ill_row(desk, ill, &servers)).collect(),
-            draining: draining.into_iter().map(|(id, name)| host_link(desk, id, &name)).collect(),
-            profiles,
-            outdated,
-            expiring: expiring.into_iter().map(|expiry| expiry_row(desk, expiry)).collect(),
-            waiting: joins_in_trouble.into_iter().map(waits).collect(),
-            hears,
-            busy: SessionChart::new(&usage),
-            traffic: TrafficChart::new(&usage, |host| names.get(&host).map(ToString::to_string)),
-            setup: (!setup.is_complete()).then(|| (setup.done(), Step::ALL.len())),
+            ill: overview.ill.iter().map(|ill| ill_row(desk, ill, &overview.servers)).collect(),
+            draining: overview.draining.iter().map(|(id, name)| host_link(desk, *id, name)).collect(),
+            expiring: overview.expiring.iter().map(|expiry| expiry_row(desk, expiry)).collect(),
+            busy: SessionChart::new(&overview.usage),
+            traffic: TrafficChart::new(&overview.usage, |host| names.get(&host).map(ToString::to_string)),
+            overview,
         }
     }
 
     /// How the hosts are, in one word.
     fn health(&self) -> Chip {
-        match (self.hosts, self.ill.len()) {
+        match (self.overview.hosts, self.ill.len()) {
             (0, _) => Chip::calm("No host yet"),
             (_, 0) if self.draining.is_empty() => Chip::good("All are well"),
             (_, 0) => Chip::new(Tone::Info, Icon::Next, "The others are out of service on purpose"),
@@ -116,7 +84,7 @@ impl<'a> OverviewPage<'a> {
     }
 
     fn hearing(&self) -> Chip {
-        if self.hears {
+        if self.overview.hears {
             Chip::good("Healthy")
         } else {
             Chip::new(Tone::Warn, Icon::Clock, "Changes arrive within seconds")
@@ -137,8 +105,8 @@ fn ill_row(desk: &Desk, ill: &IllHost, servers: &HashMap<ServerId, Name>) -> Ill
     }
 }
 
-fn expiry_row(desk: &Desk, expiry: Expiry) -> ExpiryRow {
-    let (what, list) = match expiry.what {
+fn expiry_row(desk: &Desk, expiry: &Expiry) -> ExpiryRow {
+    let (what, list) = match &expiry.what {
         Expiring::Authority(AuthorityKind::Client) => ("The CA for profiles".to_owned(), "/authorities"),
         Expiring::Authority(AuthorityKind::Server) => ("The CA for VPN daemons".to_owned(), "/authorities"),
         Expiring::Certificate(host) => (format!("The certificate of {host}, which renews it by itself"), "/hosts"),

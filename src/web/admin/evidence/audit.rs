@@ -17,6 +17,7 @@ use crate::http::problem::Problem;
 use crate::ui::export::JsonLines;
 use crate::ui::page::go;
 use crate::ui::{Chip, Columns, Icon, Tone, Topic, When};
+use domain::audit::AuditEntry;
 use domain::ids::AuditId;
 use domain::job::{Job, JobState, RunResult};
 use services::access::lookup::Suggestion;
@@ -75,6 +76,16 @@ impl Wanted {
         self.fields().iter().all(|(_, value)| value.trim().is_empty())
     }
 
+    /// Where all that somebody did is listed.
+    fn by(actor: &str) -> String {
+        Self { actor: actor.to_owned(), ..Self::default() }.address("/audit")
+    }
+
+    /// Where all that was done to something is listed.
+    fn about(object: &str) -> String {
+        Self { object: object.to_owned(), ..Self::default() }.address("/audit")
+    }
+
     /// The address of a page with this filter.
     fn address(&self, page: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -105,7 +116,7 @@ pub(crate) struct AuditPage<'a> {
     pub(crate) desk: &'a Desk,
     pub(crate) wanted: Wanted,
     pub(crate) proof: Proof,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<NamedEntry>,
     pub(crate) columns: Columns,
     /// What the form may have meant by a name, where that is several things.
     pub(crate) choices: Vec<Choices>,
@@ -130,23 +141,6 @@ pub(crate) struct Proof {
     pub(crate) at: Option<When>,
 }
 
-/// One entry.
-pub(crate) struct Row {
-    pub(crate) at: When,
-    pub(crate) what: String,
-    pub(crate) action: String,
-    pub(crate) by: String,
-    pub(crate) actor: String,
-    pub(crate) by_link: String,
-    pub(crate) object: String,
-    pub(crate) object_link: String,
-    pub(crate) denied: bool,
-    pub(crate) changes: Vec<(String, String, String)>,
-    pub(crate) id: String,
-    pub(crate) request: Option<String>,
-    pub(crate) place: Option<(String, u64)>,
-}
-
 impl Proof {
     /// What the last run of the job says.
     pub(crate) fn of(job: &JobState, now: Timestamp) -> Self {
@@ -168,28 +162,10 @@ impl Proof {
     }
 }
 
-impl Row {
-    fn new(named: NamedEntry, now: Timestamp) -> Self {
-        let NamedEntry { entry, by } = named;
-        let (noun, verb) = entry.action.split_once('.').unwrap_or(("", &entry.action));
-        let by_link = Wanted { actor: entry.actor.clone(), ..Wanted::default() }.address("/audit");
-        let object_link = Wanted { object: entry.object.clone(), ..Wanted::default() }.address("/audit");
-        Self {
-            at: When::new(entry.at, now),
-            what: format!("{} {}", done(verb), noun.replace('_', " ")),
-            changes: changes(&entry.changes),
-            denied: entry.outcome != "success",
-            id: entry.id.to_string(),
-            request: entry.request_id.map(|id| id.to_string()),
-            place: entry.link.map(|link| (link.chain.to_string(), link.seq)),
-            action: entry.action,
-            actor: entry.actor,
-            object: entry.object,
-            by,
-            by_link,
-            object_link,
-        }
-    }
+/// What was done, in words.
+fn what(entry: &AuditEntry) -> String {
+    let (noun, verb) = entry.action.split_once('.').unwrap_or(("", &entry.action));
+    format!("{} {}", done(verb), noun.replace('_', " "))
 }
 
 /// Field, before, after; one without a before is told as new.
@@ -226,10 +202,19 @@ impl<'a> AuditPage<'a> {
         is_first: bool,
         next: Option<String>,
     ) -> Self {
-        let rows = page.items.into_iter().map(|entry| Row::new(entry, desk.now)).collect();
         let columns = Columns::at(&wanted.address("/audit"), "at", true);
         let (choices, called) = (Vec::new(), (None, None));
-        Self { desk, wanted, proof: Proof::of(job, desk.now), rows, columns, choices, called, is_first, next }
+        Self {
+            desk,
+            wanted,
+            proof: Proof::of(job, desk.now),
+            rows: page.items,
+            columns,
+            choices,
+            called,
+            is_first,
+            next,
+        }
     }
 
     fn export(&self) -> String {

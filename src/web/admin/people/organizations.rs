@@ -13,10 +13,10 @@ use crate::http::problem::Problem;
 use crate::ui::form::form;
 use crate::ui::input::one;
 use crate::ui::{Again, Cell, Column, Field, Flash, FormView, Link, Linked as _, Topic};
+use domain::Revised;
 use domain::ids::OrganizationId;
 use domain::organization::Organization;
 use domain::role::Permission;
-use domain::{Revised, Revision};
 use services::people::organizations::{NewOrganization, OrganizationPatch, OrganizationRow};
 use services::{PageRequest, Services};
 
@@ -65,41 +65,29 @@ form! {
 pub(crate) struct OrganizationPage<'a> {
     pub(crate) desk: &'a Desk,
     /// The one that is there.
-    pub(crate) found: Option<Facts>,
+    pub(crate) found: Option<OrganizationRow>,
     pub(crate) form: FormView,
-}
-
-/// What is known of an organization that is there.
-pub(crate) struct Facts {
-    id: OrganizationId,
-    link: Link,
-    name: String,
-    revision: Revision,
-    users: u64,
-    servers: u64,
-    history: Vec<HistoryRow>,
-}
-
-impl Facts {
-    fn recipes(&self, desk: &Desk) -> Vec<Recipe> {
-        Recipes::of_organization(desk, self.id)
-    }
+    pub(crate) history: Vec<HistoryRow>,
 }
 
 impl<'a> OrganizationPage<'a> {
     /// A form for a new one.
     pub(crate) fn empty(desk: &'a Desk) -> Self {
-        Self { desk, found: None, form: FormView::fresh(&desk.chrome, OrganizationForm::FIELDS) }
+        let form = FormView::fresh(&desk.chrome, OrganizationForm::FIELDS);
+        Self { desk, found: None, form, history: Vec::new() }
     }
 
     /// The page of one that is there.
     pub(crate) fn of(desk: &'a Desk, row: OrganizationRow, history: Vec<HistoryRow>) -> Self {
-        let OrganizationRow { organization: Revised { rev: revision, value }, users, servers } = row;
-        let (id, link) = (value.id, Link::to(&value.id));
-        let fields = OrganizationForm::fill(&value);
-        let form = FormView::filled(&desk.chrome, OrganizationForm::FIELDS, fields, (revision, link.clone()));
-        let facts = Facts { id, link, name: value.name.to_string(), revision, users, servers, history };
-        Self { desk, found: Some(facts), form }
+        let Revised { rev, value } = &row.organization;
+        let (fields, origin) = (OrganizationForm::fill(value), (*rev, Link::to(&value.id)));
+        let form = FormView::filled(&desk.chrome, OrganizationForm::FIELDS, fields, origin);
+        Self { desk, found: Some(row), form, history }
+    }
+
+    fn recipes(&self) -> Vec<Recipe> {
+        let found = self.found.as_ref().map(|row| Recipes::of_organization(self.desk, row.organization.value.id));
+        found.unwrap_or_default()
     }
 }
 

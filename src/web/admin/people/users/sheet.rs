@@ -21,7 +21,7 @@ use domain::group::GroupId;
 use domain::ids::{OrganizationId, ProfileId, SessionId, UserId};
 use domain::login::{Login, Surface};
 use domain::role::{Permission, Role};
-use domain::text::Name;
+use domain::text::{GroupName, Name};
 use domain::user::User;
 use domain::{Revised, Revision};
 use services::people::self_service::{MyProfile, MyProfileStatus, MySession};
@@ -45,7 +45,9 @@ impl New for UserId {
 #[template(path = "admin/user.html")]
 pub(crate) struct UserPage<'a> {
     pub(crate) desk: &'a Desk,
-    facts: Facts,
+    user: User,
+    chip: Chip,
+    organization: Option<Name>,
     profiles: Table,
     sessions: Table,
     logins: Table,
@@ -58,22 +60,6 @@ pub(crate) struct UserPage<'a> {
     history: Vec<HistoryRow>,
 }
 
-/// What is known of the user.
-struct Facts {
-    id: UserId,
-    link: Link,
-    name: String,
-    chip: Chip,
-    email: Option<String>,
-    organization: Option<(Link, String)>,
-    groups: Vec<(Link, String)>,
-    role: &'static str,
-    is_disabled: bool,
-    has_account: bool,
-    /// Whether who looks may change the user at all.
-    is_within_reach: bool,
-}
-
 impl<'a> UserPage<'a> {
     /// The sheet as things are.
     pub(crate) fn of(
@@ -84,64 +70,62 @@ impl<'a> UserPage<'a> {
     ) -> Self {
         let UserSheet { user, organization, servers, profiles, sessions, logins } = sheet;
         let (revision, user) = (user.rev, user.value);
-        let reach = user.role == Role::User || desk.act.actor.may_change_role(user.role, user.role);
-        let facts = Facts {
-            id: user.id,
-            link: Link::to(&user.id),
-            name: user.name.to_string(),
-            chip: state(user.disabled, !sessions.is_empty()),
-            email: user.email.as_ref().map(ToString::to_string),
-            organization: organization.map(|name| (Link::to(&user.organization_id), name.to_string())),
-            groups: user.groups.iter().map(|name| (Link::to(&GroupId::from(name.clone())), name.to_string())).collect(),
-            role: described(user.role),
-            is_disabled: user.disabled,
-            has_account: user.identity.is_some(),
-            is_within_reach: reach,
-        };
         let form =
             FormView::filled(&desk.chrome, UserForm::FIELDS, UserForm::fill(&user), (revision, Link::to(&user.id)));
         let servers = Choice::all(servers);
         Self {
             desk,
-            profiles: profiles_of(desk, &facts, &profiles),
-            sessions: sessions_of(desk, &facts, &sessions),
+            chip: state(user.disabled, !sessions.is_empty()),
+            organization,
+            profiles: profiles_of(desk, &user, &profiles),
+            sessions: sessions_of(desk, &user, &sessions),
             logins: logins_of(desk, &logins),
-            facts,
             form: form::with_choices(form, desk, organizations, user.role),
             link: FormView::fresh(&desk.chrome, LinkForm::FIELDS).choices("server_id", servers.clone()),
+            user,
             servers,
             revision,
             history,
         }
     }
 
+    fn group(name: &GroupName) -> Link {
+        Link::to(&GroupId::from(name.clone()))
+    }
+
     fn may_change(&self) -> bool {
-        self.facts.is_within_reach && self.desk.may(Permission::ManageUsers)
+        may_change(self.desk, &self.user)
     }
 
     /// Where the button leads that lets the user in or shuts the user out.
     fn switch(&self) -> Link {
-        self.facts.link.and(if self.facts.is_disabled { "enable" } else { "disable" })
+        Link::to(&self.user.id).and(if self.user.disabled { "enable" } else { "disable" })
     }
 
     fn recipes(&self) -> Vec<Recipe> {
-        Recipes::of_user(self.desk, self.facts.id, self.may_change().then_some(self.facts.is_disabled))
+        Recipes::of_user(self.desk, self.user.id, self.may_change().then_some(self.user.disabled))
     }
 
     /// Where the user's sessions that are over are listed.
     fn ended(&self) -> String {
-        Chosen::ended_of(self.facts.id).address()
+        Chosen::ended_of(self.user.id).address()
     }
 }
 
-fn profiles_of(desk: &Desk, user: &Facts, profiles: &[MyProfile]) -> Table {
+/// Whether who looks may change a user: not every role may be given or taken by everybody.
+fn may_change(desk: &Desk, user: &User) -> bool {
+    let is_within_reach = user.role == Role::User || desk.act.actor.may_change_role(user.role, user.role);
+    is_within_reach && desk.may(Permission::ManageUsers)
+}
+
+fn profiles_of(desk: &Desk, user: &User, profiles: &[MyProfile]) -> Table {
     let last = |mine: &MyProfile| mine.profile.value.last_connected_at.map(|at| When::new(at, desk.now));
     let revoke = |mine: &MyProfile| {
         if matches!(mine.status, MyProfileStatus::Revoked { .. } | MyProfileStatus::Expired) {
             return Cell::default();
         }
         let profile = &mine.profile.value;
-        let to = format!("{}/profiles/{}/revoke", user.link, profile.id);
+        let to = format!("{}/profiles/{}/revoke", Link::to(&user.id), profile.id);
         let label = Some(format!("Revoke {} for good", profile.name));
         let button = RowButton::slim(to, desk.chrome.form_token(), "Revoke for good");
         RowButton { label, class: "button slim danger", ..button }.behind(&Cell::text("Revoke…"), None)
@@ -152,14 +136,14 @@ fn profiles_of(desk: &Desk, user: &Facts, profiles: &[MyProfile]) -> Table {
         Column::broken("Server", |mine: &MyProfile| Cell::text(&mine.server_name)),
         Column::new("Last connected", |mine| Cell::part_or(last(mine), "Never")),
         Column::new("Works until", |mine: &MyProfile| Cell::part(When::new(mine.profile.value.expires_at, desk.now))),
-        Column::act(revoke).for_whom(user.is_within_reach && desk.may(Permission::ManageUsers)),
+        Column::act(revoke).for_whom(may_change(desk, user)),
     ];
     Table::new(&columns, profiles)
 }
 
-fn sessions_of(desk: &Desk, user: &Facts, sessions: &[MySession]) -> Table {
+fn sessions_of(desk: &Desk, user: &User, sessions: &[MySession]) -> Table {
     let end = |mine: &MySession| {
-        let to = format!("{}/sessions/{}/end", user.link, mine.session.id);
+        let to = format!("{}/sessions/{}/end", Link::to(&user.id), mine.session.id);
         let label = Some(format!("End the session of {}", mine.profile_name));
         RowButton { label, ..RowButton::slim(to, desk.chrome.form_token(), "End") }.cell()
     };
