@@ -9,12 +9,11 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::admin::context::{Inside, Opened};
+use crate::admin::context::{Inside, Sent};
 use crate::api::bearer::name_refused;
 use crate::api::download::accepts;
 use crate::http::problem::{Code, Problem};
 use crate::ui::cookies::Cookie;
-use crate::ui::forms::{Empty, Form};
 use crate::ui::page::{Chrome, Flash, go, set_cookie, show, site_of};
 use crate::ui::site::Site;
 use domain::ids::RequestId;
@@ -97,10 +96,7 @@ pub(crate) fn hop(chrome: &Chrome, path: &str) -> Response {
     show(chrome, StatusCode::OK, &Hop { chrome, path })
 }
 
-pub(crate) async fn sign_out(
-    Opened { services, desk }: Opened,
-    Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+pub(crate) async fn sign_out(Sent { services, desk, .. }: Sent) -> Result<Response, Problem> {
     services.identity().sign_out_admin(&desk.admin).await?;
     let mut response = go(&desk.site, "/sign-in", Some(Flash::ConsoleLeft));
     set_cookie(&mut response, Cookie::Login.clear(&desk.site));

@@ -1,17 +1,15 @@
 //! The page of an owner link: a GET shows it, a POST from it spends the link. Whoever looks ahead spends nothing.
 
 use askama::Template;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::extract::Path;
+use axum::http::StatusCode;
 
-use crate::http::problem::Problem;
-use crate::ui::page::set_cookie;
+use crate::http::problem::found;
+use crate::ui::page::{Answer, set_cookie, unreferred};
 use crate::ui::{Chrome, Cookie, Empty, Form, Visit, When};
 use domain::command_line::CommandLine;
 use domain::secret::Secret;
 use services::identity::logins::Use;
-use services::{ServiceError, Services};
 
 /// The page.
 #[derive(Template)]
@@ -28,57 +26,28 @@ impl OwnerLinkPage {
     fn new(visit: &Visit, link: Option<(String, When)>) -> Self {
         Self { chrome: visit.chrome.clone(), link, command_line: visit.site.command_line().clone() }
     }
+}
 
-    fn gone(visit: &Visit) -> Response {
-        visit.show_as(StatusCode::NOT_FOUND, &Self::new(visit, None))
+pub(crate) async fn look(visit: Visit, Path(secret): Path<String>) -> Answer {
+    let secret = Secret::new(secret);
+    let until = found(visit.services.identity().look_at_owner_link(secret.expose(), &visit.browser()).await)?;
+    let link = until.map(|until| (secret.expose().clone(), When::new(until, visit.now)));
+    let status = if link.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    Ok(unreferred(visit.show_as(status, &OwnerLinkPage::new(&visit, link))))
+}
+
+pub(crate) async fn redeem(visit: Visit, Path(secret): Path<String>, Form(Empty {}): Form<Empty>) -> Answer {
+    let (identity, secret) = (visit.services.identity(), Secret::new(secret));
+    let Some(cookie) = found(identity.redeem_owner_link(secret.expose(), &visit.browser()).await)? else {
+        return Ok(unreferred(visit.show_as(StatusCode::NOT_FOUND, &OwnerLinkPage::new(&visit, None))));
+    };
+    // The login that this browser had until now is over: nobody holds two of one browser.
+    if let Some(before) = visit.cookie(Cookie::Login)
+        && let Some(admin) = identity.admin(&before, Use::Page).await?
+    {
+        identity.sign_out_admin(&admin).await?;
     }
-}
-
-pub(crate) async fn look(
-    State(services): State<Services>,
-    visit: Visit,
-    Path(secret): Path<String>,
-) -> Result<Response, Problem> {
-    let secret = Secret::new(secret);
-    let response = match services.identity().look_at_owner_link(secret.expose(), &visit.browser()).await {
-        Ok(until) => {
-            let link = Some((secret.expose().clone(), When::new(until, visit.now)));
-            visit.show(&OwnerLinkPage::new(&visit, link))
-        }
-        Err(ServiceError::NotFound(_)) => OwnerLinkPage::gone(&visit),
-        Err(error) => return Err(error.into()),
-    };
+    let mut response = visit.go("/", None);
+    set_cookie(&mut response, Cookie::Login.set(&visit.site, cookie.expose()));
     Ok(unreferred(response))
-}
-
-pub(crate) async fn redeem(
-    State(services): State<Services>,
-    visit: Visit,
-    Path(secret): Path<String>,
-    headers: HeaderMap,
-    Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
-    let secret = Secret::new(secret);
-    let response = match services.identity().redeem_owner_link(secret.expose(), &visit.browser()).await {
-        Ok(cookie) => {
-            // The login that this browser had until now is over: nobody holds two of one browser.
-            if let Some(before) = Cookie::Login.read(&visit.site, &headers)
-                && let Some(admin) = services.identity().admin(&before, Use::Page).await?
-            {
-                services.identity().sign_out_admin(&admin).await?;
-            }
-            let mut response = visit.go("/", None);
-            set_cookie(&mut response, Cookie::Login.set(&visit.site, cookie.expose()));
-            response
-        }
-        Err(ServiceError::NotFound(_)) => OwnerLinkPage::gone(&visit),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(unreferred(response))
-}
-
-/// The secret stands in this address, so it is told to nobody.
-fn unreferred(mut response: Response) -> Response {
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
 }

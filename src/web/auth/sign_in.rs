@@ -1,21 +1,18 @@
 //! Signing in, to either site, and out of the portal.
 
 use askama::Template;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::Response;
 use serde::Deserialize;
 
 use crate::admin::cluster::settings::answer_test;
 use crate::auth::guard::hop;
 use crate::auth::refused;
 use crate::auth::refused::provider_name;
-use crate::http::problem::Problem;
-use crate::ui::page::set_cookie;
-use crate::ui::{Chrome, Cookie, Employee, Empty, Flash, Form, Visit, When};
+use crate::ui::page::{Answer, set_cookie, unreferred};
+use crate::ui::{Chrome, Cookie, Flash, Form, Pressed, Visit, When};
 use domain::command_line::CommandLine;
 use domain::login::{ReturnPath, Surface};
-use services::Services;
 use services::identity::outcome::{CallbackAnswer, CameBack};
 
 /// The sign-in page.
@@ -95,13 +92,9 @@ pub(crate) struct StartForm {
     return_to: String,
 }
 
-pub(crate) async fn start(
-    State(services): State<Services>,
-    visit: Visit,
-    Form(form): Form<StartForm>,
-) -> Result<Response, Problem> {
+pub(crate) async fn start(visit: Visit, Form(form): Form<StartForm>) -> Answer {
     let return_to = form.return_to.parse().unwrap_or_default();
-    match services.identity().start_sign_in(visit.site.surface(), return_to, &visit.browser()).await {
+    match visit.services.identity().start_sign_in(visit.site.surface(), return_to, &visit.browser()).await {
         Ok(begun) => {
             let mut response = visit.go(&begun.redirect, None);
             set_cookie(&mut response, Cookie::SignIn.set(&visit.site, begun.cookie.expose()));
@@ -111,48 +104,41 @@ pub(crate) async fn start(
     }
 }
 
-pub(crate) async fn callback(
-    State(services): State<Services>,
-    visit: Visit,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn callback(visit: Visit, uri: Uri) -> Answer {
     let answer = CallbackAnswer {
         state: parameter(&uri, "state"),
         code: parameter(&uri, "code"),
         iss: parameter(&uri, "iss"),
         error: parameter(&uri, "error"),
     };
-    let cookie = Cookie::SignIn.read(&visit.site, &headers);
-    let surface = visit.site.surface();
-    let mut response =
-        match services.identity().complete_sign_in(surface, &answer, cookie.as_deref(), &visit.browser()).await {
-            Ok(CameBack::Tested(test)) => answer_test(&visit, *test),
-            Ok(CameBack::SignedIn(done)) => {
-                let mut response = match surface {
-                    Surface::Portal => {
-                        end_replaced(&services, &visit, &headers).await;
-                        visit.go(done.return_to.as_str(), None)
-                    }
-                    // The browser comes from another site, so it would not send the cookie along a redirect.
-                    Surface::Console => hop(&visit.chrome, done.return_to.as_str()),
-                };
-                set_cookie(&mut response, Cookie::Login.set(&visit.site, done.cookie.expose()));
-                response
-            }
-            Err(refusal) => refused::answer(&visit, refusal)?,
-        };
+    let (identity, surface, cookie) = (visit.services.identity(), visit.site.surface(), visit.cookie(Cookie::SignIn));
+    let came_back = identity.complete_sign_in(surface, &answer, cookie.as_deref(), &visit.browser()).await;
+    let mut response = match came_back {
+        Ok(CameBack::Tested(test)) => answer_test(&visit, *test),
+        Ok(CameBack::SignedIn(done)) => {
+            let mut response = match surface {
+                Surface::Portal => {
+                    end_replaced(&visit).await;
+                    visit.go(done.return_to.as_str(), None)
+                }
+                // The browser comes from another site, so it would not send the cookie along a redirect.
+                Surface::Console => hop(&visit.chrome, done.return_to.as_str()),
+            };
+            set_cookie(&mut response, Cookie::Login.set(&visit.site, done.cookie.expose()));
+            response
+        }
+        Err(refusal) => refused::answer(&visit, refusal)?,
+    };
     set_cookie(&mut response, Cookie::SignIn.clear(&visit.site));
     // The code and the state stand in this page's address.
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    Ok(response)
+    Ok(unreferred(response))
 }
 
 /// The login that this browser had until now is over: nobody holds two of one browser.
-async fn end_replaced(services: &Services, visit: &Visit, headers: &HeaderMap) {
-    let Some(cookie) = Cookie::Login.read(&visit.site, headers) else { return };
-    let ended = match services.identity().person(&cookie).await {
-        Ok(Some(person)) => services.identity().sign_out(&person).await,
+async fn end_replaced(visit: &Visit) {
+    let Some(cookie) = visit.cookie(Cookie::Login) else { return };
+    let ended = match visit.services.identity().person(&cookie).await {
+        Ok(Some(person)) => visit.services.identity().sign_out(&person).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -165,14 +151,10 @@ async fn end_replaced(services: &Services, visit: &Visit, headers: &HeaderMap) {
     }
 }
 
-pub(crate) async fn sign_out(
-    State(services): State<Services>,
-    employee: Employee,
-    Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
-    services.identity().sign_out(&employee.person).await?;
-    let mut response = employee.visit.go("/sign-in", Some(Flash::SignedOut));
-    set_cookie(&mut response, Cookie::Login.clear(&employee.visit.site));
+pub(crate) async fn sign_out(Pressed { services, person, visit }: Pressed) -> Answer {
+    services.identity().sign_out(&person).await?;
+    let mut response = visit.go("/sign-in", Some(Flash::SignedOut));
+    set_cookie(&mut response, Cookie::Login.clear(&visit.site));
     response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
-    Ok(response.into_response())
+    Ok(response)
 }

@@ -331,6 +331,15 @@ pub(crate) fn etag(revision: Revision) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("\"{}\"", revision.0)).ok()
 }
 
+/// What was found, or nothing where there is no such thing.
+pub(crate) fn found<T>(result: Result<T, ServiceError>) -> Result<Option<T>, Problem> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(ServiceError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.code.status().into_response();

@@ -1,7 +1,6 @@
 //! The list of one's profiles, and one of them. People read *device* where the code says profile.
 
 use askama::Template;
-use axum::extract::State;
 use jiff::Timestamp;
 
 use crate::api::download::download;
@@ -14,12 +13,11 @@ use crate::ui::input::one;
 use crate::ui::page::Answer;
 use crate::ui::parts::{DAY, date};
 use crate::ui::system::System;
-use crate::ui::{Chip, Chrome, Employee, Empty, Field, Fields, Flash, Form, FormView, Icon, Tone, Visit, When, span};
+use crate::ui::{Chip, Chrome, Employee, Field, Fields, Flash, FormView, Icon, Pressed, Tone, Visit, When, span};
 use domain::ids::ProfileId;
 use domain::login::{ReturnPath, Surface};
 use domain::profile::Profile;
 use domain::text::Name;
-use services::Services;
 use services::people::self_service::{MyProfile, MyProfileStatus, Outdated};
 
 /// From here on a page says that a profile ends, in days.
@@ -92,12 +90,12 @@ fn why(note: &Outdated) -> String {
     reasons.join(" ")
 }
 
-pub(crate) async fn home(State(services): State<Services>, visit: Visit) -> Answer {
+pub(crate) async fn home(visit: Visit) -> Answer {
     let Some(person) = visit.person()? else {
         let page = SignInPage::new(&visit, &ReturnPath::default());
         return Ok(visit.show_as(page.status(), &page));
     };
-    let mine = services.people().my_profiles(person).await?;
+    let mine = visit.services.people().my_profiles(person).await?;
     Ok(visit.show(&Home::new(visit.chrome.clone(), mine, visit.now, visit.browsing.system)))
 }
 
@@ -237,20 +235,12 @@ pub(crate) async fn rename(
     }
 }
 
-pub(crate) async fn replace(
-    Employee { services, person, visit }: Employee,
-    At(id): At<ProfileId>,
-    Form(Empty {}): Form<Empty>,
-) -> Answer {
+pub(crate) async fn replace(At(id): At<ProfileId>, Pressed { services, person, visit }: Pressed) -> Answer {
     let issued = services.people().replace_own(&person, id).await?;
     Ok(download(&issued, visit.company()))
 }
 
-pub(crate) async fn revoke(
-    Employee { services, person, visit }: Employee,
-    At(id): At<ProfileId>,
-    Form(Empty {}): Form<Empty>,
-) -> Answer {
+pub(crate) async fn revoke(At(id): At<ProfileId>, Pressed { services, person, visit }: Pressed) -> Answer {
     services.people().revoke_own(&person, id).await?;
     Ok(visit.go(&format!("/profiles/{id}"), Some(Flash::Revoked)))
 }

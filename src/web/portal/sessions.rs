@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::api::extract::At;
 use crate::ui::page::Answer;
-use crate::ui::{Chrome, Employee, Empty, Flash, Form, When};
+use crate::ui::{Chrome, Employee, Flash, Pressed, When};
 use domain::ids::{LoginId, SessionId};
 use services::identity::logins::LoginView;
 use services::people::self_service::MySession;
@@ -32,25 +32,17 @@ pub(crate) async fn page(Employee { services, person, visit }: Employee) -> Answ
     Ok(visit.show(&Sessions { chrome: visit.chrome.clone(), tunnels, logins, now: visit.now }))
 }
 
-pub(crate) async fn end_session(
-    Employee { services, person, visit }: Employee,
-    At(id): At<SessionId>,
-    Form(Empty {}): Form<Empty>,
-) -> Answer {
+pub(crate) async fn end_session(At(id): At<SessionId>, Pressed { services, person, visit }: Pressed) -> Answer {
     services.people().end_own_session(&person, id).await?;
     Ok(visit.go("/sessions", Some(Flash::SessionEnded)))
 }
 
-pub(crate) async fn end_login(
-    Employee { services, person, visit }: Employee,
-    At(id): At<LoginId>,
-    Form(Empty {}): Form<Empty>,
-) -> Answer {
+pub(crate) async fn end_login(At(id): At<LoginId>, Pressed { services, person, visit }: Pressed) -> Answer {
     services.identity().end_login(&person, id).await?;
     Ok(visit.go("/sessions", Some(Flash::LoginEnded)))
 }
 
-pub(crate) async fn end_others(Employee { services, person, visit }: Employee, Form(Empty {}): Form<Empty>) -> Answer {
+pub(crate) async fn end_others(Pressed { services, person, visit }: Pressed) -> Answer {
     services.identity().end_other_logins(&person).await?;
     Ok(visit.go("/sessions", Some(Flash::LoginsEnded)))
 }

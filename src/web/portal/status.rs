@@ -1,11 +1,9 @@
 //! How the service is, for anyone: numbers, no names and no addresses.
 
 use askama::Template;
-use axum::extract::State;
 use axum::response::Response;
 
 use crate::ui::{Chip, Chrome, Visit, When};
-use services::Services;
 use services::cluster::health::{ClusterHealth, HostCount};
 
 /// The page.
@@ -62,8 +60,8 @@ fn in_words(count: HostCount) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-pub(crate) async fn page(State(services): State<Services>, visit: Visit) -> Response {
-    let health = services.cluster().cluster_health().await;
+pub(crate) async fn page(visit: Visit) -> Response {
+    let health = visit.services.cluster().cluster_health().await;
     let away = visit.facts.away_since.is_some();
     visit.show(&Status::new(visit.chrome.clone(), health, away, When::clock(visit.now)))
 }

@@ -6,17 +6,17 @@
 //! apart, and whatever is neither gets the page: previews, scanners, prefetches, HEAD.
 
 use askama::Template;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::response::Response;
+use axum::extract::Path;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 
 use crate::api::download::{accepts, accepts_profile, download};
+use crate::http::problem::found;
 use crate::portal::ready::import_link;
 use crate::ui::page::Answer;
+use crate::ui::page::unreferred;
 use crate::ui::{Chrome, Empty, Form, Visit, When};
 use domain::secret::Secret;
 use services::identity::tickets::TicketView;
-use services::{ServiceError, Services};
 
 /// What names itself in the `User-Agent` of an app that imports profiles: OpenVPN's own word, and the HTTP libraries
 /// that OpenVPN Connect is built on, which is what some of its releases send.
@@ -45,6 +45,12 @@ pub(crate) struct TicketPage {
     pub(crate) request_id: String,
 }
 
+impl TicketPage {
+    fn new(visit: &Visit, ticket: Option<Shown>) -> Self {
+        Self { chrome: visit.chrome.clone(), ticket, request_id: visit.request_id() }
+    }
+}
+
 /// A link that is still good.
 pub(crate) struct Shown {
     pub(crate) name: String,
@@ -67,58 +73,31 @@ impl Shown {
     }
 }
 
-pub(crate) async fn look(
-    State(services): State<Services>,
-    visit: Visit,
-    Path(secret): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Answer {
+pub(crate) async fn look(visit: Visit, Path(secret): Path<String>, method: Method, headers: HeaderMap) -> Answer {
     let secret = Secret::new(secret);
     if is_vpn_app(&method, &headers) {
-        return spend(&services, &visit, secret.expose()).await;
+        return spend(&visit, secret.expose()).await;
     }
-    let found = match services.identity().look_at_ticket(secret.expose(), &visit.browser()).await {
-        Ok(view) => Some(Shown::new(&view, secret.expose().clone(), visit.site.origin())),
-        Err(ServiceError::NotFound(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
-    let page = TicketPage { chrome: visit.chrome.clone(), ticket: found, request_id: visit.request_id() };
-    Ok(unreferred(visit.show_as(status, &page)))
+    let view = found(visit.services.identity().look_at_ticket(secret.expose(), &visit.browser()).await)?;
+    let shown = view.map(|view| Shown::new(&view, secret.expose().clone(), visit.site.origin()));
+    let status = if shown.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    Ok(unreferred(visit.show_as(status, &TicketPage::new(&visit, shown))))
 }
 
-pub(crate) async fn redeem(
-    State(services): State<Services>,
-    visit: Visit,
-    Path(secret): Path<String>,
-    Form(Empty {}): Form<Empty>,
-) -> Answer {
+pub(crate) async fn redeem(visit: Visit, Path(secret): Path<String>, Form(Empty {}): Form<Empty>) -> Answer {
     let secret = Secret::new(secret);
-    spend(&services, &visit, secret.expose()).await
+    spend(&visit, secret.expose()).await
 }
 
-async fn spend(services: &Services, visit: &Visit, secret: &str) -> Answer {
-    let response = match services.identity().redeem_ticket(secret, &visit.browser()).await {
-        Ok(issued) => download(&issued, visit.company()),
-        Err(ServiceError::NotFound(_)) => {
-            let page = TicketPage { chrome: visit.chrome.clone(), ticket: None, request_id: visit.request_id() };
-            visit.show_as(StatusCode::NOT_FOUND, &page)
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(unreferred(response))
-}
-
-/// The secret stands in this address, so it is told to nobody.
-fn unreferred(mut response: Response) -> Response {
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
+async fn spend(visit: &Visit, secret: &str) -> Answer {
+    let issued = found(visit.services.identity().redeem_ticket(secret, &visit.browser()).await)?;
+    let gone = || visit.show_as(StatusCode::NOT_FOUND, &TicketPage::new(visit, None));
+    Ok(unreferred(issued.map_or_else(gone, |issued| download(&issued, visit.company()))))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderName;
+    use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
 

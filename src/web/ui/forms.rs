@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::http::problem::{Code, Problem};
-use crate::ui::page::site_of;
+use crate::ui::page::{Employee, Visit, site_of};
 use crate::ui::site::Site;
-use services::identity::logins::FormToken;
+use services::Services;
+use services::identity::logins::{FormToken, Person};
 
 /// A body that has not arrived by then is given up.
 const BODY_TIME: Duration = Duration::from_secs(8);
@@ -73,6 +74,24 @@ fn is_own(site: &Site, headers: &HeaderMap) -> bool {
             _ => false,
         },
         _ => false,
+    }
+}
+
+/// A button that somebody who is signed in to the portal has pressed.
+pub(crate) struct Pressed {
+    pub(crate) services: Services,
+    pub(crate) person: Person,
+    pub(crate) visit: Visit,
+}
+
+impl FromRequest<Services> for Pressed {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Services) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let Employee { services, person, visit } = Employee::from_request_parts(&mut parts, state).await?;
+        let Form(Empty {}) = Form::from_request(Request::from_parts(parts, body), state).await?;
+        Ok(Self { services, person, visit })
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) use crate::ui::columns::Columns;
 pub(crate) use crate::ui::cookies::Cookie;
 pub(crate) use crate::ui::fields::Fields;
 pub(crate) use crate::ui::form::{Again, Choice, Field, FormView};
-pub(crate) use crate::ui::forms::{Empty, Form};
+pub(crate) use crate::ui::forms::{Empty, Form, Pressed};
 pub(crate) use crate::ui::links::{Link, Linked};
 pub(crate) use crate::ui::page::{Chrome, Employee, Flash, Visit};
 pub(crate) use crate::ui::parts::{Chip, Icon, Qr, Tone, When, bytes, span};

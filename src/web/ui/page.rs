@@ -8,7 +8,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
@@ -217,10 +217,12 @@ flashes! {
 
 /// A look at a page, by whomever.
 pub(crate) struct Visit {
+    pub(crate) services: Services,
     /// The site.
     pub(crate) site: Arc<Site>,
     /// What surrounds the page.
     pub(crate) chrome: Chrome,
+    headers: HeaderMap,
     /// What is known about the company.
     pub(crate) facts: SignInFacts,
     /// Whether anything is.
@@ -253,7 +255,8 @@ impl FromRequestParts<Services> for Visit {
         };
         chrome.here = here(parts.uri.path());
         let browsing = Browsing::of(&parts.headers);
-        Ok(Self { site, chrome, facts, facts_known, now: services.now(), browsing, person, request_id, address })
+        let (services, headers, now) = (services.clone(), parts.headers.clone(), services.now());
+        Ok(Self { services, site, headers, chrome, facts, facts_known, now, browsing, person, request_id, address })
     }
 }
 
@@ -290,6 +293,11 @@ impl Visit {
     /// Who is signed in.
     pub(crate) fn person(&self) -> Result<Option<&Person>, Problem> {
         self.person.as_ref().map(Option::as_ref).map_err(Clone::clone)
+    }
+
+    /// What the browser holds in a cookie.
+    pub(crate) fn cookie(&self, cookie: Cookie) -> Option<String> {
+        cookie.read(&self.site, &self.headers)
     }
 
     /// The browser, as sign-ins are shown by.
@@ -336,6 +344,12 @@ pub(crate) fn go(site: &Site, path: &str, flash: Option<Flash>) -> Response {
     if let Some(flash) = flash {
         set_cookie(&mut response, Cookie::Flash.set(site, flash.as_str()));
     }
+    response
+}
+
+/// An answer to an address that holds a secret: the browser tells that address to nobody.
+pub(crate) fn unreferred(mut response: Response) -> Response {
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 

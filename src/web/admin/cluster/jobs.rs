@@ -2,18 +2,14 @@
 //! the process that answers.
 
 use askama::Template;
-use axum::extract::State;
-use axum::response::Response;
 use jiff::Timestamp;
 
-use crate::admin::context::Desk;
+use crate::admin::context::{Answer, Desk, Opened, Sent};
 use crate::api::extract::{At, NoQuery};
-use crate::http::problem::Problem;
-use crate::ui::{Cell, Chip, Column, Empty, Flash, Form, Icon, Link, Table, Tone, Topic, When, span};
+use crate::ui::{Cell, Chip, Column, Flash, Icon, Link, Table, Tone, Topic, When, span};
 use domain::job::{Job, JobState, RunResult};
 use domain::task::{TaskResult, TaskState};
 use domain::text::HostName;
-use services::Services;
 
 /// The page.
 #[derive(Template)]
@@ -129,7 +125,7 @@ impl<'a> Jobs<'a> {
     }
 }
 
-pub(crate) async fn list(State(services): State<Services>, mut desk: Desk, _: NoQuery) -> Result<Response, Problem> {
+pub(crate) async fn list(Opened { services, mut desk }: Opened, _: NoQuery) -> Answer {
     desk.live = &[Topic::Jobs];
     let jobs = services.cluster().jobs(&desk.act).await?;
     let since = if never(&jobs) {
@@ -140,12 +136,7 @@ pub(crate) async fn list(State(services): State<Services>, mut desk: Desk, _: No
     Ok(desk.show(&Jobs::new(&desk, jobs, &services.cluster().tasks(&desk.act)?, since)))
 }
 
-pub(crate) async fn run(
-    State(services): State<Services>,
-    desk: Desk,
-    At(job): At<Job>,
-    Form(Empty {}): Form<Empty>,
-) -> Result<Response, Problem> {
+pub(crate) async fn run(At(job): At<Job>, Sent { services, desk, .. }: Sent) -> Answer {
     services.cluster().want_job(&desk.act, job).await?;
     Ok(desk.go(&Link::jobs(), Flash::JobWanted))
 }

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use crate::admin::context::{Answer, Desk, Opened, Sent};
 use crate::admin::nouns::{New, made};
 use crate::api::extract::At;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, found};
 use crate::ui::form::form;
 use crate::ui::{Chip, Choice, Field, Flash, FormView, Link, Linked as _, Topic};
 use domain::ids::{HostId, JoinTokenId, ServerId};
@@ -217,15 +217,13 @@ pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
 pub(crate) async fn show(Opened { services, mut desk }: Opened, At(id): At<JoinTokenId>) -> Answer {
     desk.live = TOPICS;
     let token = services.hosts().join_token(&desk.act, id).await?;
-    let joined = match token.host_id {
-        Some(host) => match services.hosts().host_row(&desk.act, host).await {
-            Ok(row) => Some(Joined { row, watched: services.hosts().watched(host).await? }),
-            // It was removed since.
-            Err(ServiceError::NotFound(_)) => None,
-            Err(error) => return Err(error.into()),
-        },
-        None => None,
-    };
+    let mut joined = None;
+    if let Some(host) = token.host_id {
+        // The host may have been removed since.
+        if let Some(row) = found(services.hosts().host_row(&desk.act, host).await)? {
+            joined = Some(Joined { row, watched: services.hosts().watched(host).await? });
+        }
+    }
     Ok(desk.show(&Invitation::new(&desk, &token, joined.as_ref(), None)))
 }
 

@@ -9,7 +9,7 @@ use crate::admin::context::{Answer, Desk, Sent};
 use crate::admin::lists::{List, PageOf, Paged};
 use crate::admin::nouns::{New, made};
 use crate::api::extract::{All, At};
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, found};
 use crate::ui::form::form;
 use crate::ui::input::Line;
 use crate::ui::{
@@ -19,7 +19,7 @@ use domain::ids::TokenId;
 use domain::role::{Permission, Role};
 use domain::token::{ApiToken, TokenLifetime};
 use services::identity::tokens::{IssuedToken, NewToken};
-use services::{Page, PageRequest, ServiceError, Services};
+use services::{Page, PageRequest, Services};
 
 /// A token of the list, and who made it.
 pub(crate) struct TokenRow {
@@ -169,9 +169,7 @@ pub(crate) async fn create(Sent { services, desk, mut form }: Sent) -> Answer {
 }
 
 pub(crate) async fn revoke(At(id): At<TokenId>, Sent { services, desk, .. }: Sent) -> Answer {
-    match services.identity().revoke_token(&desk.act, id).await {
-        // It is gone, whoever was quicker.
-        Ok(()) | Err(ServiceError::NotFound(_)) => Ok(desk.go(&Link::list::<TokenId>(), Flash::TokenRevoked)),
-        Err(error) => Err(error.into()),
-    }
+    // It is gone, whoever was quicker.
+    found(services.identity().revoke_token(&desk.act, id).await)?;
+    Ok(desk.go(&TokenRow::link(), Flash::TokenRevoked))
 }

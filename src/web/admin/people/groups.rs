@@ -13,7 +13,7 @@ use crate::admin::lists::{ExportField, List, ListPage, Place, file};
 use crate::admin::nouns::{New, Noun, made};
 use crate::admin::people::users::list::person_columns;
 use crate::api::extract::{At, Parameters};
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, found};
 use crate::ui::export::FileKind;
 use crate::ui::form::form;
 use crate::ui::input::one;
@@ -250,13 +250,9 @@ pub(crate) async fn add(At(id): At<GroupId>, Sent { services, desk, mut form }: 
 pub(crate) async fn remove(At((id, user)): At<(GroupId, UserId)>, Sent { services, desk, .. }: Sent) -> Answer {
     let change = Membership { add: Vec::new(), remove: vec![user] };
     services.people().change_members(&desk.act, id.name(), &change).await?;
-    let is_there = match services.people().group(&desk.act, id.name()).await {
-        Ok(_) => true,
-        Err(ServiceError::NotFound(_)) => false,
-        Err(error) => return Err(error.into()),
-    };
     // Without anybody in it, and without a server, there is no group any more.
-    let to = if is_there { Link::to(&id) } else { Link::list::<GroupId>() };
+    let is_there = found(services.people().group(&desk.act, id.name()).await)?.is_some();
+    let to = if is_there { Link::to(&id) } else { Group::link() };
     Ok(desk.go(&to, Flash::GroupSaved))
 }
 

@@ -12,7 +12,7 @@ use crate::admin::access::sessions::row::{ended_columns, who_with};
 use crate::admin::context::{Answer, Desk, Opened, Sent};
 use crate::admin::lists::{Paged as _, Place, Rows};
 use crate::api::extract::{At, Query};
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, found};
 use crate::ui::page::go;
 use crate::ui::{Column, Columns, Flash, Link, Linked as _, RowButton, Table, sentence};
 use domain::ids::SessionId;
@@ -176,9 +176,7 @@ pub(crate) async fn list(Opened { services, mut desk }: Opened, query: Query<Cho
 pub(crate) async fn end(At(id): At<SessionId>, Sent { services, desk, form }: Sent) -> Answer {
     let back = Chosen::of_form(&form);
     back.filter()?;
-    match services.access().end_session(&desk.act, id).await {
-        // It ended by itself meanwhile: what was wanted.
-        Ok(()) | Err(ServiceError::NotFound(_)) => Ok(go(&desk.site, &back.address(), Some(Flash::SessionEnded))),
-        Err(error) => Err(error.into()),
-    }
+    // It may have ended by itself meanwhile: what was wanted.
+    found(services.access().end_session(&desk.act, id).await)?;
+    Ok(go(&desk.site, &back.address(), Some(Flash::SessionEnded)))
 }

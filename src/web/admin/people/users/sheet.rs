@@ -12,7 +12,7 @@ use crate::admin::people::users::form::{UserForm, described};
 use crate::admin::people::users::link_form::LinkForm;
 use crate::admin::people::users::list::state;
 use crate::api::extract::At;
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, found};
 use crate::portal::profiles::chip;
 use crate::ui::{
     Again, Cell, Chip, Choice, Column, Fields, Flash, FormView, Link, Linked as _, RowButton, Table, Topic, When, bytes,
@@ -24,10 +24,10 @@ use domain::role::{Permission, Role};
 use domain::text::{GroupName, Name};
 use domain::user::User;
 use domain::{Revised, Revision};
+use services::Services;
 use services::people::self_service::{MyProfile, MyProfileStatus, MySession};
 use services::people::users::UserPatch;
 use services::people::views::UserSheet;
-use services::{ServiceError, Services};
 
 impl New for UserId {
     const TITLE: &'static str = "New user";
@@ -234,11 +234,9 @@ pub(crate) async fn end_session(
     At((user, session)): At<(UserId, SessionId)>,
     Sent { services, desk, .. }: Sent,
 ) -> Answer {
-    match services.access().end_session(&desk.act, session).await {
-        // It ended by itself meanwhile: what was wanted.
-        Ok(()) | Err(ServiceError::NotFound(_)) => Ok(desk.go(&Link::to(&user), Flash::SessionEnded)),
-        Err(error) => Err(error.into()),
-    }
+    // It may have ended by itself meanwhile: what was wanted.
+    found(services.access().end_session(&desk.act, session).await)?;
+    Ok(desk.go(&Link::to(&user), Flash::SessionEnded))
 }
 
 pub(crate) async fn end_sessions(At(id): At<UserId>, Sent { services, desk, .. }: Sent) -> Answer {
