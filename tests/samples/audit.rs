@@ -155,17 +155,20 @@ impl SampleSet {
         };
         let all =
             |result, detail: &str| -> Vec<JobState> { Job::ALL.iter().map(|job| ran(*job, result, detail)).collect() };
-        self.add("jobs", &Jobs::new(&desk, all(RunResult::Done, "12 addresses were given back."), &self.tasks(), None));
+        self.add(
+            "jobs",
+            &Jobs::new(&desk, &all(RunResult::Done, "12 addresses were given back."), &self.tasks(), None),
+        );
         let mut mixed = all(RunResult::Done, "Checkpoint 812 was signed.");
         if let [first, second, third, ..] = mixed.as_mut_slice() {
             *first = ran(first.name, RunResult::Failed, self.name);
             *second = ran(second.name, RunResult::Found, "Audit log verification failed: 2 breaks.");
             *third = JobState::new(third.name, third.last_run.take(), Some(now()), now());
         }
-        self.add("jobs-trouble", &Jobs::new(&desk, mixed, &self.tasks(), None));
-        let never = || Job::ALL.iter().map(|job| JobState::new(*job, None, None, now())).collect();
+        self.add("jobs-trouble", &Jobs::new(&desk, &mixed, &self.tasks(), None));
+        let never = || Job::ALL.iter().map(|job| JobState::new(*job, None, None, now())).collect::<Vec<_>>();
         let auditor = self.desk_of(Role::Auditor, "/jobs");
-        self.add("jobs-never", &Jobs::new(&auditor, never(), &[], Some(ago(3))));
-        self.add("jobs-young", &Jobs::new(&auditor, never(), &self.tasks(), Some(now())));
+        self.add("jobs-never", &Jobs::new(&auditor, &never(), &[], Some(ago(3))));
+        self.add("jobs-young", &Jobs::new(&auditor, &never(), &self.tasks(), Some(now())));
     }
 }

@@ -40,7 +40,7 @@ use services::cluster::health::{ClusterHealth, HostCount};
 use services::identity::logins::{FormToken, LoginView, Person};
 use services::identity::outcome::{SignInFacts, SignInRefusal};
 use services::identity::tickets::TicketView;
-use services::people::my_data::{MyData, MyDataKind};
+use services::people::my_data::MyDataKind;
 use services::people::self_service::{MyProfile, MyProfileStatus, MySession, Outdated};
 
 /// Every problem that people can meet.
@@ -280,14 +280,13 @@ impl SampleSet {
             kept: kind.kept(&Retention::default()).sentence(),
             values: vec![value(kind); if kind == DataKind::Audit { 214 } else { 1 }],
         });
-        let data = MyData { at: now(), kinds: kinds.into() };
-        self.add("my-data", &MyDataPage::new(self.inside("/my-data"), &data));
+        self.add("my-data", &MyDataPage { chrome: self.inside("/my-data"), kinds: kinds.into() });
 
         self.add("help", &HelpIndex { chrome: self.portal_outside(), guides: guides() });
         for guide in guides() {
             self.add(&format!("help-{}", guide.slug()), &HelpGuide { chrome: self.inside("/help"), guide });
         }
-        for (name, health, away) in [
+        for (name, health, is_away) in [
             (
                 "status",
                 ClusterHealth { hosts: Some(HostCount { well: 3, ..HostCount::default() }), database: true },
@@ -305,7 +304,7 @@ impl SampleSet {
                 false,
             ),
         ] {
-            self.add(name, &Status::new(self.portal_outside(), health, away, When::clock(now())));
+            self.add(name, &Status { chrome: self.portal_outside(), health, is_away, at: When::clock(now()) });
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::ui::links::Link;
 use crate::ui::page::{Account, Chrome, Flash, go, set_cookie, show, site_of};
 use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::site::Site;
+use crate::ui::text::counted;
 use crate::ui::token::Token;
 use crate::ui::topic::Topic;
 use domain::login::Surface;
@@ -168,10 +169,7 @@ fn cluster(health: ClusterHealth) -> Chip {
     match health.hosts {
         None => Chip::bad("The database is away"),
         Some(hosts) if hosts.total() == 0 => Chip::calm("No host yet"),
-        Some(hosts) if hosts.well == hosts.total() => {
-            let noun = if hosts.total() == 1 { "host" } else { "hosts" };
-            Chip::good(format!("{} {noun} online", hosts.total()))
-        }
+        Some(hosts) if hosts.well == hosts.total() => Chip::good(format!("{} online", counted(hosts.total(), "host"))),
         Some(hosts) => {
             let text = format!("{} of {} hosts ready", hosts.well, hosts.total());
             match hosts {

@@ -7,7 +7,7 @@ use axum::response::IntoResponse as _;
 use crate::http::problem::{Code, Problem};
 use crate::ui::page::Answer;
 use crate::ui::{Chrome, Employee};
-use services::people::my_data::{MyData, MyDataKind};
+use services::people::my_data::MyDataKind;
 
 /// So many records of a kind are shown; the JSON has all.
 const SHOWN: usize = 20;
@@ -17,25 +17,13 @@ const SHOWN: usize = 20;
 #[template(path = "portal/my_data.html")]
 pub(crate) struct MyDataPage {
     pub(crate) chrome: Chrome,
-    pub(crate) kinds: Vec<Kind>,
+    pub(crate) kinds: Vec<MyDataKind>,
 }
 
-/// A kind of data.
-pub(crate) struct Kind {
-    pub(crate) title: &'static str,
-    pub(crate) why: String,
-    pub(crate) kept: String,
-    pub(crate) count: usize,
-    pub(crate) records: Vec<Vec<(String, String)>>,
-    pub(crate) more: usize,
-}
-
-impl Kind {
-    fn new(kind: &MyDataKind) -> Self {
-        let records: Vec<_> = kind.values.iter().take(SHOWN).map(fields).filter(|fields| !fields.is_empty()).collect();
-        let (count, more) = (kind.values.len(), kind.values.len().saturating_sub(SHOWN));
-        Self { title: kind.title, why: capital(kind.why), kept: capital(&kind.kept), count, records, more }
-    }
+/// The newest records of a kind, each field by field, and how many more there are.
+fn records(kind: &MyDataKind) -> (Vec<Vec<(String, String)>>, usize) {
+    let records = kind.values.iter().take(SHOWN).map(fields).filter(|fields| !fields.is_empty());
+    (records.collect(), kind.values.len().saturating_sub(SHOWN))
 }
 
 /// The fields of a record in words: `issued_at` is "Issued at".
@@ -63,16 +51,9 @@ fn capital(text: &str) -> String {
     format!("{first}{}", chars.as_str())
 }
 
-impl MyDataPage {
-    /// The page of `data`.
-    pub(crate) fn new(chrome: Chrome, data: &MyData) -> Self {
-        Self { chrome, kinds: data.kinds.iter().map(Kind::new).collect() }
-    }
-}
-
 pub(crate) async fn page(Employee { services, person, visit }: Employee) -> Answer {
     let data = services.people().my_data(&person).await?;
-    Ok(visit.show(&MyDataPage::new(visit.chrome.clone(), &data)))
+    Ok(visit.show(&MyDataPage { chrome: visit.chrome.clone(), kinds: data.kinds }))
 }
 
 pub(crate) async fn json(Employee { services, person, .. }: Employee) -> Answer {

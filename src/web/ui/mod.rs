@@ -35,5 +35,5 @@ pub(crate) use crate::ui::page::{Chrome, Employee, Flash, Visit};
 pub(crate) use crate::ui::parts::{Chip, Icon, Qr, Tone, When, bytes, span};
 pub(crate) use crate::ui::preview::{Asked, Question, ask_or_do, touches_people};
 pub(crate) use crate::ui::table::{Cell, Column, RowButton, Table};
-pub(crate) use crate::ui::text::sentence;
+pub(crate) use crate::ui::text::{counted, sentence};
 pub(crate) use crate::ui::topic::Topic;

@@ -120,6 +120,8 @@ pub(crate) struct RowButton<'a> {
     pub(crate) class: &'static str,
     /// What it says.
     pub(crate) text: Cell,
+    /// Whether it can do nothing now.
+    pub(crate) is_disabled: bool,
     /// What it says to screen readers, where that is more.
     pub(crate) label: Option<String>,
 }
@@ -127,19 +129,21 @@ pub(crate) struct RowButton<'a> {
 impl<'a> RowButton<'a> {
     /// A small one that says these words.
     pub(crate) fn slim(to: String, form_token: &'a str, text: &str) -> Self {
-        Self { to, form_token, fields: Vec::new(), class: "button slim", text: Cell::text(text), label: None }
+        let (fields, text) = (Vec::new(), Cell::text(text));
+        Self { to, form_token, fields, class: "button slim", text, is_disabled: false, label: None }
     }
 
     /// The form.
     pub(crate) fn cell(self) -> Cell {
-        let Self { to, form_token, fields, class, text, label } = self;
+        let Self { to, form_token, fields, class, text, is_disabled, label } = self;
+        let disabled = if is_disabled { " disabled" } else { "" };
         let hidden = |name: &str, value: &str| {
             format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">", Cell::text(value))
         };
         let fields: String = fields.iter().map(|(name, value)| hidden(name, value)).collect();
         let label = label.map(|label| format!(" aria-label=\"{}\"", Cell::text(label))).unwrap_or_default();
         Cell(format!(
-            "<form method=\"post\" action=\"{}\">{}{fields}<button class=\"{class}\" type=\"submit\"{label}>{text}</button></form>",
+            "<form method=\"post\" action=\"{}\">{}{fields}<button class=\"{class}\" type=\"submit\"{disabled}{label}>{text}</button></form>",
             Cell::text(to),
             hidden("form_token", form_token),
         ))
@@ -152,6 +156,9 @@ impl<'a> RowButton<'a> {
         Cell(format!("<details class=\"quiet\"><summary>{summary}</summary>{warning}{form}</details>"))
     }
 }
+
+/// What screen readers say of a column of what can be done.
+const ACTION: &str = "Action";
 
 /// A column: its head, and what it shows of a row.
 pub(crate) struct Column<'a, T> {
@@ -203,7 +210,7 @@ impl<'a, T> Column<'a, T> {
 
     /// The column of what can be done.
     pub(crate) fn act(cell: impl Fn(&T) -> Cell + 'a) -> Self {
-        Self::of(Kind::Act, "Action", cell)
+        Self::of(Kind::Act, ACTION, cell)
     }
 
     /// The same for a list that can be ordered by it, under a word; the first click brings the smallest first.
@@ -214,6 +221,11 @@ impl<'a, T> Column<'a, T> {
     /// The same for moments and numbers: the first click brings the greatest first.
     pub(crate) fn latest(self, word: &'static str) -> Self {
         Self { order: Some((word, true)), ..self }
+    }
+
+    /// The same with a head that is seen.
+    pub(crate) fn titled(self, label: &'static str) -> Self {
+        Self { label, ..self }
     }
 
     /// The same for those only who may use it.
@@ -227,7 +239,7 @@ impl<'a, T> Column<'a, T> {
             Kind::Act => Some("act"),
             Kind::Name | Kind::Plain | Kind::Broken => None,
         };
-        let head = Head::plain(self.label, class, self.kind == Kind::Act);
+        let head = Head::plain(self.label, class, self.label == ACTION);
         match (order, self.order) {
             (Some(order), Some((word, is_descending))) => order.link(&head, word, is_descending),
             _ => head,

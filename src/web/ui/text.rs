@@ -1,4 +1,12 @@
-//! Words of services, as pages say them.
+//! Sentences and numbers, as pages say them.
+
+use std::fmt::Display;
+
+/// "1 host", "3 hosts".
+pub(crate) fn counted(count: impl Display + PartialEq + From<u8>, noun: &str) -> String {
+    let is_one = count == 1.into();
+    format!("{count} {noun}{}", if is_one { "" } else { "s" })
+}
 
 /// A clause of a service as a sentence of a page: with a capital letter and a full stop.
 pub(crate) fn sentence(text: &str) -> String {

@@ -18,7 +18,7 @@ use crate::ui::input::one;
 use crate::ui::preview::CutOffList;
 use crate::ui::{
     Again, Cell, Chip, Choice, Column, Columns, Field, Flash, FormView, Icon, Link, Linked as _, RowButton, Table,
-    Tone, Topic, When, span,
+    Tone, Topic, When, counted, span,
 };
 use domain::host::HostState;
 use domain::ids::HostId;
@@ -102,9 +102,7 @@ impl<'a> Hosts<'a> {
         place: Place,
     ) -> Self {
         let newest = releases.last().filter(|_| releases.len() > 1).map(|(version, _)| version.as_str());
-        let counted = |(version, hosts): &(String, usize)| {
-            format!("{version} on {hosts} {}", if *hosts == 1 { "host" } else { "hosts" })
-        };
+        let counted = |(version, hosts): &(String, usize)| format!("{version} on {}", counted(*hosts, "host"));
         let columns = [
             Column::name("Host", |token: &JoinTokenView| Cell::link(Link::to(&token.id), &token.host_name)),
             Column::new("Ends", |token: &JoinTokenView| Cell::part(When::new(token.expires_at, desk.now))),

@@ -43,35 +43,15 @@ pub(crate) struct Sessions<'a> {
     rows: Option<Rows>,
     columns: Columns,
     /// Whose sessions, where those of one user are shown.
-    user: Option<(Link, String)>,
-    servers: Vec<Choice>,
-    hosts: Vec<Choice>,
-}
-
-struct Choice {
-    id: String,
-    name: String,
-    is_chosen: bool,
+    around: SessionSurroundings,
 }
 
 impl<'a> Sessions<'a> {
     /// The page of a choice, on which nothing is shown yet.
     pub(crate) fn new(desk: &'a Desk, chosen: Chosen, around: SessionSurroundings) -> Self {
-        let SessionSurroundings { user, servers, hosts } = around;
-        let choice = |id: String, name: String, chosen: &str| Choice { is_chosen: chosen == id, id, name };
-        let servers = servers.iter().map(|(id, name)| choice(id.to_string(), name.to_string(), &chosen.server_id));
-        let hosts = hosts.iter().map(|(id, name)| choice(id.to_string(), name.to_string(), &chosen.host_id));
         let column = if chosen.is_ended() { "ended" } else { "since" };
-        Self {
-            desk,
-            error: None,
-            rows: None,
-            columns: Columns::at(&chosen.address(), column, true),
-            user: user.map(|(id, name)| (Link::to(&id), name.to_string())),
-            servers: servers.collect(),
-            hosts: hosts.collect(),
-            chosen,
-        }
+        let columns = Columns::at(&chosen.address(), column, true);
+        Self { desk, chosen, error: None, rows: None, columns, around }
     }
 
     /// The same with live sessions.

@@ -16,8 +16,10 @@ pub(crate) use crate::admin::network::servers::form::first as first_server;
 use crate::admin::nouns::Noun;
 use crate::api::extract::ByName;
 use crate::http::problem::Problem;
-use crate::ui::{Again, Cell, Chip, Choice, Column, FormView, Icon, Link, Linked as _, RowButton, Table, Tone, Topic};
-use domain::Revision;
+use crate::ui::{
+    Again, Cell, Chip, Choice, Column, FormView, Icon, Link, Linked as _, RowButton, Table, Tone, Topic, counted,
+};
+use domain::Revised;
 use domain::ids::ServerId;
 use domain::network::Route;
 use domain::role::Permission;
@@ -81,14 +83,10 @@ fn state_of(row: &ServerRow) -> Chip {
     match (server.value.enabled, attached, running) {
         (false, ..) => Chip::calm("Switched off"),
         (true, 0, _) => Chip::warn("No host attached"),
-        (true, all, 0) => Chip::bad(format!("Runs on none of {}", hosts_in_words(*all))),
-        (true, all, running) if running == all => Chip::good(format!("Runs on {}", hosts_in_words(*all))),
-        (true, all, running) => Chip::warn(format!("Runs on {running} of {}", hosts_in_words(*all))),
+        (true, all, 0) => Chip::bad(format!("Runs on none of {}", counted(*all, "host"))),
+        (true, all, running) if running == all => Chip::good(format!("Runs on {}", counted(*all, "host"))),
+        (true, all, running) => Chip::warn(format!("Runs on {running} of {}", counted(*all, "host"))),
     }
-}
-
-fn hosts_in_words(count: usize) -> String {
-    format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
 /// One server.
@@ -96,11 +94,7 @@ fn hosts_in_words(count: usize) -> String {
 #[template(path = "admin/server.html")]
 pub(crate) struct ServerPage<'a> {
     pub(crate) desk: &'a Desk,
-    id: ServerId,
-    is_enabled: bool,
-    link: Link,
-    name: String,
-    revision: Revision,
+    server: Revised<Server>,
     state: Chip,
     facts: Vec<(&'static str, String)>,
     routes: Table,
@@ -145,10 +139,6 @@ impl<'a> ServerPage<'a> {
         drop(columns);
         Self {
             desk,
-            id: server.value.id,
-            is_enabled: server.value.enabled,
-            name: server.value.name.to_string(),
-            revision: server.rev,
             state,
             facts,
             routes: Table::new(&routes, &server.value.routes),
@@ -156,12 +146,13 @@ impl<'a> ServerPage<'a> {
             has_others: !others.is_empty(),
             form: FormView::fresh(&desk.chrome, HostChoice::FIELDS).choices("host_id", Choice::all(others)),
             history,
-            link,
+            server,
         }
     }
 
     fn recipes(&self) -> Vec<Recipe> {
-        Recipes::of_server(self.desk, self.id, self.desk.may(Permission::ManageServers).then_some(self.is_enabled))
+        let server = &self.server.value;
+        Recipes::of_server(self.desk, server.id, self.desk.may(Permission::ManageServers).then_some(server.enabled))
     }
 }
 

@@ -4,10 +4,10 @@ use askama::Template;
 
 use crate::admin::context::{Answer, Desk, Opened};
 use crate::ui::form::form;
-use crate::ui::{Choice, Field, Fields, FormView, Link, Linked as _};
+use crate::ui::{Cell, Chip, Choice, Column, Field, Fields, FormView, Link, Linked as _, Table, counted};
 use domain::ids::OrganizationId;
 use domain::text::Name;
-use domain::user_list::MOST;
+use domain::user_list::{CellError, MOST};
 use services::people::import::{Imported, ImportedLine, NewUsers, Outcome};
 
 /// So many lines of a kind are shown; mistakes are shown all.
@@ -39,21 +39,10 @@ pub(crate) struct Report {
     is_preview: bool,
     new: usize,
     existing: usize,
-    refused: Vec<Row>,
-    rows: Vec<Row>,
+    refused: Table,
+    rows: Table,
     /// How many more lines there are than rows are shown.
     more: usize,
-}
-
-struct Row {
-    line: u64,
-    name: String,
-    email: String,
-    groups: String,
-    role: String,
-    is_new: bool,
-    link: Option<Link>,
-    errors: Vec<String>,
 }
 
 impl<'a> ImportPage<'a> {
@@ -84,39 +73,52 @@ impl Report {
     fn new(imported: Imported) -> Self {
         let Imported { dry_run, new, existing, refused: _, lines } = imported;
         let (refused, good): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.outcome == Outcome::Refused);
-        let more = good.len().saturating_sub(SHOWN);
-        Self {
-            is_preview: dry_run,
-            new,
-            existing,
-            refused: refused.into_iter().map(Row::new).collect(),
-            rows: good.into_iter().take(SHOWN).map(Row::new).collect(),
-            more,
-        }
+        let shown = good.get(..SHOWN).unwrap_or(&good);
+        let more = good.len() - shown.len();
+        Self { is_preview: dry_run, new, existing, refused: mistakes(&refused), rows: good_lines(shown), more }
     }
 
     /// "1 user", "200 users".
     fn counted(&self) -> String {
-        format!("{} user{}", self.new, if self.new == 1 { "" } else { "s" })
+        counted(self.new, "user")
     }
 }
 
-impl Row {
-    fn new(line: ImportedLine) -> Self {
-        let ImportedLine { written, outcome, user_id, errors } = line;
-        let error =
-            |error: services::people::import::CellError| format!("{} {}", error.column, error.detail).trim().to_owned();
-        Self {
-            line: written.line,
-            name: written.name,
-            email: written.email.unwrap_or_default(),
-            groups: written.groups.join(", "),
-            role: written.role.unwrap_or_default(),
-            is_new: outcome == Outcome::New,
-            link: user_id.map(|id| Link::to(&id)),
-            errors: errors.into_iter().map(error).collect(),
-        }
-    }
+fn email(line: &ImportedLine) -> Cell {
+    Cell::or_dash(line.written.email.as_deref().unwrap_or_default())
+}
+
+/// The lines that are left out, and what is wrong with each.
+fn mistakes(lines: &[ImportedLine]) -> Table {
+    let error = |error: &CellError| format!("{} {}", error.column, error.detail).trim().to_owned();
+    let wrong = |line: &ImportedLine| line.errors.iter().map(error).collect::<Vec<_>>().join("; ");
+    let columns = [
+        Column::number("Line", |line: &ImportedLine| line.written.line),
+        Column::name("Name", |line: &ImportedLine| Cell::or_dash(&line.written.name)),
+        Column::broken("E-mail address", email),
+        Column::broken("What is wrong", |line: &ImportedLine| Cell::text(wrong(line))),
+    ];
+    Table::new(&columns, lines)
+}
+
+/// The lines that make a user, or name one who is there already.
+fn good_lines(lines: &[ImportedLine]) -> Table {
+    let name = |line: &ImportedLine| match &line.user_id {
+        Some(id) => Cell::link(Link::to(id), &line.written.name),
+        None => Cell::text(&line.written.name),
+    };
+    let state = |line: &ImportedLine| {
+        if line.outcome == Outcome::New { Chip::good("New") } else { Chip::calm("There already") }
+    };
+    let columns = [
+        Column::number("Line", |line: &ImportedLine| line.written.line),
+        Column::name("Name", name),
+        Column::new("State", |line: &ImportedLine| Cell::part(state(line))),
+        Column::broken("E-mail address", email),
+        Column::broken("Groups", |line: &ImportedLine| Cell::or_dash(&line.written.groups.join(", "))),
+        Column::new("Role", |line: &ImportedLine| Cell::word(line.written.role.as_deref().unwrap_or("user"))),
+    ];
+    Table::new(&columns, lines)
 }
 
 pub(crate) async fn form(Opened { services, desk }: Opened) -> Answer {
