@@ -13,7 +13,7 @@ use crate::http::problem::{Code, Problem};
 use crate::ui::cookies::Cookie;
 use crate::ui::fields::Fields;
 use crate::ui::links::Link;
-use crate::ui::page::{Account, Chrome, Flash, go, set_cookie, show, site_of};
+use crate::ui::page::{Account, Chrome, Flash, go, show_once, site_of};
 use crate::ui::parts::{Chip, Icon, Tone, When};
 use crate::ui::site::Site;
 use crate::ui::text::counted;
@@ -239,11 +239,7 @@ impl Desk {
 
     /// Answers with a page and a status.
     pub(crate) fn show_as(&self, status: StatusCode, page: &impl Template) -> Response {
-        let mut response = show(&self.chrome, status, page);
-        if self.chrome.flash.is_some() {
-            set_cookie(&mut response, Cookie::Flash.clear(&self.site));
-        }
-        response
+        show_once(&self.site, &self.chrome, status, page)
     }
 
     /// Sends the browser on, by GET, with a sentence about what was done.

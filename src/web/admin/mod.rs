@@ -12,10 +12,12 @@
 //! 3. **Page.** A struct with its template. It borrows the [`context::Desk`] (`desk: &'a Desk`), which is what surrounds it, and
 //!    holds what it shows as parts that write themselves: [`Chip`], [`When`], [`Link`], [`Table`]. The template extends
 //!    `admin/layout.html` and fills `title`, `head` (state and the one primary action) and `content`. The page
-//!    of one thing offers what it shows and does as [`commands`].
+//!    of one thing offers what it shows and does as [`commands`]; its id implements [`Noun`](nouns::Noun), so that its route
+//!    is `nouns::show::<Id>` and its forms lead back to it. Where a new one has a page of its own, the id implements
+//!    [`New`](nouns::New) as well.
 //! 4. **Handlers.** Take [`context::Opened`] for a page and [`context::Sent`] for a form, `At(id)` and `Query<…>` as the API
 //!    does. A [form](crate::ui::form) reads typed values and gathers what is wrong by field; the page is then shown again
-//!    with status 422 and everything that was typed. What was done answers with `desk.go(&link, Flash::…)`. What people
+//!    with status 422 and everything that was typed. What was done answers with `desk.go(&link, Flash::…)`; `id.after(…)` chooses between the two. What people
 //!    notice is shown by a [`preview`](crate::ui::preview) first. A stale edit shows both versions
 //!    ([`conflict`](crate::ui::conflict)), and what the person typed stays in the form: nothing is ever overwritten unseen.
 //! 5. **Routes.** One line each in [`routes`], with the permission that it takes: the guard asks nothing else. A POST to
@@ -148,23 +150,23 @@ pub(crate) fn routes() -> Vec<Route<Services>> {
         Route::get("/sessions/export.json", to(P::Read), lists::export::<SessionRow, Json>),
         Route::post("/sessions/{id}/end", to(P::EndSessions), access::sessions::end),
         Route::get("/explain", to(P::Read), access::explain::show),
-        Route::get("/users", to(P::Read), people::users::list),
-        Route::post("/users", to(P::ManageUsers), people::users::create),
+        Route::get("/users", to(P::Read), people::users::list::list),
+        Route::post("/users", to(P::ManageUsers), people::users::sheet::create),
         Route::get("/users/new", to(P::ManageUsers), nouns::new::<UserId>),
         Route::get("/users/export", to(P::Read), lists::export::<UserRow, Csv>),
         Route::get("/users/export.json", to(P::Read), lists::export::<UserRow, Json>),
-        Route::get("/users/import", to(P::ManageUsers), people::users::import_form),
-        Route::post("/users/import", to(P::ManageUsers), people::users::import),
+        Route::get("/users/import", to(P::ManageUsers), people::users::import::form),
+        Route::post("/users/import", to(P::ManageUsers), people::users::import::run),
         Route::get("/users/{id}", to(P::Read), nouns::show::<UserId>),
-        Route::post("/users/{id}", to(P::ManageUsers), people::users::update),
-        Route::post("/users/{id}/disable", to(P::ManageUsers), people::users::disable),
-        Route::post("/users/{id}/enable", to(P::ManageUsers), people::users::enable),
-        Route::post("/users/{id}/delete", to(P::ManageUsers), people::users::delete),
-        Route::post("/users/{id}/profile-links", to(P::ManageUsers), people::users::link),
-        Route::post("/users/{id}/profiles/{profile_id}/revoke", to(P::ManageUsers), people::users::revoke),
-        Route::post("/users/{id}/sessions/{session_id}/end", to(P::EndSessions), people::users::end_session),
-        Route::post("/users/{id}/sessions/end", to(P::EndSessions), people::users::end_sessions),
-        Route::post("/users/{id}/logins/end", to(P::ManageUsers), people::users::end_logins),
+        Route::post("/users/{id}", to(P::ManageUsers), people::users::sheet::update),
+        Route::post("/users/{id}/disable", to(P::ManageUsers), people::users::sheet::disable),
+        Route::post("/users/{id}/enable", to(P::ManageUsers), people::users::sheet::enable),
+        Route::post("/users/{id}/delete", to(P::ManageUsers), people::users::sheet::delete),
+        Route::post("/users/{id}/profile-links", to(P::ManageUsers), people::users::link::link),
+        Route::post("/users/{id}/profiles/{profile_id}/revoke", to(P::ManageUsers), people::users::sheet::revoke),
+        Route::post("/users/{id}/sessions/{session_id}/end", to(P::EndSessions), people::users::sheet::end_session),
+        Route::post("/users/{id}/sessions/end", to(P::EndSessions), people::users::sheet::end_sessions),
+        Route::post("/users/{id}/logins/end", to(P::ManageUsers), people::users::sheet::end_logins),
     ]
 }
 pub(crate) mod context;

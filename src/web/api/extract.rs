@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -165,15 +164,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             let detail = "the body must be JSON: send `Content-Type: application/json`";
             return Err(Problem::new(Code::NotDeclaredJson, detail));
         }
-        read_json(&read_body(request, state).await?).map(Self)
+        read_json(&read_body(request, state, Code::NotJson).await?).map(Self)
     }
 }
 
-/// The whole body of a request, within its bounds.
-pub(crate) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+/// The whole body of a request, within its bounds; `broken` is the code where it breaks off.
+pub(crate) async fn read_body<S: Send + Sync>(request: Request, state: &S, broken: Code) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(rejection)) => Err(unread(&rejection)),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(Problem::new(Code::TooLarge, "the body is larger than 1 MiB"))
+        }
+        Ok(Err(_broken)) => Err(Problem::new(broken, "the body broke off")),
         Err(_elapsed) => Err(Problem::new(Code::TooSlow, "the body did not arrive in time")),
     }
 }
@@ -182,13 +184,6 @@ fn declares_json(headers: &HeaderMap) -> bool {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     ["application/json", "application/merge-patch+json"].contains(&essence.as_str())
-}
-
-fn unread(rejection: &BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(Code::TooLarge, "the body is larger than 1 MiB");
-    }
-    Problem::new(Code::NotJson, "the body broke off")
 }
 
 fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {

@@ -62,7 +62,7 @@ impl Once {
         let Self { services, tasks, token, key } = self;
         let (parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let body = read_body(Request::from_parts(parts.clone(), body), &()).await?;
+        let body = read_body(Request::from_parts(parts.clone(), body), &(), Code::NotJson).await?;
         let keyed = Keyed::new(token, &key, &[parts.method.as_str().as_bytes(), path.as_bytes(), &body]);
         let claim = match services.cluster().claim(&keyed).await? {
             Claim::Mine(claim) => claim,

@@ -1,20 +1,15 @@
 //! Forms: what comes from our own pages, and only from there.
 
-use std::time::Duration;
-
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
+use crate::api::extract::read_body;
 use crate::http::problem::{Code, Problem};
 use crate::ui::page::{Employee, Visit, site_of};
 use crate::ui::site::Site;
 use services::Services;
 use services::identity::logins::{FormToken, Person};
-
-/// A body that has not arrived by then is given up.
-const BODY_TIME: Duration = Duration::from_secs(8);
 
 /// The field that holds the token of the login that the form was made for.
 const TOKEN: &str = "form_token";
@@ -32,15 +27,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
             return Err(Problem::new(Code::ForeignForm, "this form does not come from one of our pages"));
         }
         let wanted = parts.extensions.get::<FormToken>().cloned();
-        let read = Bytes::from_request(Request::from_parts(parts, body), state);
-        let bytes = match tokio::time::timeout(BODY_TIME, read).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Err(Problem::new(Code::TooLarge, "the body is larger than 1 MiB"));
-            }
-            Ok(Err(_broken)) => return Err(Problem::new(Code::NotAForm, "the body broke off")),
-            Err(_elapsed) => return Err(Problem::new(Code::TooSlow, "the body did not arrive in time")),
-        };
+        let bytes = read_body(Request::from_parts(parts, body), state, Code::NotAForm).await?;
         let mut tokens = Vec::new();
         let mut rest = form_urlencoded::Serializer::new(String::new());
         for (name, value) in form_urlencoded::parse(&bytes) {

@@ -256,7 +256,7 @@ impl FromRequestParts<Services> for Visit {
         chrome.here = here(parts.uri.path());
         let browsing = Browsing::of(&parts.headers);
         let (services, headers, now) = (services.clone(), parts.headers.clone(), services.now());
-        Ok(Self { services, site, headers, chrome, facts, facts_known, now, browsing, person, request_id, address })
+        Ok(Self { services, site, chrome, headers, facts, facts_known, now, browsing, person, request_id, address })
     }
 }
 
@@ -317,11 +317,7 @@ impl Visit {
 
     /// Answers with a page and a status.
     pub(crate) fn show_as(&self, status: StatusCode, page: &impl Template) -> Response {
-        let mut response = show(&self.chrome, status, page);
-        if self.chrome.flash.is_some() {
-            set_cookie(&mut response, Cookie::Flash.clear(&self.site));
-        }
-        response
+        show_once(&self.site, &self.chrome, status, page)
     }
 
     /// Sends the browser on, by GET, to one of our paths.
@@ -358,6 +354,15 @@ pub(crate) fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
     if let Some(cookie) = cookie {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
+}
+
+/// Answers with a page, and forgets the sentence about what was done just before.
+pub(crate) fn show_once(site: &Site, chrome: &Chrome, status: StatusCode, page: &impl Template) -> Response {
+    let mut response = show(chrome, status, page);
+    if chrome.flash.is_some() {
+        set_cookie(&mut response, Cookie::Flash.clear(site));
+    }
+    response
 }
 
 /// What a page answers.

@@ -87,20 +87,6 @@ pub(crate) fn touches_people(effect: &Effect) -> bool {
 
 /// What it does, a line for each kind of thing.
 fn in_words(effect: &Effect) -> Vec<(&'static str, Chip)> {
-    let Effect {
-        users_gaining_access,
-        users_losing_access,
-        sessions_ending,
-        sessions_cut_off,
-        sessions_moving,
-        profiles_outdated,
-        profiles_cut_off,
-        profiles_ending,
-        daemons_starting,
-        daemons_restarting,
-        daemons_stopping,
-        ..
-    } = *effect;
     let line = |parts: &[(Tone, u64, &str, &str)], nothing: &str| {
         let told = |(_, count, one, many): &(Tone, u64, &str, &str)| {
             format!("{count} {}", if *count == 1 { one } else { many })
@@ -111,23 +97,23 @@ fn in_words(effect: &Effect) -> Vec<(&'static str, Chip)> {
         Chip::new(*tone, icon, some.into_iter().map(told).collect::<Vec<_>>().join(", "))
     };
     let people = [
-        (Tone::Bad, users_losing_access, "loses access", "lose access"),
-        (Tone::Good, users_gaining_access, "gains access", "gain access"),
+        (Tone::Bad, effect.users_losing_access, "loses access", "lose access"),
+        (Tone::Good, effect.users_gaining_access, "gains access", "gain access"),
     ];
     let sessions = [
-        (Tone::Bad, sessions_ending.saturating_sub(sessions_cut_off), "ends at once", "end at once"),
-        (Tone::Bad, sessions_cut_off, "is cut off", "are cut off"),
-        (Tone::Info, sessions_moving, "reconnects by itself", "reconnect by themselves"),
+        (Tone::Bad, effect.sessions_ending.saturating_sub(effect.sessions_cut_off), "ends at once", "end at once"),
+        (Tone::Bad, effect.sessions_cut_off, "is cut off", "are cut off"),
+        (Tone::Info, effect.sessions_moving, "reconnects by itself", "reconnect by themselves"),
     ];
     let profiles = [
-        (Tone::Bad, profiles_ending, "stops working for good", "stop working for good"),
-        (Tone::Bad, profiles_cut_off, "names no other host", "name no other host"),
-        (Tone::Warn, profiles_outdated, "becomes outdated", "become outdated"),
+        (Tone::Bad, effect.profiles_ending, "stops working for good", "stop working for good"),
+        (Tone::Bad, effect.profiles_cut_off, "names no other host", "name no other host"),
+        (Tone::Warn, effect.profiles_outdated, "becomes outdated", "become outdated"),
     ];
     let daemons = [
-        (Tone::Info, daemons_starting, "starts", "start"),
-        (Tone::Info, daemons_restarting, "restarts", "restart"),
-        (Tone::Info, daemons_stopping, "stops", "stop"),
+        (Tone::Info, effect.daemons_starting, "starts", "start"),
+        (Tone::Info, effect.daemons_restarting, "restarts", "restart"),
+        (Tone::Info, effect.daemons_stopping, "stops", "stop"),
     ];
     vec![
         ("People", line(&people, "Nobody gains or loses access")),

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// "1 host", "3 hosts".
-pub(crate) fn counted(count: impl Display + PartialEq + From<u8>, noun: &str) -> String {
+pub(crate) fn counted(count: impl Copy + Display + PartialEq + From<u8>, noun: &str) -> String {
     let is_one = count == 1.into();
     format!("{count} {noun}{}", if is_one { "" } else { "s" })
 }

@@ -5,13 +5,13 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::admin::context::{Answer, Opened};
+use crate::admin::context::{Answer, Sent};
 use crate::auth::refused;
 use crate::ui::page::set_cookie;
-use crate::ui::{Chip, Chrome, Cookie, Empty, Form, Visit};
+use crate::ui::{Chip, Chrome, Cookie, Visit, sentence};
 use services::identity::outcome::{SignInRefusal, SignInTest, Welcome};
 
-pub(crate) async fn start(Opened { services, desk }: Opened, visit: Visit, Form(Empty {}): Form<Empty>) -> Answer {
+pub(crate) async fn start(visit: Visit, Sent { services, desk, .. }: Sent) -> Answer {
     match services.identity().start_sign_in_test(&desk.act, &visit.browser()).await {
         Ok(begun) => {
             let mut response = visit.go(&begun.redirect, None);
@@ -28,14 +28,9 @@ pub(crate) async fn start(Opened { services, desk }: Opened, visit: Visit, Form(
 pub(crate) struct TestPage {
     chrome: Chrome,
     account: String,
-    portal: Outcome,
-    console: Outcome,
-}
-
-/// What would come of it on one site.
-struct Outcome {
-    chip: Chip,
-    words: String,
+    /// What would come of it on each site, and as whom or why.
+    portal: (Chip, String),
+    console: (Chip, String),
 }
 
 impl TestPage {
@@ -45,22 +40,19 @@ impl TestPage {
     }
 }
 
-fn outcome(result: Result<Welcome, SignInRefusal>) -> Outcome {
-    match result {
-        Ok(welcome) => Outcome {
-            chip: Chip::good("Let in"),
-            words: match welcome {
-                Welcome::Known { name, role } => format!("as {name}, with the role {}", role.as_str()),
-                Welcome::Prepared { name, role } => {
-                    format!("as {name}, who was prepared for this address, with the role {}", role.as_str())
-                }
-                Welcome::New { organization } => format!("as a new user of {organization}"),
-            },
-        },
-        Err(refusal) => {
-            Outcome { chip: Chip::warn("Turned away"), words: crate::ui::text::sentence(&refusal.to_string()) }
+fn outcome(result: Result<Welcome, SignInRefusal>) -> (Chip, String) {
+    let welcome = match result {
+        Ok(welcome) => welcome,
+        Err(refusal) => return (Chip::warn("Turned away"), sentence(&refusal.to_string())),
+    };
+    let words = match welcome {
+        Welcome::Known { name, role } => format!("as {name}, with the role {}", role.as_str()),
+        Welcome::Prepared { name, role } => {
+            format!("as {name}, who was prepared for this address, with the role {}", role.as_str())
         }
-    }
+        Welcome::New { organization } => format!("as a new user of {organization}"),
+    };
+    (Chip::good("Let in"), words)
 }
 
 /// The answer to a browser that comes back from the provider.
