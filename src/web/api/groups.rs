@@ -7,7 +7,7 @@ use services::people::groups::{GroupPatch, Membership};
 
 /// All groups in one page: they are as many as a company has departments.
 pub(crate) async fn list(Call(services, act): Call, NoQuery: NoQuery) -> Answer<List<Group>> {
-    Ok(List { items: services.people().groups(&act).await?, next_cursor: None, link: None, count: None })
+    Ok(List::whole(services.people().groups(&act).await?))
 }
 
 pub(crate) async fn show(Call(services, act): Call, At(id): At<GroupId>) -> Answer<Plain<Group>> {

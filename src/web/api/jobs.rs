@@ -7,11 +7,11 @@ use domain::task::TaskState;
 
 pub(crate) async fn list(Call(services, act): Call, _: NoQuery) -> Answer<List<JobState>> {
     // So few that one page holds them all.
-    Ok(List { items: services.cluster().jobs(&act).await?, next_cursor: None, link: None, count: None })
+    Ok(List::whole(services.cluster().jobs(&act).await?))
 }
 
 pub(crate) async fn tasks(Call(services, act): Call, _: NoQuery) -> Answer<List<TaskState>> {
-    Ok(List { items: services.cluster().tasks(&act)?, next_cursor: None, link: None, count: None })
+    Ok(List::whole(services.cluster().tasks(&act)?))
 }
 
 pub(crate) async fn run(Call(services, act): Call, At(job): At<Job>) -> Answer<Accepted> {

@@ -36,27 +36,21 @@ use crate::openapi::{Described, Documented};
 use domain::role::Permission;
 use services::Services;
 
-macro_rules! methods {
-    ($($method:ident),*) => {$(
-        /// A documented route: what its handler takes and gives is told by its signature.
-        fn $method<H, T>(path: &'static str, access: Access, handler: H, summary: &'static str) -> Route<Services>
-        where
-            H: Handler<T, Services> + Described<T>,
-            T: 'static,
-        {
-            let documented = Documented::new(&handler, summary);
-            Route::$method(path, access, handler).documented_as(documented)
-        }
-    )*};
+/// A documented route: what its handler takes and gives is told by its signature.
+fn documented<H, T>(route: Route<Services>, handler: &H, summary: &'static str) -> Route<Services>
+where
+    H: Handler<T, Services> + Described<T>,
+{
+    route.documented_as(Documented::new(handler, summary))
 }
-
-methods!(get, post, put, patch, delete);
 
 /// A table of documented routes: the path within the API, the right that it takes, the handler, one sentence, and
 /// whether it can be tried.
 macro_rules! table {
     ($($method:ident $path:literal, $access:expr, $handler:path, $summary:literal $(, $tried:ident)?;)*) => {
-        vec![$($method(concat!("/api/v1", $path), $access, $handler, $summary)$(.$tried())?),*]
+        vec![$(
+            documented(Route::$method(concat!("/api/v1", $path), $access, $handler), &$handler, $summary)$(.$tried())?
+        ),*]
     };
 }
 

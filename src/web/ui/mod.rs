@@ -24,7 +24,7 @@ pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod topic;
 
-// The words that pages are written in. What these parts are made of themselves is imported from its own file.
+// What pages are written with, by name. The files here, and those that they build on, import each other by file.
 pub(crate) use crate::ui::columns::Columns;
 pub(crate) use crate::ui::cookies::Cookie;
 pub(crate) use crate::ui::fields::Fields;

@@ -57,6 +57,11 @@ impl Cell {
         Self::text(if text.is_empty() { "–" } else { text })
     }
 
+    /// What may not be there, a dash in place of it.
+    pub(crate) fn given(value: Option<&impl Display>) -> Self {
+        value.map_or_else(|| Self::or_dash(""), Self::text)
+    }
+
     /// Words, softly others in place of none.
     pub(crate) fn or_soft(text: &str, none: &str) -> Self {
         if text.is_empty() { Self::soft(none) } else { Self::text(text) }

@@ -232,7 +232,6 @@ pub(crate) struct HostPage<'a> {
     pub(crate) daemons: Table,
     /// Whether there are other servers that it could run.
     pub(crate) has_free: bool,
-    pub(crate) drain: Option<DrainLine>,
     /// Who goes nowhere when it leaves: how many sessions, and whose.
     pub(crate) stranded: (u64, CutOffList),
     /// Some of the sessions that it carries, the newest, and whether there are more.
@@ -279,54 +278,12 @@ fn outside(reached: &Reached, desk: &Desk) -> Cell {
 }
 
 /// How far a host has come with leaving service.
-pub(crate) struct DrainLine {
-    pub(crate) chip: Chip,
-    pub(crate) says: String,
-    /// How many sessions are to move in all.
-    pub(crate) total: u64,
-    pub(crate) moved: u64,
-    pub(crate) cut_off: u64,
-    /// What came of it, in words.
-    pub(crate) counts: String,
-    pub(crate) is_over: bool,
-}
-
-impl DrainLine {
-    fn new(drain: &DrainView, desk: &Desk) -> Self {
-        let (moved, waiting, cut_off) = (drain.moved, drain.waiting, drain.cut_off);
-        let left = drain.ends_at.as_second() - desk.now.as_second();
-        let until = if left > 0 {
-            format!("about {} left", short(left))
-        } else {
-            "past its time, as fast as it goes".to_owned()
-        };
-        let (chip, says) = match drain.state {
-            DrainState::Waiting => {
-                (Chip::new(Tone::Info, Icon::Clock, "Waiting"), "The host has not taken the order up yet.".to_owned())
-            }
-            DrainState::Moving => (
-                Chip::new(Tone::Info, Icon::Next, "Moving"),
-                format!("Sessions go to other hosts, {until}."),
-            ),
-            DrainState::Held => (
-                Chip::warn("Held"),
-                "No other host that is online can take its sessions over, so they stay. Bring another host up, or end them \
-                 by draining it again with the box ticked."
-                    .to_owned(),
-            ),
-            DrainState::Drained => (
-                Chip::good("Drained"),
-                "It carries no session and takes none. It can be restarted, upgraded or removed.".to_owned(),
-            ),
-        };
-        let is_over = drain.state == DrainState::Drained;
-        let counts = if is_over {
-            format!("{moved} moved, {cut_off} cut off.")
-        } else {
-            format!("{moved} moved, {waiting} still here, {cut_off} gone and not seen on another host.")
-        };
-        let total = (moved + waiting + cut_off).max(1);
-        Self { chip, says, total, moved, cut_off, counts, is_over }
+fn drain_chip(state: DrainState) -> Chip {
+    match state {
+        DrainState::Waiting => Chip::new(Tone::Info, Icon::Clock, "Waiting"),
+        DrainState::Moving => Chip::new(Tone::Info, Icon::Next, "Moving"),
+        DrainState::Held => Chip::warn("Held"),
+        DrainState::Drained => Chip::good("Drained"),
     }
 }
 
@@ -376,7 +333,6 @@ impl<'a> HostPage<'a> {
             problems,
             others: others.collect(),
             has_free: !free.is_empty(),
-            drain: host.drain.as_ref().map(|drain| DrainLine::new(drain, desk)),
             stranded: (removal.sessions_cut_off, CutOffList::new(removal.sessions_cut_off, &removal.cut_off)),
             carried: (Table::new(&columns, &carried.items), has_more),
             removal,
@@ -388,7 +344,15 @@ impl<'a> HostPage<'a> {
 
     fn recipes(&self) -> Vec<Recipe> {
         let can_drain = self.desk.may(Permission::ManageHosts) && self.row.runs_servers();
-        Recipes::of_host(self.desk, self.row.host.value.id, can_drain.then_some(self.drain.is_some()))
+        Recipes::of_host(self.desk, self.row.host.value.id, can_drain.then_some(self.row.host.value.drain.is_some()))
+    }
+
+    /// How long its drain has still to go.
+    fn left(&self, drain: &DrainView) -> String {
+        match drain.ends_at.as_second() - self.desk.now.as_second() {
+            left @ 1.. => format!("about {} left", short(left)),
+            _ => "past its time, as fast as it goes".to_owned(),
+        }
     }
 
     /// Where all sessions that it carries are listed.

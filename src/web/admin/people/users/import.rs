@@ -84,10 +84,6 @@ impl Report {
     }
 }
 
-fn email(line: &ImportedLine) -> Cell {
-    Cell::or_dash(line.written.email.as_deref().unwrap_or_default())
-}
-
 /// The lines that are left out, and what is wrong with each.
 fn mistakes(lines: &[ImportedLine]) -> Table {
     let error = |error: &CellError| format!("{} {}", error.column, error.detail).trim().to_owned();
@@ -95,7 +91,7 @@ fn mistakes(lines: &[ImportedLine]) -> Table {
     let columns = [
         Column::number("Line", |line: &ImportedLine| line.written.line),
         Column::name("Name", |line: &ImportedLine| Cell::or_dash(&line.written.name)),
-        Column::broken("E-mail address", email),
+        Column::broken("E-mail address", |line: &ImportedLine| Cell::given(line.written.email.as_ref())),
         Column::broken("What is wrong", |line: &ImportedLine| Cell::text(wrong(line))),
     ];
     Table::new(&columns, lines)
@@ -114,7 +110,7 @@ fn good_lines(lines: &[ImportedLine]) -> Table {
         Column::number("Line", |line: &ImportedLine| line.written.line),
         Column::name("Name", name),
         Column::new("State", |line: &ImportedLine| Cell::part(state(line))),
-        Column::broken("E-mail address", email),
+        Column::broken("E-mail address", |line: &ImportedLine| Cell::given(line.written.email.as_ref())),
         Column::broken("Groups", |line: &ImportedLine| Cell::or_dash(&line.written.groups.join(", "))),
         Column::new("Role", |line: &ImportedLine| Cell::word(line.written.role.as_deref().unwrap_or("user"))),
     ];

@@ -131,11 +131,10 @@ impl Paged for UserRow {
 /// Who somebody is: name, address, organization.
 pub(crate) fn person_columns<'a>() -> Vec<Column<'a, UserRow>> {
     let user = |row: &UserRow| Cell::link(Link::to(&row.user.value.id), &row.user.value.name);
-    let email = |row: &UserRow| row.user.value.email.as_ref().map(ToString::to_string).unwrap_or_default();
     let organization = |row: &UserRow| row.organization.as_ref().map(ToString::to_string).unwrap_or_default();
     vec![
         Column::name("Name", user).ordered("name"),
-        Column::broken("E-mail address", move |row| Cell::or_dash(&email(row))).ordered("email"),
+        Column::broken("E-mail address", |row: &UserRow| Cell::given(row.user.value.email.as_ref())).ordered("email"),
         Column::broken("Organization", move |row| Cell::text(organization(row))),
     ]
 }
