@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::admin::context::{Desk, account};
-use crate::admin::evidence::history;
 use crate::admin::people::organizations::OrganizationPage;
 use crate::admin::trouble::TroublePage;
 use crate::auth::owner_link::OwnerLinkPage;
@@ -144,7 +143,7 @@ impl SampleSet {
         let form = with(empty(), wrong(&[("name", "The name must not be empty.")]));
         self.add("organization-new-refused", &OrganizationPage { form, ..empty() });
         let changes = self.changes();
-        let of = |desk| OrganizationPage::of(desk, row(1, self.name, 214, 3), history::rows(&changes, desk));
+        let of = |desk| OrganizationPage::of(desk, row(1, self.name, 214, 3), changes.clone());
         self.add("organization", &of(&desk));
         let form = with(of(&desk), wrong(&[("", "The organization still has users; delete or move them first.")]));
         self.add("organization-in-use", &OrganizationPage { form, ..of(&desk) });

@@ -59,15 +59,7 @@ pub(super) fn add(set: &mut SampleSet) {
         count: None,
     };
     let servers = || vec![(Link::to(&id::<ServerId>(1)), name.to_owned())];
-    let page = |desk, next| {
-        GroupPage::of(
-            desk,
-            group(name, 214, server()),
-            servers(),
-            &people(next),
-            crate::admin::evidence::history::rows(&changes, desk),
-        )
-    };
+    let page = |desk, next| GroupPage::of(desk, group(name, 214, server()), servers(), &people(next), changes.clone());
     set.add("group", &page(&desk, Some("more")));
     let used = wrong(&[("", "The server Office is open to this group; take the group off it first.")]);
     set.add("group-in-use", &with(page(&desk, None), |page| page.form = page.form.clone().typed(used)));

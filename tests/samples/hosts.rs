@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::admin::evidence::history;
 use crate::admin::hosts::invitations;
 use crate::admin::hosts::invitations::{Invitation, Joined};
 use crate::admin::hosts::list::{Found, HostPage, Hosts};
@@ -163,7 +162,7 @@ fn removal(needs_force: bool, name: &str) -> RemovalView {
     }
 }
 
-fn found(set: &SampleSet, host: HostView, desk: &crate::admin::context::Desk) -> Found {
+fn found(set: &SampleSet, host: HostView) -> Found {
     let needs_force = host.state != HostState::Offline;
     Found {
         carried: Page {
@@ -179,7 +178,7 @@ fn found(set: &SampleSet, host: HostView, desk: &crate::admin::context::Desk) ->
         removal: removal(needs_force, set.name),
         releases: releases(),
         free: vec![ServerChoice { id: id::<ServerId>(4), name: text(set.name) }],
-        history: history::rows(&set.changes(), desk),
+        history: set.changes(),
     }
 }
 
@@ -248,17 +247,17 @@ fn pages(set: &mut SampleSet) {
     let mut desk = set.desk("/hosts/hst_1");
     desk.live = TOPICS;
     let online = host(2, HostState::Online);
-    set.add("host", &HostPage::new(&desk, found(set, online.clone(), &desk)));
+    set.add("host", &HostPage::new(&desk, found(set, online.clone())));
     let ill = HostView { problems: all_problems(), ..online.clone() };
-    set.add("host-ill", &HostPage::new(&desk, found(set, ill, &desk)));
-    let mut shut = found(set, online.clone(), &desk);
+    set.add("host-ill", &HostPage::new(&desk, found(set, ill)));
+    let mut shut = found(set, online.clone());
     for daemon in shut.row.daemons.iter_mut().take(1) {
         daemon.reached = Some(seen(Some(SILENT)));
     }
     set.add("host-unreached", &HostPage::new(&desk, shut));
     let text =
         "Host vpn-2 is in service: it carries 41 live sessions, and 214 active profiles list it: drain it first.";
-    let page = || HostPage::new(&desk, found(set, online.clone(), &desk));
+    let page = || HostPage::new(&desk, found(set, online.clone()));
     let refused = HostPage { form: page().form.typed(wrong(&[("", text)])), ..page() };
     let late = ("budget", "The time must be one of those offered.");
     let misnamed = ("name", "The name must consist of lower-case letters, digits and hyphens.");
@@ -273,21 +272,18 @@ fn pages(set: &mut SampleSet) {
         ("drained", DrainState::Drained, 41, 0),
     ] {
         let draining = HostView { drain: Some(drain(state, moved, remaining)), ..host(3, HostState::Draining) };
-        set.add(&format!("host-{name}"), &HostPage::new(&desk, found(set, draining, &desk)));
+        set.add(&format!("host-{name}"), &HostPage::new(&desk, found(set, draining)));
     }
     let offline = host(4, HostState::Offline);
-    set.add("host-offline", &HostPage::new(&desk, found(set, offline, &desk)));
-    let mut bare = found(set, host(6, HostState::Offline), &desk);
+    set.add("host-offline", &HostPage::new(&desk, found(set, offline)));
+    let mut bare = found(set, host(6, HostState::Offline));
     (bare.row.daemons, bare.free, bare.removal.servers) = (Vec::new(), Vec::new(), Vec::new());
     (bare.removal.profiles, bare.removal.profiles_cut_off) = (0, 0);
     set.add("host-never-heard", &HostPage::new(&desk, bare));
     let web = HostView { roles: BTreeSet::from([ProcessRole::Console]), ..online.clone() };
-    set.add(
-        "host-without-vpn",
-        &HostPage::new(&desk, Found { row: row(web, set.name), ..found(set, online.clone(), &desk) }),
-    );
+    set.add("host-without-vpn", &HostPage::new(&desk, Found { row: row(web, set.name), ..found(set, online.clone()) }));
     let auditor = set.desk_of(Role::Auditor, "/hosts/hst_1");
-    set.add("host-auditor", &HostPage::new(&auditor, found(set, online, &auditor)));
+    set.add("host-auditor", &HostPage::new(&auditor, found(set, online)));
 }
 
 /// What is asked before a host is drained.

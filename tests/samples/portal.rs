@@ -227,7 +227,7 @@ impl SampleSet {
             profile_name: text(self.device),
             expires_at: now() + SignedDuration::from_mins(7),
         };
-        let shown = Shown::new(&view, "k3Zx9".repeat(9), "https://vpn.example.com");
+        let shown = Shown::new(view, "k3Zx9".repeat(9), "https://vpn.example.com");
         self.add(
             "ticket",
             &TicketPage { chrome: self.portal_outside(), ticket: Some(shown), request_id: request_id() },

@@ -1,7 +1,6 @@
 //! The pages of servers in every state.
 
 use crate::admin::context::Desk;
-use crate::admin::evidence::history;
 use crate::admin::network::servers::ServerPage;
 use crate::admin::network::servers::edit::ServerFormPage;
 use crate::samples::{SampleSet, id, listed, text, with, wrong};
@@ -100,7 +99,7 @@ impl SampleSet {
         self.add("servers-auditor", &listed(&auditor, &rows(), true, None));
 
         let changes = self.changes();
-        let of = |desk, view| ServerPage::new(desk, view, history::rows(&changes, desk));
+        let of = |desk, view| ServerPage::new(desk, view, changes.clone());
         self.add("server", &of(&desk, view(name)));
         self.add("server-auditor", &of(&auditor, view(name)));
         let used = wrong(&[("", "Hosts are still attached to the server; detach them first.")]);

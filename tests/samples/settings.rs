@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::admin::cluster::settings::test::TestPage;
 use crate::admin::cluster::settings::{Around, SettingsPage};
 use crate::admin::context::Desk;
-use crate::admin::evidence::history;
 use crate::samples::{SampleSet, id, text, with, wrong};
 use crate::ui::links::Link;
 use domain::ids::OrganizationId;
@@ -40,7 +39,7 @@ impl SampleSet {
                 ("Public pages", "public.url", url("https://vpn.example.com/oauth/callback")),
                 ("Console", "admin.url", url("https://vpn-admin.example.com/oauth/callback")),
             ],
-            history: history::rows(&self.changes(), desk),
+            history: self.changes(),
         };
         SettingsPage::new(desk, found, around)
     }

@@ -1,7 +1,6 @@
 //! The pages of users in every state.
 
 use crate::admin::context::Desk;
-use crate::admin::evidence::history;
 use crate::admin::lists::List as _;
 use crate::admin::nouns::NewPage;
 use crate::admin::people::users::form;
@@ -211,7 +210,7 @@ fn sheet(of: User, is_connected: bool) -> UserSheet {
 }
 
 fn page<'a>(desk: &'a Desk, sheet: UserSheet, changes: &[Change]) -> UserPage<'a> {
-    UserPage::of(desk, sheet, &organizations("Acme"), history::rows(changes, desk))
+    UserPage::of(desk, sheet, &organizations("Acme"), changes.to_vec())
 }
 
 fn sheets(set: &mut SampleSet) {

@@ -53,23 +53,20 @@ impl TicketPage {
 
 /// A link that is still good.
 pub(crate) struct Shown {
-    pub(crate) name: String,
-    pub(crate) server: String,
-    pub(crate) until: When,
+    pub(crate) view: TicketView,
     pub(crate) secret: String,
-    pub(crate) import: Option<String>,
+    /// What an app opens it with.
+    pub(crate) import: String,
 }
 
 impl Shown {
     /// What its holder may know.
-    pub(crate) fn new(view: &TicketView, secret: String, origin: &str) -> Self {
-        Self {
-            name: view.profile_name.to_string(),
-            server: view.server_name.to_string(),
-            until: When::clock(view.expires_at),
-            import: Some(import_link(&format!("{origin}/p/{secret}"))),
-            secret,
-        }
+    pub(crate) fn new(view: TicketView, secret: String, origin: &str) -> Self {
+        Self { view, import: import_link(&format!("{origin}/p/{secret}")), secret }
+    }
+
+    fn until(&self) -> When {
+        When::clock(self.view.expires_at)
     }
 }
 
@@ -79,7 +76,7 @@ pub(crate) async fn look(visit: Visit, Path(secret): Path<String>, method: Metho
         return spend(&visit, secret.expose()).await;
     }
     let view = found(visit.services.identity().look_at_ticket(secret.expose(), &visit.browser()).await)?;
-    let shown = view.map(|view| Shown::new(&view, secret.expose().clone(), visit.site.origin()));
+    let shown = view.map(|view| Shown::new(view, secret.expose().clone(), visit.site.origin()));
     let status = if shown.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     Ok(unreferred(visit.show_as(status, &TicketPage::new(&visit, shown))))
 }

@@ -5,39 +5,21 @@ use crate::http::problem::Problem;
 use crate::ui::{Cell, Chip, Column, Table, When};
 use domain::role::Permission;
 use services::Services;
-use services::evidence::history::Change;
-
-/// One change.
-#[derive(Debug, Clone)]
-pub(crate) struct HistoryRow {
-    /// When.
-    pub(crate) at: When,
-    /// Who.
-    pub(crate) by: String,
-    /// What was done.
-    pub(crate) what: String,
-    /// Whether it was refused.
-    pub(crate) denied: bool,
-}
+pub(crate) use services::evidence::history::Change;
 
 /// The newest changes; nothing for roles that may not read the audit log.
-pub(crate) async fn history<T: ToString>(services: &Services, desk: &Desk, id: &T) -> Result<Vec<HistoryRow>, Problem> {
+pub(crate) async fn history<T: ToString>(services: &Services, desk: &Desk, id: &T) -> Result<Vec<Change>, Problem> {
     if !desk.may(Permission::ReadAudit) {
         return Ok(Vec::new());
     }
-    let changes = services.evidence().history(&desk.act, &id.to_string()).await?;
-    Ok(rows(&changes, desk))
+    Ok(services.evidence().history(&desk.act, &id.to_string()).await?)
 }
 
-/// The changes as rows.
-pub(crate) fn rows(changes: &[Change], desk: &Desk) -> Vec<HistoryRow> {
-    changes.iter().map(|change| row(change, desk)).collect()
-}
-
-fn row(change: &Change, desk: &Desk) -> HistoryRow {
+/// What was done, in words.
+fn what(change: &Change) -> String {
     let verb = change.action.split_once('.').map_or(change.action.as_str(), |(_, verb)| verb);
     let is_edit = verb == "update" && !change.fields.is_empty();
-    let what = match change.action.as_str() {
+    match change.action.as_str() {
         // What was done is no deed to the thing itself, but to something of it.
         "ticket.create" => "Made a one-time profile link".to_owned(),
         "session.read" => "Looked at VPN sessions that ended".to_owned(),
@@ -46,17 +28,16 @@ fn row(change: &Change, desk: &Desk) -> HistoryRow {
         "user.claim" => "Signed in for the first time".to_owned(),
         _ if is_edit => format!("Changed {}", change.fields.join(", ").replace('_', " ")),
         _ => done(verb),
-    };
-    HistoryRow { at: When::new(change.at, desk.now), by: change.by.clone(), what, denied: !change.success }
+    }
 }
 
 /// The table of the changes.
-pub(crate) fn table(history: &[HistoryRow]) -> Table {
-    let refused = |row: &HistoryRow| row.denied.then(|| Cell::part(Chip::bad("Refused")));
+pub(crate) fn table(history: &[Change], desk: &Desk) -> Table {
+    let refused = |change: &Change| (!change.success).then(|| Cell::part(Chip::bad("Refused")));
     let columns = [
-        Column::name("What", |row: &HistoryRow| Cell::text(&row.what).and(refused(row))),
-        Column::new("Who", |row: &HistoryRow| Cell::text(&row.by)),
-        Column::new("When", |row: &HistoryRow| Cell::part(&row.at)),
+        Column::name("What", |change: &Change| Cell::text(what(change)).and(refused(change))),
+        Column::new("Who", |change: &Change| Cell::text(&change.by)),
+        Column::new("When", |change: &Change| Cell::part(When::new(change.at, desk.now))),
     ];
     Table::new(&columns, history)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::admin::access::sessions::{Chosen, live_columns};
 use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::{Answer, Desk, Opened, Sent};
-use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::evidence::history::{Change, history};
 use crate::admin::hosts::problems::{ProblemLine, problem_chip};
 use crate::admin::lists::{ExportField, List, PageOf, Paged, Place, Rows};
 use crate::admin::network::attach_forms;
@@ -237,7 +237,7 @@ pub(crate) struct HostPage<'a> {
     /// Some of the sessions that it carries, the newest, and whether there are more.
     pub(crate) carried: (Table, bool),
     pub(crate) removal: RemovalView,
-    pub(crate) history: Vec<HistoryRow>,
+    pub(crate) history: Vec<Change>,
 }
 
 /// The servers that a host is to run.
@@ -299,7 +299,7 @@ pub(crate) struct Found {
     pub(crate) removal: RemovalView,
     pub(crate) releases: Releases,
     pub(crate) free: Vec<ServerChoice>,
-    pub(crate) history: Vec<HistoryRow>,
+    pub(crate) history: Vec<Change>,
 }
 
 impl<'a> HostPage<'a> {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::{Answer, Desk, Opened, Sent};
-use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::evidence::history::{Change, history};
 use crate::admin::lists::{ExportField, List, ListPage, Place, file};
 use crate::admin::nouns::{New, Noun, made};
 use crate::admin::people::users::list::person_columns;
@@ -131,7 +131,7 @@ pub(crate) struct GroupPage<'a> {
     pub(crate) form: FormView,
     /// The form of more people.
     pub(crate) people: FormView,
-    history: Vec<HistoryRow>,
+    history: Vec<Change>,
 }
 
 impl<'a> GroupPage<'a> {
@@ -141,7 +141,7 @@ impl<'a> GroupPage<'a> {
         group: Group,
         servers: Vec<(Link, String)>,
         people: &Page<UserRow>,
-        history: Vec<HistoryRow>,
+        history: Vec<Change>,
     ) -> Self {
         let Group { id, name, users, servers: _ } = group;
         let search = format!("group:{}", quoted(name.as_str()));

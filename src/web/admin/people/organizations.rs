@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::{Answer, Desk, Sent};
-use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::evidence::history::{Change, history};
 use crate::admin::lists::{List, PageOf, Paged};
 use crate::admin::nouns::Noun;
 use crate::api::extract::{At, ByName};
@@ -67,7 +67,7 @@ pub(crate) struct OrganizationPage<'a> {
     /// The one that is there.
     pub(crate) found: Option<OrganizationRow>,
     pub(crate) form: FormView,
-    pub(crate) history: Vec<HistoryRow>,
+    pub(crate) history: Vec<Change>,
 }
 
 impl<'a> OrganizationPage<'a> {
@@ -78,7 +78,7 @@ impl<'a> OrganizationPage<'a> {
     }
 
     /// The page of one that is there.
-    pub(crate) fn of(desk: &'a Desk, row: OrganizationRow, history: Vec<HistoryRow>) -> Self {
+    pub(crate) fn of(desk: &'a Desk, row: OrganizationRow, history: Vec<Change>) -> Self {
         let Revised { rev, value } = &row.organization;
         let (fields, origin) = (OrganizationForm::fill(value), (*rev, Link::to(&value.id)));
         let form = FormView::filled(&desk.chrome, OrganizationForm::FIELDS, fields, origin);

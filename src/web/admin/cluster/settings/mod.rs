@@ -8,7 +8,7 @@ use askama::Template;
 use crate::admin::cluster::settings::form::SettingsForm;
 pub(crate) use crate::admin::cluster::settings::test::{answer as answer_test, start as start_test};
 use crate::admin::context::{Answer, Desk, Opened, Sent};
-use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::evidence::history::{Change, history};
 use crate::http::problem::Problem;
 use crate::ui::site::origin_of;
 use crate::ui::{Flash, FormView, Link};
@@ -29,14 +29,14 @@ pub(crate) struct SettingsPage<'a> {
     is_complete: bool,
     /// What to paste at the provider: for which pages, and the address if it is known here.
     redirects: Vec<(&'static str, &'static str, Option<String>)>,
-    history: Vec<HistoryRow>,
+    history: Vec<Change>,
 }
 
 /// What the page shows beside the form.
 pub(crate) struct Around {
     pub(crate) organizations: Vec<(OrganizationId, Name)>,
     pub(crate) redirects: Vec<(&'static str, &'static str, Option<String>)>,
-    pub(crate) history: Vec<HistoryRow>,
+    pub(crate) history: Vec<Change>,
 }
 
 impl<'a> SettingsPage<'a> {

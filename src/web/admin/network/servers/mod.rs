@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::Desk;
-use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::evidence::history::{Change, history};
 use crate::admin::lists::{ExportField, List, PageOf, Paged};
 use crate::admin::network::attach_forms::HostChoice;
 pub(crate) use crate::admin::network::servers::edit::{create, delete, edit, new, update};
@@ -103,12 +103,12 @@ pub(crate) struct ServerPage<'a> {
     has_others: bool,
     /// The form that attaches another host.
     pub(crate) form: FormView,
-    history: Vec<HistoryRow>,
+    history: Vec<Change>,
 }
 
 impl<'a> ServerPage<'a> {
     /// The page as things are.
-    pub(crate) fn new(desk: &'a Desk, view: ServerView, history: Vec<HistoryRow>) -> Self {
+    pub(crate) fn new(desk: &'a Desk, view: ServerView, history: Vec<Change>) -> Self {
         let state = state_of(&view.row);
         let facts = facts(&view);
         let ServerView { row: ServerRow { server, .. }, hosts, others, .. } = view;

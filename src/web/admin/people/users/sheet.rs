@@ -5,7 +5,7 @@ use askama::Template;
 use crate::admin::access::sessions::Chosen;
 use crate::admin::commands::{Recipe, Recipes};
 use crate::admin::context::{Answer, Desk, Sent};
-use crate::admin::evidence::history::{HistoryRow, history};
+use crate::admin::evidence::history::{Change, history};
 use crate::admin::nouns::{New, Noun, made};
 use crate::admin::people::users::form;
 use crate::admin::people::users::form::{UserForm, described};
@@ -57,7 +57,7 @@ pub(crate) struct UserPage<'a> {
     /// The form of a one-time link.
     pub(crate) link: FormView,
     revision: Revision,
-    history: Vec<HistoryRow>,
+    history: Vec<Change>,
 }
 
 impl<'a> UserPage<'a> {
@@ -66,7 +66,7 @@ impl<'a> UserPage<'a> {
         desk: &'a Desk,
         sheet: UserSheet,
         organizations: &[(OrganizationId, Name)],
-        history: Vec<HistoryRow>,
+        history: Vec<Change>,
     ) -> Self {
         let UserSheet { user, organization, servers, profiles, sessions, logins } = sheet;
         let (revision, user) = (user.rev, user.value);
