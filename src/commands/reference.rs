@@ -51,10 +51,9 @@ pub(super) fn reference() -> String {
 /// The reasons for which the API refuses, as `docs/refusals.md` has them.
 pub(super) fn refusals() -> String {
     let mut text = String::from(REASONS);
-    for (is_value, entry) in entries() {
-        let status = if is_value { 422 } else { 409 };
+    for (status, entry) in entries() {
         let field = entry.field.map(|field| format!("`/{field}`")).unwrap_or_default();
-        let field = if is_value { "in the answer".to_owned() } else { field };
+        let field = if status == 422 { "in the answer".to_owned() } else { field };
         let parameters: Vec<_> = entry.parameters.iter().map(|name| format!("`{name}`")).collect();
         let about: String = entry.about.concat();
         let _ =

@@ -40,6 +40,7 @@ pub enum ProfileState {
 
 /// A profile. Its private key is nowhere in it: the key is made at delivery, sent once and forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ProfileFacts)]
 pub struct Profile {
     /// Its id.
     pub id: ProfileId,

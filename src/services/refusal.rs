@@ -435,10 +435,11 @@ pub fn entry(code: &str) -> Option<&'static Entry> {
     entries().map(|(_, entry)| entry).find(|entry| entry.code == code)
 }
 
-/// Both catalogues, and whether an entry stands in that of values.
-pub fn entries() -> impl Iterator<Item = (bool, &'static Entry)> {
-    let refusals = Refusal::ALL.iter().map(|entry| (false, entry));
-    refusals.chain(InvalidReason::ALL.iter().map(|entry| (true, entry)))
+/// The catalogues, each entry with the status of its answer (RFC 9110, section 15.5).
+pub fn entries() -> impl Iterator<Item = (u16, &'static Entry)> {
+    [(409, Refusal::ALL), (422, InvalidReason::ALL), (404, Missing::ALL)]
+        .into_iter()
+        .flat_map(|(status, all)| all.iter().map(move |entry| (status, entry)))
 }
 
 #[cfg(test)]
@@ -449,8 +450,7 @@ mod tests {
 
     #[test]
     fn no_code_is_given_twice() {
-        let all: Vec<_> =
-            entries().map(|(_, entry)| entry.code).chain(Missing::ALL.iter().map(|entry| entry.code)).collect();
+        let all: Vec<_> = entries().map(|(_, entry)| entry.code).collect();
         let codes: BTreeSet<_> = all.iter().copied().collect();
         assert_eq!(codes.len(), all.len());
         let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
@@ -461,8 +461,7 @@ mod tests {
 
     #[test]
     fn words_are_clauses_that_a_surface_completes() {
-        let all = entries().map(|(_, entry)| entry).chain(Missing::ALL);
-        for Entry { code, words, command, about, .. } in all {
+        for (_, Entry { code, words, command, about, .. }) in entries() {
             for words in [Some(words), command.as_ref()].into_iter().flatten() {
                 assert!(!words.ends_with(['.', '?', '!', ':', ' ']), "{code}: {words}");
                 assert!(words.starts_with(|first: char| !first.is_uppercase()), "{code}: {words}");

@@ -1,7 +1,6 @@
 //! Profiles as the API shows them: with the hosts that their files name, and whether a file issued now would be another.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,39 +9,18 @@ use utoipa::ToSchema;
 use crate::{Access, Missing, ServiceError};
 use domain::Revised;
 use domain::host::Host;
-use domain::ids::{HostId, ProfileId, ServerId, UserId};
+use domain::ids::{HostId, ServerId};
 use domain::profile::{OutdatedReason, Profile, ProfileState};
 use domain::server::Server;
-use domain::text::Name;
 use store::evidence::audit::FileChange;
 
-/// A profile. Its private key is nowhere in it: the key is made at delivery, sent once and forgotten.
+/// A profile, and what its file is worth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Profile)]
 pub struct ProfileView {
-    /// Its id.
-    pub id: ProfileId,
-    /// Whose it is.
-    pub user_id: UserId,
-    /// Where it leads.
-    pub server_id: ServerId,
-    /// The device, as its owner calls it.
-    pub name: Name,
-    /// Its fixed address in the server's network, the same on every host.
-    #[schema(value_type = String, format = Ipv4, example = "10.200.0.7")]
-    pub address: Ipv4Addr,
-    /// Whether it still opens anything.
-    pub state: ProfileState,
-    /// When it was made.
-    pub issued_at: Timestamp,
-    /// When its certificate ends.
-    pub expires_at: Timestamp,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
-    /// When it last connected; unknown and never look alike.
-    pub last_connected_at: Option<Timestamp>,
-    /// The profile that took its place, if one did; it goes on working until it expires.
-    pub replaced_by: Option<ProfileId>,
+    /// The profile.
+    #[serde(flatten)]
+    pub profile: Profile,
     /// The hosts that its file names: a client with it connects by no other one. Unknown of imported profiles.
     pub hosts: Option<Vec<HostId>>,
     /// Since when and why its file is not what one issued now would be; nothing where it is.
@@ -66,22 +44,9 @@ impl ProfileView {
     }
 
     fn new(profile: Profile, outdated: Option<OutdatedView>) -> Self {
-        let hosts = profile.written_for.map(|file| file.hosts.into_iter().map(|host| host.id).collect());
-        Self {
-            id: profile.id,
-            user_id: profile.user_id,
-            server_id: profile.server_id,
-            name: profile.name,
-            address: profile.address,
-            state: profile.state,
-            issued_at: profile.issued_at,
-            expires_at: profile.expires_at,
-            revoked_at: profile.revoked_at,
-            last_connected_at: profile.last_connected_at,
-            replaced_by: profile.replaced_by,
-            hosts,
-            outdated,
-        }
+        let names = profile.written_for.as_ref();
+        let hosts = names.map(|file| file.hosts.iter().map(|host| host.id).collect());
+        Self { profile, hosts, outdated }
     }
 }
 

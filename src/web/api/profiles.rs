@@ -35,7 +35,7 @@ pub(crate) struct IssuedAnswer {
 impl IntoResponse for IssuedAnswer {
     fn into_response(self) -> Response {
         let (profile, rev) = (&self.view.value, self.view.rev);
-        let location = format!("/api/v1/profiles/{}", profile.id);
+        let location = format!("/api/v1/profiles/{}", profile.profile.id);
         if self.bare {
             return created(download(&self.issued, None), &location, rev);
         }
@@ -86,7 +86,7 @@ pub(crate) async fn list(Call(services, act): Call, query: Query<ProfileQuery>) 
 
 pub(crate) async fn show(Call(services, act): Call, At(id): At<ProfileId>) -> Answer<Moving<ProfileView>> {
     let found = services.access().profile_api_view(services.access().profile(&act, id).await?).await?;
-    let moved = found.value.last_connected_at.is_some() || found.value.outdated.is_some();
+    let moved = found.value.profile.last_connected_at.is_some() || found.value.outdated.is_some();
     Ok(Moving { found, moved })
 }
 

@@ -408,7 +408,7 @@ mod tests {
         let whole = told(ServiceError::Conflict(Refusal::LastOwner));
         assert_eq!((&whole["errors"], &whole["parameters"]), (&Value::Null, &Value::Null), "{whole}");
         let other = told(ServiceError::NotFound(services::Missing::User));
-        assert_eq!((&other["code"], &other["reason"]), (&json!("PST-DATA-001"), &Value::Null));
+        assert_eq!((&other["code"], &other["reason"]), (&json!("PST-DATA-001"), &json!("user_not_found")));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use crate::ui::form::form;
 use crate::ui::{Cell, Chip, Choice, Column, Field, Fields, FormView, Link, Linked as _, Table, counted};
 use domain::ids::OrganizationId;
 use domain::text::Name;
-use domain::user_list::{CellError, MOST};
-use services::people::import::{Imported, ImportedLine, NewUsers, Outcome};
+use domain::user_list::MOST;
+use services::people::import::{CellError, Imported, ImportedLine, NewUsers, Outcome};
 
 /// So many lines of a kind are shown; mistakes are shown all.
 const SHOWN: usize = 50;
