@@ -5,7 +5,8 @@
 //! in a period. What others ask for is read here: on a nudge, after a possible loss of nudges, and in a period. All of
 //! it costs as much as there are live sessions on this host, however many profiles there are.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use super::conversation::Order;
 use super::roster::Roster;
 use super::{Here, within};
 use domain::access::{Denial, Snapshot};
+use domain::ids::SessionId;
 use domain::session::EndReason;
 use openvpn::management::Cid;
 use runtime::reconcile::{Done, Outcome, Reconciler, Task, Work};
@@ -44,30 +46,50 @@ pub(super) fn doomed(roster: &Roster, snapshot: &Snapshot, now: Timestamp) -> Ve
 
 /// Starts both tasks.
 pub(super) fn start(here: &Arc<Here>, bus: Subscription, tasks: &Reconciler) {
-    let heard = Arc::clone(here);
-    let wants = move |message: &BusMessage| concerns(&heard, message);
-    tasks.start(ASKED, EndRequests(Arc::clone(here))).wake_by(|nudge| bus.wake(nudge, wants));
+    let requests = EndRequests { here: Arc::clone(here), doubted: Arc::default() };
+    let (heard, doubted) = (Arc::clone(here), Arc::clone(&requests.doubted));
+    let wants = move |message: &BusMessage| concerns(&heard, &doubted, message);
+    tasks.start(ASKED, requests).wake_by(|nudge| bus.wake(nudge, wants));
     tasks.start(SUPERSEDED, Superseded(Arc::clone(here)));
 }
 
-/// Whether a message may be about a session here.
-fn concerns(here: &Here, message: &BusMessage) -> bool {
+/// Sessions that a nudge named since they were looked at.
+type Doubted = Mutex<BTreeSet<SessionId>>;
+
+/// Whether a message may be about a session here, which is doubted then.
+fn concerns(here: &Here, doubted: &Doubted, message: &BusMessage) -> bool {
     match message {
         BusMessage::Resync => true,
-        BusMessage::Nudge(event) => {
-            matches!(Nudge::read(event), Some(Nudge::SessionEnd(id)) if here.registry.carries(id))
-        }
+        BusMessage::Nudge(event) => match Nudge::read(event) {
+            Some(Nudge::SessionEnd(id)) if here.registry.carries(id) => {
+                doubted.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                true
+            }
+            _ => false,
+        },
     }
 }
 
-/// Passes requests to end sessions on to the daemons.
-struct EndRequests(Arc<Here>);
+/// Passes orders to end sessions on to the daemons.
+struct EndRequests {
+    here: Arc<Here>,
+    doubted: Arc<Doubted>,
+}
 
 impl Work for EndRequests {
     async fn run(&mut self) -> Outcome {
-        let here = &self.0;
-        if here.registry.session_count() > 0 {
-            for (session, reason) in within(LIMIT, here.services.access().ends_asked_of(here.host)).await? {
+        let here = &self.here;
+        let named = std::mem::take(&mut *self.doubted.lock().unwrap_or_else(PoisonError::into_inner));
+        let carried = here.registry.sessions();
+        let ids: Vec<_> = carried.iter().map(|(id, _)| *id).collect();
+        let doubted = carried.iter().filter(|(id, _)| named.contains(id));
+        let doubted: Vec<_> = doubted.map(|(id, carried)| (carried.profile_id, *id)).collect();
+        if !ids.is_empty() {
+            let ends = within(LIMIT, here.services.access().ends_of(&ids, &doubted)).await;
+            if ends.is_err() {
+                self.doubted.lock().unwrap_or_else(PoisonError::into_inner).extend(named);
+            }
+            for (session, reason) in ends? {
                 here.registry.order(session, Order { session, reason });
             }
         }

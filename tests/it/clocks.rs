@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use mongodb::bson;
 use mongodb::bson::{Bson, DateTime, Document, doc};
@@ -68,9 +69,13 @@ impl World {
     }
 
     async fn asked(&self, host: HostId) -> Vec<SessionId> {
-        let asked = self.right.access().ends_asked_of(host).await.unwrap();
-        assert!(asked.iter().all(|(_, reason)| *reason == EndReason::Superseded));
-        asked.into_iter().map(|(session, _)| session).collect()
+        let sessions = self.database.open().await.collection::<Document>("sessions");
+        let live = doc! { "host_id": host.to_string(), "ended_at": null };
+        let rows: Vec<Document> = sessions.find(live).await.unwrap().try_collect().await.unwrap();
+        let id = |row: &Document, field| row.get_str(field).unwrap().to_owned();
+        let carried: Vec<(ProfileId, SessionId)> =
+            rows.iter().map(|row| (id(row, "profile_id").parse().unwrap(), id(row, "_id").parse().unwrap())).collect();
+        self.right.access().superseded(&carried).await.unwrap()
     }
 
     /// Whom the database holds for the newest of a profile.
@@ -89,9 +94,11 @@ impl World {
         let filter = doc! { "_id": session.profile_id.to_string(), "connected_at": { "$not": { "$gt": newest } } };
         let mine = doc! { "session_id": session.id.to_string(), "connected_at": date(session.connected_at) };
         let before = presence.find_one_and_update(filter, doc! { "$set": mine }).upsert(true).await.unwrap();
-        let older = before.map(|before| before.get_str("session_id").unwrap().parse().unwrap());
+        let older: Option<SessionId> = before.map(|before| before.get_str("session_id").unwrap().parse().unwrap());
         if let Some(older) = older {
-            self.store.access().ask_for_end(older, EndReason::Superseded).await.unwrap();
+            let sessions = self.database.open().await.collection::<Document>("sessions");
+            let asked = doc! { "$set": { "end_requested": "superseded" } };
+            sessions.update_one(doc! { "_id": older.to_string() }, asked).await.unwrap();
         }
     }
 }
@@ -234,8 +241,7 @@ async fn hosts_of_the_previous_release_throw_nobody_out() {
             let (ours, theirs) = (session(profile, host), of_previous(profile));
             world.began_on_previous_release(&theirs).await;
             world.began(&world.right, &ours, age).await;
-            let end = world.store.access().ends_asked_of(previous).await.unwrap();
-            assert!(end.iter().all(|(session, _, _)| *session != theirs.id), "{minutes} {age}");
+            assert!(!world.asked(previous).await.contains(&theirs.id), "{minutes} {age}");
             if newest_is_ours {
                 assert_eq!(world.newest(profile).await, ours.id);
             } else {

@@ -151,10 +151,10 @@ async fn what_a_user_has_open_is_ended_from_the_users_page() {
 
     let sessions = [connected(rig, ana, host).await, connected(rig, ana, host).await];
     assert_eq!(owner.post(&path, &format!("{path}/sessions/{}/end", sessions[0]), &[]).status, 303);
-    assert_eq!(rig.services.access().ends_asked_of(host).await.unwrap().len(), 1);
+    assert_eq!(rig.services.access().ends_of(&sessions, &[]).await.unwrap().len(), 1);
     shows(&owner.get("/users?q=user"), 200, "Connected");
     assert_eq!(owner.post(&path, &format!("{path}/sessions/end"), &[]).status, 303);
-    assert_eq!(rig.services.access().ends_asked_of(host).await.unwrap().len(), 2);
+    assert_eq!(rig.services.access().ends_of(&sessions, &[]).await.unwrap().len(), 2);
 
     let admin = format!("/users/{}", console.people["admin"]);
     let mut signed_in = console.signed_in(Role::Admin);

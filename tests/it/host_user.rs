@@ -23,7 +23,7 @@ use crate::support::mongod::{Mongod, Options};
 use crate::support::mongosh::{HOST_PASSWORD, WEB_PASSWORD, apply, program, uri_of};
 
 /// What the user may do: find, insert, update, remove. What is not named here, it may not touch at all.
-const MAY: [(&str, &str); 17] = [
+const MAY: [(&str, &str); 18] = [
     ("attachments", "f"),
     ("cluster", "f"),
     ("daemon_status", "fiur"),
@@ -36,6 +36,7 @@ const MAY: [(&str, &str); 17] = [
     ("removed_hosts", "f"),
     ("restoring", "f"),
     ("servers", "f"),
+    ("session_orders", "f"),
     ("sessions", "fiu"),
     ("settings", "f"),
     ("tombstones", "f"),

@@ -82,7 +82,7 @@ async fn a_profile_says_how_it_stands_and_what_it_lacks() {
     let [mine] = rig.here().people().my_sessions(&ana).await.unwrap().try_into().unwrap();
     assert_eq!((mine.session.id, mine.profile_name.as_str(), mine.host_name.as_str()), (session, "Laptop", "vpn-2"));
     rig.here().people().end_own_session(&ana, session).await.unwrap();
-    assert_eq!(rig.store.access().ends_asked_of(second).await.unwrap().len(), 1);
+    assert_eq!(rig.store.access().ordered_ends(&[session]).await.unwrap(), [session]);
 
     // The new one is up to date; the old one stays for a while and says until when.
     let replaced = rig.here().people().replace_own(&ana, id).await.unwrap().profile.value;

@@ -164,11 +164,10 @@ async fn all_sessions_of_a_user_are_ended_by_one_call() {
     });
     let host = rig.host().await;
     let mut hers = [connected(&rig, &ana, host).await, connected(&rig, &ana, host).await];
-    connected(&rig, &bo, host).await;
+    let his = connected(&rig, &bo, host).await;
     let end = format!("/users/{ana}/sessions/end");
     rig.as_role(Role::Helpdesk).expect(202, "POST", &end, None);
-    let mut asked: Vec<SessionId> =
-        rig.services.access().ends_asked_of(host).await.unwrap().into_iter().map(|(session, _)| session).collect();
+    let mut asked: Vec<SessionId> = rig.store.access().ordered_ends(&[hers[0], hers[1], his]).await.unwrap();
     asked.sort_unstable();
     hers.sort_unstable();
     assert_eq!(asked, hers);

@@ -10,7 +10,8 @@ use domain::role::Permission;
 use domain::session::{EndReason, Session};
 use domain::user::User;
 use store::StoreError;
-use store::access::sessions::{EndedSession, SessionFilter, SessionsToEnd};
+use store::access::session_orders::SessionsToEnd;
+use store::access::sessions::{EndedSession, SessionFilter};
 use store::entity::{Page, PageRequest};
 use store::policy::PolicyChange;
 
@@ -105,7 +106,7 @@ impl Access<'_> {
     pub(crate) async fn end_one(self, act: &Act, which: SessionsToEnd, id: SessionId) -> Result<(), ServiceError> {
         let entry = &self.entry(act, Action::SessionEnd, &id, serde_json::json!({}));
         let asking = |tx: PolicyChange| async move {
-            if tx.access().ask_for_ends(which).await?.is_empty() {
+            if tx.access().order_ends(which).await?.is_empty() {
                 return Err(ServiceError::NotFound(Missing::LiveSession));
             }
             Ok(tx.record(entry).await?)
@@ -121,7 +122,7 @@ impl Access<'_> {
         act.require(Permission::EndSessions)?;
         self.store().find::<User>(&user).await?.ok_or(ServiceError::NotFound(Missing::User))?;
         let asking = |tx: PolicyChange| async move {
-            let asked = tx.access().ask_for_ends(SessionsToEnd::All(user)).await?;
+            let asked = tx.access().order_ends(SessionsToEnd::All(user)).await?;
             if !asked.is_empty() {
                 let changes = serde_json::json!({ "sessions": [asked, []] });
                 tx.record(&self.entry(act, Action::SessionEnd, &user, changes)).await?;
@@ -148,9 +149,7 @@ impl Access<'_> {
     pub async fn record_session(self, record: &SessionRecord) -> Result<(), ServiceError> {
         match record {
             SessionRecord::Began(Beginning { session, moment }) => {
-                if let Some(older) = self.place_session(session, moment.as_ref()).await?
-                    && self.store().access().ask_for_end(older, EndReason::Superseded).await?
-                {
+                if let Some(older) = self.place_session(session, moment.as_ref()).await? {
                     self.nudge(&Nudge::SessionEnd(older));
                 }
                 self.nudge(&Nudge::SessionChange(session.id));
@@ -212,17 +211,18 @@ impl Access<'_> {
         Ok(self.store().access().count_traffic(counters).await?)
     }
 
-    /// The sessions of a host whose end was asked for. That a session was superseded is believed only if it surely was:
-    /// a host of the previous release asks by its own clock.
-    pub async fn ends_asked_of(self, host: HostId) -> Result<Vec<(SessionId, EndReason)>, ServiceError> {
-        let asked = self.store().access().ends_asked_of(host).await?;
-        let doubtful = |(_, _, reason): &&(SessionId, ProfileId, EndReason)| *reason == EndReason::Superseded;
-        let doubted: Vec<_> = asked.iter().filter(doubtful).map(|(session, profile, _)| (*profile, *session)).collect();
-        let superseded = self.superseded(&doubted).await?;
-        let stands = |(session, _, reason): &(SessionId, ProfileId, EndReason)| {
-            *reason != EndReason::Superseded || superseded.contains(session)
-        };
-        Ok(asked.into_iter().filter(stands).map(|(session, _, reason)| (session, reason)).collect())
+    /// Those of a host's live sessions that have to end, and why: the ordered ones, and those of `doubted` that a newer
+    /// connection of their profile has surely followed. A nudge only says whom to doubt; what is believed stands in
+    /// orders, which no VPN host can write, and in the records of the connections.
+    pub async fn ends_of(
+        self,
+        carried: &[SessionId],
+        doubted: &[(ProfileId, SessionId)],
+    ) -> Result<Vec<(SessionId, EndReason)>, ServiceError> {
+        let ordered = self.store().access().ordered_ends(carried).await?;
+        let superseded = self.superseded(doubted).await?;
+        let ordered = ordered.into_iter().map(|session| (session, EndReason::Requested));
+        Ok(ordered.chain(superseded.into_iter().map(|session| (session, EndReason::Superseded))).collect())
     }
 
     /// Those of the given sessions whose profile surely has a newer one elsewhere.

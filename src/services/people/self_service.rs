@@ -21,7 +21,8 @@ use domain::session::Session;
 use domain::text::{HostName, Name};
 use domain::user::User;
 use store::StoreError;
-use store::access::sessions::{SessionFilter, SessionsToEnd};
+use store::access::session_orders::SessionsToEnd;
+use store::access::sessions::SessionFilter;
 use store::entity::PageRequest;
 
 /// So many profiles and sessions are shown; a person who has more has scripts.

@@ -1,11 +1,11 @@
-//! Sessions, written by the host that carries them; others may only ask for their end.
+//! Sessions, written by the host that carries them.
 //!
 //! `presence` holds one document per profile: its newest session, and within which span of the database's time that
 //! began. Which of two is the newer one is decided in [`domain::presence`]; here it is read with the database's
 //! time, and replaced only if it is still what was read. A write that the database carries out late, because it was
 //! away, therefore changes nothing that was decided meanwhile.
 
-use crate::areas::{Access, AccessChange};
+use crate::areas::Access;
 use std::collections::HashMap;
 
 use futures_util::TryStreamExt;
@@ -21,7 +21,7 @@ use domain::ids::{HostId, ProfileId, ServerId, SessionId, UserId};
 use domain::presence::{Present, Span};
 use domain::session::{EndReason, Session};
 
-const SESSIONS: &str = "sessions";
+pub(super) const SESSIONS: &str = "sessions";
 const PRESENCE: &str = "presence";
 
 /// Whom the database holds for the newest connection of a profile, as it was read.
@@ -46,35 +46,6 @@ pub struct SessionFilter {
     pub server_id: Option<ServerId>,
     /// Those that one host carries.
     pub host_id: Option<HostId>,
-}
-
-/// The live sessions that are to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionsToEnd {
-    /// This one.
-    One(SessionId),
-    /// This one, if it is of this user.
-    Own(UserId, SessionId),
-    /// All of this user.
-    All(UserId),
-}
-
-impl AccessChange<'_> {
-    /// Asks the hosts that carry them to end live sessions, and answers which they are.
-    pub async fn ask_for_ends(self, which: SessionsToEnd) -> Result<Vec<SessionId>, StoreError> {
-        let mut live = match which {
-            SessionsToEnd::One(session) => doc! { "_id": session.to_string() },
-            SessionsToEnd::Own(user, session) => doc! { "_id": session.to_string(), "user_id": user.to_string() },
-            SessionsToEnd::All(user) => doc! { "user_id": user.to_string() },
-        };
-        live.insert("ended_at", Bson::Null);
-        let rows = self.find_rows(SESSIONS, live.clone()).await?;
-        if !rows.is_empty() {
-            let reason = bson::serialize_to_bson(&EndReason::Requested).map_err(mongodb::error::Error::from)?;
-            self.update_rows(SESSIONS, live, doc! { "$set": { "end_requested": reason } }).await?;
-        }
-        Ok(rows.iter().filter_map(|row| row.get_str("_id").ok()?.parse().ok()).collect())
-    }
 }
 
 impl SessionFilter {
@@ -203,14 +174,6 @@ impl Access<'_> {
         Ok(rows.iter().filter_map(dated).collect())
     }
 
-    /// Asks the host that carries a session to end it. `false` if no such session is live.
-    pub async fn ask_for_end(self, session: SessionId, reason: EndReason) -> Result<bool, StoreError> {
-        let reason = bson::serialize_to_bson(&reason).map_err(mongodb::error::Error::from)?;
-        let filter = doc! { "_id": session.to_string(), "ended_at": null };
-        let asked = self.sessions().update_one(filter, doc! { "$set": { "end_requested": reason } }).await?;
-        Ok(asked.matched_count > 0)
-    }
-
     /// How many live sessions some users have on hosts that are alive; those without one are absent.
     pub async fn live_sessions_by_user(
         self,
@@ -234,22 +197,6 @@ impl Access<'_> {
         let rows = sessions.find(doc! { "user_id": user.to_string() }).sort(doc! { "_id": -1 }).limit(limit);
         let rows: Vec<Document> = rows.await?.try_collect().await?;
         rows.into_iter().map(session).collect()
-    }
-
-    /// The live sessions of a host whose end was requested, with their users.
-    pub async fn ends_asked_of(self, host: HostId) -> Result<Vec<(SessionId, ProfileId, EndReason)>, StoreError> {
-        let filter = doc! { "host_id": host.to_string(), "ended_at": null, "end_requested": { "$type": "string" } };
-        let rows: Vec<Document> = self.sessions().find(filter).await?.try_collect().await?;
-        rows.into_iter()
-            .map(|row| {
-                let id = row.get_str("_id").unwrap_or_default().to_owned();
-                let read = || {
-                    let reason = bson::deserialize_from_bson(row.get("end_requested").cloned()?).ok()?;
-                    Some((id.parse().ok()?, row.get_str("profile_id").ok()?.parse().ok()?, reason))
-                };
-                read().ok_or(StoreError::corrupt(SESSIONS, id.clone()))
-            })
-            .collect()
     }
 
     /// Records the end of a session; the first record of it counts.
