@@ -112,12 +112,7 @@ pub(super) async fn keep(here: Arc<Here>, server: ServerId, firewall_state: watc
         Ok(dir) => dir,
         Err(error) => {
             let detail = Some(chain(&error));
-            here.registry.report(Report::Status(DaemonStatus {
-                key,
-                state: DaemonState::Failed,
-                detail,
-                request: None,
-            }));
+            here.registry.report(Report::Status(DaemonStatus { key, state: DaemonState::Failed, detail }, None));
             let _ = here.stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
             return;
         }
@@ -205,7 +200,7 @@ impl Keeper {
     }
 
     fn report(&self, state: DaemonState, detail: Option<String>, request: Option<String>) {
-        self.here.registry.report(Report::Status(DaemonStatus { key: self.key, state, detail, request }));
+        self.here.registry.report(Report::Status(DaemonStatus { key: self.key, state, detail }, request));
     }
 
     fn problem(&self, code: ProblemCode, detail: Option<String>) {

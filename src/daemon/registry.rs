@@ -22,8 +22,8 @@ use services::{AttachmentKey, DaemonStatus};
 /// What the cluster is to know of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Report {
-    /// How it is.
-    Status(DaemonStatus),
+    /// How it is, and the request for a certificate that it makes, PEM.
+    Status(DaemonStatus, Option<String>),
     /// It is gone for good.
     Gone(AttachmentKey),
 }
@@ -31,7 +31,7 @@ pub(super) enum Report {
 impl Report {
     fn key(&self) -> AttachmentKey {
         match self {
-            Self::Status(status) => status.key,
+            Self::Status(status, _) => status.key,
             Self::Gone(key) => *key,
         }
     }
@@ -90,7 +90,7 @@ impl State {
     /// A report as the cluster gets it: one of a daemon that runs and serves nobody says why.
     fn told(&self, report: &Report) -> Report {
         let mut report = report.clone();
-        if let Report::Status(status) = &mut report
+        if let Report::Status(status, _) = &mut report
             && matches!(status.state, DaemonState::Running | DaemonState::Draining)
             && let Some(impaired) = self.impaired.get(&status.key.server_id)
         {
@@ -112,7 +112,7 @@ impl Registry {
         if state.reports.get(&server).is_some_and(|(known, _)| *known == report) {
             return;
         }
-        if let Report::Status(status) = &report {
+        if let Report::Status(status, _) = &report {
             let detail = status.detail.as_deref().unwrap_or_default();
             match status.state {
                 DaemonState::Failed => tracing::warn!(event = "daemon.failed", server.id = %server, detail,
@@ -200,7 +200,7 @@ impl Registry {
     pub(super) fn statuses(&self) -> Vec<DaemonStatus> {
         let state = self.state();
         let status = |(report, _): &(Report, bool)| match state.told(report) {
-            Report::Status(status) => Some(status),
+            Report::Status(status, _) => Some(status),
             Report::Gone(_) => None,
         };
         state.reports.values().filter_map(status).collect()
@@ -388,7 +388,7 @@ mod tests {
             server_id: Id::from_parts(Timestamp::UNIX_EPOCH, 1),
             host_id: Id::from_parts(Timestamp::UNIX_EPOCH, 2),
         };
-        Report::Status(DaemonStatus { key, state, detail: None, request: None })
+        Report::Status(DaemonStatus { key, state, detail: None }, None)
     }
 
     #[test]
@@ -408,7 +408,7 @@ mod tests {
     fn what_is_gone_is_told_and_then_forgotten() {
         let registry = Registry::default();
         registry.report(status(DaemonState::Running));
-        let Report::Status(running) = status(DaemonState::Running) else { unreachable!() };
+        let Report::Status(running, _) = status(DaemonState::Running) else { unreachable!() };
         registry.report(Report::Gone(running.key));
         assert!(registry.statuses().is_empty());
         assert_eq!(registry.unwritten(), [Report::Gone(running.key)]);

@@ -84,7 +84,10 @@ async fn write_reports(here: &Here) -> Outcome {
     }
     for report in here.registry.unwritten() {
         let written = match &report {
-            Report::Status(status) => within(LIMIT, here.services.network().report_daemon(status)).await,
+            Report::Status(status, None) => within(LIMIT, here.services.network().report_daemon(status)).await,
+            Report::Status(status, Some(request)) => {
+                within(LIMIT, here.services.network().request_certificate(&here.key, status, request)).await
+            }
             Report::Gone(key) => within(LIMIT, here.services.network().forget_daemon(*key)).await,
         };
         match written {

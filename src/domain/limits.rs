@@ -22,13 +22,15 @@ pub enum Limit {
     Refusal,
     /// The same, of all addresses together.
     AllRefusals,
+    /// Certificates of daemons, per host.
+    Certificate,
     /// Using the API, per token.
     Api,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SignInStart,
         Self::Callback,
         Self::Ticket,
@@ -36,6 +38,7 @@ impl Limit {
         Self::Join,
         Self::Refusal,
         Self::AllRefusals,
+        Self::Certificate,
         Self::Api,
     ];
 
@@ -46,7 +49,7 @@ impl Limit {
         const HOUR: Duration = Duration::from_hours(1);
         match self {
             Self::SignInStart | Self::Ticket | Self::Refusal => Rate { most: 10, per: MINUTE },
-            Self::Callback | Self::Join => Rate { most: 20, per: MINUTE },
+            Self::Callback | Self::Join | Self::Certificate => Rate { most: 20, per: MINUTE },
             Self::ProfileIssue => Rate { most: 10, per: HOUR },
             Self::AllRefusals => Rate { most: 60, per: MINUTE },
             // 600 a minute, of which a program that has been quiet may use those of ten minutes at once.
@@ -64,6 +67,7 @@ impl Limit {
             Self::Join => "join",
             Self::Refusal => "refusal",
             Self::AllRefusals => "all_refusals",
+            Self::Certificate => "certificate",
             Self::Api => "api",
         }
     }

@@ -5,6 +5,9 @@
 //! DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305). A sealed value is `version (1) | encapsulated key (32)
 //! | ciphertext and tag`; the [`Context`] is its associated data. Base mode does not say who sealed: that the value
 //! stands in the host's record is what the database vouches for.
+//!
+//! What a host asks for stands where other hosts can write, so it is sealed the other way in authenticated mode (RFC
+//! 9180, section 5.1.3): it opens only with the public key of the host that sealed it, and only for its place.
 
 use std::fmt;
 use std::path::Path;
@@ -30,6 +33,9 @@ type EncappedKey = <Kem as hpke::Kem>::EncappedKey;
 const VERSION: u8 = 1;
 /// Keeps these ciphertexts apart from any other use of the same key (`info` of RFC 9180).
 const INFO: &[u8] = b"postern host seal 1";
+/// The same for what a host asks for.
+const REQUEST: &[u8] = b"postern host request 1";
+const NOT_ONE: KeyError = KeyError::Malformed("value sealed to a host");
 
 /// A host's key pair.
 pub struct HostKey {
@@ -63,15 +69,43 @@ impl HostKey {
     /// [`KeyError::Refused`] if it was changed, moved or sealed to another host; [`KeyError::Malformed`] if it is not
     /// such a value.
     pub fn open(&self, context: &Context<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        const NOT_ONE: KeyError = KeyError::Malformed("value sealed to a host");
+        self.open_as(&OpModeR::Base, INFO, context, sealed)
+    }
+
+    /// Seals a request of this host to the holder of `to`, which learns by opening it that it is this host's.
+    #[expect(clippy::missing_panics_doc, reason = "the expectation is an invariant")]
+    pub fn request(&self, to: &HostPublicKey, context: &Context<'_>, request: &[u8]) -> Vec<u8> {
+        let mine = PublicKey::from_bytes(&self.public.0).expect("a public key of ours");
+        let mode = OpModeS::Auth((self.private.clone(), mine));
+        seal_as(&mode, &to.0, REQUEST, context, request).expect("points of low order are refused when a key is read")
+    }
+
+    /// Opens a [`request`](Self::request) that `from` made for the place `context`; errors as of [`open`](Self::open).
+    pub fn open_request(
+        &self,
+        from: &HostPublicKey,
+        context: &Context<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let from = PublicKey::from_bytes(&from.0).map_err(|_low_order| KeyError::Refused)?;
+        self.open_as(&OpModeR::Auth(from), REQUEST, context, sealed)
+    }
+
+    fn open_as(
+        &self,
+        mode: &OpModeR<'_, Kem>,
+        info: &[u8],
+        context: &Context<'_>,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let Some((&VERSION, rest)) = sealed.split_first() else { return Err(NOT_ONE) };
         let Some((encapped, ciphertext)) = rest.split_first_chunk::<KEY_LENGTH>() else { return Err(NOT_ONE) };
         let opened = EncappedKey::from_bytes(encapped).and_then(|encapped| {
             hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, Kem>(
-                &OpModeR::Base,
+                mode,
                 &self.private,
                 &encapped,
-                INFO,
+                info,
                 ciphertext,
                 &context.to_bytes(),
             )
@@ -139,10 +173,20 @@ pub fn seal_to(host: &HostPublicKey, context: &Context<'_>, plaintext: &[u8]) ->
 }
 
 fn seal_for(public: &[u8; KEY_LENGTH], context: &Context<'_>, plaintext: &[u8]) -> Result<Vec<u8>, HpkeError> {
+    seal_as(&OpModeS::Base, public, INFO, context, plaintext)
+}
+
+fn seal_as(
+    mode: &OpModeS<'_, Kem>,
+    public: &[u8; KEY_LENGTH],
+    info: &[u8],
+    context: &Context<'_>,
+    plaintext: &[u8],
+) -> Result<Vec<u8>, HpkeError> {
     let (encapped, ciphertext) = hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, Kem>(
-        &OpModeS::Base,
+        mode,
         &PublicKey::from_bytes(public)?,
-        INFO,
+        info,
         plaintext,
         &context.to_bytes(),
     )?;
@@ -174,6 +218,20 @@ mod tests {
         let sealed = seal_to(&host().public(), &CONTEXT, b"secret");
         let moved = Context { id: "srv_2/hst_1", ..CONTEXT };
         assert!(matches!(host().open(&moved, &sealed), Err(KeyError::Refused)));
+    }
+
+    #[test]
+    fn a_request_opens_only_as_the_one_of_the_host_that_made_it_and_for_its_place() {
+        let cluster = HostKey::from_bytes(&[5; 32]);
+        let sealed = host().request(&cluster.public(), &CONTEXT, b"request");
+        let open = |from: &HostKey, context| cluster.open_request(&from.public(), context, &sealed);
+        assert_eq!(*open(&host(), &CONTEXT).unwrap(), b"request");
+        let other = HostKey::from_bytes(&[4; 32]);
+        assert!(matches!(open(&other, &CONTEXT), Err(KeyError::Refused)), "of another host");
+        let moved = Context { id: "srv_2/hst_1", ..CONTEXT };
+        assert!(matches!(open(&host(), &moved), Err(KeyError::Refused)), "for another place");
+        let unsigned = seal_to(&cluster.public(), &CONTEXT, b"request");
+        assert!(matches!(cluster.open_request(&host().public(), &CONTEXT, &unsigned), Err(KeyError::Refused)));
     }
 
     #[test]

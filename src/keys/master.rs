@@ -9,6 +9,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::host::HostKey;
 use super::keyfile::KEY_LENGTH;
 use super::seal::{Context, Fingerprint, Sealed, SealingKey};
 use super::secret::Secret;
@@ -59,6 +60,11 @@ impl MasterKey {
     /// The password that belongs to a place: the same whenever it is asked for, and stored nowhere.
     pub fn password(&self, context: &Context<'_>) -> Secret<String> {
         self.passwords.password(context)
+    }
+
+    /// The key pair that hosts seal their requests to; the public half may be known to everybody.
+    pub fn request_key(&self) -> HostKey {
+        HostKey::from_bytes(&self.seal.seed("host requests"))
     }
 
     /// Seals a file. `head` is what may be read without the key.

@@ -172,6 +172,16 @@ impl SealingKey {
         Secret::new(HEXLOWER.encode(bytes.as_slice()))
     }
 
+    /// Bytes for a key of another kind that belongs to this one.
+    #[expect(clippy::missing_panics_doc, reason = "the expectation is an invariant")]
+    pub(super) fn seed(&self, purpose: &str) -> KeyBytes {
+        let mut bytes = KeyBytes::default();
+        Hkdf::<Sha256>::new(Some(b"postern seeds 1"), &*self.key)
+            .expand(purpose.as_bytes(), bytes.as_mut_slice())
+            .expect("HKDF-SHA256 gives up to 8160 bytes");
+        bytes
+    }
+
     /// The name of this key.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint

@@ -52,7 +52,7 @@ impl World {
 
     async fn says(&self, host: HostId, state: DaemonState) {
         let key = AttachmentKey { server_id: self.server, host_id: host };
-        let status = DaemonStatus { key, state, detail: None, request: None };
+        let status = DaemonStatus { key, state, detail: None };
         self.console.rig.services.network().report_daemon(&status).await.unwrap();
     }
 

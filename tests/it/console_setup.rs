@@ -139,7 +139,7 @@ async fn each_step_of_the_set_up_is_judged_by_what_is_there() {
     assert_eq!(step(&mut owner, "host", &[("host_id", &host.to_string())]).status, 303);
     shows(&owner.get("/setup"), 200, "Attached, not running yet");
     let key = AttachmentKey { server_id: servers["items"][0]["id"].as_str().unwrap().parse().unwrap(), host_id: host };
-    let running = DaemonStatus { key, state: DaemonState::Running, detail: None, request: None };
+    let running = DaemonStatus { key, state: DaemonState::Running, detail: None };
     console.rig.services.network().report_daemon(&running).await.unwrap();
     assert!(!owner.get("/setup").body.contains("not running yet"));
 

@@ -156,7 +156,7 @@ async fn another_host(world: &World) {
     world.services.hosts().beat(host, 0).await.unwrap();
     world.services.network().attach(&owner(), world.server, host).await.unwrap();
     let key = AttachmentKey { server_id: world.server, host_id: host };
-    let running = DaemonStatus { key, state: DaemonState::Running, detail: None, request: None };
+    let running = DaemonStatus { key, state: DaemonState::Running, detail: None };
     world.services.network().report_daemon(&running).await.unwrap();
 }
 

@@ -73,7 +73,7 @@ impl World {
 
     async fn says(&self, host: HostId, state: DaemonState, detail: Option<&str>) {
         let key = AttachmentKey { server_id: self.server, host_id: host };
-        let status = DaemonStatus { key, state, detail: detail.map(str::to_owned), request: None };
+        let status = DaemonStatus { key, state, detail: detail.map(str::to_owned) };
         self.console.rig.services.network().report_daemon(&status).await.unwrap();
     }
 

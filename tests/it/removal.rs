@@ -69,9 +69,8 @@ impl World {
             key: AttachmentKey { server_id: server.parse().unwrap(), host_id: host.id },
             state: DaemonState::Running,
             detail: None,
-            request: Some(request),
         };
-        self.rig.services.network().report_daemon(&status).await.unwrap();
+        self.rig.services.network().request_certificate(&host.key, &status, &request).await.unwrap();
         assert_eq!(self.rig.services.network().certify().await.unwrap(), 1);
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{Cluster, SOON, ServiceError};
-use domain::ids::TokenId;
+use domain::ids::{HostId, TokenId};
 use domain::limits::Bucket;
 pub use domain::limits::{Allowance, Limit};
 
@@ -56,6 +56,8 @@ pub(crate) enum Whose {
     Address(Limit, IpAddr),
     /// An API token.
     Token(TokenId),
+    /// A host.
+    Host(HostId),
     /// An account, while the database is away.
     Account(Limit, Box<str>),
     /// All addresses.
@@ -79,6 +81,14 @@ impl Cluster<'_> {
     /// [`ServiceError::TooMany`].
     pub fn limit_address(self, limit: Limit, address: IpAddr) -> Result<(), ServiceError> {
         self.limit_here(limit, Whose::Address(limit, household(address))).map(drop)
+    }
+
+    /// Counts a certificate that a host is given, in this process.
+    ///
+    /// # Errors
+    /// [`ServiceError::TooMany`].
+    pub(crate) fn limit_certificates(self, host: HostId) -> Result<(), ServiceError> {
+        self.limit_here(Limit::Certificate, Whose::Host(host)).map(drop)
     }
 
     /// Counts something that anybody does.

@@ -196,10 +196,7 @@ mod tests {
 
     fn daemon(server: u128, state: DaemonState) -> TroubledDaemon {
         let key = AttachmentKey { server_id: id(server), host_id: id(1) };
-        TroubledDaemon {
-            daemon: DaemonStatus { key, state, detail: Some("taken".into()), request: None },
-            since: Some(at(60)),
-        }
+        TroubledDaemon { daemon: DaemonStatus { key, state, detail: Some("taken".into()) }, since: Some(at(60)) }
     }
 
     fn unreached_server(server: u128) -> Reachability {

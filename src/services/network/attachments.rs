@@ -1,9 +1,11 @@
 //! Attachments: which hosts run which server, and what a host needs for it.
 //!
 //! Attaching is one document. The host sees it, makes a key of its own and asks for a certificate; any process that
-//! holds the master key answers by [`certify`](crate::Network::certify): it signs, seals the shared secrets to the
-//! host's key, and writes both into the attachment, where the host finds them by the same road as every other change of
-//! policy.
+//! holds the master key answers by [`certify`](crate::Network::certify): it signs, seals the shared secrets to the host's
+//! key, and writes both into the attachment, where the host finds them by the same road as every other change of policy.
+//!
+//! A request stands where every host can write, so the host seals it for the attachment that it is about, in a way that
+//! proves whose it is. Anything else is refused, and a host gets so many certificates a minute and no more.
 
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -23,7 +25,7 @@ use keys::seal::Context;
 use keys::secret::Secret;
 use keys::tls_crypt::ServerKey;
 use pki::request::{LeafKey, PublicKey};
-use store::hosts::records::DaemonStatus;
+use store::hosts::records::{CertificateRequest, DaemonStatus};
 use store::network::server_keys::StoredServerKey;
 
 /// How long a daemon's certificate is valid.
@@ -120,14 +122,36 @@ impl Network<'_> {
         .await
     }
 
-    /// Says how a daemon of this host is, and asks for a certificate where `request` holds one.
+    /// Says how a daemon of this host is.
     pub async fn report_daemon(self, status: &DaemonStatus) -> Result<(), ServiceError> {
         self.hosts().refuse_displaced()?;
-        self.store().hosts().report_daemon(status).await?;
+        self.store().hosts().report_daemon(status, None).await?;
         self.nudge(&Nudge::DaemonChange(status.key));
-        if status.request.is_some() {
-            self.nudge(&Nudge::CertificateRequest(status.key));
-        }
+        Ok(())
+    }
+
+    /// Says how a daemon of this host is, and asks for a certificate by `request`, PEM.
+    ///
+    /// # Errors
+    /// [`ServiceError::Internal`] while no process with the master key has said to which key requests are sealed.
+    pub async fn request_certificate(
+        self,
+        host_key: &HostKey,
+        status: &DaemonStatus,
+        request: &str,
+    ) -> Result<(), ServiceError> {
+        let Some(cluster) = self.store().cluster().request_key().await? else {
+            self.report_daemon(status).await?;
+            let unknown =
+                "no process with the master key has said yet where requests go; is one of this release running?";
+            return Err(ServiceError::Internal(unknown.into()));
+        };
+        self.hosts().refuse_displaced()?;
+        let (cluster, place) = (HostPublicKey::from_bytes(cluster)?, status.key.to_string());
+        let sealed = host_key.request(&cluster, &request_place(&place), request.as_bytes());
+        self.store().hosts().report_daemon(status, Some(&sealed)).await?;
+        self.nudge(&Nudge::DaemonChange(status.key));
+        self.nudge(&Nudge::CertificateRequest(status.key));
         Ok(())
     }
 
@@ -146,49 +170,50 @@ impl Network<'_> {
             return Ok(0);
         }
         let mut answered = 0;
-        for status in self.store().hosts().certificate_requests().await? {
-            match self.certify_one(&status).await {
+        for request in self.store().hosts().certificate_requests().await? {
+            match self.certify_one(&request).await {
                 Ok(true) => answered += 1,
                 Ok(false) => {}
                 Err(error @ (ServiceError::Unavailable(_) | ServiceError::Paused)) => return Err(error),
                 // One bad request must not keep the others waiting.
-                Err(error) => tracing::warn!(event = "daemon.certificate_refused", attachment = %status.key, %error,
+                Err(error) => tracing::warn!(event = "daemon.certificate_refused", attachment = %request.key, %error,
                     "a certificate request was refused"),
             }
         }
         Ok(answered)
     }
 
-    async fn certify_one(self, status: &DaemonStatus) -> Result<bool, ServiceError> {
-        let Some(request) = &status.request else { return Ok(false) };
+    async fn certify_one(self, asked: &CertificateRequest) -> Result<bool, ServiceError> {
+        let Some(host) = self.store().find::<Host>(&asked.key.host_id).await? else { return Ok(false) };
+        let (host_key, key) = (&HostPublicKey::from_bytes(host.value.public_key)?, &asked.key.to_string());
+        let request = self.master_key()?.request_key().open_request(host_key, &request_place(key), &asked.sealed)?;
+        let request = std::str::from_utf8(&request).map_err(|error| ServiceError::Internal(Box::new(error)))?;
         let authorities = &self.authorities().await?;
         let key_hash = &PublicKey::from_csr_pem(request)?.sha256().to_vec();
         let act = &Act::of(Actor::System("certify"));
         self.change(|tx| async move {
-            let Some(found) = tx.find::<Attachment>(&status.key).await? else { return Ok(false) };
+            let Some(found) = tx.find::<Attachment>(&asked.key).await? else { return Ok(false) };
             let now = self.now();
             let fresh = |given: &Credentials| given.key_hash == *key_hash && given.not_after - RENEWAL > now;
             if found.value.credentials.as_ref().is_some_and(fresh) {
                 return Ok(false);
             }
-            let Some(host) = tx.find::<Host>(&status.key.host_id).await? else { return Ok(false) };
+            self.cluster().limit_certificates(asked.key.host_id)?;
             let not_after = (now + LIFETIME).min(authorities.server.not_after());
             let certificate =
                 authorities.server.sign_host_csr(request, authorities.server_name.as_str(), now, not_after)?;
-            let key = status.key.to_string();
-            let stored = tx.find::<StoredServerKey>(&status.key.server_id).await?.map(|found| found.value);
+            let stored = tx.find::<StoredServerKey>(&asked.key.server_id).await?.map(|found| found.value);
             let tls_crypt = self.open_server_key(authorities, stored.as_ref())?.to_pem();
-            let host_key = HostPublicKey::from_bytes(host.value.public_key)?;
             let credentials = Credentials {
                 certificate: certificate.pem,
                 key_hash: key_hash.clone(),
                 not_after,
                 client_authorities: authorities.client_roots.clone(),
-                sealed_tls_crypt: seal_to(&host_key, &place(&key), tls_crypt.expose().as_bytes()),
+                sealed_tls_crypt: seal_to(host_key, &place(key), tls_crypt.expose().as_bytes()),
             };
             tx.replace(&Attachment { credentials: Some(credentials), ..found.value }).await?;
             let changes = serde_json::json!({ "serial": [null, certificate.serial], "not_after": [null, not_after] });
-            tx.record(&self.entry(act, Action::AttachmentCertify, &key, changes)).await?;
+            tx.record(&self.entry(act, Action::AttachmentCertify, key, changes)).await?;
             Ok(true)
         })
         .await
@@ -272,6 +297,10 @@ fn open_tls_crypt(
     let text = host_key.open(&place(&id), &given.sealed_tls_crypt)?;
     let text = String::from_utf8(text.to_vec()).map_err(|error| ServiceError::Internal(Box::new(error)))?;
     Ok(Secret::new(text))
+}
+
+fn request_place(attachment: &str) -> Context<'_> {
+    Context { collection: "daemon_status", id: attachment, field: "request" }
 }
 
 pub(crate) fn place(attachment: &str) -> Context<'_> {

@@ -115,6 +115,8 @@ impl Network<'_> {
             .await?;
         }
         self.authorities().await?;
+        let request_key = self.master_key()?.request_key().public();
+        self.store().cluster().publish_request_key(request_key.as_bytes()).await?;
         self.evidence().ensure_audit_key().await
     }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, RawDocumentBuf, doc};
 
 use crate::StoreError;
-use crate::entity::date;
+use crate::entity::{binary, date};
 use crate::pause::{Pause, pause};
 use domain::Revision;
 use domain::ids::HostId;
@@ -22,6 +22,21 @@ pub struct ClusterFacts {
 }
 
 impl Cluster<'_> {
+    /// The public key that hosts seal their requests to; `None` before a process with the master key has run.
+    pub async fn request_key(self) -> Result<Option<[u8; 32]>, StoreError> {
+        let cluster = self.rows::<Document>("cluster").find_one(doc! { "_id": "cluster" }).await?;
+        let key = cluster.as_ref().and_then(|cluster| cluster.get_binary_generic("request_key").ok());
+        Ok(key.and_then(|key| key.as_slice().try_into().ok()))
+    }
+
+    /// Says to which key requests are sealed from now on.
+    pub async fn publish_request_key(self, key: &[u8; 32]) -> Result<(), StoreError> {
+        let (other, set) = (doc! { "$ne": binary(key) }, doc! { "request_key": binary(key) });
+        let cluster = self.rows::<Document>("cluster");
+        cluster.update_one(doc! { "_id": "cluster", "request_key": other }, doc! { "$set": set }).await?;
+        Ok(())
+    }
+
     /// What the cluster says of itself.
     pub async fn cluster_facts(self) -> Result<ClusterFacts, StoreError> {
         let cluster = self.rows::<RawDocumentBuf>("cluster");

@@ -140,8 +140,15 @@ pub struct DaemonStatus {
     pub state: DaemonState,
     /// Why, in words, where there is something to say.
     pub detail: Option<String>,
-    /// A request for a certificate, PEM.
-    pub request: Option<String>,
+}
+
+/// A request of a daemon for a certificate. Any host could have written it: who did shows when it is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateRequest {
+    /// The daemon that it names.
+    pub key: AttachmentKey,
+    /// What the host sealed.
+    pub sealed: Vec<u8>,
 }
 
 /// A daemon that may not be as it should, and since when its host has said so.
@@ -283,8 +290,6 @@ struct DaemonStatusDoc {
     state: DaemonState,
     #[serde(default)]
     detail: Option<String>,
-    #[serde(default)]
-    request: Option<String>,
 }
 
 impl Hosts<'_> {
@@ -370,15 +375,15 @@ impl Hosts<'_> {
         Ok(rows.into_iter().filter_map(read_status).collect())
     }
 
-    /// Says how a daemon is. A `request` for a certificate stays until the next one replaces it.
-    pub async fn report_daemon(self, status: &DaemonStatus) -> Result<(), StoreError> {
+    /// Says how a daemon is. A `request` for a certificate, sealed, stays until the next one replaces it.
+    pub async fn report_daemon(self, status: &DaemonStatus, request: Option<&[u8]>) -> Result<(), StoreError> {
         let state = bson::serialize_to_bson(&status.state).map_err(mongodb::error::Error::from)?;
         let mut fields = doc! {
             "server_id": status.key.server_id.to_string(), "host_id": status.key.host_id.to_string(),
             "state": state, "detail": status.detail.clone(),
         };
-        if let Some(request) = &status.request {
-            fields.insert("request", request);
+        if let Some(request) = request {
+            fields.insert("sealed_request", binary(request));
         }
         let update = doc! { "$set": fields, "$currentDate": { "at": true } };
         self.daemon_status().update_one(doc! { "_id": status.key.to_string() }, update).upsert(true).await?;
@@ -408,9 +413,16 @@ impl Hosts<'_> {
         self.daemons(doc! { "_id": { "$in": keys } }).await
     }
 
-    /// The daemons that ask for a certificate.
-    pub async fn certificate_requests(self) -> Result<Vec<DaemonStatus>, StoreError> {
-        self.daemons(doc! { "request": { "$type": "string" } }).await
+    /// The requests for certificates, answered ones included.
+    pub async fn certificate_requests(self) -> Result<Vec<CertificateRequest>, StoreError> {
+        let daemons = self.daemon_status();
+        let asking = daemons.find(doc! { "sealed_request": { "$type": "binData" } });
+        let rows: Vec<Document> = asking.projection(doc! { "sealed_request": 1 }).await?.try_collect().await?;
+        let read = |row: &Document| {
+            let sealed = row.get_binary_generic("sealed_request").ok()?.clone();
+            Some(CertificateRequest { key: row.get_str("_id").ok()?.parse().ok()?, sealed })
+        };
+        Ok(rows.iter().filter_map(read).collect())
     }
 
     async fn daemons(self, filter: Document) -> Result<Vec<DaemonStatus>, StoreError> {
@@ -462,10 +474,10 @@ fn read_daemon(row: Document) -> Option<DaemonStatus> {
     let key = row.get_str("_id").ok().and_then(|id| id.parse().ok());
     if let Ok(doc) = bson::deserialize_from_document::<DaemonStatusDoc>(row) {
         let key = AttachmentKey { server_id: doc.server_id, host_id: doc.host_id };
-        return Some(DaemonStatus { key, state: doc.state, detail: doc.detail, request: doc.request });
+        return Some(DaemonStatus { key, state: doc.state, detail: doc.detail });
     }
     let detail = Some("what its host reports of this daemon cannot be read".to_owned());
-    Some(DaemonStatus { key: key?, state: DaemonState::Failed, detail, request: None })
+    Some(DaemonStatus { key: key?, state: DaemonState::Failed, detail })
 }
 
 impl HostsChange<'_> {
