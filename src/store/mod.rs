@@ -35,6 +35,7 @@ pub mod pause;
 pub mod people;
 pub mod policy;
 pub mod private;
+mod reports;
 
 pub use bus::events::{Emitter, Nudge};
 pub use bus::{Bus, BusMessage, BusSettings, Subscription};

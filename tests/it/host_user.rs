@@ -46,8 +46,8 @@ const MAY: [(&str, &str); 18] = [
 
 /// A cluster on a database that asks for passwords, whose users `deploy/mongodb/apply.js` has made. The process has the
 /// user `web` and no more.
-struct Cluster {
-    rig: Rig,
+pub(crate) struct Cluster {
+    pub(crate) rig: Rig,
     _set: Mongod,
     /// The connection string of the database's administrator.
     administrator: String,
@@ -57,7 +57,7 @@ struct Cluster {
 type Attempt = Result<(Joined, String), ServiceError>;
 
 impl Cluster {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|administrator, name| uri_of(administrator, "web", WEB_PASSWORD, name), None).await
     }
 
@@ -104,7 +104,7 @@ impl Cluster {
     }
 
     /// Makes a machine with this key a host; answers who it is and its way to the database.
-    async fn join(&self, name: &str, key: &HostKey) -> (Joined, String) {
+    pub(crate) async fn join(&self, name: &str, key: &HostKey) -> (Joined, String) {
         let token = self.token(json!({ "host_name": name })).await.unwrap();
         self.redeem(&token, key).await.unwrap()
     }
@@ -140,13 +140,13 @@ fn refused(attempt: Attempt) -> String {
     }
 }
 
-async fn open(uri: &str, name: &str) -> mongodb::Database {
+pub(crate) async fn open(uri: &str, name: &str) -> mongodb::Database {
     let mut options = ClientOptions::parse(uri).await.unwrap();
     options.server_selection_timeout = Some(std::time::Duration::from_secs(20));
     Client::with_options(options).unwrap().database(name)
 }
 
-fn code(error: &mongodb::error::Error) -> Option<i32> {
+pub(crate) fn code(error: &mongodb::error::Error) -> Option<i32> {
     match &*error.kind {
         mongodb::error::ErrorKind::Command(command) => Some(command.code),
         _ => None,

@@ -76,6 +76,7 @@ mod self_service_rig;
 mod self_service_sign_in;
 mod store;
 mod system_pages;
+mod taken_host;
 mod tasks;
 mod tokens;
 mod usage;

@@ -6,6 +6,7 @@
 //! away, therefore changes nothing that was decided meanwhile.
 
 use crate::areas::Access;
+use crate::reports::readable;
 use std::collections::HashMap;
 
 use futures_util::TryStreamExt;
@@ -196,7 +197,7 @@ impl Access<'_> {
         let sessions = self.sessions();
         let rows = sessions.find(doc! { "user_id": user.to_string() }).sort(doc! { "_id": -1 }).limit(limit);
         let rows: Vec<Document> = rows.await?.try_collect().await?;
-        rows.into_iter().map(session).collect()
+        Ok(readable(rows, session))
     }
 
     /// Records the end of a session; the first record of it counts.
@@ -257,7 +258,7 @@ impl Access<'_> {
         let count = self.count(SESSIONS, &query, page).await?;
         let order = page.order.unwrap_or(Order::OLDEST).by_field("_id");
         let rows = self.session_rows(query, order, page).await?;
-        Ok(Page { items: rows.0.into_iter().map(session).collect::<Result<_, _>>()?, next: rows.1, count })
+        Ok(Page { items: readable(rows.0, session), next: rows.1, count })
     }
 
     /// A page of the sessions that are over; what ended last comes first, unless the page wants it otherwise.
@@ -273,7 +274,7 @@ impl Access<'_> {
         let count = self.count(SESSIONS, &query, page).await?;
         let order = page.order.unwrap_or(Order::ENDED).by_field(ENDED_AT);
         let rows = self.session_rows(query, order, page).await?;
-        Ok(Page { items: rows.0.into_iter().map(ended).collect::<Result<_, _>>()?, next: rows.1, count })
+        Ok(Page { items: readable(rows.0, ended), next: rows.1, count })
     }
 
     /// The rows of a page, and where the next one begins.
@@ -311,7 +312,7 @@ impl Access<'_> {
             };
             read().ok_or_else(|| StoreError::corrupt(SESSIONS, id("_id").to_owned()))
         };
-        rows.into_iter().map(carried).collect()
+        Ok(readable(rows, carried))
     }
 
     /// How many live sessions of each of these servers the given hosts carry; servers without any are absent.

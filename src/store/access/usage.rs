@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::StoreError;
 use crate::entity::{date, timestamp};
+use crate::reports::readable;
 use domain::ids::HostId;
 use domain::usage::UsageSample;
 
@@ -43,7 +44,7 @@ impl Access<'_> {
     pub async fn usage_since(self, from: Timestamp) -> Result<Vec<UsageSample>, StoreError> {
         let rows = self.usage_samples().find(doc! { "at": { "$gte": date(from) } }).await?;
         let rows: Vec<Document> = rows.try_collect().await?;
-        rows.into_iter().map(sample).collect()
+        Ok(readable(rows, sample))
     }
 
     fn usage_samples(self) -> Collection<Document> {

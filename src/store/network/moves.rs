@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::StoreError;
 use crate::entity::date;
+use crate::reports::readable;
 use domain::drain::DrainOutcome;
 use domain::ids::{HostId, ProfileId, ServerId, UserId};
 use domain::profile::WrittenFor;
@@ -94,6 +95,6 @@ impl Network<'_> {
             let id = row.get_str("_id").unwrap_or_default().to_owned();
             bson::deserialize_from_document(row).map_err(|invalid| StoreError::corrupt("sessions", id).because(invalid))
         };
-        rows.into_iter().map(read).collect()
+        Ok(readable(rows, read))
     }
 }
