@@ -64,7 +64,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     11 "0011-looks";
     12 "0012-order";
     13 "0013-redundant";
-    14 "0014-session-orders";
+    14 "0014-hosts";
 };
 
 /// A migration that the database lacks.
