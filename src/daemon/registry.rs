@@ -136,6 +136,22 @@ impl Registry {
         state.reports.values().filter(|(_, written)| !written).map(|(report, _)| state.told(report)).collect()
     }
 
+    /// Notes what the cluster holds of this host's daemons: what it should hold instead is not written yet.
+    pub(super) fn correct(&self, held: &[DaemonStatus]) {
+        let mut state = self.state();
+        let differs = |report: &Report| match state.told(report) {
+            Report::Status(status, _) => !held.contains(&status),
+            Report::Gone(_) => false,
+        };
+        let wrong: Vec<_> =
+            state.reports.iter().filter(|(_, (report, _))| differs(report)).map(|(id, _)| *id).collect();
+        for server in wrong {
+            if let Some((_, written)) = state.reports.get_mut(&server) {
+                *written = false;
+            }
+        }
+    }
+
     /// Notes which networks this machine needs for itself.
     pub(super) fn needs(&self, networks: &[HostNetwork]) {
         let mut state = self.state();

@@ -1,9 +1,11 @@
 //! Tells the cluster how this host's daemons are, as soon as that changes, and in periods what its sessions have
 //! transferred.
+//!
+//! Other hosts can write where this one reports, so it looks in periods whether what stands there is its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::registry::{Registry, Report};
 use super::{Here, within};
@@ -25,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub(super) fn start(here: &Arc<Here>, tasks: &Reconciler) {
     tasks.start(COUNTERS, Traffic { here: Arc::clone(here), written: Counters::new() });
     let shared = Arc::clone(here);
-    tasks.start(REPORTS, Reports(Arc::clone(here))).wake_by(async move |nudge| {
+    tasks.start(REPORTS, Reports { here: Arc::clone(here), compared: None }).wake_by(async move |nudge| {
         loop {
             shared.registry.news().await;
             nudge.now();
@@ -60,15 +62,27 @@ fn changed(registry: &Registry, written: &Counters) -> (Vec<(SessionId, u64, u64
 }
 
 /// Tells the cluster how the daemons are.
-struct Reports(Arc<Here>);
+struct Reports {
+    here: Arc<Here>,
+    compared: Option<Instant>,
+}
 
 impl Work for Reports {
     async fn run(&mut self) -> Outcome {
-        write_reports(&self.0).await
+        write_reports(&self.here).await?;
+        let keys: Vec<_> = self.here.registry.statuses().iter().map(|status| status.key).collect();
+        let is_due = self.compared.is_none_or(|compared| compared.elapsed() >= PERIOD);
+        if is_due && !keys.is_empty() && !self.here.services.hosts().is_displaced() {
+            let held = within(LIMIT, self.here.services.network().reported(&keys)).await?;
+            self.compared = Some(Instant::now());
+            self.here.registry.correct(&held);
+            write_reports(&self.here).await?;
+        }
+        Ok(Done::default())
     }
 
     async fn close(&mut self) {
-        drop(write_reports(&self.0).await);
+        drop(write_reports(&self.here).await);
     }
 }
 

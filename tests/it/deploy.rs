@@ -95,6 +95,18 @@ fn the_example_configuration_is_one() {
     assert!(unit.contains("\nLoadCredential=master.key:") && unit.contains("\nStateDirectory=postern-web\n"));
 }
 
+/// SEC-SUP-03: security.txt has the fields that RFC 9116, section 2.5, requires.
+#[test]
+fn programs_find_whom_to_tell_of_a_vulnerability() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/security.txt")).unwrap();
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let contact = field("Contact").unwrap();
+    assert!(contact.starts_with("mailto:") || contact.starts_with("https://"), "{contact}");
+    field("Expires").unwrap().parse::<jiff::Timestamp>().unwrap();
+    let policy = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/SECURITY.md")).unwrap();
+    assert!(policy.contains(contact.trim_start_matches("mailto:")));
+}
+
 #[test]
 fn the_package_brings_what_there_is() {
     let manifest: toml::Table =

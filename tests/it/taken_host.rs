@@ -13,6 +13,7 @@ use postern::store::hosts::records::DaemonStatus;
 use serde_json::json;
 
 use crate::console_rig::Console;
+use crate::daemon::{on_a_host, status, until};
 use crate::host_user::{Cluster, code, open};
 use crate::users::connected;
 
@@ -270,4 +271,20 @@ async fn its_junk_hides_nothing_and_does_not_keep_it_in() {
     assert!(removed.status < 500, "{removed:?}");
     owner.ask("DELETE", &format!("/hosts/{taken}?force=true"), None);
     assert_eq!(owner.ask("GET", &format!("/hosts/{taken}"), None).status, 404);
+}
+
+/// SEC-HOST-04: what another host writes about a daemon is put right by the host that runs it.
+#[test]
+fn a_daemon_that_another_host_belies_is_told_of_truly_again() {
+    on_a_host("belied", async |world| {
+        let postern = world.start(true);
+        let running = status(&postern.handle, DaemonState::Running).await;
+        let network = world.services.network();
+        let is_true = async || (network.reported(&[running.key]).await.unwrap() == [running.clone()]).then_some(());
+        until("its report", is_true).await;
+        let belied = DaemonStatus { state: DaemonState::Failed, detail: Some("belied".to_owned()), key: running.key };
+        network.report_daemon(&belied).await.unwrap();
+        until("its own report again", is_true).await;
+        postern.stop().await;
+    });
 }

@@ -155,6 +155,11 @@ impl Network<'_> {
         Ok(())
     }
 
+    /// What is held of these daemons.
+    pub async fn reported(self, daemons: &[AttachmentKey]) -> Result<Vec<DaemonStatus>, ServiceError> {
+        Ok(self.store().hosts().daemons_named(daemons).await?)
+    }
+
     /// Forgets what a daemon of this host reported: it is gone for good.
     pub async fn forget_daemon(self, key: AttachmentKey) -> Result<(), ServiceError> {
         self.hosts().refuse_displaced()?;
