@@ -59,10 +59,17 @@ impl World {
         services.network().request_certificate(&self.hosts[host].1, &status, &request()).await.unwrap();
     }
 
-    /// What the taken host can write by itself.
+    /// What the taken host writes by itself, unless the database refuses its form.
     async fn write(&self, collection: &str, id: &str, set: Document) {
-        let rows = self.database.collection::<Document>(collection);
-        rows.update_one(doc! { "_id": id }, doc! { "$set": set }).upsert(true).await.unwrap();
+        const FORM: i32 = 121;
+        let command =
+            doc! { "update": collection, "updates": [{ "q": { "_id": id }, "u": { "$set": set }, "upsert": true }] };
+        let answer = self.database.run_command(command).await.unwrap();
+        let errors = answer.get_array("writeErrors").ok().into_iter().flatten();
+        assert!(
+            errors.filter_map(|error| error.as_document()?.get_i32("code").ok()).all(|code| code == FORM),
+            "{answer}"
+        );
     }
 }
 
