@@ -94,13 +94,15 @@ pub struct DatabaseConfig {
     /// The connection string that machines get which join; absent: ours, for a database user of the host's own where
     /// we may make one.
     pub uri_for_hosts: Option<String>,
+    /// Whether a database on another machine may ask nobody who they are. Only for a network that nobody else reaches.
+    pub insecure: bool,
     /// The program for the private one.
     pub mongod: Option<PathBuf>,
 }
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { uri: None, name: "postern".into(), uri_for_hosts: None, mongod: None }
+        Self { uri: None, name: "postern".into(), uri_for_hosts: None, insecure: false, mongod: None }
     }
 }
 

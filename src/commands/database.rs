@@ -50,6 +50,9 @@ impl Database {
         let uri = config.database.uri.clone().or_else(|| private.as_ref().map(|private| private.uri().to_owned()));
         let settings = Settings { uri: uri.unwrap_or_default(), database: config.database.name.clone() };
         let store = Store::connect(&settings).await?;
+        if !config.database.insecure {
+            store.protection().require_login()?;
+        }
         Ok(Self {
             store,
             for_hosts: config.host_database(),

@@ -16,13 +16,16 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::IntoFuture;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mongodb::error::ErrorKind;
 use mongodb::event::EventHandler;
 use mongodb::event::sdam::{SdamEvent, TopologyDescription};
-use mongodb::options::{Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, ServerAddress, WriteConcern};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ReadPreference, SelectionCriteria, ServerAddress, Tls, WriteConcern,
+};
 use mongodb::{Client, Collection, Database, ServerType};
 use tokio::sync::Semaphore;
 use tracing::{Instrument as _, Span};
@@ -58,6 +61,54 @@ impl fmt::Debug for Settings {
     }
 }
 
+/// How the way to the database is protected, as the connection string says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protection {
+    /// Whether the database is on another machine.
+    pub is_elsewhere: bool,
+    /// Whether Postern shows who it is.
+    pub has_login: bool,
+    /// Whether nobody on the way can read along.
+    pub has_tls: bool,
+}
+
+impl Protection {
+    fn of(options: &ClientOptions) -> Self {
+        let is_here = |server: &ServerAddress| match server {
+            ServerAddress::Tcp { host, .. } => {
+                host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+            }
+            // A socket of the file system.
+            _ => true,
+        };
+        Self {
+            is_elsewhere: !options.hosts.iter().all(is_here),
+            has_login: options.credential.is_some(),
+            has_tls: matches!(options.tls, Some(Tls::Enabled(_))),
+        }
+    }
+
+    /// Refuses a database on another machine that asks nobody who they are: whoever reaches it is an administrator of
+    /// the VPN.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`].
+    pub fn require_login(self) -> Result<(), StoreError> {
+        if self.is_elsewhere && !self.has_login {
+            return Err(StoreError::mendable(
+                "database.uri names another machine and no user: whoever reaches that database can change everything",
+                "name a user (deploy/mongodb makes them), or set database.insecure = true if nobody else reaches it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether what is sent to another machine can be read on the way.
+    pub fn is_readable(self) -> bool {
+        self.is_elsewhere && !self.has_tls
+    }
+}
+
 /// The handle to the database; cheap to clone. Made once per process.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -71,6 +122,7 @@ struct Inner {
     primary: Arc<PrimaryWatch>,
     /// The servers that the connection string names.
     seeds: Vec<ServerAddress>,
+    protection: Protection,
     metrics: Metrics,
     trouble: Mutex<Option<&'static str>>,
 }
@@ -96,6 +148,7 @@ impl Store {
         let primary = Arc::new(PrimaryWatch::default());
         let pool = options.max_pool_size.unwrap_or(POOL);
         let seeds = options.hosts.clone();
+        let protection = Protection::of(&options);
         let mut bus_options = options.clone();
         bus_options.max_pool_size = Some(BUS_POOL);
         bus_options.min_pool_size = None;
@@ -108,6 +161,7 @@ impl Store {
             trail: tokio::sync::Mutex::default(),
             primary,
             seeds,
+            protection,
             metrics: Metrics::default(),
             trouble: Mutex::default(),
         })))
@@ -122,6 +176,11 @@ impl Store {
     pub(super) fn rows<T: Send + Sync>(&self, collection: &str) -> Collection<T> {
         Span::current().record("db.collection", collection);
         self.database().collection(collection)
+    }
+
+    /// How the way to the database is protected.
+    pub fn protection(&self) -> Protection {
+        self.0.protection
     }
 
     /// The same database through the small client of the bus.

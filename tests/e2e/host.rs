@@ -57,6 +57,7 @@ public_address = "{public}"
 [database]
 uri = "{uri}"
 name = "postern"
+insecure = {insecure}
 
 [keys]
 master_key_file = "{key}"
@@ -82,6 +83,7 @@ trusted = ["203.0.113.0/24", "10.92.0.0/24"]
             data = data.display(),
             portal = lab.portal_of(machine),
             uri = lab.uri(),
+            insecure = !lab.has_login(),
             key = key.display(),
             openvpn = lab.openvpn().program().display(),
         );

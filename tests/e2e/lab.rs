@@ -228,6 +228,11 @@ impl Lab {
         }
     }
 
+    /// Whether the database asks who one is.
+    pub(crate) fn has_login(&self) -> bool {
+        self.auth
+    }
+
     /// The connection string of a web process; [`Self::mongod`] has that of the database's administrator.
     pub(crate) fn uri(&self) -> String {
         let administrator = self.mongod().uri();

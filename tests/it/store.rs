@@ -13,6 +13,7 @@ use postern::store::{Settings, Store, StoreError, check};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::commands::Installation;
 use crate::support::mongod::{Mongod, Options, TestDatabase, shared};
 
 /// A store on a database of its own in the shared set.
@@ -57,6 +58,44 @@ async fn database_names_that_the_server_would_refuse_are_refused() {
     for name in ["", "a/b", "a.b", "admin", &"x".repeat(64)] {
         assert!(refusal("mongodb://db.invalid", name).await.contains("database.name"));
     }
+}
+
+/// SEC-DB-01: whoever reaches a database without a login is an administrator of the VPN.
+#[tokio::test]
+async fn a_database_elsewhere_needs_a_login_and_is_better_reached_by_tls() {
+    let of = async |uri: &str| {
+        let settings = Settings { uri: uri.to_owned(), database: "postern".to_owned() };
+        Store::connect(&settings).await.unwrap().protection()
+    };
+    for uri in ["mongodb://127.0.0.1/", "mongodb://localhost,[::1]:27018/", "mongodb://127.0.0.2/?tls=true"] {
+        let here = of(uri).await;
+        assert!(here.require_login().is_ok() && !here.is_readable(), "{uri}");
+    }
+    for (uri, is_refused, is_readable) in [
+        ("mongodb://db.invalid/", true, true),
+        ("mongodb://127.0.0.1,10.0.0.9/", true, true),
+        ("mongodb://db.invalid/?tls=true", true, false),
+        ("mongodb://web:secret@db.invalid/", false, true),
+        ("mongodb://web:secret@db.invalid/?tls=true", false, false),
+        ("mongodb://db.invalid/?tls=true&authMechanism=MONGODB-X509", false, false),
+    ] {
+        let elsewhere = of(uri).await;
+        assert_eq!((elsewhere.require_login().is_err(), elsewhere.is_readable()), (is_refused, is_readable), "{uri}");
+    }
+}
+
+/// SEC-DB-01: the commands say so too, and go on where the configuration says that it is meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_refuse_a_database_elsewhere_without_a_login_unless_that_is_meant() {
+    let table = |more: &str| format!("[database]\nuri = \"mongodb://db.invalid/?replicaSet=t\"\n{more}");
+    let refused = Installation::with(&table(""), "");
+    for command in [&["serve"][..], &["migrate", "plan"], &["doctor"]] {
+        let ran = refused.run(command);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(said.contains("names another machine and no user") && said.contains("database.insecure"), "{ran:?}");
+    }
+    let meant = Installation::with(&table("insecure = true\n"), "").run(&["migrate", "plan"]);
+    assert!(!meant.err.contains("no user"), "{meant:?}");
 }
 
 #[test]

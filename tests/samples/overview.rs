@@ -49,6 +49,7 @@ impl SampleSet {
             names: [(HostId::from_parts(now(), 1), text("vpn-1")), (HostId::from_parts(now(), 2), text("vpn-2"))]
                 .into(),
             hears: true,
+            is_readable: false,
         }
     }
 
@@ -92,6 +93,7 @@ impl SampleSet {
             ],
             joins_in_trouble: vec![text("vpn-5")],
             hears: false,
+            is_readable: true,
             ..self.well()
         };
         self.add("overview-trouble", &OverviewPage::new(&desk, troubled));

@@ -66,6 +66,13 @@ async fn look_into(config: &Config, database: &Database) -> Vec<Finding> {
         Ok(findings) => findings,
         Err(error) => return vec![refused(&error.into())],
     };
+    if database.store.protection().is_readable() {
+        findings.push(Finding::warn(
+            DATABASE,
+            "what is sent to it is not encrypted",
+            "add tls=true to database.uri (and tlsCAFile=… for a CA of your own)",
+        ));
+    }
     let migrations = migrations(&database.store, database.is_private()).await;
     let current = migrations.result != Verdict::Fail;
     findings.push(migrations);

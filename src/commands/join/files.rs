@@ -20,6 +20,8 @@ pub(super) struct JoinedHostConfig<'a> {
     pub(super) data_dir: &'a Path,
     pub(super) public_addresses: &'a [PublicAddress],
     pub(super) database_uri: &'a str,
+    /// Whether it names a user.
+    pub(super) has_login: bool,
     pub(super) database_name: &'a str,
     pub(super) ops: std::net::SocketAddr,
     pub(super) openvpn: &'a Path,
@@ -48,7 +50,12 @@ impl JoinedHostConfig<'_> {
         );
         whole.insert(
             "database".to_owned(),
-            table(vec![("uri", text(&self.database_uri)), ("name", text(&self.database_name))]),
+            table(vec![
+                ("uri", text(&self.database_uri)),
+                ("name", text(&self.database_name)),
+                // The cluster's own configuration says so, or this machine could not have joined.
+                ("insecure", Value::Boolean(!self.has_login)),
+            ]),
         );
         whole.insert("ops".to_owned(), table(vec![("listen", text(&self.ops))]));
         whole.insert("vpn".to_owned(), table(vec![("openvpn", path(self.openvpn)?)]));
@@ -102,6 +109,7 @@ mod tests {
             host_name: name,
             data_dir: Path::new("/var/lib/postern"),
             public_addresses: addresses,
+            has_login: true,
             database_uri: "mongodb://u:p\"\\\n@db/?replicaSet=t",
             database_name: "postern",
             ops: "127.0.0.1:9600".parse().unwrap(),

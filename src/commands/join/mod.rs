@@ -39,7 +39,7 @@ use crate::keys::host::HostKey;
 use crate::keys::join::JoinToken;
 use crate::services::hosts::joining::database_place;
 use crate::store::check::check_as_host;
-use crate::store::{Settings, Store};
+use crate::store::{Settings, Store, StoreError};
 
 /// No token is longer than this, in bytes.
 const LONGEST_TOKEN: u64 = 4096;
@@ -137,7 +137,8 @@ async fn join(options: &Options) -> anyhow::Result<ExitCode> {
         cluster.wire.post::<Joined>("/join", &cluster.shown(&[("public_addresses", json!(addresses))])).await?;
     let joined = joined.body;
     let uri = open_uri(&key, &joined)?;
-    findings.push(database(&uri, &joined.database).await);
+    let (finding, has_login) = database(&uri, &joined.database).await;
+    findings.push(finding);
     if !cluster.tell(&findings).await? {
         return Ok(ExitCode::from(4));
     }
@@ -146,6 +147,7 @@ async fn join(options: &Options) -> anyhow::Result<ExitCode> {
         data_dir: &options.data_dir,
         public_addresses: &addresses,
         database_uri: &uri,
+        has_login,
         database_name: &joined.database,
         ops: options.ops_listen,
         openvpn: &options.openvpn,
@@ -275,18 +277,28 @@ fn open_uri(key: &HostKey, joined: &Joined) -> anyhow::Result<Zeroizing<String>>
     Ok(Zeroizing::new(String::from_utf8(opened.to_vec()).context("the cluster's answer is damaged")?))
 }
 
-/// Whether the database answers from here.
-async fn database(uri: &str, name: &str) -> Finding {
+/// Whether the database answers from here, and whether this machine shows it who it is.
+async fn database(uri: &str, name: &str) -> (Finding, bool) {
     const CHECK: &str = "database";
     let settings = Settings { uri: uri.to_owned(), database: name.to_owned() };
-    let asked = async { check_as_host(&Store::connect(&settings).await?, &SystemClock).await };
+    let asked = async {
+        let store = Store::connect(&settings).await?;
+        check_as_host(&store, &SystemClock).await?;
+        Ok::<_, StoreError>(store.protection().has_login)
+    };
     match asked.await {
-        Ok(_) => Finding::ok(CHECK, "it answers"),
-        Err(error) => Finding::fail(
-            CHECK,
-            format!("{:#}", anyhow::Error::from(error)),
-            "let this machine reach the database's hosts and ports (DNS, firewall, peering)",
-        ),
+        Ok(has_login) => (Finding::ok(CHECK, "it answers"), has_login),
+        Err(error) => {
+            let cause = format!("{:#}", anyhow::Error::from(error));
+            (
+                Finding::fail(
+                    CHECK,
+                    cause,
+                    "let this machine reach the database's hosts and ports (DNS, firewall, peering)",
+                ),
+                true,
+            )
+        }
     }
 }
 

@@ -78,6 +78,12 @@ async fn start(
     began: Instant,
 ) -> anyhow::Result<oneshot::Receiver<Option<anyhow::Error>>> {
     let stop = lifecycle.soft();
+    if database.store.protection().is_readable() {
+        tracing::warn!(
+            event = "database.unencrypted",
+            "what is sent to the database is not encrypted; add tls=true to database.uri"
+        );
+    }
     let facts = HostFacts {
         name: config.host_name()?,
         public_addresses: config.public_addresses(),

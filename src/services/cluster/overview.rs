@@ -50,6 +50,8 @@ pub struct Overview {
     pub setup: Setup,
     /// Whether events of other processes reach this one at once.
     pub hears: bool,
+    /// Whether what goes to the database on another machine can be read on the way.
+    pub is_readable: bool,
 }
 
 /// A host with which something is wrong.
@@ -152,6 +154,7 @@ impl Cluster<'_> {
             outdated: outdated.map(|file| file.profiles).sum(),
             expiring,
             joins_in_trouble: troubled.map(|join| join.host_name).collect(),
+            is_readable: self.store().protection().is_readable(),
             hears: self.bus.as_ref().is_some_and(|bus| bus.counters().listening_since().is_some()),
             usage: self.access().usage(act, Hours::default()).await?,
             names: hosts.iter().map(|host| (host.id, host.name.clone())).collect(),
