@@ -2,8 +2,8 @@
 //!
 //! Whoever reports a step puts it into a bounded queue and goes on; one task writes from its front. A step stays in the
 //! queue until the database has acknowledged it, and every step may be repeated, so an unknown outcome is met by trying
-//! again. While the database is away the queue is also appended to a file (mode 0600), which the next Postern reads
-//! first. Of a session that began and ended while nothing could be written, only the end is kept: it holds all that is
+//! again. While the database is away the queue is also appended to a sealed file (mode 0600), which the next Postern
+//! reads first. Of a session that began and ended while nothing could be written, only the end is kept: it holds all that is
 //! worth knowing. How late a beginning comes, its moment tells: by the machine's uptime, since its clock may be wrong.
 
 use std::collections::VecDeque;
@@ -23,8 +23,8 @@ use tracing::Instrument as _;
 use super::{Here, Unanswered, within};
 use domain::ids::SessionId;
 use runtime::reconcile::{Done, Failure, Outcome, Reconciler, Task, Work};
-use services::ServiceError;
 use services::access::sessions::SessionRecord;
+use services::{HostKey, ServiceError};
 
 const TASK: Task = Task::new("session-log", "Writes down what happens to sessions.", Duration::from_secs(30))
     .retry(Duration::from_millis(200), Duration::from_secs(5))
@@ -215,7 +215,7 @@ impl Work for Writer {
 impl Writer {
     /// Takes up what the file holds, before anything newer.
     fn new(here: Arc<Here>) -> Self {
-        let file = LogFile { path: here.settings.data_dir.join("spool.jsonl"), in_use: false };
+        let file = LogFile::new(here.settings.data_dir.clone(), Arc::clone(&here.key));
         let mut writer = Self { session_log: here.session_log.clone(), here, file };
         match writer.file.load() {
             Ok(records) if records.is_empty() => {}
@@ -231,7 +231,6 @@ impl Writer {
                 }
                 queue.filed = queue.records.len();
                 drop(queue);
-                writer.file.in_use = true;
             }
             Err(error) => tracing::warn!(
                 event = "spool.unreadable",
@@ -301,50 +300,104 @@ impl Writer {
 
     /// Removes the file once all of it is in the database.
     fn clear_file(&mut self) {
-        if self.file.in_use && self.session_log.queue().filed == 0 {
-            self.file.remove();
-        }
-    }
-}
-
-/// The file: one record per line, JSON.
-struct LogFile {
-    path: PathBuf,
-    in_use: bool,
-}
-
-impl LogFile {
-    /// What an earlier run left. A line that cannot be read (the last one, after a crash) is passed over.
-    fn load(&self) -> io::Result<Vec<SessionRecord>> {
-        let text = match fs::read_to_string(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            text => text?,
-        };
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-    }
-
-    fn append<'a>(&mut self, records: impl Iterator<Item = &'a SessionRecord>) -> io::Result<()> {
-        let mut lines = Vec::new();
-        for record in records {
-            serde_json::to_writer(&mut lines, record)?;
-            lines.push(b'\n');
-        }
-        let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        file.write_all(&lines)?;
-        file.sync_data()?;
-        self.in_use = true;
-        Ok(())
-    }
-
-    fn remove(&mut self) {
-        match remove_if_there(&self.path) {
-            Ok(()) => self.in_use = false,
-            Err(error) => tracing::warn!(
+        if self.file.in_use()
+            && self.session_log.queue().filed == 0
+            && let Err(error) = self.file.remove()
+        {
+            tracing::warn!(
                 event = "spool.kept",
                 error = &error as &dyn std::error::Error,
                 "the session log on disk cannot be removed"
-            ),
+            );
         }
+    }
+}
+
+/// The file: one record on each line, sealed under this host's key for its place in the file, so that whoever has the
+/// disk reads nothing in it, and no line can be changed, moved or taken out unnoticed.
+struct LogFile {
+    folder: PathBuf,
+    key: Arc<HostKey>,
+    /// How many lines it has.
+    lines: u64,
+}
+
+impl LogFile {
+    const NAME: &str = "session-log.sealed";
+    /// The name in the previous release, which wrote JSON in the clear.
+    const PREVIOUS: &str = "spool.jsonl";
+
+    fn new(folder: PathBuf, key: Arc<HostKey>) -> Self {
+        Self { folder, key, lines: 0 }
+    }
+
+    fn in_use(&self) -> bool {
+        self.lines > 0
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(Self::NAME)
+    }
+
+    /// What an earlier run left. A last line that is torn, after a crash, is passed over; from one that is not what
+    /// stood there, nothing more is believed.
+    fn load(&mut self) -> io::Result<Vec<SessionRecord>> {
+        let mut records = Vec::new();
+        if let Some(text) = read_if_there(&self.folder.join(Self::PREVIOUS))? {
+            records.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
+        }
+        let text = read_if_there(&self.path())?.unwrap_or_default();
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        for (number, line) in (0_u64..).zip(whole) {
+            let Some(record) = self.open(number, line.trim_end()) else {
+                tracing::error!(
+                    event = "spool.refused",
+                    line = number,
+                    "a line of the session log on disk is not what this host wrote there; it and those after it are ignored"
+                );
+                break;
+            };
+            records.push(record);
+        }
+        // Only what is in the new file counts as filed there, so it is written anew, whole.
+        self.remove()?;
+        if !records.is_empty() {
+            self.append(records.iter())?;
+        }
+        Ok(records)
+    }
+
+    fn open(&self, number: u64, line: &str) -> Option<SessionRecord> {
+        serde_json::from_slice(&self.key.open_line(Self::NAME, number, line)?).ok()
+    }
+
+    fn append<'a>(&mut self, records: impl Iterator<Item = &'a SessionRecord>) -> io::Result<()> {
+        let (mut lines, mut number) = (String::new(), self.lines);
+        for record in records {
+            lines.push_str(&self.key.seal_line(Self::NAME, number, &serde_json::to_vec(record)?));
+            lines.push('\n');
+            number += 1;
+        }
+        let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(self.path())?;
+        file.write_all(lines.as_bytes())?;
+        file.sync_data()?;
+        self.lines = number;
+        Ok(())
+    }
+
+    fn remove(&mut self) -> io::Result<()> {
+        for name in [Self::NAME, Self::PREVIOUS] {
+            remove_if_there(&self.folder.join(name))?;
+        }
+        self.lines = 0;
+        Ok(())
+    }
+}
+
+fn read_if_there(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some),
     }
 }
 
@@ -408,18 +461,50 @@ mod tests {
         assert_eq!(session_log.front().map(|record| session_of(&record)), Some(id(3)));
     }
 
+    fn file(folder: &Path) -> LogFile {
+        LogFile::new(folder.to_owned(), Arc::new(HostKey::from_bytes(&[3; 32])))
+    }
+
     #[test]
     fn the_file_survives_and_a_torn_line_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("spool.jsonl");
-        let mut file = LogFile { path: path.clone(), in_use: false };
-        file.append([began(1), ended(2)].iter()).unwrap();
-        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"began\":{\"id\":").unwrap();
-        let records = LogFile { path: path.clone(), in_use: false }.load().unwrap();
-        assert_eq!(records, [began(1), ended(2)]);
+        let mut written = file(dir.path());
+        written.append([began(1), ended(2)].iter()).unwrap();
+        let path = written.path();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        file.remove();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"TG9zdCBpbiB0aGUgbWlkZGx").unwrap();
+        let mut read = file(dir.path());
+        assert_eq!(read.load().unwrap(), [began(1), ended(2)]);
+        read.append([began(3)].iter()).unwrap();
+        assert_eq!(file(dir.path()).load().unwrap(), [began(1), ended(2), began(3)], "it goes on in the same file");
+        read.remove().unwrap();
         assert!(!path.exists());
+    }
+
+    /// SEC-RES-03: the file on disk is sealed, and its order is checked.
+    #[test]
+    fn a_file_shows_nothing_and_no_line_of_it_can_be_changed_moved_or_taken_from_another_host() {
+        let written = || {
+            let dir = tempfile::tempdir().unwrap();
+            file(dir.path()).append([began(1), began(2), began(3)].iter()).unwrap();
+            dir
+        };
+        let text = |folder: &Path| fs::read_to_string(file(folder).path()).unwrap();
+        let whole = written();
+        assert!(!text(whole.path()).contains("began") && !text(whole.path()).contains(&id(1).to_string()));
+        let altered = |change: &dyn Fn(&mut Vec<String>)| {
+            let dir = written();
+            let mut lines: Vec<String> = text(dir.path()).lines().map(|line| format!("{line}\n")).collect();
+            change(&mut lines);
+            fs::write(file(dir.path()).path(), lines.concat()).unwrap();
+            file(dir.path()).load().unwrap()
+        };
+        assert_eq!(altered(&|_| ()), [began(1), began(2), began(3)]);
+        assert_eq!(altered(&|lines| lines.swap(1, 2)), [began(1)], "the order counts");
+        assert_eq!(altered(&|lines| drop(lines.remove(0))), [], "none may be missing before another");
+        assert_eq!(altered(&|lines| lines[1] = "e30=\n".to_owned()), [began(1)], "none of somebody else");
+        let mut other = LogFile::new(whole.path().to_owned(), Arc::new(HostKey::from_bytes(&[4; 32])));
+        assert_eq!(other.load().unwrap(), [], "another host reads nothing");
     }
 
     #[test]
@@ -430,7 +515,8 @@ mod tests {
         let ended = serde_json::json!({ "session": session, "at": Timestamp::UNIX_EPOCH, "reason": "disconnected" });
         let lines = [serde_json::json!({ "began": session }), serde_json::json!({ "ended": ended })];
         fs::write(&path, lines.map(|line| line.to_string() + "\n").concat()).unwrap();
-        let records = LogFile { path, in_use: false }.load().unwrap();
+        let records = file(dir.path()).load().unwrap();
+        assert!(!path.exists(), "what was in the clear is sealed from now on");
         let (at, reason) = (Timestamp::UNIX_EPOCH, EndReason::Disconnected);
         let session = samples::session(1);
         let expected =

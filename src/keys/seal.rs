@@ -173,7 +173,6 @@ impl SealingKey {
     }
 
     /// Bytes for a key of another kind that belongs to this one.
-    #[expect(clippy::missing_panics_doc, reason = "the expectation is an invariant")]
     pub(super) fn seed(&self, purpose: &str) -> KeyBytes {
         let mut bytes = KeyBytes::default();
         Hkdf::<Sha256>::new(Some(b"postern seeds 1"), &*self.key)

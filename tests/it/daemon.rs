@@ -417,7 +417,7 @@ fn what_happens_while_the_database_is_away_is_written_down_when_it_returns() {
         until("the session on this host", async || (postern.handle.session_count() == 1).then_some(())).await;
         until("its record to wait", async || (postern.handle.unwritten() == 1).then_some(())).await;
         postern.stop().await;
-        let spool = world.data_dir.join("spool.jsonl");
+        let spool = world.data_dir.join("session-log.sealed");
         assert!(spool.exists(), "what could not be written is kept for the next run");
 
         world.mongod.restart(0);
