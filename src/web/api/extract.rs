@@ -23,7 +23,7 @@ use services::hosts::joining::UnauthenticatedPeer;
 use services::{Act, Order, OrderBy, Page, PageRequest, Services};
 
 /// A body that has not arrived by then is given up.
-const BODY_TIME: Duration = Duration::from_secs(8);
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(8);
 
 /// Who asks, as the guard of the route found out, and what is asked.
 pub(crate) struct Call(pub(crate) Services, pub(crate) Act);

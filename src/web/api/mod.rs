@@ -4,8 +4,9 @@
 //! Write the handler in its noun's file: extract, one service call, answer. Put it into the table below with the right
 //! it takes and one sentence for the API's document. The rest of the document comes from the handler's signature: types
 //! in bodies need `derive(ToSchema)`, a new extractor [`Takes`](crate::openapi::Takes), a new form of answer
-//! [`Gives`](crate::openapi::Gives); it does not compile without. A write whose verb can be tried
-//! ([`Act::tried`](services::Act::tried)) takes `dry_run=true` by `tried` at the end of its row. Then renew the committed copy with `make openapi`, give
+//! [`Gives`](crate::openapi::Gives); it does not compile without. A write whose verb has a dry run
+//! ([`Act::as_dry_run`](services::Act::as_dry_run)) takes `dry_run=true` by `tried` at the end of its row. Then renew the
+//! committed copy with `make openapi`, give
 //! `tests/it/api_access.rs` a sound body for the route, and say what changed in `CHANGELOG.md`.
 
 mod audit;

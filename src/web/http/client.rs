@@ -1,6 +1,6 @@
 //! Where a request comes from, when proxies may stand in between.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
@@ -29,10 +29,17 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet
         if !is_trusted(nearest) {
             break;
         }
-        let Ok(before) = hop.trim().parse::<IpAddr>() else { break };
+        let Some(before) = address(hop.trim()) else { break };
         nearest = before.to_canonical();
     }
     nearest
+}
+
+/// The address of a hop: bare, in brackets, or with a port, as proxies write it.
+fn address(hop: &str) -> Option<IpAddr> {
+    let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|hop| hop.ip());
+    hop.parse().ok().or_else(bare).or_else(with_port)
 }
 
 #[cfg(test)]
@@ -62,6 +69,16 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &["1.1.1.1, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(seen("10.0.0.1", &["1.1.1.1", "198.51.100.1", "10.0.0.2"]), "198.51.100.1");
         assert_eq!(seen("fd00::1", &["2001:db8::5"]), "2001:db8::5");
+    }
+
+    /// SEC-NET-03: hops with ports and brackets are addresses too.
+    #[test]
+    fn ports_and_brackets_are_understood() {
+        assert_eq!(seen("10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");
+        assert_eq!(seen("10.0.0.1", &["[2001:db8::5]:443, 10.0.0.2:80"]), "2001:db8::5");
+        assert_eq!(seen("10.0.0.1", &["[2001:db8::5]"]), "2001:db8::5");
+        assert_eq!(seen("10.0.0.1", &["2001:db8::5, [10.0.0.2]"]), "10.0.0.1", "brackets are for IPv6");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.1:99999"]), "10.0.0.1");
     }
 
     #[test]

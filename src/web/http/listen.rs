@@ -25,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::http::patience::{Places, Timed};
+
 /// A request's headers take no more bytes than this.
 const HEADER_BYTES: usize = 16 * 1024;
 
@@ -125,11 +127,12 @@ pub(crate) fn certificate_end(files: &TlsFiles) -> Option<Timestamp> {
     Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
-/// Answers connections until `stop`; then lets the requests at hand finish for a moment.
+/// Answers connections until `stop`, so many of each peer as `places` has; then lets the requests at hand finish for a moment.
 pub(crate) fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
+    places: Places,
     tracker: &TaskTracker,
     stop: CancellationToken,
 ) {
@@ -149,9 +152,13 @@ pub(crate) fn serve(
                     continue;
                 }
             };
+            let Some(of_peer) = places.take(peer.ip()) else {
+                tracing::debug!(%peer, "a connection was closed: its network has as many as it may");
+                continue;
+            };
             let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
             tasks.spawn(async move {
-                let _place = place;
+                let _places = (place, of_peer);
                 connect(stream, peer, tls, router, &stop).await;
             });
         }
@@ -191,7 +198,7 @@ where
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_header_size(HEADER_BYTES);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Timed::new(stream)), service));
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
         () = stop.cancelled() => {

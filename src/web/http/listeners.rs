@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::http::listen::{TlsFiles, WebError};
 use crate::http::middleware::{Frame, Hosts, frame};
 use crate::http::ops::{Ops, StatusSource};
+use crate::http::patience::Places;
 use crate::http::{listen, ops, pin, route};
 use crate::ui::site;
 use crate::ui::site::Site;
@@ -116,7 +117,8 @@ impl Listeners {
         let answer = |opened: Opened, surface: Option<Surface>, router: Router| {
             let state = opened.frame(services.clone(), Arc::clone(&trusted_proxies), surface);
             let router = router.layer(middleware::from_fn_with_state(Arc::new(state), frame));
-            listen::serve(opened.socket, opened.tls, router, tracker, stop.clone());
+            let places = Places::new(Arc::clone(&trusted_proxies));
+            listen::serve(opened.socket, opened.tls, router, places, tracker, stop.clone());
         };
         if let Some(opened) = public {
             let router = route::router(portal::routes(), services, tracker, services.clone());

@@ -10,13 +10,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 use crate::admin::context::Inside;
 use crate::admin::trouble::page as console_trouble;
 use crate::api::download::accepts;
+use crate::api::extract::BODY_TIME;
 use crate::auth::trouble;
 use crate::http::client::{ClientAddress, client_address};
 use crate::http::problem::{Code, Problem, chain};
@@ -37,6 +38,9 @@ use services::{Act, Services};
 
 /// An answer takes no longer than this.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// No handler takes a body of more bytes.
+const LARGEST_BODY: usize = 1 << 20;
 
 /// So many requests are answered at the same time by one listener.
 const IN_FLIGHT: usize = 256;
@@ -99,6 +103,11 @@ impl Frame {
         if let Err(problem) = self.check_host(&request).and_then(|()| check_path(request.uri())) {
             return problem.into_response();
         }
+        // Whoever sends slowly keeps nobody else waiting.
+        let request = match held(request).await {
+            Ok(request) => request,
+            Err(problem) => return problem.into_response(),
+        };
         let Ok(_permit) = self.in_flight.try_acquire() else {
             return Problem::new(Code::Busy, "too many requests are being answered; try again in a moment")
                 .into_response();
@@ -147,6 +156,27 @@ impl Frame {
     }
 }
 
+/// The request with its body in memory, as far as a handler may take it; one that breaks off does so for the handler.
+async fn held(request: Request) -> Result<Request, Problem> {
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let (mut body, mut read, mut size) = (body.into_data_stream(), Vec::new(), 0);
+    let reading = async {
+        while size <= LARGEST_BODY
+            && let Some(part) = body.next().await
+        {
+            size += part.as_ref().map_or(0, Bytes::len);
+            read.push(part);
+        }
+    };
+    if tokio::time::timeout(BODY_TIME, reading).await.is_err() {
+        return Err(Problem::new(Code::TooSlow, "the body did not arrive in time"));
+    }
+    Ok(Request::from_parts(parts, Body::from_stream(stream::iter(read).chain(body))))
+}
+
 /// Refuses paths that a proxy in front might have read in another way than the router does.
 fn check_path(uri: &Uri) -> Result<(), Problem> {
     let path = uri.path().to_ascii_lowercase();
@@ -160,10 +190,11 @@ fn check_path(uri: &Uri) -> Result<(), Problem> {
 
 /// The frame around everything else. What is logged on the way names the request and its trace.
 pub(crate) async fn frame(State(frame): State<Arc<Frame>>, request: Request, next: Next) -> Response {
-    let id = given_id(request.headers()).unwrap_or_else(|| frame.services.new_id());
+    let id = frame.services.new_id();
     let trace_id = TraceId::of(request.headers()).map(tracing::field::display);
+    let client_id = given_id(request.headers()).map(tracing::field::display);
     // Of the highest level, so that there is no filter under which a warning would not bear it.
-    let span = tracing::error_span!("request", request_id = %id, trace_id);
+    let span = tracing::error_span!("request", request_id = %id, client_request_id = client_id, trace_id);
     framed(frame, id, request, next).instrument(span).await
 }
 
@@ -245,8 +276,13 @@ fn not_modified(mut response: Response) -> Response {
     response
 }
 
-fn given_id(headers: &HeaderMap) -> Option<RequestId> {
-    headers.get(REQUEST_ID)?.to_str().ok()?.parse().ok()
+/// What whoever asks calls the request: it stands beside our own id in the log, and takes the place of none. Anything
+/// that is no plain word counts as none.
+fn given_id(headers: &HeaderMap) -> Option<&str> {
+    const LONGEST: usize = 64;
+    let given = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    (given.len() <= LONGEST && given.chars().all(is_word)).then_some(given)
 }
 
 fn log_cause(problem: &Problem) {

@@ -5,6 +5,7 @@ pub(crate) mod listen;
 pub(crate) mod listeners;
 pub(crate) mod middleware;
 pub(crate) mod ops;
+pub(crate) mod patience;
 pub(crate) mod pin;
 pub(crate) mod problem;
 pub(crate) mod rate_headers;

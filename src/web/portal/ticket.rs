@@ -18,9 +18,11 @@ use crate::ui::{Chrome, Empty, Form, Visit, When};
 use domain::secret::Secret;
 use services::identity::tickets::TicketView;
 
-/// What names itself in the `User-Agent` of an app that imports profiles: OpenVPN's own word, and the HTTP libraries
-/// that OpenVPN Connect is built on, which is what some of its releases send.
-const APPS: [&str; 4] = ["openvpn", "okhttp/", "cfnetwork/", "axios/"];
+/// The word with which OpenVPN's clients name themselves in `User-Agent`, in any case of letters: OpenVPN Connect sends its
+/// `IV_GUI_VER` ("OpenVPN Connect/3.7.1", and "OCmacOS_3.4.4-…", "OCWindows_…" as its release notes show them), OpenVPN 3
+/// itself "OpenVPN/3.11" (openvpn3, `client/ovpncli.cpp`). The HTTP library that a client is built on is none of these: it
+/// could be anybody's.
+const APPS: [&str; 6] = ["openvpn", "ocmacos_", "ocwindows_", "ocandroid_", "ocios_", "oclinux_"];
 
 /// Whoever looks ahead says so.
 const AHEAD: [&str; 4] = ["purpose", "sec-purpose", "x-purpose", "x-moz"];
@@ -108,13 +110,14 @@ mod tests {
     #[test]
     fn vpn_apps_get_the_profile() {
         for agent in
-            ["OpenVPN Connect/3.7.1 (iOS)", "OpenVPN/3.11", "okhttp/4.12.0", "OpenVPN%20Connect/1 CFNetwork/1.0"]
+            ["OpenVPN Connect/3.7.1 (iOS)", "OpenVPN/3.11", "OCmacOS_3.4.4-4629", "OpenVPN%20Connect/1 CFNetwork/1.0"]
         {
             assert!(is_app(&Method::GET, &[("user-agent", agent), ("accept", "*/*")]), "{agent}");
         }
         assert!(is_app(&Method::GET, &[("user-agent", "x"), ("accept", "application/x-openvpn-profile")]));
     }
 
+    /// SEC-PROF-04: nothing but what OpenVPN's clients send spends a link.
     #[test]
     fn browsers_previews_and_scanners_do_not() {
         const APP: (&str, &str) = ("user-agent", "OpenVPN Connect/3.7.1");
@@ -131,6 +134,9 @@ mod tests {
             &[("user-agent", "WhatsApp/2.23"), ("accept", "*/*")],
             &[("user-agent", "curl/8.5.0"), ("accept", "*/*")],
             &[("user-agent", "python-requests/2.32"), ("accept", "*/*")],
+            &[("user-agent", "okhttp/4.12.0"), ("accept", "*/*")],
+            &[("user-agent", "CFNetwork/1494.0.7 Darwin/23.4.0"), ("accept", "*/*")],
+            &[("user-agent", "axios/1.7.2"), ("accept", "application/json, text/plain, */*")],
             &[("user-agent", "TelegramBot (like okhttp/4)"), ("accept", "*/*")],
         ] {
             assert!(!is_app(&Method::GET, lines), "{lines:?}");
