@@ -66,7 +66,8 @@ async fn create(
     database.require_current().await?;
     let services = database.services(None).await;
     let act = Act::of(Actor::Shell("token create"));
-    let issued = services.identity().create_token(&act, NewToken { name, role, expires_in_seconds }).await?;
+    let issued =
+        services.identity().create_token(&act, NewToken { name, role, expires_in_seconds, service: true }).await?;
     print(issued.text.expose());
     database.close().await;
     Ok(ExitCode::SUCCESS)

@@ -4,9 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ids::TokenId;
+use super::ids::{TokenId, UserId};
 use super::role::Role;
 use super::text::Name;
+use super::user::User;
 
 /// The longest life of a token.
 const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -22,12 +23,26 @@ pub struct ApiToken {
     pub role: Role,
     /// Who made it, as the audit log names actors.
     pub created_by: Option<String>,
+    /// The user whom the token belongs to, and with whose rights it ends; `null` for a service token.
+    pub owner_id: Option<UserId>,
     /// When it was made.
     pub created_at: Option<Timestamp>,
     /// When it ends.
     pub expires_at: Timestamp,
     /// When it was last used, to the minute; `null` if never.
     pub last_used_at: Option<Timestamp>,
+}
+
+impl ApiToken {
+    /// The token that this one was made with, and with which it ends.
+    pub fn made_with(&self) -> Option<TokenId> {
+        self.created_by.as_ref()?.parse().ok()
+    }
+
+    /// Whether a person may hold this token: whoever is disabled holds none, and nobody holds one mightier than themselves.
+    pub fn may_be_held_by(&self, person: &User) -> bool {
+        !person.disabled && person.role.may_grant(self.role)
+    }
 }
 
 /// How long a token is good, in seconds: one minute to 366 days.

@@ -159,6 +159,9 @@ catalogue! {
         /// Nobody changes their own role, disables or deletes themselves.
         OwnStanding = "own_standing",
             "you cannot change your own role, disable or delete yourself; ask another administrator";
+        /// A token that was made with another one makes no further token.
+        MadeWithToken = "made_with_token",
+            "this token was made with another one, so it makes none itself; use that one";
         /// The organization is not empty.
         OrganizationHasUsers = "organization_has_users",
             "the organization still has users; delete or move them first";

@@ -270,7 +270,8 @@ impl Rig {
         let mut tokens = BTreeMap::new();
         for role in Role::ALL {
             let act = Act::of(Actor::Shell("test"));
-            let new = NewToken { name: name("test"), role, expires_in_seconds: 3600.try_into().unwrap() };
+            let new =
+                NewToken { name: name("test"), role, expires_in_seconds: 3600.try_into().unwrap(), service: true };
             let issued = services.identity().create_token(&act, new).await.unwrap();
             tokens.insert(role.as_str(), issued.text.expose().clone());
         }
@@ -300,6 +301,7 @@ impl Rig {
             name: name("over"),
             role: Role::Owner,
             created_by: None,
+            owner_id: None,
             created_at: None,
             expires_at,
             last_used_at: None,

@@ -17,7 +17,7 @@ use crate::support::mongod::shared;
 const URI: &str = "mongodb://db.internal/?replicaSet=t";
 
 /// A cluster whose database other machines can reach.
-async fn rig() -> Rig {
+pub(crate) async fn rig() -> Rig {
     let database = HostDatabase { uri: Secret::new(URI.to_owned()), name: "postern".to_owned(), for_hosts: true };
     Rig::for_hosts(shared().database(), settings(), database).await
 }

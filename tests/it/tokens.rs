@@ -1,9 +1,16 @@
 //! API tokens: told once, no mightier than who makes them, and over the moment that they are revoked.
 
+use mongodb::bson::{Document, doc};
+use postern::domain::audit::Actor;
+use postern::domain::login::Who;
 use postern::domain::role::Role;
+use postern::domain::token::TokenLifetime;
+use postern::services::identity::tokens::NewToken;
+use postern::services::{Act, ServiceError};
 use serde_json::{Value, json};
 
-use crate::api_rig::{Caller, Rig};
+use crate::api_rig::{Caller, Rig, name};
+use crate::join_tokens;
 
 fn named<'a>(tokens: &'a [Value], name: &str) -> &'a Value {
     tokens.iter().find(|token| token["name"] == name).unwrap()
@@ -92,4 +99,106 @@ async fn authorities_are_shown_without_their_private_halves() {
         let fields: Vec<_> = item.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(fields, ["fingerprint", "id", "kind", "not_after", "not_before", "state", "subject"]);
     }
+}
+
+/// An organization with a person of a role, and the act of that person at the console.
+fn person(rig: &Rig, role: &str) -> (String, Act) {
+    let owner = rig.owner();
+    let organization = owner.post("/organizations", &json!({ "name": format!("Org of {role}") }))["id"].clone();
+    let user = json!({ "organization_id": organization, "name": role, "role": role });
+    let id = owner.post("/users", &user)["id"].as_str().unwrap().to_owned();
+    let who = Who::User(id.parse().unwrap());
+    let act = Act::of(Actor::Admin { who, login: rig.services.new_id(), role: role.parse().unwrap() });
+    (id, act)
+}
+
+async fn token_of(rig: &Rig, act: &Act, role: Role, service: bool) -> Result<Caller, ServiceError> {
+    let new = NewToken { name: name("program"), role, expires_in_seconds: TokenLifetime::default(), service };
+    let issued = rig.services.identity().create_token(act, new).await?;
+    Ok(Caller::new(rig.addresses.admin.unwrap(), Some(issued.text.expose())))
+}
+
+/// SEC-AUTHZ-06: a token ends with its person, however the person's rights end, and does not come back with them; what was
+/// made with the token ends too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_with_the_rights_of_its_person() {
+    for (body, undone) in [
+        (Some(json!({ "disabled": true })), Some(json!({ "disabled": false }))),
+        (Some(json!({ "role": "user" })), Some(json!({ "role": "admin" }))),
+        (None, None),
+    ] {
+        let rig = join_tokens::rig().await;
+        let owner = rig.owner();
+        let (user, act) = person(&rig, "admin");
+        let path = format!("/users/{user}");
+        let token = token_of(&rig, &act, Role::Admin, false).await.unwrap();
+        let child = token.post("/tokens", &json!({ "name": "child", "role": "auditor" }));
+        assert_eq!(child["owner_id"], json!(user), "{child}");
+        let child = Caller::new(rig.addresses.admin.unwrap(), child["token"].as_str());
+        let spare = token.post("/join-tokens", &json!({ "host_name": "vpn-9", "server_ids": [] }));
+        for bearer in [&token, &child] {
+            bearer.get("/users");
+        }
+        match &body {
+            Some(body) => drop(owner.patch(&path, body)),
+            None => drop(owner.expect(204, "DELETE", &path, None)),
+        }
+        for bearer in [&token, &child] {
+            bearer.expect(401, "GET", "/users", None);
+        }
+        assert!(!owner.list("/tokens", 200).iter().any(|token| token["owner_id"] == json!(user)), "{body:?}");
+        assert_eq!(owner.get("/join-tokens")["items"], json!([]), "{spare}");
+        if let Some(undone) = undone {
+            owner.patch(&path, &undone);
+            token.expect(401, "GET", "/users", None);
+        }
+    }
+}
+
+/// SEC-AUTHZ-06: the person is read with each request, so a token that a change of the database left behind opens nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_whose_person_is_gone_opens_nothing() {
+    let rig = Rig::new().await;
+    let (user, act) = person(&rig, "admin");
+    let token = token_of(&rig, &act, Role::Admin, false).await.unwrap();
+    token.get("/users");
+    rig.database.open().await.collection::<Document>("users").delete_one(doc! { "_id": &user }).await.unwrap();
+    token.expect(401, "GET", "/users", None);
+}
+
+/// SEC-AUTHZ-06: a token makes no token that outlives or outranks it, and a chain of tokens has two links at most.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_makes_ends_with_it() {
+    let rig = Rig::new().await;
+    let (_, act) = person(&rig, "admin");
+    let token = token_of(&rig, &act, Role::Admin, false).await.unwrap();
+    let year = json!({ "name": "child", "role": "admin", "expires_in_seconds": 31_622_400 });
+    let child = token.post("/tokens", &year);
+    let own = rig.owner().list("/tokens", 200);
+    let maker = own.iter().find(|token| token["id"] == child["created_by"]).unwrap();
+    assert_eq!(child["expires_at"], maker["expires_at"]);
+    token.expect(403, "POST", "/tokens", Some(&json!({ "name": "x", "role": "owner" })));
+    let bearer = Caller::new(rig.addresses.admin.unwrap(), child["token"].as_str());
+    let refused = bearer.expect(409, "POST", "/tokens", Some(&json!({ "name": "x", "role": "auditor" })));
+    assert_eq!(refused["reason"], "made_with_token");
+    rig.owner().expect(204, "DELETE", &format!("/tokens/{}", maker["id"].as_str().unwrap()), None);
+    bearer.expect(401, "GET", "/users", None);
+}
+
+/// SEC-AUTHZ-06: only an owner makes a service token, and it stays when that owner leaves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_token_is_an_owners_to_make() {
+    let rig = Rig::new().await;
+    let (_, admin) = person(&rig, "admin");
+    assert!(matches!(token_of(&rig, &admin, Role::Auditor, true).await, Err(ServiceError::Forbidden(_))));
+    let personal = token_of(&rig, &admin, Role::Admin, false).await.unwrap();
+    personal.expect(403, "POST", "/tokens", Some(&json!({ "name": "x", "role": "auditor", "service": true })));
+    let (user, owner) = person(&rig, "owner");
+    let second = rig.owner().list("/organizations", 200)[0]["id"].clone();
+    rig.owner().post("/users", &json!({ "organization_id": second, "name": "Other owner", "role": "owner" }));
+    let service = token_of(&rig, &owner, Role::Auditor, true).await.unwrap();
+    let own = token_of(&rig, &owner, Role::Auditor, false).await.unwrap();
+    rig.owner().patch(&format!("/users/{user}"), &json!({ "disabled": true }));
+    service.get("/users");
+    own.expect(401, "GET", "/users", None);
 }

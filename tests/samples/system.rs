@@ -15,7 +15,7 @@ use domain::samples;
 use domain::secret::Secret;
 use domain::token::ApiToken;
 use services::cluster::migrations::{MigrationState, MigrationView};
-use services::identity::tokens::IssuedToken;
+use services::identity::tokens::{IssuedToken, TokenPeople};
 use services::network::authorities::AuthorityView;
 
 fn token(name: &str, number: u128, role: Role, hours_left: i64, used: Option<i64>) -> ApiToken {
@@ -33,11 +33,14 @@ impl SampleSet {
 
     fn tokens(&mut self) {
         let name = self.name;
-        let row = |token, maker: Option<&str>| TokenRow { token, maker: maker.map(str::to_owned) };
+        let row = |token, maker: Option<&str>, owner: Option<&str>| {
+            let people = TokenPeople { maker: maker.map(str::to_owned), owner: owner.map(str::to_owned) };
+            TokenRow { token, people }
+        };
         let rows = [
-            row(token(name, 1, Role::Owner, 24 * 200, Some(0)), Some(name)),
-            row(token(name, 2, Role::Auditor, 24 * 3, Some(30)), Some("postern token create")),
-            row(token(name, 3, Role::Helpdesk, 24 * 25, None), None),
+            row(token(name, 1, Role::Owner, 24 * 200, Some(0)), Some(name), Some(name)),
+            row(token(name, 2, Role::Auditor, 24 * 3, Some(30)), Some("postern token create"), None),
+            row(token(name, 3, Role::Helpdesk, 24 * 25, None), None, None),
         ];
         let mut desk = self.desk("/tokens");
         desk.live = &[Topic::Tokens];

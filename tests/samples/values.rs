@@ -199,6 +199,7 @@ pub fn token(number: u128, name: &str) -> ApiToken {
         name: text(name),
         role: Role::Auditor,
         created_by: None,
+        owner_id: None,
         created_at: Some(ago(500)),
         expires_at: ago(-24 * 30),
         last_used_at: None,

@@ -13,6 +13,7 @@ const VIEW: View = View {
         Column("ID", "id", ColumnFormat::Plain),
         Column("NAME", "name", ColumnFormat::Plain),
         Column("ROLE", "role", ColumnFormat::Plain),
+        Column("OWNER", "owner_id", ColumnFormat::Plain),
         Column("MADE BY", "created_by", ColumnFormat::Plain),
         Column("EXPIRES", "expires_at", ColumnFormat::Plain),
         Column("LAST USED", "last_used_at", ColumnFormat::Plain),

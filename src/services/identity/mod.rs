@@ -7,5 +7,6 @@ pub(crate) mod owner_link;
 pub(crate) mod owners;
 pub(crate) mod sign_in;
 pub(crate) mod sign_in_test;
+pub(crate) mod standing;
 pub mod tickets;
 pub mod tokens;

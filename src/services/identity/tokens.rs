@@ -1,16 +1,18 @@
 //! API tokens.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::evidence::history::in_words;
-use crate::{Act, Identities, Missing, Nudge, SOON, ServiceError};
+use crate::{Act, Identities, Missing, Nudge, Refusal, SOON, ServiceError};
 use domain::audit::{Action, Actor};
-use domain::ids::TokenId;
+use domain::ids::{TokenId, UserId};
+use domain::login::Who;
 use domain::role::{Permission, Role};
 use domain::text::Name;
 use domain::token::{ApiToken, TokenLifetime};
+use domain::user::User;
 use keys::secret::Secret;
 use keys::token::{SecretHash, Token};
 use store::entity::{Page, PageRequest};
@@ -27,9 +29,12 @@ pub struct NewToken {
     pub name: Name,
     /// What its bearer may do; no more than who makes it.
     pub role: Role,
-    /// How long it is good: 30 days unless told otherwise, 366 at most.
+    /// How long it is good: 30 days unless told otherwise, 366 at most, and never longer than the token that makes it.
     #[serde(default)]
     pub expires_in_seconds: TokenLifetime,
+    /// Whether it belongs to nobody, so that it outlasts the rights of whoever makes it. Owners at the console may say so.
+    #[serde(default)]
+    pub service: bool,
 }
 
 /// A token that was just made.
@@ -41,27 +46,41 @@ pub struct IssuedToken {
     pub text: Secret<String>,
 }
 
+/// The people of a token, in words.
+#[derive(Debug, Clone)]
+pub struct TokenPeople {
+    /// Who made it, where that is recorded.
+    pub maker: Option<String>,
+    /// Whom it belongs to; nobody, if it is a service token.
+    pub owner: Option<String>,
+}
+
 impl Identities<'_> {
     /// Makes a token; its text is in the answer only.
     ///
     /// # Errors
-    /// [`ServiceError::Forbidden`] for a role that can do more than who asks.
+    /// [`ServiceError::Forbidden`] for a role that can do more than who asks, and for a service token that no owner makes;
+    /// [`ServiceError::Conflict`] if it is made with a token that was made with another one.
     pub async fn create_token(self, act: &Act, new: NewToken) -> Result<IssuedToken, ServiceError> {
         act.require(Permission::ManageTokens)?;
         check_grant(act, new.role)?;
         let (id, now) = (self.new_id(), self.now());
         let secret = Token::generate(id);
+        let Bounds { owner_id, ends_with } = self.bounds(act, new.service).await?;
+        let expires_at = now + new.expires_in_seconds.duration();
         let token = ApiToken {
             id,
             name: new.name,
             role: new.role,
             created_by: Some(act.actor.to_string()),
+            owner_id,
             created_at: Some(now),
-            expires_at: now + new.expires_in_seconds.duration(),
+            expires_at: ends_with.map_or(expires_at, |end| end.min(expires_at)),
             last_used_at: None,
         };
         let changes = serde_json::json!({
             "name": [null, token.name], "role": [null, token.role], "expires_at": [null, token.expires_at],
+            "owner_id": [null, token.owner_id],
         });
         let entry = &self.entry(act, Action::TokenCreate, &id, changes);
         let stored = &StoredToken { token, secret_hash: secret.hash().as_bytes().to_vec() };
@@ -73,6 +92,31 @@ impl Identities<'_> {
             .await?;
         self.nudge(&Nudge::TokenChange(id));
         Ok(IssuedToken { token: stored.token.clone(), text: secret.to_text() })
+    }
+
+    /// What bounds a token that is to be made: whom it belongs to, and what it ends with.
+    async fn bounds(self, act: &Act, service: bool) -> Result<Bounds, ServiceError> {
+        let not_yours = || ServiceError::Forbidden("make service tokens");
+        match act.actor {
+            Actor::Shell(_) | Actor::Admin { who: Who::OwnerLink, .. } => Ok(Bounds::default()),
+            Actor::Admin { role: Role::Owner, .. } if service => Ok(Bounds::default()),
+            Actor::Admin { who: Who::User(user), .. } if !service => {
+                Ok(Bounds { owner_id: Some(user), ends_with: None })
+            }
+            Actor::Token { id, .. } => {
+                let with = self.store().identity().find_token(id).await?.ok_or(ServiceError::Unauthenticated)?.token;
+                if with.made_with().is_some() {
+                    return Err(ServiceError::Conflict(Refusal::MadeWithToken));
+                }
+                if service && with.owner_id.is_some() {
+                    return Err(not_yours());
+                }
+                Ok(Bounds { owner_id: with.owner_id, ends_with: Some(with.expires_at) })
+            }
+            Actor::Admin { .. } | Actor::Person { .. } | Actor::Holder(_) | Actor::Host(_) | Actor::System(_) => {
+                Err(not_yours())
+            }
+        }
     }
 
     /// A page of the tokens that are good.
@@ -88,14 +132,20 @@ impl Identities<'_> {
         found.filter(|token| token.expires_at > self.now()).ok_or(ServiceError::NotFound(Missing::ApiToken))
     }
 
-    /// Who made each of some tokens, in words for people.
-    pub async fn makers(self, tokens: &[ApiToken]) -> Result<Vec<Option<String>>, ServiceError> {
+    /// Who made each of some tokens, and whom each belongs to, in words for people.
+    pub async fn people_of(self, tokens: &[ApiToken]) -> Result<Vec<TokenPeople>, ServiceError> {
+        let owners: Vec<_> = tokens.iter().map(|token| token.owner_id.map(|id| id.to_string())).collect();
         let makers = tokens.iter().filter_map(|token| token.created_by.as_deref());
-        let names = self.evidence().names_of(makers).await?;
-        Ok(tokens.iter().map(|token| token.created_by.as_deref().map(|actor| in_words(actor, &names))).collect())
+        let names = self.evidence().names_of(makers.chain(owners.iter().flatten().map(String::as_str))).await?;
+        let words = |actor: &str| in_words(actor, &names);
+        let people = |(token, owner): (&ApiToken, &Option<String>)| TokenPeople {
+            maker: token.created_by.as_deref().map(words),
+            owner: owner.as_deref().map(words),
+        };
+        Ok(tokens.iter().zip(&owners).map(people).collect())
     }
 
-    /// Revokes a token: the next request with it is refused.
+    /// Revokes a token: the next request with it, or with one that was made with it, is refused.
     ///
     /// # Errors
     /// [`ServiceError::Forbidden`] for a token that can do more than who asks.
@@ -128,8 +178,28 @@ impl Identities<'_> {
         if SecretHash::from_bytes(hash) != shown.hash() || found.token.expires_at <= self.now() {
             return Err(ServiceError::Unauthenticated);
         }
+        if !self.stands(&found.token).await? {
+            return Err(ServiceError::Unauthenticated);
+        }
         self.note_token(&found.token).await;
         Ok(Actor::Token { id: found.token.id, role: found.token.role })
+    }
+
+    /// Whether everything that a token rests on stands: each token that it comes of, and the person whom it belongs to.
+    async fn stands(self, token: &ApiToken) -> Result<bool, ServiceError> {
+        // The previous release made tokens with tokens of any depth, and named the owner of the first one only.
+        let (mut maker, mut owner) = (token.made_with(), token.owner_id);
+        while let Some(id) = maker {
+            let Some(StoredToken { token: above, .. }) = self.store().identity().find_token(id).await? else {
+                return Ok(false);
+            };
+            if above.expires_at <= self.now() || !above.role.may_grant(token.role) {
+                return Ok(false);
+            }
+            (maker, owner) = (above.made_with(), owner.or(above.owner_id));
+        }
+        let Some(owner) = owner else { return Ok(true) };
+        Ok(self.store().find::<User>(&owner).await?.is_some_and(|found| token.may_be_held_by(&found.value)))
     }
 
     async fn note_token(self, token: &ApiToken) {
@@ -142,6 +212,15 @@ impl Identities<'_> {
             tracing::debug!(%error, "the use of a token was not noted");
         }
     }
+}
+
+/// What bounds a token that is to be made.
+#[derive(Default)]
+struct Bounds {
+    /// Whom it belongs to.
+    owner_id: Option<UserId>,
+    /// When the token ends that it is made with.
+    ends_with: Option<Timestamp>,
 }
 
 fn check_grant(act: &Act, role: Role) -> Result<(), ServiceError> {

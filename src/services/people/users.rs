@@ -3,6 +3,7 @@
 pub use domain::user::{NewUser, UserPatch};
 
 use crate::identity::owners::{keep_an_owner, spare_oneself};
+use crate::identity::standing::end_what_lapses;
 use crate::{Act, InvalidReason, Missing, People, Refusal, ServiceError, check_revision, difference};
 use domain::audit::Action;
 use domain::ids::{OrganizationId, UserId};
@@ -94,10 +95,7 @@ impl People<'_> {
                 check_organization(&tx, after.organization_id).await?;
             }
             tx.replace(&after).await.map_err(ServiceError::taken(Refusal::EmailTaken))?;
-            if after.disabled || after.identity != before.identity {
-                tx.identity().end_logins_of(id).await?;
-                tx.identity().drop_tickets_of(id).await?;
-            }
+            end_what_lapses(&tx, before, Some(&after)).await?;
             let action = match (before.disabled, after.disabled) {
                 (false, true) => Action::UserDisable,
                 (true, false) => Action::UserEnable,
@@ -122,8 +120,7 @@ impl People<'_> {
                 tx.access().free_address(profile.value.id).await?;
                 tx.delete::<Profile>(&profile.value.id, self.now()).await?;
             }
-            tx.identity().end_logins_of(id).await?;
-            tx.identity().drop_tickets_of(id).await?;
+            end_what_lapses(&tx, &found.value, None).await?;
             tx.delete::<User>(&id, self.now()).await?;
             let changes = difference(Some(&found.value), None);
             tx.record(&self.entry(act, Action::UserDelete, &id, changes)).await?;

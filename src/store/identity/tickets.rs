@@ -205,6 +205,19 @@ impl IdentityChange<'_> {
         self.delete_rows(COLLECTION, filter).await.map(drop)
     }
 
+    /// Removes the profile links that any of some actors made for others than `user`.
+    pub async fn drop_links_by(self, makers: &[String], user: UserId) -> Result<(), StoreError> {
+        let for_others = doc! { "$ne": user.to_string() };
+        let filter = doc! { "kind": ProfileTicket::KIND, "made_by": { "$in": makers }, "user_id": for_others };
+        self.delete_rows(COLLECTION, filter).await.map(drop)
+    }
+
+    /// Removes the join tokens that any of some actors made and no machine has used.
+    pub async fn drop_join_tickets_by(self, makers: &[String]) -> Result<(), StoreError> {
+        let filter = doc! { "kind": JoinTicket::KIND, "made_by": { "$in": makers }, "redeemed": null };
+        self.delete_rows(COLLECTION, filter).await.map(drop)
+    }
+
     /// Removes all tickets that wait for a user.
     pub async fn drop_tickets_of(self, user: UserId) -> Result<(), StoreError> {
         self.delete_rows(COLLECTION, doc! { "user_id": user.to_string() }).await.map(drop)

@@ -3,13 +3,13 @@
 use crate::areas::{Identities, IdentityChange};
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
-use mongodb::bson::{Binary, DateTime, RawDocumentBuf, doc};
+use mongodb::bson::{Binary, DateTime, Document, RawDocumentBuf, doc};
 use mongodb::{Collection, bson};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 use crate::entity::{Page, PageRequest, binary, date, timestamp};
-use domain::ids::TokenId;
+use domain::ids::{TokenId, UserId};
 use domain::role::Role;
 use domain::text::Name;
 use domain::token::ApiToken;
@@ -38,6 +38,11 @@ struct TokenDoc {
     created_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_at: Option<DateTime>,
+    /// The previous release names no owner: a token is its maker's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner_id: Option<UserId>,
+    #[serde(default)]
+    service: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_used_at: Option<DateTime>,
 }
@@ -52,6 +57,8 @@ impl From<&StoredToken> for TokenDoc {
             expires_at: date(token.expires_at),
             created_by: token.created_by.clone(),
             created_at: token.created_at.map(date),
+            owner_id: token.owner_id,
+            service: token.owner_id.is_none(),
             last_used_at: token.last_used_at.map(date),
         }
     }
@@ -59,10 +66,13 @@ impl From<&StoredToken> for TokenDoc {
 
 impl TokenDoc {
     fn into_token(self) -> Option<StoredToken> {
+        let maker = || self.created_by.as_ref()?.parse().ok();
+        let owner_id = if self.service { None } else { self.owner_id.or_else(maker) };
         let token = ApiToken {
             id: self.id,
             name: self.name,
             role: self.role,
+            owner_id,
             created_by: self.created_by,
             created_at: self.created_at.and_then(timestamp),
             expires_at: timestamp(self.expires_at)?,
@@ -126,8 +136,21 @@ impl IdentityChange<'_> {
         self.insert_into(COLLECTION, row).await
     }
 
-    /// Removes a token. `false` if there is none.
+    /// Removes a token and those that were made with it. `false` if there is none.
     pub async fn drop_token(self, id: TokenId) -> Result<bool, StoreError> {
+        self.delete_rows(COLLECTION, doc! { "created_by": id.to_string() }).await?;
         Ok(self.delete_rows(COLLECTION, doc! { "_id": id.to_string() }).await? > 0)
+    }
+
+    /// The tokens that belong to a user, those that are over included.
+    pub async fn tokens_of(self, user: UserId) -> Result<Vec<ApiToken>, StoreError> {
+        let user = user.to_string();
+        let filter = doc! { "$or": [{ "owner_id": &user }, { "created_by": &user, "service": { "$ne": true } }] };
+        let rows = self.find_rows(COLLECTION, filter).await?;
+        let token = |row: Document| {
+            let row = RawDocumentBuf::try_from(&row).map_err(mongodb::error::Error::from)?;
+            Ok(read(&row)?.token)
+        };
+        rows.into_iter().map(token).collect()
     }
 }

@@ -1,8 +1,8 @@
 //! `/events`: what happens in the cluster, as a stream of server-sent events.
 //!
 //! An event says what kind of thing changed and which one; whoever wants to know more asks for it, with the same right as
-//! always. The stream looks at its token again with every beat, and at once when that token is revoked, and ends when it
-//! is not good any more.
+//! always. The stream looks at its token again with every beat, and at once when that token is revoked or policy changes (the
+//! person whom the token belongs to is part of it), and ends when the token is not good any more.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -111,8 +111,12 @@ impl Source for Listener {
         loop {
             let happened = self.following.next().await?;
             if let Some(event) = event(&happened) {
-                let ours = Happening::Change(Nudge::TokenChange(self.token));
-                return Some(Heard { event, is_about_right: happened.what == ours });
+                let is_about_right = match happened.what {
+                    Happening::Change(Nudge::TokenChange(token)) => token == self.token,
+                    Happening::Change(Nudge::Policy(_)) => true,
+                    Happening::Change(_) | Happening::Resync => false,
+                };
+                return Some(Heard { event, is_about_right });
             }
         }
     }

@@ -18,15 +18,15 @@ use crate::ui::{
 use domain::ids::TokenId;
 use domain::role::{Permission, Role};
 use domain::token::{ApiToken, TokenLifetime};
-use services::identity::tokens::{IssuedToken, NewToken};
+use services::identity::tokens::{IssuedToken, NewToken, TokenPeople};
 use services::{Page, PageRequest, Services};
 
-/// A token of the list, and who made it.
+/// A token of the list, and its people.
 pub(crate) struct TokenRow {
     /// The token.
     pub(crate) token: ApiToken,
-    /// Who made it, where that is recorded.
-    pub(crate) maker: Option<String>,
+    /// Who made it, and whom it belongs to.
+    pub(crate) people: TokenPeople,
 }
 
 /// Who makes no new token in this time may find a program without one.
@@ -64,7 +64,10 @@ impl List for TokenRow {
         vec![
             Column::name("Name", |row: &Self| Cell::strong(&row.token.name)),
             Column::new("Role", |row: &Self| Cell::word(row.token.role.as_str())),
-            Column::new("Made by", |row: &Self| Cell::text(row.maker.as_deref().unwrap_or("Not recorded"))),
+            Column::new("Belongs to", |row: &Self| {
+                Cell::text(row.people.owner.as_deref().unwrap_or("Nobody (service)"))
+            }),
+            Column::new("Made by", |row: &Self| Cell::text(row.people.maker.as_deref().unwrap_or("Not recorded"))),
             Column::new("Last used", used),
             Column::new("Ends", ends),
             Column::act(revoke),
@@ -78,8 +81,8 @@ impl Paged for TokenRow {
 
     async fn page(services: &Services, desk: &Desk, _: &Self::Filter, request: &PageRequest) -> PageOf<Self> {
         let Page { items, next, count } = services.identity().tokens(&desk.act, request).await?;
-        let makers = services.identity().makers(&items).await?;
-        let items = items.into_iter().zip(makers).map(|(token, maker)| Self { token, maker }).collect();
+        let people = services.identity().people_of(&items).await?;
+        let items = items.into_iter().zip(people).map(|(token, people)| Self { token, people }).collect();
         Ok(Page { items, next, count })
     }
 }
@@ -93,9 +96,10 @@ form! {
         name: Field::name("Name").hint_below("Which program it is for, such as “Terraform” or “Nightly backup”.");
         role: Field::radios("What may the program do?").subject("The role").initial("auditor");
         days: Field::select("How long is it good?").subject("The life").initial("30");
+        owner: Field::select("Whom does it belong to?").subject("The owner").initial("maker");
     } fields => NewToken {
-        let Life(expires_in_seconds) = days;
-        Some(NewToken { name, role, expires_in_seconds })
+        let (Life(expires_in_seconds), Service(service)) = (days, owner);
+        Some(NewToken { name, role, expires_in_seconds, service })
     }
 }
 
@@ -107,6 +111,20 @@ impl Line for Life {
         let seconds = u32::line(text)?.checked_mul(24 * 60 * 60);
         let life = seconds.and_then(|seconds| TokenLifetime::try_from(seconds).ok());
         life.map(Self).ok_or_else(|| "must be between 1 and 366 days".to_owned())
+    }
+}
+
+/// Whom a token belongs to, and whether that is nobody.
+const OWNERS: [(&str, &str); 2] =
+    [("maker", "You: it ends with your rights"), ("nobody", "Nobody: a service token, which stays when you leave")];
+
+/// Whether a token belongs to nobody.
+struct Service(bool);
+
+impl Line for Service {
+    fn line(text: &str) -> Result<Self, String> {
+        let at = OWNERS.iter().position(|(owner, _)| *owner == text);
+        at.map(|at| Self(at > 0)).ok_or_else(|| "must be one of those below".to_owned())
     }
 }
 
@@ -127,7 +145,8 @@ pub(crate) fn form(desk: &Desk) -> FormView {
     let roles = useful.filter(|role| desk.act.actor.may_grant(*role));
     let roles = roles.map(|role| Choice::new(role.as_str(), role.as_str()).about(about(role)));
     let form = FormView::fresh(&desk.chrome, NewTokenForm::FIELDS);
-    form.choices("role", roles.collect()).choices("days", Choice::all(LIVES))
+    let owners = OWNERS.into_iter().take(if desk.act.actor.may_grant(Role::Owner) { 2 } else { 1 });
+    form.choices("role", roles.collect()).choices("days", Choice::all(LIVES)).choices("owner", Choice::all(owners))
 }
 
 fn about(role: Role) -> &'static str {
