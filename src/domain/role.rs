@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub enum Role {
     /// Everything, the roles of others included.
     Owner,
-    /// Everything but owners and admins.
+    /// Everything but owners and admins, and how people sign in.
     Admin,
     /// The network: servers, hosts, sessions.
     Operator,
@@ -41,13 +41,15 @@ pub enum Permission {
     EndSessions,
     /// Read and change the cluster's settings.
     ManageSettings,
+    /// Change how people sign in: the issuer, its client, whom it speaks for.
+    ManageSignIn,
     /// Make and revoke API tokens that can do no more than oneself.
     ManageTokens,
 }
 
 impl Permission {
     /// All of them, for tests that walk the matrix.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Read,
         Self::ReadAudit,
         Self::ManageOrganizations,
@@ -56,6 +58,7 @@ impl Permission {
         Self::ManageHosts,
         Self::EndSessions,
         Self::ManageSettings,
+        Self::ManageSignIn,
         Self::ManageTokens,
     ];
 }
@@ -68,7 +71,9 @@ impl Role {
     pub fn may(self, permission: Permission) -> bool {
         use Permission as P;
         match self {
-            Self::Owner | Self::Admin => true,
+            Self::Owner => true,
+            // Whoever chooses the issuer chooses who is owner.
+            Self::Admin => permission != P::ManageSignIn,
             Self::Operator => matches!(permission, P::Read | P::ManageServers | P::ManageHosts | P::EndSessions),
             Self::Helpdesk => matches!(permission, P::Read | P::ManageUsers | P::EndSessions),
             Self::Auditor => matches!(permission, P::Read | P::ReadAudit),
@@ -82,10 +87,16 @@ impl Role {
         self == Self::Owner || (from.is_below(self) && to.is_below(self))
     }
 
+    /// Whether the holder of this role may manage somebody of the role `of`, the person's profiles and links included:
+    /// owners everybody, others whoever can do strictly less than they can, and so everybody without any right.
+    pub fn may_manage(self, of: Self) -> bool {
+        self.may_change_role(of, of)
+    }
+
     /// Whether the holder of this role may hand `role` to a program, and take it back: nobody makes a token mightier than
     /// themselves.
     pub fn may_grant(self, role: Self) -> bool {
-        self == role || self.may_change_role(role, role)
+        self == role || self.may_manage(role)
     }
 
     fn is_below(self, other: Self) -> bool {

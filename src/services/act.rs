@@ -79,6 +79,7 @@ pub fn described(permission: Permission) -> &'static str {
         Permission::ManageHosts => "manage hosts",
         Permission::EndSessions => "end sessions",
         Permission::ManageSettings => "manage settings",
+        Permission::ManageSignIn => "change how people sign in (oidc): an owner may",
         Permission::ManageTokens => "manage API tokens",
     }
 }

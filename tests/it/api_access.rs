@@ -67,6 +67,30 @@ fn walk(caller: &Caller, route: &RouteInfo, mark: &str) -> crate::api_rig::Answe
     caller.send(route.method.as_str(), &path_of(route), headers, body.as_ref().map(String::as_bytes))
 }
 
+/// SEC-AUTHZ-04: nobody but an owner changes who vouches for people, since whoever chooses the issuer chooses who is owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn how_people_sign_in_is_an_owners_to_change() {
+    let rig = Rig::new().await;
+    let (owner, admin) = (rig.owner(), rig.as_role(Role::Admin));
+    let organization = owner.post("/organizations", &json!({ "name": "Acme" }))["id"].clone();
+    for oidc in [
+        json!({ "issuer": "https://idp.evil.example" }),
+        json!({ "client_id": "theirs" }),
+        json!({ "client_secret": "theirs" }),
+        json!({ "allowed_domains": ["evil.example"] }),
+        json!({ "default_organization_id": organization }),
+    ] {
+        let before = owner.get("/settings");
+        let refused = admin.expect(403, "PATCH", "/settings", Some(&json!({ "oidc": oidc, "company_name": "Evil" })));
+        assert!(refused["detail"].as_str().unwrap().contains("oidc"), "{refused}");
+        assert_eq!(owner.get("/settings"), before, "{oidc}");
+        owner.patch("/settings", &json!({ "oidc": oidc }));
+        let kept = json!({ "oidc": { "issuer": owner.get("/settings")["oidc"]["issuer"] }, "company_name": "Acme" });
+        admin.patch("/settings", &kept);
+    }
+    admin.expect(403, "PATCH", "/settings", Some(&json!({ "oidc": { "client_id": null } })));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_takes_the_right_that_its_table_says() {
     let rig = Rig::new().await;

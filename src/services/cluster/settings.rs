@@ -185,6 +185,9 @@ impl Cluster<'_> {
     }
 
     /// Changes the settings.
+    ///
+    /// # Errors
+    /// [`ServiceError::Forbidden`] for a change of how people sign in by anybody but an owner.
     pub async fn update_settings(
         self,
         act: &Act,
@@ -210,6 +213,9 @@ impl Cluster<'_> {
             };
             if after == *before {
                 return Ok(found);
+            }
+            if after.oidc != before.oidc {
+                act.require(Permission::ManageSignIn)?;
             }
             if let Some(organization) = after.oidc.default_organization_id
                 && after.oidc.default_organization_id != before.oidc.default_organization_id
