@@ -56,6 +56,11 @@ impl Actor {
         }
     }
 
+    /// Whether the actor may manage users of a role, their profiles and links included.
+    pub fn may_manage(&self, of: Role) -> bool {
+        self.may_change_role(of, of)
+    }
+
     /// Whether the actor may change a user's role from one to another.
     pub fn may_change_role(&self, from: Role, to: Role) -> bool {
         match self {

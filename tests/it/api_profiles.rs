@@ -3,6 +3,9 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
+use postern::domain::audit::Actor;
+use postern::domain::role::Role;
+use postern::services::Act;
 use serde_json::{Value, json};
 
 use crate::api_rig::{Caller, Rig};
@@ -170,4 +173,37 @@ async fn no_secret_stays_in_the_database_or_in_any_answer() {
         }
     }
     assert!(asked > 15, "{asked}");
+}
+
+/// SEC-AUTHZ-03, SEC-AUTHZ-04: whoever may not change a user gets at no profile of the user either: neither a new one, nor a
+/// link to one, nor the end of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn profiles_of_somebody_mightier_are_out_of_reach() {
+    let world = World::new("10.9.0.0/24").await;
+    let user = format!("/users/{}", world.user);
+    let body = json!({ "server_id": world.server, "name": "theirs" });
+    for (actor, role, may) in [
+        (Role::Helpdesk, "owner", false),
+        (Role::Helpdesk, "helpdesk", false),
+        (Role::Admin, "owner", false),
+        (Role::Admin, "helpdesk", true),
+        (Role::Helpdesk, "user", true),
+    ] {
+        world.owner.patch(&user, &json!({ "role": role }));
+        let caller = world.rig.as_role(actor);
+        let theirs = world.issue("own")["profile"]["id"].as_str().unwrap().to_owned();
+        let (made, done) = if may { (201, 200) } else { (403, 403) };
+        caller.expect(made, "POST", &format!("{user}/profiles"), Some(&body));
+        let act = Act::of(Actor::Token { id: world.rig.services.new_id(), role: actor });
+        let new = serde_json::from_value(body.clone()).unwrap();
+        let link = world.rig.services.identity().make_ticket(&act, world.user.parse().unwrap(), new).await;
+        assert_eq!(link.is_ok(), may, "{actor:?} of {role}: {link:?}");
+        caller.expect(done, "POST", &format!("/profiles/{theirs}/revoke"), None);
+        let state = world.owner.get(&format!("/profiles/{theirs}"))["state"].clone();
+        assert_eq!(state, if may { "revoked" } else { "active" }, "{actor:?} of {role}");
+        // Another owner stays, so that this one may be demoted.
+        world.owner.post("/users", &json!({
+            "organization_id": world.owner.get(&user)["organization_id"], "name": format!("{actor:?} {role}"), "role": "owner",
+        }));
+    }
 }

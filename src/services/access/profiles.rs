@@ -5,6 +5,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use crate::people::users::check_profiles_of;
 use crate::{Access, Act, InvalidReason, Missing, Refusal, SOON, ServiceError, check_revision, difference};
 use domain::access::permits;
 use domain::audit::Action;
@@ -179,6 +180,7 @@ impl Access<'_> {
                 return Err(ServiceError::NotFound(Missing::Link));
             }
             let user = tx.find::<User>(&profile.user_id).await?.ok_or(ServiceError::NotFound(Missing::User))?.value;
+            check_profiles_of(act, &user)?;
             let server = tx.find::<Server>(&profile.server_id).await?;
             let server = server.ok_or_else(|| ServiceError::invalid("server_id", InvalidReason::NoSuchServer))?.value;
             if !server.network.net().contains(&profile.address) {
@@ -236,6 +238,9 @@ impl Access<'_> {
                 None => tx.find::<Profile>(&id).await?,
             };
             let found = found.ok_or(ServiceError::NotFound(Missing::Profile))?;
+            if let Some(user) = tx.find::<User>(&found.value.user_id).await? {
+                check_profiles_of(act, &user.value)?;
+            }
             if found.value.state == ProfileState::Revoked {
                 return Ok(found);
             }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::access::profiles::{Issue, IssuedProfile, NewProfile};
 use crate::cluster::limits::Limit;
 use crate::identity::logins::{Browser, Person};
+use crate::people::users::check_profiles_of;
 use crate::{Act, Identities, InvalidReason, Missing, Refusal, SOON, ServiceError};
 use domain::access::permits;
 use domain::audit::{Action, Actor};
@@ -79,6 +80,7 @@ impl Identities<'_> {
         self.store()
             .note(|tx| async move {
                 let user = tx.find::<User>(&user).await?.ok_or(ServiceError::NotFound(Missing::User))?.value;
+                check_profiles_of(act, &user)?;
                 let server = tx.find::<Server>(&ticket.body.server_id).await?;
                 let server =
                     server.ok_or_else(|| ServiceError::invalid("server_id", InvalidReason::NoSuchServer))?.value;

@@ -5,7 +5,7 @@ pub use domain::user::{NewUser, UserPatch};
 use crate::identity::owners::{keep_an_owner, spare_oneself};
 use crate::identity::standing::end_what_lapses;
 use crate::{Act, InvalidReason, Missing, People, Refusal, ServiceError, check_revision, difference};
-use domain::audit::Action;
+use domain::audit::{Action, Actor};
 use domain::ids::{OrganizationId, UserId};
 use domain::organization::Organization;
 use domain::profile::Profile;
@@ -127,6 +127,15 @@ impl People<'_> {
             Ok(())
         })
         .await
+    }
+}
+
+/// Refuses to issue, link, replace or revoke a profile of a user whom the actor may not manage. A person's own profiles are
+/// the person's to manage, and the holder of a link is let in by the link.
+pub(crate) fn check_profiles_of(act: &Act, user: &User) -> Result<(), ServiceError> {
+    match act.actor {
+        Actor::Person { user: own, .. } | Actor::Holder(own) if own == user.id => Ok(()),
+        _ => check_role(act, user.role, user.role),
     }
 }
 

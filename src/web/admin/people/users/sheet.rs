@@ -20,7 +20,7 @@ use crate::ui::{
 use domain::group::GroupId;
 use domain::ids::{OrganizationId, ProfileId, SessionId, UserId};
 use domain::login::{Login, Surface};
-use domain::role::{Permission, Role};
+use domain::role::Permission;
 use domain::text::{GroupName, Name};
 use domain::user::User;
 use domain::{Revised, Revision};
@@ -112,10 +112,9 @@ impl<'a> UserPage<'a> {
     }
 }
 
-/// Whether who looks may change a user: not every role may be given or taken by everybody.
+/// Whether who looks may change a user and the user's profiles: not every role may be given or taken by everybody.
 fn may_change(desk: &Desk, user: &User) -> bool {
-    let is_within_reach = user.role == Role::User || desk.act.actor.may_change_role(user.role, user.role);
-    is_within_reach && desk.may(Permission::ManageUsers)
+    desk.act.actor.may_manage(user.role) && desk.may(Permission::ManageUsers)
 }
 
 fn profiles_of(desk: &Desk, user: &User, profiles: &[MyProfile]) -> Table {
