@@ -9,8 +9,7 @@ use crate::report::{Figure, Row, Unit};
 pub(crate) const METHOD: &str = "Edit: one line of the template of the page of an organization is changed and the tests of \
     pages are run (`cargo test --test it pages::`), until they have passed; then the line is put back, and they are run \
     again. Clone: `cargo build` as `make run` calls it, into an empty folder, with all crates downloaded. Program: the \
-    file that `make release` leaves, if it was run. Before the floors were crates of their own the edit took EDIT_BEFORE, \
-    and the build of `make run` 17 minutes.";
+    file that `make release` leaves, if it was run.";
 
 /// The page that is edited.
 const PAGE: &str = "templates/admin/organization.html";

@@ -30,9 +30,11 @@ const FIRST: Duration = Duration::from_mins(1);
 const SCRAPE: u32 = 5;
 
 /// Lines of a log that somebody should look at.
+/// What the log warns of, but for the one thing that the laboratory lacks: TLS to its database.
 fn alarms(log: &str) -> Vec<Value> {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["level"] == "warn" || line["level"] == "error").collect()
+    let is_alarm = |line: &Value| line["level"] == "warn" || line["level"] == "error";
+    lines.filter(|line| is_alarm(line) && line["event"] != "database.unencrypted").collect()
 }
 
 #[test]

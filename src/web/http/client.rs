@@ -1,6 +1,6 @@
 //! Where a request comes from, when proxies may stand in between.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
@@ -37,7 +37,7 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet
 
 /// The address of a hop: bare, in brackets, or with a port, as proxies write it.
 fn address(hop: &str) -> Option<IpAddr> {
-    let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from);
     let with_port = || hop.parse::<SocketAddr>().ok().map(|hop| hop.ip());
     hop.parse().ok().or_else(bare).or_else(with_port)
 }

@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 
 /// So many connections of one address are held at once: enough for an office behind one, each with a few tabs. Of IPv6
 /// as many for a network of 64 bits, which is one household, and four times as many for one of 48, which is one site.
-const OF_ONE: usize = 256;
+const OF_ONE: usize = 128;
 
 /// A peer that takes nothing for this long, although there is something for it, is hung up on.
 const WRITE_TIME: Duration = Duration::from_secs(20);
