@@ -276,13 +276,13 @@ fn not_modified(mut response: Response) -> Response {
     response
 }
 
-/// What whoever asks calls the request: it stands beside our own id in the log, and takes the place of none. Anything
-/// that is no plain word counts as none.
+/// What whoever asks calls the request: it stands beside our own id in the log, and takes the place of none. Only an id of
+/// Postern's own form or a UUID (RFC 9562, section 4) counts: anything else could be a secret that was sent by mistake.
 fn given_id(headers: &HeaderMap) -> Option<&str> {
-    const LONGEST: usize = 64;
     let given = headers.get(REQUEST_ID)?.to_str().ok()?;
-    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    (given.len() <= LONGEST && given.chars().all(is_word)).then_some(given)
+    let is_uuid = || given.len() == 36 && given.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    let is_hex = || given.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+    (given.parse::<RequestId>().is_ok() || (is_uuid() && is_hex())).then_some(given)
 }
 
 fn log_cause(problem: &Problem) {
