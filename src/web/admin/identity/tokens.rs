@@ -64,10 +64,10 @@ impl List for TokenRow {
         vec![
             Column::name("Name", |row: &Self| Cell::strong(&row.token.name)),
             Column::new("Role", |row: &Self| Cell::word(row.token.role.as_str())),
-            Column::new("Belongs to", |row: &Self| {
+            Column::broken("Belongs to", |row: &Self| {
                 Cell::text(row.people.owner.as_deref().unwrap_or("Nobody (service)"))
             }),
-            Column::new("Made by", |row: &Self| Cell::text(row.people.maker.as_deref().unwrap_or("Not recorded"))),
+            Column::broken("Made by", |row: &Self| Cell::text(row.people.maker.as_deref().unwrap_or("Not recorded"))),
             Column::new("Last used", used),
             Column::new("Ends", ends),
             Column::act(revoke),
