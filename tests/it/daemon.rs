@@ -34,7 +34,7 @@ use crate::support::mongod::{Mongod, Options};
 use crate::support::netns::Namespace;
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs a test on a thread inside a namespace of its own, with a database in it.
 pub(crate) fn on_a_host<F: Future<Output = ()>>(label: &str, test: impl FnOnce(World) -> F + Send) {

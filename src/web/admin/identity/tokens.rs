@@ -98,7 +98,8 @@ form! {
         days: Field::select("How long is it good?").subject("The life").initial("30");
         owner: Field::select("Whom does it belong to?").subject("The owner").initial("maker");
     } fields => NewToken {
-        let (Life(expires_in_seconds), Service(service)) = (days, owner);
+        let (Life(expires_in_seconds), owner): (Life, Option<Service>) = (days, owner);
+        let service = owner.is_some_and(|Service(service)| service);
         Some(NewToken { name, role, expires_in_seconds, service })
     }
 }
