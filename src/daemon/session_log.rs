@@ -316,6 +316,7 @@ impl Writer {
 /// The file: one record on each line, sealed under this host's key for its place in the file, so that whoever has the
 /// disk reads nothing in it, and no line can be changed, moved or taken out unnoticed.
 struct LogFile {
+    name: &'static str,
     folder: PathBuf,
     key: Arc<HostKey>,
     /// How many lines it has.
@@ -324,11 +325,13 @@ struct LogFile {
 
 impl LogFile {
     const NAME: &str = "session-log.sealed";
+    /// While it is written anew.
+    const NEW: &str = "session-log.new";
     /// The name in the previous release, which wrote JSON in the clear.
     const PREVIOUS: &str = "spool.jsonl";
 
     fn new(folder: PathBuf, key: Arc<HostKey>) -> Self {
-        Self { folder, key, lines: 0 }
+        Self { name: Self::NAME, folder, key, lines: 0 }
     }
 
     fn in_use(&self) -> bool {
@@ -336,7 +339,7 @@ impl LogFile {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(Self::NAME)
+        self.folder.join(self.name)
     }
 
     /// What an earlier run left. A last line that is torn, after a crash, is passed over; from one that is not what
@@ -359,12 +362,22 @@ impl LogFile {
             };
             records.push(record);
         }
-        // Only what is in the new file counts as filed there, so it is written anew, whole.
-        self.remove()?;
-        if !records.is_empty() {
-            self.append(records.iter())?;
-        }
+        self.rewrite(&records)?;
         Ok(records)
+    }
+
+    /// Makes the file hold these records and no more. A crash leaves the whole file before or the whole one after, and at
+    /// worst beside it what the previous release wrote, whose steps may be repeated.
+    fn rewrite(&mut self, records: &[SessionRecord]) -> io::Result<()> {
+        if records.is_empty() {
+            return self.remove();
+        }
+        let mut new = Self { name: Self::NEW, folder: self.folder.clone(), key: Arc::clone(&self.key), lines: 0 };
+        remove_if_there(&new.path())?;
+        new.append(records.iter())?;
+        fs::rename(new.path(), self.path())?;
+        self.lines = new.lines;
+        remove_if_there(&self.folder.join(Self::PREVIOUS))
     }
 
     fn open(&self, number: u64, line: &str) -> Option<SessionRecord> {
@@ -477,6 +490,8 @@ mod tests {
         assert_eq!(read.load().unwrap(), [began(1), ended(2)]);
         read.append([began(3)].iter()).unwrap();
         assert_eq!(file(dir.path()).load().unwrap(), [began(1), ended(2), began(3)], "it goes on in the same file");
+        fs::write(dir.path().join(LogFile::NEW), "of a start that died").unwrap();
+        assert_eq!(file(dir.path()).load().unwrap(), [began(1), ended(2), began(3)]);
         read.remove().unwrap();
         assert!(!path.exists());
     }

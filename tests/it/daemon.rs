@@ -34,7 +34,7 @@ use crate::support::mongod::{Mongod, Options};
 use crate::support::netns::Namespace;
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a test on a thread inside a namespace of its own, with a database in it.
 pub(crate) fn on_a_host<F: Future<Output = ()>>(label: &str, test: impl FnOnce(World) -> F + Send) {
@@ -56,8 +56,13 @@ fn daemon_pids(daemons: &Path) -> Vec<Pid> {
     entries.filter_map(|entry| read(entry.path())).collect()
 }
 
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, look).await
+}
+
+/// The same for what comes with a period.
+pub(crate) async fn until_within<T>(patience: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = look().await {
             return found;

@@ -153,7 +153,8 @@ pub(crate) fn serve(
                 }
             };
             let Some(of_peer) = places.take(peer.ip()) else {
-                tracing::debug!(%peer, "a connection was closed: its network has as many as it may");
+                tracing::warn!(event = "http.crowded", peer = %peer.ip(),
+                    "a connection was closed: its network has as many as it may; if it is a proxy, name it in proxy.trusted");
                 continue;
             };
             let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());

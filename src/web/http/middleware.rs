@@ -156,7 +156,8 @@ impl Frame {
     }
 }
 
-/// The request with its body in memory, as far as a handler may take it; one that breaks off does so for the handler.
+/// The request with its body in memory, as far as a handler may take it; one that breaks off does so for the handler. What
+/// is held of slow senders is no more than what arrives in the time that a body has.
 async fn held(request: Request) -> Result<Request, Problem> {
     if request.body().is_end_stream() {
         return Ok(request);
@@ -320,6 +321,8 @@ fn set_headers(headers: &mut HeaderMap, id: RequestId, https: bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use axum::routing::get;
     use axum::{Router, middleware};
     use tokio_util::sync::CancellationToken;
@@ -360,6 +363,25 @@ mod tests {
             assert!(problem["request_id"].as_str().unwrap().starts_with("req_"));
             assert!(!problem.to_string().contains("secret"));
         }
+    }
+
+    /// SEC-NET-05: whoever sends a body slowly holds no place that somebody else needs.
+    #[tokio::test]
+    async fn bodies_that_do_not_come_hold_nobody_up() {
+        async fn read(body: Bytes) -> String {
+            body.len().to_string()
+        }
+        let router = framed(Router::new().route("/", get(async || "here").post(read))).await;
+        let slow = || {
+            let begun = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"b"))]);
+            let body = Body::from_stream(begun.chain(stream::pending()));
+            router.clone().oneshot(Request::post("/").body(body).unwrap())
+        };
+        let mut slow = Box::pin(futures_util::future::join_all((0..=IN_FLIGHT).map(|_| slow())));
+        assert!(slow.as_mut().now_or_never().is_none(), "they are all on their way");
+        assert_eq!(ask(&router, "/").await.0, 200);
+        let whole = Request::post("/").body(Body::from("whole")).unwrap();
+        assert_eq!(router.clone().oneshot(whole).await.unwrap().status().as_u16(), 200);
     }
 
     #[tokio::test]

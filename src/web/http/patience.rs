@@ -13,9 +13,10 @@ use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// So many connections of one address are held at once: enough for an office behind one, each with a few tabs. Of IPv6
-/// as many for a network of 64 bits, which is one household, and four times as many for one of 48, which is one site.
-const OF_ONE: usize = 128;
+/// So many connections of one address are held at once, a quarter of what a listener has: enough for an office of two
+/// hundred behind one address, with a page each that is kept up to date, and for a proxy that nobody named. Of IPv6 as many
+/// for a network of 64 bits, which is one household, and twice as many for one of 48, which is one site.
+const OF_ONE: usize = 512;
 
 /// A peer that takes nothing for this long, although there is something for it, is hung up on.
 const WRITE_TIME: Duration = Duration::from_secs(20);
@@ -81,7 +82,7 @@ fn networks(peer: IpAddr) -> Vec<(Network, usize)> {
         IpAddr::V4(peer) => vec![((peer.to_ipv6_mapped().to_bits(), 128), OF_ONE)],
         IpAddr::V6(peer) => {
             let of = |length: u8| (Ipv6Addr::to_bits(peer) & (u128::MAX << (128 - length)), length);
-            vec![(of(64), OF_ONE), (of(48), 4 * OF_ONE)]
+            vec![(of(64), OF_ONE), (of(48), 2 * OF_ONE)]
         }
     }
 }
@@ -172,7 +173,7 @@ mod tests {
         held.pop();
         assert!(places.take(one).is_some(), "a place is free again when its connection ends");
         let proxy = IpAddr::from(Ipv4Addr::new(10, 0, 0, 1));
-        assert!((0..4 * OF_ONE).map(|_| places.take(proxy)).collect::<Vec<_>>().iter().all(Option::is_some));
+        assert!((0..2 * OF_ONE).map(|_| places.take(proxy)).collect::<Vec<_>>().iter().all(Option::is_some));
         let mapped: IpAddr = "::ffff:203.0.113.1".parse().unwrap();
         held.push(places.take(one).unwrap());
         assert!(places.take(mapped).is_none(), "an address of IPv4 is one in both notations");
@@ -183,7 +184,7 @@ mod tests {
     fn a_household_and_a_site_of_ipv6_count_as_one() {
         let places = Places::new(Arc::default());
         let mut held = Vec::new();
-        for household in 0..4 {
+        for household in 0..2 {
             held.extend((0..OF_ONE).map(|host| places.take(v6(1, household, u16::try_from(host).unwrap())).unwrap()));
             assert!(places.take(v6(1, household, 9999)).is_none());
         }
